@@ -1,0 +1,151 @@
+"""Grids and frames: where the voxels of an image lie in the world (LPS, mm)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from DeepRegLib.errors import InputError
+
+ORTHONORMALITY_TOLERANCE = 1e-3
+IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A regular 3-D grid in the world.
+
+    Parameters
+    ----------
+    size
+        Voxels along the i, j and k axis. Arrays on this grid have shape ``(k, j, i)``.
+    spacing
+        Distance between voxel centres along i, j, k in mm.
+    origin
+        World position (LPS, mm) of the centre of voxel (0, 0, 0).
+    direction
+        Nine direction cosines, row by row; column a is the world direction of index axis a.
+
+    Raises
+    ------
+    InputError
+        If a size is below 1, a number is not finite, a spacing is not positive, or the direction is not orthonormal.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = IDENTITY_DIRECTION
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 3 or min(self.size) < 1:
+            raise InputError(f"A grid of size {self.size} is not a 3-D volume.", "Give a volume with three axes.")
+        numbers = np.array([*self.spacing, *self.origin, *self.direction], dtype=np.float64)
+        if numbers.size != 15 or not np.all(np.isfinite(numbers)):
+            raise InputError(
+                f"The grid's spacing {self.spacing}, origin {self.origin} or direction {self.direction} is not finite.",
+                "Repair the image header.",
+            )
+        if min(self.spacing) <= 0:
+            raise InputError(f"The voxel spacing {self.spacing} is not positive.", "Repair the image header.")
+        axes = self.axes
+        if np.abs(axes.T @ axes - np.eye(3)).max() > ORTHONORMALITY_TOLERANCE:
+            raise InputError(
+                f"The direction matrix {tuple(round(d, 4) for d in self.direction)} is degenerate or sheared.",
+                "Repair the image header, or resample the image onto an orthogonal grid.",
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Array shape ``(k, j, i)``."""
+        return self.size[2], self.size[1], self.size[0]
+
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """Direction cosines as a ``(3, 3)`` matrix, one index axis a column."""
+        return np.array(self.direction, dtype=np.float64).reshape(3, 3)
+
+    @property
+    def index_to_world(self) -> NDArray[np.float64]:
+        """``(4, 4)`` matrix taking an index (i, j, k) to LPS mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.axes * np.array(self.spacing)
+        matrix[:3, 3] = self.origin
+        return matrix
+
+    @property
+    def world_to_index(self) -> NDArray[np.float64]:
+        """``(4, 4)`` matrix taking LPS mm to a continuous index (i, j, k)."""
+        return np.linalg.inv(self.index_to_world)
+
+    @property
+    def extent(self) -> NDArray[np.float64]:
+        """Edge lengths in mm along i, j, k, voxel borders included."""
+        return np.array(self.size) * np.array(self.spacing)
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """World position (LPS, mm) of the middle of the grid."""
+        return self.to_world((np.array(self.size) - 1) / 2)
+
+    def to_world(self, index: ArrayLike) -> NDArray[np.float64]:
+        """Take continuous indices (i, j, k), shape ``(..., 3)``, to LPS mm."""
+        return apply_matrix(self.index_to_world, index)
+
+    def to_index(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Take LPS mm points, shape ``(..., 3)``, to continuous indices (i, j, k)."""
+        return apply_matrix(self.world_to_index, points)
+
+    def points(self) -> NDArray[np.float64]:
+        """World position (LPS, mm) of every voxel centre, shape ``(k, j, i, 3)``."""
+        k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in self.shape), indexing="ij")
+        return self.to_world(np.stack([i, j, k], axis=-1))
+
+    def corners(self) -> NDArray[np.float64]:
+        """World positions (LPS, mm) of the eight outer corners of the voxel box, shape ``(8, 3)``."""
+        steps = np.array([[i, j, k] for k in (0, 1) for j in (0, 1) for i in (0, 1)], dtype=np.float64)
+        return self.to_world(steps * np.array(self.size) - 0.5)
+
+    def resized(self, spacing: ArrayLike, margin: float = 0.0) -> Geometry:
+        """Return a grid of the same orientation covering this one with another spacing.
+
+        Parameters
+        ----------
+        spacing
+            New spacing along i, j, k in mm.
+        margin
+            Distance in mm by which the new grid reaches past this one on every side.
+
+        Returns
+        -------
+        Geometry
+            Centred on this grid, its voxel box at least as large as this grid's box plus the margin.
+        """
+        step = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (3,))
+        size = np.maximum(np.ceil((self.extent + 2 * margin) / step - 1e-6), 1).astype(int)
+        return self.recentred(size, step)
+
+    def recentred(self, size: ArrayLike, spacing: ArrayLike) -> Geometry:
+        """Return a grid of the given size and spacing with this grid's centre and direction."""
+        count = np.asarray(size, dtype=int)
+        step = np.asarray(spacing, dtype=np.float64)
+        origin = self.centre - self.axes @ (step * (count - 1) / 2)
+        return Geometry(
+            (int(count[0]), int(count[1]), int(count[2])),
+            (float(step[0]), float(step[1]), float(step[2])),
+            (float(origin[0]), float(origin[1]), float(origin[2])),
+            self.direction,
+        )
+
+    def is_close(self, other: Geometry, tolerance: float = 1e-2) -> bool:
+        """Tell whether both grids have the same size and their corners agree to `tolerance` voxels."""
+        if self.size != other.size:
+            return False
+        return bool(np.abs(self.corners() - other.corners()).max() <= tolerance * min(self.spacing))
+
+
+def apply_matrix(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
+    """Apply a ``(4, 4)`` affine matrix to points of shape ``(..., 3)``."""
+    return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]

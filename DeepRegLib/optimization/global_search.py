@@ -1,0 +1,216 @@
+"""Exhaustive search for the starting pose: every rotation of a grid, every translation by FFT.
+
+Masked normalised cross correlation after Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization.rotations import rotation_distance
+from DeepRegLib.optimization.working import WorkingImage, weighted_centroid
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample
+
+GRID = 32
+PADDED = 48
+ROTATIONS_AT_ONCE = 8
+MINIMUM_OVERLAP = 0.3
+SAME_ROTATION_DEGREES = 12.0
+PEAKS_PER_ROTATION = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """A rigid map of fixed to moving world points (LPS, mm) with the score it was found by."""
+
+    matrix: NDArray[np.float64]
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Cube:
+    """An image resampled on a 32^3 cube about its centre of mass, axes along the world's."""
+
+    intensity: Tensor
+    weight: Tensor
+    centre: NDArray[np.float64]
+    spacing: float
+
+
+def search_poses(
+    fixed: WorkingImage,
+    moving: WorkingImage,
+    rotations: NDArray[np.float64],
+    *,
+    count: int,
+    edges: bool,
+    on_step: Callable[[float], None],
+) -> list[Pose]:
+    """Return the best rigid poses over all `rotations` and all translations.
+
+    Parameters
+    ----------
+    fixed, moving
+        Working images; weights above zero mark what was scanned.
+    rotations
+        Trial rotations, shape ``(n, 3, 3)``.
+    count
+        How many distinct poses to return at most.
+    edges
+        Compare gradient magnitudes instead of intensities (across modalities).
+    on_step
+        Called with the fraction done after every batch; may raise to stop.
+
+    Returns
+    -------
+    list of Pose
+        Best first; scores are masked NCC, -1 to 1, lowered where the overlap is small.
+    """
+    spacing = _cube_spacing(fixed, moving)
+    fixed_cube, moving_cube = (_cube(image, spacing, edges) for image in (fixed, moving))
+    correlate = _MaskedCorrelation(fixed_cube)
+    found: list[Pose] = []
+    for start in range(0, len(rotations), ROTATIONS_AT_ONCE):
+        batch = rotations[start : start + ROTATIONS_AT_ONCE]
+        found += correlate.best_poses(moving_cube, batch)
+        on_step(min(1.0, (start + len(batch)) / len(rotations)))
+    return distinct_poses(found, count, 1.5 * spacing, fixed_cube.centre)
+
+
+def distinct_poses(poses: list[Pose], count: int, distance: float, centre: NDArray[np.float64]) -> list[Pose]:
+    """Return the best poses that differ by more than `distance` mm at `centre` or noticeably in rotation."""
+    kept: list[Pose] = []
+    for pose in sorted(poses, key=lambda p: -p.score):
+        if not any(_same(pose, other, distance, centre) for other in kept):
+            kept.append(pose)
+        if len(kept) == count:
+            break
+    return kept
+
+
+def _same(a: Pose, b: Pose, distance: float, centre: NDArray[np.float64]) -> bool:
+    angle = float(rotation_distance(a.matrix[:3, :3], b.matrix[:3, :3]))
+    point = np.append(centre, 1.0)
+    return angle < SAME_ROTATION_DEGREES and float(np.linalg.norm((a.matrix - b.matrix) @ point)) < distance
+
+
+class _MaskedCorrelation:
+    """Correlates one fixed cube with rotated moving cubes; the fixed spectra are computed once."""
+
+    def __init__(self, fixed: _Cube) -> None:
+        self.fixed = fixed
+        weight, image = fixed.weight, fixed.intensity
+        stack = torch.stack([weight, weight * image, weight * image * image])
+        self.spectra = torch.fft.rfftn(stack, s=(PADDED,) * 3, dim=(-3, -2, -1))
+        self.mass = float(weight.sum())
+
+    def best_poses(self, moving: _Cube, rotations: NDArray[np.float64]) -> list[Pose]:
+        intensity, weight = _rotated(moving, rotations)
+        ncc = self._ncc(intensity, weight)
+        values, places = ncc.flatten(1).topk(PEAKS_PER_ROTATION, dim=1)
+        poses = []
+        for matrix, row_values, row_places in zip(rotations, values.tolist(), places.tolist(), strict=True):
+            for value, place in zip(row_values, row_places, strict=True):
+                poses.append(Pose(self._pose(matrix, moving, place), value))
+        return poses
+
+    def _ncc(self, intensity: Tensor, weight: Tensor) -> Tensor:
+        stack = torch.stack([weight, weight * intensity, weight * intensity * intensity])
+        w_m, m, mm = torch.fft.rfftn(stack, s=(PADDED,) * 3, dim=(-3, -2, -1)).conj()
+        w_f, f, ff = self.spectra[:, None]
+        products = torch.stack([w_f * w_m, f * w_m, ff * w_m, w_f * m, w_f * mm, f * m])
+        count, sum_f, sum_ff, sum_m, sum_mm, sum_fm = torch.fft.irfftn(products, s=(PADDED,) * 3, dim=(-3, -2, -1))
+        mass = torch.clamp(weight.sum(dim=(-3, -2, -1)), max=self.mass).view(-1, 1, 1, 1)
+        enough = count > MINIMUM_OVERLAP * mass
+        count = count.clamp_min(1e-3)
+        covariance = sum_fm - sum_f * sum_m / count
+        variance_f = (sum_ff - sum_f * sum_f / count).clamp_min(0)
+        variance_m = (sum_mm - sum_m * sum_m / count).clamp_min(0)
+        # A patch of even tissue correlates by accident, so both must vary as much as a hundredth of full contrast.
+        floor = 1e-3 * count
+        ncc = covariance / torch.sqrt((variance_f + floor) * (variance_m + floor))
+        coverage = (count / mass.clamp_min(1e-3)).clamp(max=1.0)
+        return torch.where(enough, ncc * coverage.pow(0.25), torch.full_like(ncc, -1.0))
+
+    def _pose(self, rotation: NDArray[np.float64], moving: _Cube, place: int) -> NDArray[np.float64]:
+        shift = np.array(np.unravel_index(place, (PADDED,) * 3), dtype=np.float64)[::-1]
+        shift = np.where(shift >= PADDED / 2, shift - PADDED, shift) * self.fixed.spacing
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation
+        # The fixed content at c_f + s + y is the moving content at c_m + R y.
+        matrix[:3, 3] = moving.centre - rotation @ (self.fixed.centre + shift)
+        return matrix
+
+
+def _cube_spacing(fixed: WorkingImage, moving: WorkingImage) -> float:
+    reach = 0.0
+    for image in (fixed, moving):
+        offset = image.geometry.corners() - weighted_centroid(image)
+        # The sphere of the box's half extents holds nearly all content at any rotation.
+        reach = max(reach, float(np.sqrt(np.mean(np.sum(offset**2, axis=1)))))
+    return 2 * reach * 0.85 / GRID
+
+
+def _cube(image: WorkingImage, spacing: float, edges: bool) -> _Cube:
+    centre = weighted_centroid(image)
+    side = (GRID - 1) / 2
+    origin = centre - side * spacing
+    grid = Geometry((GRID,) * 3, (spacing,) * 3, (float(origin[0]), float(origin[1]), float(origin[2])))
+    source = _blurred_channels(image, spacing, edges)
+    index = _grid_index(grid.index_to_world, image.geometry, image.device)
+    intensity, weight = sample(source, index, padding="zeros")
+    weight = weight.clamp(0, 1)
+    value = torch.where(weight > 1e-3, intensity / weight.clamp_min(1e-3), torch.zeros_like(intensity))
+    return _Cube(value, weight, centre, spacing)
+
+
+def _blurred_channels(image: WorkingImage, spacing: float, edges: bool) -> Tensor:
+    """Return intensity x weight and weight, averaged over a cell of the coming grid."""
+    intensity = image.intensity
+    if edges:
+        slopes = [central_difference(intensity, dim).square() for dim in (-1, -2, -3)]
+        intensity = torch.sqrt(slopes[0] + slopes[1] + slopes[2])
+        intensity = intensity / intensity.mean().clamp_min(1e-6)
+        intensity = intensity / (1 + intensity)
+    channels = torch.stack([intensity * image.weight, image.weight])[None]
+    for axis, step in enumerate(image.geometry.spacing):
+        width = max(1, 2 * round(spacing / step / 2) + 1)
+        if width > 1:
+            kernel = [1, 1, 1]
+            kernel[2 - axis] = width
+            padding = [n // 2 for n in kernel]
+            channels = torch.nn.functional.avg_pool3d(channels, kernel, stride=1, padding=padding)
+    return channels[0]
+
+
+def _grid_index(index_to_world: NDArray[np.float64], geometry: Geometry, device: torch.device) -> Tensor:
+    matrix = torch.tensor(geometry.world_to_index @ index_to_world, dtype=torch.float32, device=device)
+    return identity_grid((GRID,) * 3, device) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _rotated(cube: _Cube, rotations: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+    """Sample the cube at R y for every offset y from its centre; shapes ``(n, 32, 32, 32)``."""
+    device = cube.intensity.device
+    middle = (GRID - 1) / 2
+    offsets = (identity_grid((GRID,) * 3, device) - middle) / (GRID / 2 - 0.5)
+    matrices = torch.tensor(rotations, dtype=torch.float32, device=device)
+    grid = (offsets.reshape(-1, 3) @ matrices.transpose(1, 2)).reshape(len(rotations), GRID, GRID, GRID, 3)
+    channels = torch.stack([cube.intensity * cube.weight, cube.weight])
+    sampled = torch.nn.functional.grid_sample(
+        channels.expand(len(rotations), -1, -1, -1, -1), grid, padding_mode="zeros", align_corners=True
+    )
+    weight = sampled[:, 1]
+    return torch.where(weight > 1e-3, sampled[:, 0] / weight.clamp_min(1e-3), 0 * weight), weight
+
+
+def search_steps(rotations: int) -> int:
+    """Return the number of `on_step` calls of a search."""
+    return math.ceil(rotations / ROTATIONS_AT_ONCE)

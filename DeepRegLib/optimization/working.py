@@ -1,0 +1,64 @@
+"""An image as the optimisers see it: a float tensor on an isotropic grid with a weight a voxel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from DeepRegLib.geometry import Geometry
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingImage:
+    """One image prepared for optimisation.
+
+    Parameters
+    ----------
+    intensity
+        Shape ``(D, H, W)``, float32, about 0 to 1.
+    weight
+        Same shape, 0 to 1: how much each voxel counts. 0 where nothing is known.
+    geometry
+        Where the voxels lie.
+    """
+
+    intensity: Tensor
+    weight: Tensor
+    geometry: Geometry
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.intensity.device
+
+    @property
+    def channels(self) -> Tensor:
+        """Intensity and weight as one tensor ``(2, D, H, W)``, so that both are sampled at once."""
+        return torch.stack([self.intensity, self.weight])
+
+
+def weighted_centroid(image: WorkingImage) -> NDArray[np.float64]:
+    """Return the weight's centre of mass in LPS mm; the grid's centre where all weights are zero."""
+    weight = image.weight.double().cpu().numpy()
+    total = weight.sum()
+    if total <= 0:
+        return image.geometry.centre
+    index = [(weight.sum(axis=tuple({0, 1, 2} - {a})) * np.arange(n)).sum() / total for a, n in enumerate(weight.shape)]
+    return image.geometry.to_world(index[::-1])
+
+
+def weighted_radius(image: WorkingImage, centre: NDArray[np.float64]) -> float:
+    """Return the weight's root mean square distance from `centre` in mm, at least one voxel."""
+    weight = image.weight.double().cpu().numpy().ravel()
+    distance = np.sum((image.geometry.points().reshape(-1, 3) - centre) ** 2, axis=1)
+    mean = float((weight * distance).sum() / max(weight.sum(), 1e-12))
+    return max(mean**0.5, min(image.geometry.spacing))
+
+
+def voxel_matrix(fixed: Geometry, moving: Geometry, world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ``(4, 4)`` matrix from fixed voxel indices to moving voxel indices, given one from world to world."""
+    return np.asarray(moving.world_to_index @ world @ fixed.index_to_world)

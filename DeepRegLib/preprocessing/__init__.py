@@ -1,0 +1,37 @@
+"""Preparing images for comparison: pure functions from `Image` to `Image`, geometry kept unless resampling."""
+
+from __future__ import annotations
+
+from DeepRegLib.preprocessing.background import background_is_blank, blank_region
+from DeepRegLib.preprocessing.ct import CT_WINDOWS, ct_window_for_registration, is_ct, window
+from DeepRegLib.preprocessing.filters import (
+    DENOISING_METHODS,
+    bias_field_corrected,
+    denoise,
+    equalise_histogram,
+    match_histogram,
+)
+from DeepRegLib.preprocessing.foreground import foreground_mask
+from DeepRegLib.preprocessing.intensity import check_not_constant, clamp_percentiles, finite, normalise
+from DeepRegLib.preprocessing.resampling import isotropic, smooth_and_resample
+
+__all__ = [
+    "CT_WINDOWS",
+    "DENOISING_METHODS",
+    "background_is_blank",
+    "bias_field_corrected",
+    "blank_region",
+    "check_not_constant",
+    "clamp_percentiles",
+    "ct_window_for_registration",
+    "denoise",
+    "equalise_histogram",
+    "finite",
+    "foreground_mask",
+    "is_ct",
+    "isotropic",
+    "match_histogram",
+    "normalise",
+    "smooth_and_resample",
+    "window",
+]

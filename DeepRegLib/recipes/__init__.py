@@ -1,0 +1,26 @@
+"""Recipes: presets as data files, one TOML each, and their typed form."""
+
+from __future__ import annotations
+
+from DeepRegLib.recipes.loading import (
+    load_recipe,
+    recipe_from_dict,
+    recipe_names,
+    recipe_to_dict,
+    recipe_to_toml,
+)
+from DeepRegLib.recipes.model import AUTO, Deformable, Linear, Prepare, Recipe, Search
+
+__all__ = [
+    "AUTO",
+    "Deformable",
+    "Linear",
+    "Prepare",
+    "Recipe",
+    "Search",
+    "load_recipe",
+    "recipe_from_dict",
+    "recipe_names",
+    "recipe_to_dict",
+    "recipe_to_toml",
+]

@@ -1,0 +1,173 @@
+"""The typed form of a recipe: what each key means, its unit and its allowed values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from DeepRegLib.errors import RecipeError
+
+AUTO = "auto"
+SIMILARITIES = ("ssd", "ncc", "lncc", "mi", "mind")
+LINEAR_MODELS = ("none", "rigid", "similarity", "affine")
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """What happens to both images before they are compared.
+
+    Parameters
+    ----------
+    clamp
+        Intensity percentiles below and above which values are cut off. CT is clamped to its window instead.
+    bias_correction
+        Remove a slow intensity drift (N4) first.
+    """
+
+    clamp: tuple[float, float] = (0.1, 99.9)
+    bias_correction: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.clamp
+        _require(0 <= low < high <= 100, "prepare.clamp", self.clamp, "two percentiles, 0 <= low < high <= 100")
+
+
+@dataclass(frozen=True)
+class Search:
+    """The exhaustive search for the starting pose.
+
+    Parameters
+    ----------
+    enabled
+        False starts from the scanner positions (or the initial transform).
+    angle
+        Distance between neighbouring trial rotations in degrees.
+    candidates
+        Poses handed on to the linear stage.
+    """
+
+    enabled: bool = True
+    angle: float = 30.0
+    candidates: int = 12
+
+    def __post_init__(self) -> None:
+        _require(10 <= self.angle <= 90, "search.angle", self.angle, "10 to 90 degrees")
+        _require(1 <= self.candidates <= 64, "search.candidates", self.candidates, "1 to 64")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The rigid to affine stage.
+
+    Parameters
+    ----------
+    model
+        ``"none"``, ``"rigid"``, ``"similarity"`` or ``"affine"``.
+    similarity
+        One of `SIMILARITIES`, or ``"auto"``.
+    iterations
+        Steps at each resolution.
+    voxels
+        Voxels of the finest working grid.
+    """
+
+    model: str = "affine"
+    similarity: str = AUTO
+    iterations: int = 60
+    voxels: int = 500_000
+
+    def __post_init__(self) -> None:
+        _require(self.model in LINEAR_MODELS, "linear.model", self.model, f"one of {', '.join(LINEAR_MODELS)}")
+        _require_similarity("linear.similarity", self.similarity)
+        _require(1 <= self.iterations <= 10_000, "linear.iterations", self.iterations, "1 to 10000")
+        _require(1000 <= self.voxels <= 10**9, "linear.voxels", self.voxels, "1000 or more")
+
+
+@dataclass(frozen=True)
+class Deformable:
+    """The deformable stage, coarse to fine.
+
+    Parameters
+    ----------
+    enabled
+        False ends with the linear transform.
+    similarity
+        One of `SIMILARITIES`, or ``"auto"``.
+    radius
+        Window (lncc) or patch (mind) radius in working voxels.
+    voxels
+        Voxels of the finest working grid; it never gets finer than the images.
+    shrink
+        How many times coarser than the finest grid each level is.
+    iterations
+        Steps at each level.
+    step
+        Largest update a step, in voxels of the level.
+    smooth_update
+        Gaussian sigma on each update, in voxels of the level (fluid regularisation).
+    smooth_field
+        Gaussian sigma on the whole field after each step, in voxels of the level (elastic regularisation).
+    """
+
+    enabled: bool = True
+    similarity: str = AUTO
+    radius: int = 2
+    voxels: int = 1_200_000
+    shrink: tuple[int, ...] = (4, 2, 1)
+    iterations: tuple[int, ...] = (100, 100, 50)
+    step: float = 0.5
+    smooth_update: float = 1.7
+    smooth_field: float = 0.7
+
+    def __post_init__(self) -> None:
+        _require_similarity("deformable.similarity", self.similarity)
+        _require(1 <= self.radius <= 10, "deformable.radius", self.radius, "1 to 10 voxels")
+        _require(1000 <= self.voxels <= 10**9, "deformable.voxels", self.voxels, "1000 or more")
+        _require(
+            len(self.shrink) > 0 and min(self.shrink) >= 1 and list(self.shrink) == sorted(self.shrink, reverse=True),
+            "deformable.shrink",
+            self.shrink,
+            "whole numbers from coarse to fine, 1 or more",
+        )
+        _require(
+            len(self.iterations) == len(self.shrink) and min(self.iterations) >= 0,
+            "deformable.iterations",
+            self.iterations,
+            "one number a level of deformable.shrink",
+        )
+        _require(0 < self.step <= 1, "deformable.step", self.step, "above 0, at most 1 voxel")
+        _require(0 <= self.smooth_update <= 10, "deformable.smooth_update", self.smooth_update, "0 to 10 voxels")
+        _require(0 <= self.smooth_field <= 10, "deformable.smooth_field", self.smooth_field, "0 to 10 voxels")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a registration run is told besides its images.
+
+    Parameters
+    ----------
+    name
+        Short name.
+    purpose
+        One line on what it is for.
+    prepare, search, linear, deformable
+        The stages.
+    """
+
+    name: str
+    purpose: str = ""
+    prepare: Prepare = field(default_factory=Prepare)
+    search: Search = field(default_factory=Search)
+    linear: Linear = field(default_factory=Linear)
+    deformable: Deformable = field(default_factory=Deformable)
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name.strip()), "name", self.name, "a short name")
+
+
+def _require(condition: bool, key: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise RecipeError(f"The recipe's {key} is {value!r}.", f"Give {wanted}.")
+
+
+def _require_similarity(key: str, value: str) -> None:
+    _require(value == AUTO or value in SIMILARITIES, key, value, f"one of {', '.join((AUTO, *SIMILARITIES))}")

@@ -1,0 +1,127 @@
+"""What a registration hands back: transforms, the warped image, and how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.image import Image
+from DeepRegLib.recipes import Recipe
+from DeepRegLib.transforms import Transform
+
+OK, CHECK, FAILED = "ok", "check", "failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a result can be trusted.
+
+    Parameters
+    ----------
+    level
+        ``"ok"``, ``"check"`` or ``"failed"``.
+    reasons
+        Plain sentences, the gravest first.
+    """
+
+    level: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Numbers on a result; those that need labels or landmarks are None without them.
+
+    Parameters
+    ----------
+    ncc_before, ncc_after
+        Normalised cross correlation of fixed and moving inside the common foreground, -1 to 1.
+    nmi_before, nmi_after
+        Normalised mutual information, 1 (independent) to 2 (identical).
+    structure_before, structure_after
+        Agreement of edge directions, 0 (none beyond chance) to 1; independent of contrast.
+    overlap
+        Share of the fixed foreground that the moving field of view covers, 0 to 1.
+    folds
+        Voxels of the fixed grid where a digital Jacobian determinant is zero or negative.
+    log_jacobian_sd, jacobian_min, jacobian_max
+        Of the whole transform inside the fixed foreground; the sd is of the deformation without its linear part.
+    inverse_error_mean, inverse_error_p99
+        Distance in mm between foreground points and their way there and back.
+    dice_before, dice_after
+        Per label, if fixed and moving labels were given.
+    tre_before, tre_after
+        Mean target registration error in mm, if landmark pairs were given.
+    """
+
+    ncc_before: float
+    ncc_after: float
+    nmi_before: float
+    nmi_after: float
+    structure_before: float
+    structure_after: float
+    overlap: float
+    folds: int
+    log_jacobian_sd: float
+    jacobian_min: float
+    jacobian_max: float
+    inverse_error_mean: float
+    inverse_error_p99: float
+    dice_before: Mapping[int, float] | None = None
+    dice_after: Mapping[int, float] | None = None
+    tre_before: float | None = None
+    tre_after: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """The result of one run.
+
+    Parameters
+    ----------
+    fixed, moving
+        The images as given.
+    transform, inverse
+        Fixed points to moving points, and back (LPS, mm).
+    warped
+        The moving image on the fixed grid, in its own intensities and type, resampled once.
+    field_of_view
+        Bool image on the fixed grid, true where `warped` was scanned.
+    warped_labels
+        Moving labels on the fixed grid, or None.
+    fixed_foreground
+        Bool image on the fixed grid: where the measures were taken.
+    measures, verdict, warnings
+        How good it is.
+    decisions
+        What `auto` chose and why, as sentences.
+    recipe
+        The recipe as run, every `auto` replaced by the choice made.
+    curves
+        Similarity per iteration, one array a stage and level, in the order they ran.
+    timings
+        Seconds a stage, in the order they ran.
+    provenance
+        Versions, device, seed, hashes of the inputs.
+    """
+
+    fixed: Image
+    moving: Image
+    transform: Transform
+    inverse: Transform
+    warped: Image
+    field_of_view: Image
+    fixed_foreground: Image
+    measures: Measures
+    verdict: Verdict
+    recipe: Recipe
+    warped_labels: Image | None = None
+    warnings: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)

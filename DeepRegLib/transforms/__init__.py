@@ -1,0 +1,42 @@
+"""Linear, displacement-field and composite transforms: apply, compose, invert, Jacobian, ITK files.
+
+A transform maps fixed points to moving points (LPS, mm), ITK's resampling direction.
+"""
+
+from __future__ import annotations
+
+from DeepRegLib.transforms.apply import apply_to_image, apply_to_labels, background_value, field_of_view
+from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, linear_part, parts_of
+from DeepRegLib.transforms.displacement import DisplacementField
+from DeepRegLib.transforms.inversion import invert
+from DeepRegLib.transforms.io import (
+    displacement_on_grid,
+    read_transform,
+    transform_from_sitk,
+    transform_to_sitk,
+    write_transform,
+)
+from DeepRegLib.transforms.jacobian import displacement_gradient, jacobian_determinant
+from DeepRegLib.transforms.linear import LinearTransform
+
+__all__ = [
+    "CompositeTransform",
+    "DisplacementField",
+    "LinearTransform",
+    "Transform",
+    "apply_to_image",
+    "apply_to_labels",
+    "background_value",
+    "compose",
+    "displacement_gradient",
+    "displacement_on_grid",
+    "field_of_view",
+    "invert",
+    "jacobian_determinant",
+    "linear_part",
+    "parts_of",
+    "read_transform",
+    "transform_from_sitk",
+    "transform_to_sitk",
+    "write_transform",
+]

@@ -1,0 +1,126 @@
+"""Transforms applied to images and label maps: one resampling, through the whole chain."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image, resample
+from DeepRegLib.transforms.composite import Transform
+from DeepRegLib.transforms.io import displacement_on_grid, transform_to_sitk
+
+SLICES_AT_ONCE = 16
+
+
+def background_value(image: Image) -> float:
+    """Return the value that stands for "nothing was scanned here": the image's smallest finite value."""
+    if image.array.dtype.kind != "f":
+        return float(image.array.min())
+    finite = image.array[np.isfinite(image.array)]
+    return float(finite.min()) if finite.size else 0.0
+
+
+def apply_to_image(
+    transform: Transform, moving: Image, geometry: Geometry, *, background: float | None = None
+) -> Image:
+    """Resample a moving image onto a fixed grid, trilinearly, keeping its intensities and dtype.
+
+    Parameters
+    ----------
+    transform
+        Fixed points to moving points.
+    moving
+        The original moving image.
+    geometry
+        The fixed grid.
+    background
+        Value outside the moving field of view; by default the image's smallest value.
+    """
+    value = background_value(moving) if background is None else background
+    return resample(moving, geometry, background=value, transform=transform_to_sitk(transform))
+
+
+def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry) -> Image:
+    """Return a bool image on `geometry`, true where the transform leads into the moving voxel box."""
+    ones = Image(np.ones(moving.shape, dtype=np.bool_), moving, "field of view")
+    return resample(ones, geometry, interpolation="nearest", transform=transform_to_sitk(transform))
+
+
+def apply_to_labels(transform: Transform, labels: Image, geometry: Geometry, *, smooth: bool = True) -> Image:
+    """Bring a label map onto a fixed grid; no label is invented between two others.
+
+    Parameters
+    ----------
+    transform
+        Fixed points to moving points.
+    labels
+        Label map on the moving side, integer or bool.
+    geometry
+        The fixed grid.
+    smooth
+        True: every label is interpolated linearly and the largest wins (the lowest label on a tie);
+        false: nearest neighbour.
+
+    Returns
+    -------
+    Image
+        On `geometry`, dtype of `labels`, 0 outside the moving field of view.
+    """
+    if not smooth:
+        return resample(labels, geometry, interpolation="nearest", transform=transform_to_sitk(transform))
+    displacement = displacement_on_grid(transform, geometry)
+    result = np.zeros(geometry.shape, dtype=labels.array.dtype)
+    matrix = labels.geometry.world_to_index @ geometry.index_to_world
+    to_index = labels.geometry.world_to_index[:3, :3]
+    for start in range(0, geometry.shape[0], SLICES_AT_ONCE):
+        slab = slice(start, min(start + SLICES_AT_ONCE, geometry.shape[0]))
+        index = _index_grid(slab, geometry) @ matrix[:3, :3].T + matrix[:3, 3]
+        index += displacement[slab] @ to_index.T
+        result[slab] = _winning_label(labels.array, index.reshape(-1, 3)).reshape(result[slab].shape)
+    return Image(result, geometry, labels.name)
+
+
+def _index_grid(slab: slice, geometry: Geometry) -> NDArray[np.float64]:
+    k, j, i = np.meshgrid(
+        np.arange(slab.start, slab.stop, dtype=np.float64),
+        np.arange(geometry.shape[1], dtype=np.float64),
+        np.arange(geometry.shape[2], dtype=np.float64),
+        indexing="ij",
+    )
+    return np.stack([i, j, k], axis=-1)
+
+
+def _winning_label(labels: NDArray[np.generic], index: NDArray[np.float64]) -> NDArray[np.generic]:
+    """Linear interpolation of every label's indicator at (i, j, k) indices of shape (n, 3), then argmax."""
+    size = np.array(labels.shape[::-1])
+    inside = np.all((index >= -0.5) & (index < size - 0.5), axis=1)
+    index = np.clip(index, 0, size - 1)
+    low = np.minimum(index.astype(np.int64), np.maximum(size - 2, 0))
+    high = np.minimum(low + 1, size - 1)
+    fraction = index - low
+    flat = labels.reshape(-1)
+    corners, weights = [], []
+    for corner in range(8):
+        upper = [(corner >> axis) & 1 for axis in range(3)]
+        i, j, k = ((high if upper[axis] else low)[:, axis] for axis in range(3))
+        corners.append(flat[(k * size[1] + j) * size[0] + i])
+        weights.append(
+            np.prod([fraction[:, a] if upper[a] else 1 - fraction[:, a] for a in range(3)], axis=0, dtype=np.float64)
+        )
+    mixed = np.flatnonzero(inside & np.any([c != corners[0] for c in corners[1:]], axis=0))
+    winner = np.where(inside, corners[0], np.zeros((), dtype=labels.dtype))
+    winner[mixed] = _vote(np.stack(corners)[:, mixed], np.stack(weights)[:, mixed])
+    return winner
+
+
+def _vote(corners: NDArray[np.generic], weights: NDArray[np.float64]) -> NDArray[np.generic]:
+    best_label = corners[0].copy()
+    best_score = np.zeros(corners.shape[1])
+    for candidate in corners:
+        score = np.sum(weights * (corners == candidate), axis=0)
+        tie = np.isclose(score, best_score, rtol=0, atol=1e-9)
+        wins = np.where(tie, candidate < best_label, score > best_score)
+        best_label[wins] = candidate[wins]
+        best_score[wins] = score[wins]
+    return best_label

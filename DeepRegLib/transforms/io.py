@@ -1,0 +1,169 @@
+"""Transforms as ITK objects and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.files import write_atomically
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import geometry_of, require_whole_file, set_geometry, write_sitk
+from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, parts_of
+from DeepRegLib.transforms.displacement import DisplacementField
+from DeepRegLib.transforms.linear import LinearTransform
+
+TRANSFORM_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
+FIELD_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
+
+
+def transform_to_sitk(transform: Transform) -> sitk.Transform:
+    """Turn a transform into the SimpleITK transform that maps points the same way."""
+    parts = [_part_to_sitk(part) for part in parts_of(transform)]
+    if len(parts) == 1:
+        return parts[0]
+    # ITK applies the transform added last first.
+    return sitk.CompositeTransform(parts[::-1])
+
+
+def transform_from_sitk(transform: sitk.Transform, name: str = "transform") -> Transform:
+    """Turn a SimpleITK transform (linear, displacement field, or composite of these) into ours.
+
+    Raises
+    ------
+    InputError
+        If it is two-dimensional or of another kind.
+    """
+    if transform.GetDimension() != 3:
+        raise InputError(f"{name} is a {transform.GetDimension()}-D transform.", "Give a 3-D transform.")
+    concrete = transform.Downcast()
+    if isinstance(concrete, sitk.CompositeTransform):
+        if concrete.GetNumberOfTransforms() == 0:
+            return LinearTransform.identity()
+        parts = [
+            transform_from_sitk(concrete.GetNthTransform(n), name)
+            for n in reversed(range(concrete.GetNumberOfTransforms()))
+        ]
+        return compose(*parts)
+    if isinstance(concrete, sitk.DisplacementFieldTransform):
+        picture = concrete.GetDisplacementField()
+        return DisplacementField(sitk.GetArrayFromImage(picture), geometry_of(picture, name))
+    if concrete.IsLinear():
+        return LinearTransform(_matrix_of(concrete))
+    raise InputError(
+        f"{name} is a {concrete.GetName()}, which DeepReg does not read.",
+        "Convert it to a displacement field first.",
+    )
+
+
+def read_transform(path: str | Path) -> Transform:
+    """Read an ITK transform file, or a displacement field saved as a vector image (mm, LPS).
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, cannot be read, or holds something else.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise InputError(f"{source} does not exist.", "Check the path.")
+    try:
+        if source.name.lower().endswith(FIELD_SUFFIXES):
+            return _read_field(source)
+        return transform_from_sitk(sitk.ReadTransform(str(source)), str(source))
+    except RuntimeError as error:
+        raise InputError(f"{source} is not a readable ITK transform.", "Give .h5, .tfm or a vector image.") from error
+
+
+def write_transform(transform: Transform, path: str | Path, geometry: Geometry | None = None) -> None:
+    """Write a transform as an ITK file, or sampled on a grid as a vector image (mm, LPS, float32).
+
+    Parameters
+    ----------
+    transform
+        The transform to write.
+    path
+        ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` for the transform itself; ``.nrrd``, ``.nii.gz``, ``.nii``,
+        ``.mha`` for the displacement field on `geometry`.
+    geometry
+        The grid of the vector image; needed only there.
+
+    Raises
+    ------
+    InputError
+        If the ending is another, or a grid is needed and missing.
+    OutputError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    name = target.name.lower()
+    if name.endswith(TRANSFORM_SUFFIXES):
+        concrete = transform_to_sitk(transform)
+        write_atomically(target, lambda temporary: sitk.WriteTransform(concrete, str(temporary)))
+    elif name.endswith(FIELD_SUFFIXES):
+        write_sitk(_field_picture(transform, geometry), target)
+    else:
+        endings = ", ".join(TRANSFORM_SUFFIXES + FIELD_SUFFIXES)
+        raise InputError(f"{target.name} does not end in a transform format.", f"End it in one of {endings}.")
+
+
+def displacement_on_grid(transform: Transform, geometry: Geometry) -> NDArray[np.float64]:
+    """Return T(x) - x in mm (LPS) at every voxel centre x of a grid, shape ``(k, j, i, 3)``, float64."""
+    field = sitk.TransformToDisplacementField(
+        transform_to_sitk(transform),
+        sitk.sitkVectorFloat64,
+        geometry.size,
+        geometry.origin,
+        geometry.spacing,
+        geometry.direction,
+    )
+    return sitk.GetArrayFromImage(field)
+
+
+def _part_to_sitk(part: LinearTransform | DisplacementField) -> sitk.Transform:
+    if isinstance(part, LinearTransform):
+        affine = sitk.AffineTransform(3)
+        affine.SetMatrix(part.matrix[:3, :3].ravel().tolist())
+        affine.SetTranslation(part.matrix[:3, 3].tolist())
+        return affine
+    picture = sitk.GetImageFromArray(part.array.astype(np.float64), isVector=True)
+    set_geometry(picture, part.geometry)
+    return sitk.DisplacementFieldTransform(picture)
+
+
+def _matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    # Columns are taken 1000 mm out so that a small rotation is not lost to rounding against a far origin.
+    reach = 1000.0
+    columns = [np.array(transform.TransformPoint(tuple(axis))) - origin for axis in np.eye(3) * reach]
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack(columns, axis=1) / reach
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def _read_field(source: Path) -> DisplacementField:
+    require_whole_file(source)
+    picture = sitk.ReadImage(str(source))
+    if picture.GetDimension() != 3 or picture.GetNumberOfComponentsPerPixel() != 3:
+        raise InputError(f"{source} is not a 3-D field of 3-component vectors.", "Give a displacement field in mm.")
+    return DisplacementField(sitk.GetArrayFromImage(picture), geometry_of(picture, str(source)))
+
+
+def _field_picture(transform: Transform, geometry: Geometry | None) -> sitk.Image:
+    if isinstance(transform, DisplacementField) and geometry is None:
+        array, grid = transform.array, transform.geometry
+    elif geometry is None:
+        kind = "composite" if isinstance(transform, CompositeTransform) else "linear"
+        raise InputError(
+            f"A {kind} transform can be written as a displacement field only on a grid.",
+            "Give a reference image, or write an .h5 file.",
+        )
+    else:
+        array, grid = displacement_on_grid(transform, geometry), geometry
+    picture = sitk.GetImageFromArray(array.astype(np.float32), isVector=True)
+    set_geometry(picture, grid)
+    return picture

@@ -1,0 +1,54 @@
+"""Linear transforms: 12 numbers, exact to compose and invert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import apply_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class LinearTransform:
+    """An affine map of fixed points to moving points.
+
+    Parameters
+    ----------
+    matrix
+        ``(4, 4)`` float64, LPS mm to LPS mm, last row (0, 0, 0, 1).
+
+    Raises
+    ------
+    InputError
+        If the matrix is not affine, not finite, or singular.
+    """
+
+    matrix: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.matrix, dtype=np.float64)
+        if matrix.shape != (4, 4) or not np.all(np.isfinite(matrix)) or not np.allclose(matrix[3], (0, 0, 0, 1)):
+            raise InputError("The linear transform is not a finite affine 4 x 4 matrix.", "Check the transform file.")
+        if abs(np.linalg.det(matrix[:3, :3])) < 1e-9:
+            raise InputError("The linear transform is singular: it flattens space.", "Check the transform file.")
+        object.__setattr__(self, "matrix", matrix)
+
+    @classmethod
+    def identity(cls) -> LinearTransform:
+        """Return the transform that moves nothing."""
+        return cls(np.eye(4))
+
+    def apply_to_points(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points of shape ``(..., 3)``, LPS mm."""
+        return apply_matrix(self.matrix, points)
+
+    def inverse(self) -> LinearTransform:
+        """Return the exact inverse."""
+        return LinearTransform(np.linalg.inv(self.matrix).astype(np.float64))
+
+    def after(self, first: LinearTransform) -> LinearTransform:
+        """Return the transform that applies `first`, then this one."""
+        return LinearTransform(self.matrix @ first.matrix)

@@ -1,0 +1,105 @@
+"""Plain autograd implementations of the metrics, written from the papers and without any of the library's devices."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+AXES = (-3, -2, -1)
+
+
+def window_sum(x: Tensor, radius: int) -> Tensor:
+    kernel = x.new_ones(1, 1, *(2 * radius + 1,) * 3)
+    return functional.conv3d(x[:, None], kernel, padding=radius)[:, 0]
+
+
+def ssd(fixed: Tensor, weight: Tensor, warped: Tensor) -> Tensor:
+    weight = weight.expand_as(warped)
+    return -(weight * (warped - fixed) ** 2).sum(AXES) / weight.sum(AXES)
+
+
+def ncc(fixed: Tensor, weight: Tensor, warped: Tensor) -> Tensor:
+    values = []
+    for f, w, m in zip(*torch.broadcast_tensors(fixed, weight, warped), strict=True):
+        f, m = f - (w * f).sum() / w.sum(), m - (w * m).sum() / w.sum()
+        values.append((w * f * m).sum() / ((w * f * f).sum() * (w * m * m).sum()).sqrt())
+    return torch.stack(values)
+
+
+def lncc(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
+    fixed, weight, warped = torch.broadcast_tensors(fixed, weight, warped)
+    mass = window_sum(weight, radius)
+    kept = mass >= 0.05 * (2 * radius + 1) ** 3 * weight.amax(AXES, keepdim=True)
+    mass = torch.where(kept, mass, torch.ones_like(mass))
+
+    def local(x: Tensor, y: Tensor) -> Tensor:
+        mean_x, mean_y = window_sum(weight * x, radius) / mass, window_sum(weight * y, radius) / mass
+        return window_sum(weight * x * y, radius) / mass - mean_x * mean_y
+
+    def floor(x: Tensor) -> Tensor:
+        share = weight / weight.sum(AXES, keepdim=True)
+        mean = (share * x).sum(AXES, keepdim=True)
+        return 1e-4 * (share * (x - mean) ** 2).sum(AXES, keepdim=True)
+
+    fixed_variance = local(fixed, fixed)
+    squared = local(fixed, warped) ** 2 / ((fixed_variance + floor(fixed)) * (local(warped, warped) + floor(warped)))
+    contrast = weight * kept * fixed_variance / (fixed_variance + floor(fixed))
+    return (weight * kept * squared).sum(AXES) / contrast.sum(AXES)
+
+
+def cubic_spline(x: Tensor) -> Tensor:
+    x = x.abs()
+    inner, outer = 2 / 3 - x**2 + x**3 / 2, (2 - x).clamp(min=0) ** 3 / 6
+    return torch.where(x < 1, inner, outer)
+
+
+def mutual_information(
+    fixed: Tensor, weight: Tensor, warped: Tensor, bins: int, moving_range: tuple[float, float]
+) -> Tensor:
+    values = []
+    for f, w, m in zip(*torch.broadcast_tensors(fixed, weight, warped), strict=True):
+        low, high = f[w > 0].min(), f[w > 0].max()
+        rows = ((f - low) / (high - low) * bins).floor().clamp(0, bins - 1).flatten()
+        position = 1 + (m.clamp(*moving_range) - moving_range[0]) / (moving_range[1] - moving_range[0]) * (bins - 3)
+        names = torch.arange(bins, dtype=f.dtype)
+        parzen = cubic_spline(position.flatten()[:, None] - names)
+        joint = (rows[:, None] == names).to(f.dtype).T @ (parzen * w.flatten()[:, None]) / w.sum()
+        independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+        present = joint > 0
+        values.append((joint[present] * (joint[present] / independent[present]).log()).sum())
+    return torch.stack(values)
+
+
+def mind_features(image: Tensor, radius: int, dilation: int) -> Tensor:
+    """Features ``(B, 12, D, H, W)`` in no particular order of channels that a test may rely on."""
+    margin = radius + dilation
+    padded = functional.pad(image, (margin,) * 6, mode="replicate")
+    shape = image.shape[1:]
+    neighbours = [
+        tuple(sign * dilation * (axis == k) for k in range(3)) for axis, sign in itertools.product(range(3), (-1, 1))
+    ]
+
+    def at(offset: tuple[int, ...], patch: tuple[int, ...]) -> Tensor:
+        start = [margin + o + p for o, p in zip(offset, patch, strict=True)]
+        return padded[:, start[0] :, start[1] :, start[2] :][:, : shape[0], : shape[1], : shape[2]]
+
+    distances = []
+    for a, b in itertools.combinations(neighbours, 2):
+        if all(x == -y for x, y in zip(a, b, strict=True)):
+            continue
+        patches = list(itertools.product(range(-radius, radius + 1), repeat=3))
+        distances.append(sum((at(a, p) - at(b, p)) ** 2 for p in patches) / len(patches))
+    distance = torch.stack(distances, 1)
+    noise = distance.mean(1, keepdim=True)
+    typical = noise.mean(AXES, keepdim=True).detach()
+    noise = torch.minimum(torch.maximum(noise, 1e-3 * typical), 1e3 * typical)
+    return torch.exp(-(distance - distance.amin(1, keepdim=True)) / noise)
+
+
+def mind(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int, dilation: int) -> Tensor:
+    difference = mind_features(warped, radius, dilation) - mind_features(fixed, radius, dilation)
+    weight = weight.expand_as(warped)
+    return -(weight * (difference**2).mean(1)).sum(AXES) / weight.sum(AXES)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.similarity import box
+from DeepRegLib.similarity.box import box_sum
+from Testing.similarity.images import random_weight, smooth_image
+from Testing.similarity.references import window_sum
+
+sides = st.integers(1, 9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(st.integers(1, 3), sides, sides, sides), st.integers(0, 5), st.integers(0, 99))
+def test_equals_convolution_with_ones_for_any_size_and_radius(shape, radius, seed):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    torch.testing.assert_close(box_sum(x, radius), window_sum(x, radius), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("tile", [1, 200, 1000, 10_000])
+def test_cutting_into_tiles_changes_no_bit(monkeypatch, tile):
+    x = smooth_image((3, 11, 9, 7), 0).float()
+    whole = box_sum(x, 2)
+    monkeypatch.setattr(box, "_CPU_TILE_VOXELS", tile)
+    assert torch.equal(box_sum(x, 2), whole)
+
+
+def test_accelerators_take_the_volume_at_once_with_the_same_result():
+    tiles = list(box._tiles(torch.empty(2, 300, 300, 300, device="meta"), 2))
+    assert tiles == [(slice(0, 2), slice(0, 300))]
+
+
+def test_is_its_own_adjoint():
+    x, y = smooth_image((2, 8, 7, 9), 1), smooth_image((2, 8, 7, 9), 2)
+    torch.testing.assert_close((box_sum(x, 2) * y).sum(), (x * box_sum(y, 2)).sum())
+
+
+def test_empty_windows_are_exactly_zero_and_none_is_negative():
+    weight = torch.zeros(1, 12, 12, 12)
+    weight[:, 9:] = random_weight((1, 3, 12, 12), 3).float()
+    sums = box_sum(weight, 2)
+    assert (sums[:, :7] == 0).all()
+    assert (sums >= 0).all()
+
+
+def test_takes_strided_input_and_leading_axes_and_leaves_the_input_alone():
+    x = smooth_image((6, 8, 7, 9), 4).view(2, 3, 8, 7, 9).transpose(-1, -3)
+    before = x.clone()
+    sums = box_sum(x, 1)
+    assert torch.equal(x, before)
+    torch.testing.assert_close(sums[1, 2], window_sum(x[1, 2][None], 1)[0])
+    assert box_sum(x, 0).data_ptr() != x.data_ptr()
+
+
+def test_refuses_what_it_cannot_sum():
+    with pytest.raises(InputError):
+        box_sum(torch.zeros(4, 4, 4), -1)
+    with pytest.raises(InputError):
+        box_sum(torch.zeros(4, 4), 1)
