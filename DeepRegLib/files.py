@@ -29,7 +29,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         If the folder cannot be written or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")
+    # In lower case: ITK does not write an ending such as .NII.GZ.
+    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name.lower()}")
     try:
         if _disk_is_full(target):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

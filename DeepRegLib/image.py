@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ def resample(
     Returns
     -------
     Image
-        On `geometry`, dtype of `image` (integers are rounded).
+        On `geometry`, dtype of `image`; whole numbers are cut off towards zero, as by SimpleITK itself.
     """
     interpolator = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[interpolation]
     picture = to_sitk(image)
@@ -231,7 +232,7 @@ def _read_file(source: Path) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(source))
     reader.ReadImageInformation()
-    if reader.GetImageIO() == "GDCMImageIO" and (reader.GetDimension() == 2 or reader.GetSize()[2:] == (1,)):
+    if reader.HasMetaDataKey("0020|000e") and (reader.GetDimension() == 2 or reader.GetSize()[2:] == (1,)):
         return _read_dicom_series(source.parent, _files_of_series(source))
     return reader.Execute()
 
@@ -307,7 +308,7 @@ def _nifti_is_whole(path: Path) -> bool:
         compressed = stream.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path) if compressed else path.open("rb") as stream:
-            header = stream.read(544)
+            header = stream.read(348)
             length = len(header)
             while block := stream.read(1 << 22):
                 length += len(block)
@@ -317,20 +318,14 @@ def _nifti_is_whole(path: Path) -> bool:
 
 
 def _nifti_length(header: bytes) -> int:
-    """Return how many bytes a NIfTI-1 or -2 header promises; 0 if it is none, or its voxels lie in another file."""
+    """Return how many bytes a NIfTI-1 header promises; 0 if it is none, or its voxels lie in another file."""
     for order in "<>":
         (kind,) = struct.unpack_from(f"{order}i", header)
         if kind == 348 and header[344:346] == b"n+":
             count, *sizes = struct.unpack_from(f"{order}8h", header, 40)
             bits, offset = struct.unpack_from(f"{order}h34xf", header, 72)
-        elif kind == 540 and len(header) >= 540:
-            count, *sizes = struct.unpack_from(f"{order}8q", header, 16)
-            (bits,) = struct.unpack_from(f"{order}h", header, 14)
-            (offset,) = struct.unpack_from(f"{order}q", header, 168)
-        else:
-            continue
-        voxels = int(np.prod([max(n, 1) for n in sizes[: max(count, 0)]], dtype=np.float64))
-        return int(offset) + voxels * bits // 8
+            voxels = math.prod(max(n, 1) for n in sizes[: max(count, 0)])
+            return int(offset) + voxels * bits // 8
     return 0
 
 

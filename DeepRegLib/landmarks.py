@@ -174,7 +174,7 @@ def _delimiter(text: str) -> str:
 
 
 def _number_columns(row: list[str]) -> list[int]:
-    # A label before the coordinates may itself be a number, so the last of four numbers are the coordinates only then.
+    # Four numbers are a running number and its point.
     numeric = [n for n, cell in enumerate(row) if _is_number(cell)]
     return numeric[1:4] if len(numeric) == 4 and len(row) == 4 else numeric[:3]
 
@@ -198,9 +198,7 @@ def _coordinate(where: str, axis: str, value: object) -> float:
     if isinstance(value, str | int | float) and not isinstance(value, bool) and _is_number(str(value)):
         number = float(value)
     if not math.isfinite(number):
-        raise InputError(
-            f"{where}: {axis} is {value!r}, not a finite number.", "Correct the line or remove the point."
-        )
+        raise InputError(f"{where}: {axis} is {value!r}, not a finite number.", "Correct the line or remove the point.")
     return number
 
 

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -68,6 +69,7 @@ REMEDIES = (
             "ProxyError",
             "Max retries exceeded",
             "Read timed out",
+            "requirement setuptools>=77 (from versions: none)",  # it runs everywhere, so nothing answered
         ),
         "the package index cannot be reached: connect this machine to the network, or tell pip about your proxy or "
         "mirror (`pip config`), and try again",
@@ -136,7 +138,8 @@ def main(arguments: list[str] | None = None) -> int:
             clean(ROOT)
             return 0
         extra, commands = TASKS[options.task]
-        python = ensure(ROOT, extra, options.python)
+        with on_termination(signal.default_int_handler):
+            python = ensure(ROOT, extra, options.python)
         codes = [run(python, command + passed_on) for command in commands]
         return next((code for code in codes if code), 0)
     except SetupError as error:
@@ -468,10 +471,21 @@ def run(python: Path, command: list[str]) -> int:
     """Run the environment's Python in the checkout; return its exit code, 128 + n where signal n ended it."""
     process = subprocess.Popen([str(python), *command], cwd=str(ROOT), env=environment())
     code = None
-    while code is None:
-        with contextlib.suppress(KeyboardInterrupt):  # the task got it too; its answer is the one that counts
-            code = process.wait()
+    with on_termination(lambda number, frame: process.terminate()):
+        while code is None:
+            with contextlib.suppress(KeyboardInterrupt):  # the task got it too; its answer is the one that counts
+                code = process.wait()
     return 128 - code if code < 0 else code
+
+
+@contextlib.contextmanager
+def on_termination(action) -> Iterator[None]:
+    """Answer a request to end this process, so that no child goes on without it."""
+    before = signal.signal(signal.SIGTERM, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

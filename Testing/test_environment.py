@@ -95,6 +95,8 @@ def test_a_failed_installation_is_one_sentence(line: str, remedy: str) -> None:
 def test_no_network_is_not_mistaken_for_a_missing_package() -> None:
     output = ["WARNING: ... Network is unreachable", "ERROR: No matching distribution found for setuptools>=77"]
     assert "cannot be reached" in env.diagnose(output)
+    output = ["ERROR: Could not find a version that satisfies the requirement setuptools>=77 (from versions: none)"]
+    assert "cannot be reached" in env.diagnose([*output, "ERROR: No matching distribution found for setuptools>=77"])
 
 
 def test_no_output_has_a_sentence_too() -> None:
@@ -178,6 +180,17 @@ def test_the_exit_code_is_the_tasks(code: int, expected: int) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals that end a process")
 def test_a_signal_becomes_a_shells_exit_code() -> None:
     assert env.run(Path(sys.executable), ["-c", "import os; os.kill(os.getpid(), 9)"]) == 137
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to pass on")
+def test_a_request_to_end_reaches_the_task() -> None:
+    program = (
+        "import sys; from pathlib import Path; from Testing import environment as env\n"
+        'task = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"\n'
+        "sys.exit(env.run(Path(sys.executable), ['-c', task]))"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], cwd=env.ROOT, timeout=30, check=False)
+    assert finished.returncode == 143
 
 
 def test_clean_removes_outputs_and_keeps_sources(tmp_path: Path) -> None:

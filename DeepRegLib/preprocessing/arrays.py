@@ -53,7 +53,8 @@ def check_same_grid(image: Image, mask: Image) -> None:
     """
     if not image.geometry.is_close(mask.geometry):
         raise InputError(
-            f"The mask {mask.name} does not lie on the grid of {image.name}.", "Resample the mask onto the image's grid."
+            f"The mask {mask.name} does not lie on the grid of {image.name}.",
+            "Resample the mask onto the image's grid.",
         )
 
 

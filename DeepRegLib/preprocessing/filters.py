@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, to_sitk
@@ -12,7 +13,6 @@ from DeepRegLib.preprocessing.arrays import (
     float_array,
     float_picture,
     require_one_of,
-    values_inside,
     with_picture,
 )
 from DeepRegLib.preprocessing.resampling import shrink_factors
@@ -58,7 +58,7 @@ def denoise(image: Image, method: str, strength: float = 1.0) -> Image:
         radius = np.maximum(np.rint(width / spacing), spacing == spacing.min()).astype(int)
         return with_picture(image, sitk.Median(picture, radius.tolist()))
     if method == "gaussian":
-        return with_picture(image, sitk.DiscreteGaussian(picture, width**2, 64))
+        return with_picture(image, sitk.DiscreteGaussian(picture, [width**2] * 3, 64))
     step = float(spacing.min()) / 16  # the largest stable one in 3-D
     iterations = max(1, round(CURVATURE_ITERATIONS * strength))
     return with_picture(image, sitk.CurvatureAnisotropicDiffusion(picture, step, 3.0, 1, iterations))
@@ -87,16 +87,18 @@ def bias_field_corrected(image: Image, mask: Image) -> Image:
         If the mask is empty or on another grid.
     """
     check_same_grid(image, mask)
-    before = float(values_inside(image, mask).mean(dtype=np.float64))
+    inside = mask.array.astype(np.bool_)
+    if not inside.any():
+        raise InputError(f"The mask for {image.name} is empty.", "Draw the mask over the anatomy.")
     array = float_array(image)
-    # N4 works on logarithms.
-    lowest = float(array.min())
-    shifted = image.with_array(array - lowest)
-    field = _bias_field(to_sitk(shifted), to_sitk(mask.with_array(mask.array.astype(np.uint8))))
-    corrected = image.with_array((shifted.array / field).astype(np.float32))
-    after = float(values_inside(corrected, mask).mean(dtype=np.float64))
-    gain = (before - lowest) / after if after > 0 else 1.0
-    return image.with_array((corrected.array * gain + lowest).astype(np.float32))
+    # N4 works on logarithms, so the darkest voxel becomes 0.
+    lowest = array.min()
+    shifted = array - lowest
+    field = _bias_field(to_sitk(image.with_array(shifted)), to_sitk(mask.with_array(inside)))
+    corrected = shifted / field
+    before, after = shifted[inside].mean(dtype=np.float64), corrected[inside].mean(dtype=np.float64)
+    gain = before / after if after > 0 else 1.0
+    return image.with_array((corrected * gain + lowest).astype(np.float32))
 
 
 def equalise_histogram(image: Image) -> Image:
@@ -119,7 +121,7 @@ def match_histogram(image: Image, reference: Image) -> Image:
     return with_picture(image, matched)
 
 
-def _bias_field(picture: sitk.Image, mask: sitk.Image) -> np.ndarray:
+def _bias_field(picture: sitk.Image, mask: sitk.Image) -> NDArray[np.float32]:
     factors = shrink_factors(picture.GetSize(), picture.GetSpacing(), BIAS_GRID_VOXELS)
     small, small_mask = sitk.BinShrink(picture, factors), sitk.Shrink(mask, factors)
     small_mask.CopyInformation(small)

@@ -19,7 +19,7 @@ CLAMP = (0.1, 99.5)
 # Shares of the mean brightness of the bright class (above Otsu's threshold), counted from the darkest voxels.
 TISSUE_LEVEL = 0.1
 DARK_AIR = 0.15
-NOISE_MARGIN = 2.0
+NOISE_MARGIN = 1.5
 SPARSE_LEVEL = 0.02
 # Shares of the volume.
 LEAST_FOREGROUND = 0.01
@@ -75,13 +75,13 @@ def _brighter_than_air(image: Image) -> NDArray[np.bool_]:
     if high <= low:
         return values > low
     sigma = 0.7 * min(image.geometry.spacing)
-    smooth = sitk.DiscreteGaussian(sitk.Clamp(picture, lowerBound=low, upperBound=high), sigma**2)
-    level = (sitk.GetArrayFromImage(smooth) - low) / (high - low)
+    smooth = sitk.DiscreteGaussian(sitk.Clamp(picture, lowerBound=low, upperBound=high), [sigma**2] * 3)
+    level = (sitk.GetArrayFromImage(smooth).astype(np.float64) - low) / (high - low)
     region = level > _tissue_threshold(level)
     return region if region.mean() >= LEAST_FOREGROUND else level > SPARSE_LEVEL
 
 
-def _tissue_threshold(level: NDArray[np.float32]) -> float:
+def _tissue_threshold(level: NDArray[np.float64]) -> float:
     # Otsu halves a scan into bright and dark, which in most scans are bright and dark tissue. Air is what is dark
     # compared with the bright half (as in FSL's BET), and noisy air pushes the threshold up.
     otsu = sitk.OtsuThresholdImageFilter()

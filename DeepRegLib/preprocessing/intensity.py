@@ -46,7 +46,7 @@ def check_not_constant(image: Image) -> None:
     InputError
         If all voxels have the same value, or all but a handful.
     """
-    array = image.array
+    array = float_array(image)
     low, high = float(array.min()), float(array.max())
     if high - low <= 4 * np.finfo(np.float32).eps * max(abs(low), abs(high)):
         raise InputError(f"{image.name} is constant: every voxel is {low:g}.", "Give an image that shows anatomy.")

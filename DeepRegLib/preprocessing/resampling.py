@@ -33,10 +33,11 @@ def smooth_and_resample(image: Image, geometry: Geometry) -> Image:
     Returns
     -------
     Image
-        float32 on `geometry`; the image's minimum outside its field of view.
+        float32 on `geometry`, within the image's range; the image's minimum outside its field of view.
     """
     picture = float_picture(image)
-    background = float(sitk.GetArrayViewFromImage(picture).min())
+    values = sitk.GetArrayFromImage(picture)
+    lowest, highest = float(values.min()), float(values.max())
     for axis, sigma in enumerate(_sigmas(image.geometry, geometry)):
         picture = _smooth(picture, axis, float(sigma))
     resampled = sitk.Resample(
@@ -47,10 +48,11 @@ def smooth_and_resample(image: Image, geometry: Geometry) -> Image:
         geometry.origin,
         geometry.spacing,
         geometry.direction,
-        background,
+        lowest,
         sitk.sitkFloat32,
     )
-    return Image(sitk.GetArrayFromImage(resampled), geometry, image.name)
+    # The recursive Gaussian overshoots a little beside sharp edges.
+    return Image(np.clip(sitk.GetArrayFromImage(resampled), lowest, highest), geometry, image.name)
 
 
 def isotropic(image: Image, spacing: float) -> Image:

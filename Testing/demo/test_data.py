@@ -200,7 +200,7 @@ def test_half_an_archive_from_a_killed_run_is_fetched_again(fake: FakeRegistry, 
 
 def test_a_full_disk_is_said(fake: FakeRegistry, cache: Path) -> None:
     fake.failure = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(data.DemoDataError, match="disk is full.*DEEPREG_CACHE"):
+    with pytest.raises(data.DemoDataError, match=r"disk is full.*DEEPREG_CACHE"):
         data.demo_pair(cache)
 
 

@@ -1,0 +1,152 @@
+"""Deformable registration: a displacement field found coarse to fine by compositive Adam steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.recipes import Deformable
+from DeepRegLib.similarity import Similarity, make_similarity
+from DeepRegLib.transforms.sampling import (
+    central_difference,
+    compose_fields,
+    identity_grid,
+    index_scale,
+    resize_field,
+    sample_normalised,
+)
+
+FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
+WEIGHT_REFRESH = 10
+QUIET_FORCE = 0.1
+STALL_WINDOW = 10
+STALL_GAIN = 2e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Both images of one resolution on one grid, the moving one already brought there by the linear transform."""
+
+    fixed: WorkingImage
+    moving: WorkingImage
+
+
+@dataclass(frozen=True, eq=False)
+class DeformableFit:
+    """The field in voxels of the last level's grid, ``(3, D, H, W)``, and the similarity per iteration and level."""
+
+    field: Tensor
+    geometry: Geometry
+    curves: list[NDArray[np.float64]]
+
+
+def register_deformable(
+    levels: Sequence[Level],
+    recipe: Deformable,
+    *,
+    start: Callable[[Geometry], Tensor] | None = None,
+    on_step: Callable[[int, int, Tensor], None],
+) -> DeformableFit:
+    """Find the displacement field that makes the moving image like the fixed one.
+
+    At each iteration: warp; gradient of the similarity times gradient of the warped image; Gaussian (fluid); Adam with
+    one second moment a voxel, so that a step does not depend on the axes; cap; u <- d + u o (id + d); Gaussian
+    (elastic). The composition of capped smooth steps is what keeps the field free of folds.
+
+    Parameters
+    ----------
+    levels
+        Coarse to fine, isotropic grids of one orientation.
+    recipe
+        Metric, radius, iterations, step and smoothing; its `iterations` has one number a level.
+    start
+        Gives the first field in voxels of the grid it is called with; None starts from zero.
+    on_step
+        Called after each iteration with the level, the iteration and the similarity ``(1,)`` on the device; may raise.
+    """
+    field: Tensor | None = None
+    previous: Geometry | None = None
+    curves = []
+    for number, (level, iterations) in enumerate(zip(levels, recipe.iterations, strict=True)):
+        geometry = level.fixed.geometry
+        if field is None or previous is None:
+            field = start(geometry) if start else torch.zeros(3, *geometry.shape, device=level.fixed.device)
+        else:
+            field = transfer_field(field, previous, geometry)
+        field, curve = _run_level(level, field, recipe, iterations, lambda n, value, at=number: on_step(at, n, value))
+        previous = geometry
+        curves.append(curve)
+    assert field is not None and previous is not None
+    return DeformableFit(field, previous, curves)
+
+
+def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:
+    """Move a field from one isotropic grid to another of the same orientation, in voxels of each."""
+    offset = torch.tensor(old.to_index(new.origin), dtype=field.dtype, device=field.device)
+    return resize_field(field, new.shape, new.spacing[0] / old.spacing[0], offset)
+
+
+def _run_level(
+    level: Level, field: Tensor, recipe: Deformable, iterations: int, on_step: Callable[[int, Tensor], None]
+) -> tuple[Tensor, NDArray[np.float64]]:
+    fixed, moving = level.fixed, level.moving
+    grid = identity_grid(fixed.geometry.shape, fixed.device)
+    scale = index_scale(fixed.geometry.shape, grid)
+    channels = moving.channels
+    first = torch.zeros_like(field)
+    second = torch.zeros_like(field[0])
+    metric: Similarity | None = None
+    values: list[Tensor] = []
+    for iteration in range(iterations):
+        places = (grid + field.permute(1, 2, 3, 0)).mul_(scale).sub_(1)
+        if metric is None or iteration % WEIGHT_REFRESH == 0:
+            warped, seen = sample_normalised(channels, places, padding="zeros")
+            metric = make_similarity(
+                recipe.similarity, fixed.intensity[None], (fixed.weight * seen)[None], radius=recipe.radius
+            )
+        else:
+            warped = sample_normalised(channels[:1], places, padding="zeros")[0]
+        value, gradient = metric.value_and_gradient(warped[None])
+        values.append(value)
+        force = torch.stack([central_difference(warped, dim).mul_(gradient[0]) for dim in (-1, -2, -3)])
+        update = _adam(smooth(force, recipe.smooth_update), first, second, iteration)
+        field = smooth(compose_fields(field, _capped(update, recipe.step), grid), recipe.smooth_field)
+        on_step(iteration, value)
+        if _stalled(values):
+            break
+    curve = torch.cat(values).double().cpu().numpy() if values else np.zeros(0)
+    return field, curve
+
+
+def _adam(force: Tensor, first: Tensor, second: Tensor, iteration: int) -> Tensor:
+    """One Adam direction with a scalar second moment a voxel; where the force is quiet the step stays short."""
+    power = force.square().sum(0)
+    first.mul_(FIRST_MOMENT).add_(force, alpha=1 - FIRST_MOMENT)
+    second.mul_(SECOND_MOMENT).add_(power, alpha=1 - SECOND_MOMENT)
+    size = torch.sqrt(second / (1 - SECOND_MOMENT ** (iteration + 1)))
+    quiet = QUIET_FORCE * size.mean()
+    return first / ((1 - FIRST_MOMENT ** (iteration + 1)) * (size + quiet + 1e-30))
+
+
+def _capped(update: Tensor, step: float) -> Tensor:
+    """Scale the update so that no voxel moves further than `step`."""
+    longest = update.square().sum(0).max().sqrt()
+    return update * (step / longest.clamp_min(1.0))
+
+
+def _stalled(values: list[Tensor]) -> bool:
+    """Tell, every `STALL_WINDOW` iterations, whether the similarity has stopped rising."""
+    count = len(values)
+    if count < 2 * STALL_WINDOW or count % STALL_WINDOW:
+        return False
+    recent = torch.cat(values[-2 * STALL_WINDOW :])
+    before, now = recent[:STALL_WINDOW].mean(), recent[STALL_WINDOW:].mean()
+    return bool(now - before < STALL_GAIN * now.abs().clamp_min(1e-3))

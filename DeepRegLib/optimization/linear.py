@@ -1,0 +1,228 @@
+"""Rigid, similarity and affine registration of several starting poses in one batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from DeepRegLib.optimization.global_search import Pose
+from DeepRegLib.optimization.rotations import rotation_from_vector
+from DeepRegLib.optimization.working import WorkingImage, weighted_centroid, weighted_radius
+from DeepRegLib.similarity import Similarity, make_similarity
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample_normalised
+
+FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
+WEIGHT_REFRESH = 5
+FINAL_STEP = 0.02
+LNCC_RADIUS = 2
+MIND_RADIUS = 1
+CROSS_MODAL = ("mi", "mind")
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """Refined poses, best first, and the best one's similarity at each iteration."""
+
+    poses: list[Pose]
+    curve: NDArray[np.float64]
+
+
+def refine_poses(
+    fixed: WorkingImage,
+    moving: WorkingImage,
+    poses: Sequence[NDArray[np.float64]],
+    *,
+    model: str,
+    similarity: str,
+    iterations: int,
+    first_step: float,
+    on_step: Callable[[int, Tensor], None],
+) -> LinearFit:
+    """Move every starting pose uphill on the similarity.
+
+    The update is multiplicative: A <- exp(e) A, with the gradient projected on the skew part of e (rigid), plus its
+    trace (similarity), or whole (affine), about the fixed centroid; Adam in mm at the foreground's radius.
+
+    Parameters
+    ----------
+    fixed, moving
+        Working images.
+    poses
+        World matrices ``(4, 4)``, fixed to moving, LPS mm.
+    model
+        ``"rigid"``, ``"similarity"`` or ``"affine"``.
+    similarity
+        Name of the metric.
+    iterations
+        Steps, all taken.
+    first_step
+        Length of the first step in working voxels; it decays to `FINAL_STEP`.
+    on_step
+        Called after every iteration with its number and the candidates' similarities ``(B,)`` on the device; may
+        raise to stop.
+
+    Returns
+    -------
+    LinearFit
+        Scored as `score_poses` does.
+    """
+    problem = _LinearProblem(fixed, moving, similarity)
+    state = problem.start(poses)
+    scale = max(fixed.geometry.spacing)
+    moments = (torch.zeros_like(state), torch.zeros_like(state))
+    metric: Similarity | None = None
+    values = []
+    for iteration in range(iterations):
+        warped, weight, grid_gradient = problem.warp(state)
+        if metric is None or iteration % WEIGHT_REFRESH == 0:
+            metric = problem.metric(weight)
+        value, gradient = metric.value_and_gradient(warped)
+        values.append(value)
+        direction = _project(problem.pose_gradient(state, gradient, grid_gradient(warped)), model)
+        step = _step_length(iteration, iterations, first_step) * scale
+        state = problem.move(state, _adam(direction, moments, iteration) * step)
+        on_step(iteration, value)
+    matrices = problem.matrices(state)
+    scores = score_poses(fixed, moving, matrices, similarity)
+    order = np.argsort(-scores, kind="stable")
+    history = torch.stack(values).double().cpu().numpy() if values else np.zeros((0, len(poses)))
+    return LinearFit([Pose(matrices[n], float(scores[n])) for n in order], history[:, order[0]])
+
+
+def score_poses(
+    fixed: WorkingImage, moving: WorkingImage, matrices: Sequence[NDArray[np.float64]], similarity: str
+) -> NDArray[np.float64]:
+    """Rate poses by a metric that compares candidates fairly, lowered where little of the images overlaps.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n,)``: masked NCC within a modality, mutual information across, times coverage^(1/4).
+    """
+    ranking = "mi" if similarity in CROSS_MODAL else "ncc"
+    problem = _LinearProblem(fixed, moving, ranking)
+    warped, weight, _ = problem.warp(problem.start(matrices))
+    value = problem.metric(weight).value(warped)
+    return (value * _coverage(fixed, moving, weight).pow(0.25)).double().cpu().numpy()
+
+
+def _coverage(fixed: WorkingImage, moving: WorkingImage, weight: Tensor) -> Tensor:
+    """Share of the smaller foreground that both images see, ``(B,)``."""
+    volumes = [float(np.prod(image.geometry.spacing)) for image in (fixed, moving)]
+    smaller = torch.minimum(fixed.weight.sum() * volumes[0], moving.weight.sum() * volumes[1])
+    return (weight.sum(dim=(-3, -2, -1)) * volumes[0] / smaller.clamp_min(1e-6)).clamp(0, 1)
+
+
+class _LinearProblem:
+    """The images and frames of one level. A state is ``(B, 3, 4)``: A and T(c), with T(x) = A (x - c) + T(c)."""
+
+    def __init__(self, fixed: WorkingImage, moving: WorkingImage, similarity: str) -> None:
+        self.fixed, self.moving, self.similarity = fixed, moving, similarity
+        self.centre = weighted_centroid(fixed)
+        self.radius = weighted_radius(fixed, self.centre)
+        # The poses are small matrices: exact on the host, where MPS has no float64.
+        self.grid = identity_grid(fixed.geometry.shape, fixed.device)
+        centre_index = fixed.geometry.to_index(self.centre)
+        self.offsets = self.grid.reshape(-1, 3) - torch.tensor(centre_index, dtype=torch.float32, device=fixed.device)
+        self.channels = moving.channels
+        size = np.array(moving.geometry.size)
+        normalise = np.diag([*(2 / np.maximum(size - 1, 1)), 1.0])
+        normalise[:3, 3] = -1
+        self.from_world = self._tensor(normalise @ moving.geometry.world_to_index)
+        self.to_world = self._tensor(fixed.geometry.index_to_world[:3, :3])
+        self.to_index = self._tensor(fixed.geometry.world_to_index[:3, :3])
+
+    def start(self, poses: Sequence[NDArray[np.float64]]) -> Tensor:
+        states = []
+        for pose in poses:
+            target = pose[:3, :3] @ self.centre + pose[:3, 3]
+            states.append(np.concatenate([pose[:3, :3], target[:, None]], axis=1))
+        return self._tensor(np.array(states))
+
+    def matrices(self, state: Tensor) -> list[NDArray[np.float64]]:
+        found = []
+        for rows in state.double().cpu().numpy():
+            matrix = np.eye(4)
+            matrix[:3, :3] = rows[:, :3]
+            matrix[:3, 3] = rows[:, 3] - rows[:, :3] @ self.centre
+            found.append(matrix)
+        return found
+
+    def warp(self, state: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+        """Return the warped images and weights ``(B, D, H, W)``, and the function that differentiates the former."""
+        linear = self.from_world[:3, :3] @ state[..., :3] @ self.to_world
+        shift = (self.from_world[:3, :3] @ state[..., 3:] + self.from_world[:3, 3:]).transpose(1, 2)
+        points = torch.baddbmm(shift, self.offsets.expand(len(state), -1, -1), linear.transpose(1, 2))
+        grid = points.reshape(len(state), *self.grid.shape)
+        if len(state) == 1:
+            sampled = sample_normalised(self.channels, grid[0], padding="zeros")[None]
+        else:
+            sampled = torch.nn.functional.grid_sample(
+                self.channels.expand(len(state), -1, -1, -1, -1), grid, padding_mode="zeros", align_corners=True
+            )
+        weight = self.fixed.weight * sampled[:, 1]
+        return sampled[:, 0], weight, _spatial_gradient
+
+    def metric(self, weight: Tensor) -> Similarity:
+        radius = LNCC_RADIUS if self.similarity == "lncc" else MIND_RADIUS
+        return make_similarity(self.similarity, self.fixed.intensity[None], weight, radius=radius)
+
+    def pose_gradient(self, state: Tensor, gradient: Tensor, slopes: Tensor) -> Tensor:
+        """Return dS/d(e, t) in units of mm at the radius, ``(B, 3, 4)``, for A <- exp(e) A and T(c) <- T(c) + t."""
+        force = (gradient[:, None] * slopes).flatten(2)
+        moment = force @ self.offsets
+        total = force.sum(-1, keepdim=True)
+        to_moving = torch.linalg.inv(state[..., :3]).transpose(1, 2) @ self.to_index.T
+        linear = to_moving @ moment @ self.to_world.T @ state[..., :3].transpose(1, 2)
+        return torch.cat([linear / self.radius, to_moving @ total], dim=-1)
+
+    def move(self, state: Tensor, step: Tensor) -> Tensor:
+        """Apply a step in mm at the radius."""
+        small = step[..., :3] / self.radius
+        turn = (small - small.transpose(1, 2)) / 2
+        stretch = (small + small.transpose(1, 2)) / 2
+        axis = torch.stack([turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0]], dim=-1)
+        identity = torch.eye(3, device=state.device, dtype=state.dtype)
+        grow = identity + stretch + stretch @ stretch / 2 + stretch @ stretch @ stretch / 6
+        linear = rotation_from_vector(axis) @ grow @ state[..., :3]
+        return torch.cat([linear, state[..., 3:] + step[..., 3:]], dim=-1)
+
+    def _tensor(self, array: NDArray[np.float64]) -> Tensor:
+        return torch.tensor(array, dtype=torch.float32, device=self.fixed.device)
+
+
+def _spatial_gradient(warped: Tensor) -> Tensor:
+    return torch.stack([central_difference(warped, dim) for dim in (-1, -2, -3)], dim=1)
+
+
+def _project(gradient: Tensor, model: str) -> Tensor:
+    linear = gradient[..., :3]
+    if model == "affine":
+        return gradient
+    kept = (linear - linear.transpose(1, 2)) / 2
+    if model == "similarity":
+        trace = linear.diagonal(dim1=-2, dim2=-1).mean(-1)
+        kept = kept + trace[:, None, None] * torch.eye(3, device=linear.device, dtype=linear.dtype)
+    return torch.cat([kept, gradient[..., 3:]], dim=-1)
+
+
+def _adam(gradient: Tensor, moments: tuple[Tensor, Tensor], iteration: int) -> Tensor:
+    """One Adam direction (Kingma and Ba, 2015), moments updated in place; a zero gradient gives zero."""
+    first, second = moments
+    first.mul_(FIRST_MOMENT).add_(gradient, alpha=1 - FIRST_MOMENT)
+    second.mul_(SECOND_MOMENT).addcmul_(gradient, gradient, value=1 - SECOND_MOMENT)
+    mean = first / (1 - FIRST_MOMENT ** (iteration + 1))
+    deviation = torch.sqrt(second / (1 - SECOND_MOMENT ** (iteration + 1)))
+    return mean / deviation.clamp_min(1e-20)
+
+
+def _step_length(iteration: int, iterations: int, first: float) -> float:
+    """Cosine decay from `first` to `FINAL_STEP` working voxels."""
+    progress = iteration / max(iterations - 1, 1)
+    return FINAL_STEP + (first - FINAL_STEP) * 0.5 * (1 + math.cos(math.pi * progress))

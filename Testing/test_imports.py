@@ -1,0 +1,168 @@
+"""The rooms: which module may import which, and that nothing heavy or Slicer's comes in where it must not."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "DeepRegLib"
+
+# Imports run from a higher number to a lower one, or stay inside a room.
+HEIGHT = {
+    "errors": 0,
+    "files": 1,
+    "geometry": 1,
+    "recipes": 1,
+    "image": 2,
+    "transforms": 3,
+    "landmarks": 4,
+    "preprocessing": 5,
+    "similarity": 5,
+    "evaluation": 6,
+    "networks": 6,
+    "optimization": 6,
+    "result": 6,
+    "models": 7,
+    "report": 7,
+    "segmentation": 7,
+    "training": 8,
+    "pipeline": 9,
+    "engine": 10,
+    "cli": 10,
+    "scene": 11,
+}
+
+# These are imported by Slicer's own process, or before torch is there.
+WITHOUT_TORCH = ("errors", "files", "geometry", "image", "landmarks", "preprocessing", "recipes", "result", "scene")
+WITHOUT_TORCH_MODULES = (
+    "DeepRegLib",
+    "DeepRegLib.engine.protocol",
+    "DeepRegLib.engine.client",
+    "DeepRegLib.transforms",
+)
+SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")
+# The core needs numpy, SimpleITK and torch; everything else is an extra.
+EXTRAS = ("jinja2", "matplotlib", "nibabel", "nilearn", "pandas", "psutil", "rich", "scipy", "skimage", "typer")
+ROOMS_WITH_EXTRAS = ("cli", "report", "training")
+
+IMPORTER = """
+import importlib, json, sys, traceback, warnings
+warnings.simplefilter("ignore")
+blocked = set(json.loads(sys.argv[1]))
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Guard())
+failed = {}
+for module in json.loads(sys.argv[2]):
+    try:
+        importlib.import_module(module)
+    except Exception:
+        failed[module] = traceback.format_exc(limit=-4)
+print(json.dumps(failed))
+"""
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(LIBRARY.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[-1] == "__main__":
+            continue
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def is_light(module: str) -> bool:
+    return room(module) in WITHOUT_TORCH or module in WITHOUT_TORCH_MODULES
+
+
+def import_with(blocked: tuple[str, ...], names: list[str]) -> dict[str, str]:
+    """Import modules in one fresh process in which some packages cannot be imported; return what failed."""
+    finished = subprocess.run(
+        [sys.executable, "-c", IMPORTER, json.dumps(blocked), json.dumps(names)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def report(failed: dict[str, str]) -> str:
+    return "\n\n".join(f"{name}:\n{text}" for name, text in failed.items())
+
+
+def test_the_light_rooms_need_no_torch_and_no_slicer() -> None:
+    light = [name for name in modules() if is_light(name)]
+    assert {"DeepRegLib.geometry", "DeepRegLib.recipes", "DeepRegLib.transforms"} <= set(light)
+    failed = import_with((*SLICER, "torch", *EXTRAS), light)
+    assert not failed, report(failed)
+
+
+def test_nothing_below_the_scene_needs_slicer() -> None:
+    names = [name for name in modules() if room(name) not in ROOMS_WITH_EXTRAS]
+    failed = import_with((*SLICER, *EXTRAS), names)
+    assert not failed, report(failed)
+
+
+@pytest.mark.skipif(
+    not any(room(name) in ROOMS_WITH_EXTRAS for name in modules()), reason="no module with extra packages yet"
+)
+def test_the_rooms_with_extra_packages_need_no_slicer() -> None:
+    failed = import_with(SLICER, [name for name in modules() if room(name) in ROOMS_WITH_EXTRAS])
+    assert not failed, report(failed)
+
+
+def test_every_room_has_its_place() -> None:
+    unplaced = {room(name) for name in modules() if room(name)} - HEIGHT.keys()
+    assert not unplaced, f"give {sorted(unplaced)} a height in HEIGHT, as DESIGN section 2 has it"
+
+
+def imported(path: Path, module: str) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything of the library a file imports, inside functions as well."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base]).strip(".")
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_run_downward(module: str) -> None:
+    here = room(module)
+    wrong = []
+    for line, name in imported(modules()[module], module):
+        there = room(name) if name.split(".")[0] == "DeepRegLib" else ""
+        # The package itself is the face, above every room; constants such as its version are no room.
+        if here == "" or there in ("", here) or there not in HEIGHT:
+            continue
+        if HEIGHT[there] >= HEIGHT[here]:
+            wrong.append(f"line {line}: {here} imports {there}")
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_module_imports_slicer_by_name_or_unpickles(module: str) -> None:
+    forbidden = {"pickle", "cPickle", "dill", "joblib"} | (set() if room(module) == "scene" else set(SLICER))
+    names = {name.split(".")[0] for _, name in imported(modules()[module], module)}
+    assert not names & forbidden

@@ -1,0 +1,165 @@
+"""Point lists survive the trip through every format, and damaged ones are explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.landmarks import MARKUPS_SCHEMA, SUFFIXES, check_pairs, read_points, write_points
+
+POINTS = np.array([[1.5, -2.25, 3.0], [-40.0, 0.0, 1e-3]])
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(points=arrays(np.float64, st.tuples(st.integers(1, 6), st.just(3)), elements=st.floats(-1e6, 1e6)))
+def test_points_come_back_exactly(tmp_path: Path, suffix: str, points: np.ndarray) -> None:
+    path = tmp_path / f"points{suffix}"
+    write_points(points, path)
+    np.testing.assert_array_equal(read_points(path), points)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_names_with_commas_and_quotes_do_not_disturb_the_points(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"points{suffix}"
+    write_points(POINTS, path, names=['a, "b"', "7"])
+    np.testing.assert_array_equal(read_points(path), POINTS)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x,y,z\n1.5,-2.25,3\n-40,0,1e-3\n",
+        "1.5,-2.25,3\n-40,0,1e-3\n",
+        "\ufeffX, Y, Z\r\n1.5, -2.25, 3\r\n\r\n-40, 0, 1e-3\r\n",
+        "label,z,y,x\nA,3,-2.25,1.5\nB,1e-3,0,-40\n",
+        "A,1.5,-2.25,3\nB,-40,0,1e-3\n",
+        "1,1.5,-2.25,3\n2,-40,0,1e-3\n",
+        "1.5,-2.25,3,A\n-40,0,1e-3,B\n",
+        "x;y;z\n1.5;-2.25;3\n-40;0;1e-3\n",
+        "# LPS\nx\ty\tz\n1.5\t-2.25\t3\n-40\t0\t1e-3\n",
+    ],
+)
+def test_csv_dialects(tmp_path: Path, text: str) -> None:
+    np.testing.assert_array_equal(read_points(written(tmp_path, "p.csv", text)), POINTS)
+
+
+@pytest.mark.parametrize(
+    ("header", "sign"),
+    [
+        ("# Markups fiducial file version = 4.10\n# CoordinateSystem = 0\n", -1),
+        ("# Markups fiducial file version = 4.11\n# CoordinateSystem = 1\n", 1),
+        ("# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n", 1),
+        ("# Markups fiducial file version = 5.6\n# CoordinateSystem = RAS\n", -1),
+        ("# Markups fiducial file version = 4.5\n", -1),
+        ("", -1),
+    ],
+)
+def test_fcsv_frames(tmp_path: Path, header: str, sign: int) -> None:
+    columns = "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
+    row = 'vtkMRMLMarkupsFiducialNode_0,10,20,30,0,0,0,1,1,1,0,"F, 1",,vtkMRMLScalarVolumeNode1\n'
+    points = read_points(written(tmp_path, "p.fcsv", header + columns + row))
+    np.testing.assert_array_equal(points, [[sign * 10, sign * 20, 30]])
+
+
+def test_markups_in_ras_and_micrometres_without_the_unplaced_points(tmp_path: Path) -> None:
+    control_points = [
+        {"label": "F-1", "position": [1000, 2000, 3000], "positionStatus": "defined"},
+        {"label": "F-2", "position": [0, 0, 0], "positionStatus": "undefined"},
+        {"label": "F-3", "positionStatus": "undefined"},
+        {"label": "F-4", "position": [4000, 5000, 6000]},
+    ]
+    markup = {
+        "type": "Fiducial",
+        "coordinateSystem": "RAS",
+        "coordinateUnits": ["um", "UCUM", "micrometer"],
+        "controlPoints": control_points,
+    }
+    path = written(tmp_path, "p.mrk.json", json.dumps({"@schema": MARKUPS_SCHEMA, "markups": [markup]}))
+    np.testing.assert_allclose(read_points(path), [[-1, -2, 3], [-4, -5, 6]])
+
+
+def test_markups_have_what_slicer_reads(tmp_path: Path) -> None:
+    path = tmp_path / "p.mrk.json"
+    write_points(POINTS, path, names=["nasion", "inion"])
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["@schema"].endswith("markups-schema-v1.0.3.json#")
+    (markup,) = content["markups"]
+    assert (markup["type"], markup["coordinateSystem"], markup["coordinateUnits"]) == ("Fiducial", "LPS", "mm")
+    assert [p["label"] for p in markup["controlPoints"]] == ["nasion", "inion"]
+    assert markup["controlPoints"][0]["position"] == [1.5, -2.25, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.csv", "", "no points"),
+        ("p.csv", "x,y,z\n", "no points"),
+        ("p.csv", "x,y,z\n1,2,3\n1,nan,3\n", "line 3: y is 'nan'"),
+        ("p.csv", "x,y,z\n1,2\n", "line 2: there are fewer than three"),
+        ("p.csv", "x,y,z\n1,2,three\n", "line 2: z is 'three'"),
+        ("p.csv", "r,a,s\n1,2,3\n", "does not name the columns"),
+        ("p.fcsv", "# CoordinateSystem = 2\na,1,2,3\n", "line 1: the coordinate system is '2'"),
+        ("p.fcsv", "# CoordinateSystem = 1\na,1,inf,3\n", "line 2: y is 'inf'"),
+        ("p.mrk.json", '{"markups":\n [', "line 2"),
+        ("p.mrk.json", "[]", "0 point lists"),
+        ("p.mrk.json", '{"markups": [{"controlPoints": [{"position": [1, 2]}]}]}', "control point 1"),
+        ("p.mrk.json", '{"markups": [{"controlPoints": [{"position": [1, 2, NaN]}]}]}', "control point 1: z is nan"),
+        ("p.mrk.json", '{"markups": [{"coordinateSystem": "IJK"}]}', "coordinate system is 'IJK'"),
+        ("p.mrk.json", '{"markups": [{"coordinateUnits": "inch"}]}', "unit of the coordinates is 'inch'"),
+        ("p.txt", "1,2,3", ".csv, .fcsv, .mrk.json"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line_and_a_remedy(tmp_path: Path, name: str, text: str, said: str) -> None:
+    path = written(tmp_path, name, text)
+    with pytest.raises(InputError) as caught:
+        read_points(path)
+    assert str(path) in str(caught.value)
+    assert said in str(caught.value)
+    assert caught.value.hint
+
+
+def test_binary_and_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(InputError, match="not a text file"):
+        read_points(tmp_path / "p.csv")
+    with pytest.raises(InputError, match="does not exist"):
+        read_points(tmp_path / "none.csv")
+
+
+def test_writing_refuses_what_could_not_be_read_back(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not finite"):
+        write_points([[1, 2, np.nan]], tmp_path / "p.csv")
+    with pytest.raises(InputError, match="shape"):
+        write_points([1, 2, 3], tmp_path / "p.csv")
+    with pytest.raises(InputError, match="1 names for 2 points"):
+        write_points(POINTS, tmp_path / "p.csv", names=["a"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs() -> None:
+    check_pairs(POINTS, POINTS + 1)
+    with pytest.raises(InputError, match="2 fixed and 1 moving"):
+        check_pairs(POINTS, POINTS[:1])
+    with pytest.raises(InputError, match="no points"):
+        check_pairs(np.empty((0, 3)), np.empty((0, 3)))
+
+
+@pytest.mark.data
+def test_shared_landmarks_pair_up(shared_data: Path) -> None:
+    for fixed in shared_data.glob("*/fixed_landmarks.csv"):
+        check_pairs(read_points(fixed), read_points(fixed.with_name("moving_landmarks.csv")))

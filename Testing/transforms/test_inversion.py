@@ -1,0 +1,126 @@
+"""Inverses: linear ones exactly, fields to a stated error in mm, also where fixed-point iteration diverges."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.transforms import CompositeTransform, DisplacementField, compose, invert, jacobian_determinant
+from DeepRegLib.transforms.inversion import inverse_error
+from Testing.synthetic import geometry_in, interior, points_in, random_linear, smooth_field
+
+GRIDS = ("LPS", "oblique", "anisotropic")
+STRONG_MM = 14.0
+
+
+@cache
+def strong_field(orientation: str) -> DisplacementField:
+    return smooth_field(geometry_in(orientation, (40, 42, 38), 2.0), STRONG_MM, seed=11)
+
+
+@cache
+def strong_inverse(orientation: str) -> DisplacementField:
+    inverse = invert(strong_field(orientation))
+    assert isinstance(inverse, DisplacementField)
+    return inverse
+
+
+def picard(field: DisplacementField, iterations: int = 40) -> DisplacementField:
+    """Invert by plain fixed-point iteration v <- -u(x + v), as ITK's and most other tools do."""
+    points = field.geometry.points().reshape(-1, 3)
+    v = np.zeros_like(points)
+    for _ in range(iterations):
+        v = -field.displacement_at(points + v)
+    return DisplacementField(v.reshape(field.array.shape), field.geometry)
+
+
+@pytest.mark.parametrize("orientation", GRIDS)
+def test_the_fields_are_strong_and_without_folds(orientation: str) -> None:
+    """Otherwise the tests below would show nothing."""
+    jacobian = jacobian_determinant(strong_field(orientation), strong_field(orientation).geometry).array
+    assert jacobian.min() > 0
+    assert jacobian.max() > 2.5
+    assert np.abs(strong_field(orientation).array).max() > 8
+
+
+@pytest.mark.parametrize("orientation", GRIDS)
+@pytest.mark.parametrize("way", ["there and back", "back and there"])
+def test_a_strong_field_is_inverted_to_the_stated_error(orientation: str, way: str) -> None:
+    field, inverse = strong_field(orientation), strong_inverse(orientation)
+    points = points_in(field.geometry, 20_000, seed=8, margin=1.0)
+    error = inverse_error(field, inverse, points) if way == "there and back" else inverse_error(inverse, field, points)
+    assert error.mean() < 0.1
+    assert np.percentile(error, 99) < 0.5
+
+
+@pytest.mark.parametrize("orientation", GRIDS)
+def test_plain_fixed_point_iteration_is_worse(orientation: str) -> None:
+    field = strong_field(orientation)
+    points = points_in(field.geometry, 5000, seed=9, margin=1.0)
+    plain, solved = picard(field), strong_inverse(orientation)
+    assert inverse_error(plain, field, points).max() > 3 * inverse_error(solved, field, points).max()
+    assert inverse_error(plain, field, points).max() > 1.0, "it does diverge somewhere"
+
+
+@pytest.mark.parametrize("orientation", GRIDS)
+def test_at_the_voxel_centres_only_the_tolerance_remains(orientation: str) -> None:
+    field, inverse = strong_field(orientation), strong_inverse(orientation)
+    assert inverse.geometry == field.geometry
+    assert inverse.array.dtype == np.float32
+    error = inverse_error(inverse, field, field.geometry.points().reshape(-1, 3))
+    assert error.max() < 0.01
+
+
+def test_a_chain_is_inverted_part_by_part_in_reverse() -> None:
+    a, b = random_linear(1, 30, 12, 0.15, 0.1), random_linear(2, 10, 5)
+    field = smooth_field(geometry_in("oblique", (30, 30, 30), 2.0), 5.0, seed=3)
+    transform = compose(a, field, b)
+    inverse = invert(transform)
+    assert isinstance(inverse, CompositeTransform)
+    inside = points_in(field.geometry, 5000, seed=1, margin=1.0)
+    error = inverse_error(transform, inverse, a.inverse().apply_to_points(inside))
+    assert error.mean() < 0.1
+    assert np.percentile(error, 99) < 0.5
+
+
+def test_an_identity_field_stays_exactly_zero() -> None:
+    geometry = geometry_in("oblique", (6, 5, 4))
+    inverse = invert(DisplacementField(np.zeros((*geometry.shape, 3)), geometry))
+    assert not inverse.array.any()
+
+
+def test_a_constant_shift_goes_back_by_itself() -> None:
+    geometry = geometry_in("oblique", (8, 9, 7))
+    inverse = invert(DisplacementField(np.broadcast_to([1.5, -2.0, 3.0], (*geometry.shape, 3)), geometry))
+    np.testing.assert_allclose(inverse.array, np.broadcast_to([-1.5, 2.0, -3.0], inverse.array.shape), atol=1e-4)
+
+
+def test_a_folded_field_gives_a_finite_answer_and_its_error_tells() -> None:
+    geometry = Geometry((16, 16, 16))
+    index = geometry.points()
+    wave = np.zeros((*geometry.shape, 3))
+    wave[..., 0] = 4 * np.sin(index[..., 0] * np.pi / 5)
+    field = DisplacementField(wave, geometry)
+    assert jacobian_determinant(field, geometry).array.min() < 0
+    inverse = invert(field)
+    assert np.all(np.isfinite(inverse.array))
+    inner = geometry.points()[interior(geometry.shape, 3)].reshape(-1, 3)
+    assert inverse_error(field, inverse, inner).max() > 0.5
+
+
+def test_the_same_field_gives_the_same_inverse_twice() -> None:
+    field = strong_field("oblique")
+    np.testing.assert_array_equal(invert(field).array, strong_inverse("oblique").array)
+
+
+def test_a_flat_grid_is_inverted_too() -> None:
+    geometry = Geometry((20, 20, 1))
+    index = geometry.points()
+    wave = np.zeros((*geometry.shape, 3))
+    wave[..., 0] = np.sin(index[..., 0] * np.pi / 19) * np.sin(index[..., 1] * np.pi / 19)
+    inverse = invert(DisplacementField(wave, geometry))
+    points = index.reshape(-1, 3)
+    assert inverse_error(inverse, DisplacementField(wave, geometry), points).max() < 0.01
