@@ -86,6 +86,11 @@ class Geometry:
         return np.array(self.size) * np.array(self.spacing)
 
     @property
+    def voxel_volume(self) -> float:
+        """Volume of a voxel in mm^3."""
+        return float(np.prod(self.spacing))
+
+    @property
     def centre(self) -> NDArray[np.float64]:
         """World position (LPS, mm) of the middle of the grid."""
         return self.to_world((np.array(self.size) - 1) / 2)

@@ -78,8 +78,8 @@ def test_extent_centre_and_corners_count_whole_voxels() -> None:
 
 def test_is_close_accepts_rounding_and_nothing_more() -> None:
     geometry = geometry_in("oblique")
-    shifted = np.array(geometry.origin) + [0.001, 0, 0]
-    moved = np.array(geometry.origin) + [1.0, 0, 0]
+    shifted = np.add(geometry.origin, (0.001, 0, 0))
+    moved = np.add(geometry.origin, (1.0, 0, 0))
     turned = rotation([0, 0, 0.02]) @ geometry.axes
     assert geometry.is_close(Geometry(geometry.size, geometry.spacing, tuple(shifted), geometry.direction))
     assert not geometry.is_close(Geometry(geometry.size, geometry.spacing, tuple(moved), geometry.direction))

@@ -17,26 +17,32 @@ LIBRARY = ROOT / "DeepRegLib"
 # Imports run from a higher number to a lower one, or stay inside a room.
 HEIGHT = {
     "errors": 0,
+    "devices": 1,
     "files": 1,
     "geometry": 1,
+    "monitoring": 1,
     "recipes": 1,
     "image": 2,
     "transforms": 3,
     "landmarks": 4,
+    "provenance": 4,
+    "starting": 4,
     "preprocessing": 5,
     "similarity": 5,
-    "evaluation": 6,
     "networks": 6,
     "optimization": 6,
-    "result": 6,
+    "evaluation": 7,
     "models": 7,
-    "report": 7,
+    "preparation": 7,
     "segmentation": 7,
-    "training": 8,
-    "pipeline": 9,
-    "engine": 10,
-    "cli": 10,
-    "scene": 11,
+    "result": 8,
+    "judgement": 9,
+    "report": 9,
+    "training": 9,
+    "pipeline": 10,
+    "engine": 11,
+    "cli": 11,
+    "scene": 12,
 }
 
 # These are imported by Slicer's own process, or before torch is there.
@@ -156,7 +162,7 @@ def test_imports_run_downward(module: str) -> None:
         # The package itself is the face, above every room; constants such as its version are no room.
         if here == "" or there in ("", here) or there not in HEIGHT:
             continue
-        if HEIGHT[there] >= HEIGHT[here]:
+        if HEIGHT[there] >= HEIGHT.get(here, 99):
             wrong.append(f"line {line}: {here} imports {there}")
     assert not wrong, wrong
 

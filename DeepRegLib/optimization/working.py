@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.transforms.sampling import identity_grid, sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,24 @@ class WorkingImage:
     def channels(self) -> Tensor:
         """Intensity and weight as one tensor ``(2, D, H, W)``, so that both are sampled at once."""
         return torch.stack([self.intensity, self.weight])
+
+
+def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
+    """Bring a working image onto a coarser isotropic grid of the same orientation.
+
+    The Gaussian turns the old voxel into the new one: its full width at half maximum is sqrt(new^2 - old^2). Voxels of
+    weight zero do not bleed into their neighbours.
+    """
+    ratio = geometry.spacing[0] / image.geometry.spacing[0]
+    sigma = max(ratio**2 - 1, 0.0) ** 0.5 / 2.3548
+    blurred_weight = smooth(image.weight, sigma)
+    plain = smooth(image.intensity, sigma)
+    product = smooth(image.intensity * image.weight, sigma)
+    intensity = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), plain)
+    offset = torch.tensor(image.geometry.to_index(geometry.origin), dtype=torch.float32, device=image.device)
+    index = identity_grid(geometry.shape, image.device) * ratio + offset
+    sampled, inside = sample(torch.stack([intensity, image.weight]), index, padding="zeros")
+    return WorkingImage(sampled, inside.clamp(0, 1), geometry)
 
 
 def weighted_centroid(image: WorkingImage) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ FWHM_PER_SIGMA = 2.3548
 RECURSIVE_MINIMUM = 4
 
 
-def smooth_and_resample(image: Image, geometry: Geometry) -> Image:
+def smooth_and_resample(image: Image, geometry: Geometry, transform: sitk.Transform | None = None) -> Image:
     """Resample onto a grid, smoothing first along the axes where that grid is coarser.
 
     The Gaussian turns the image's voxel into the grid's: its full width at half maximum is
@@ -29,6 +29,8 @@ def smooth_and_resample(image: Image, geometry: Geometry) -> Image:
         Finite voxels; a bool image gives the share of each new voxel that is set.
     geometry
         The grid of the result; its orientation may differ.
+    transform
+        Takes points of `geometry` to points of the image; None for the identity. The smoothing ignores its scale.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def smooth_and_resample(image: Image, geometry: Geometry) -> Image:
     resampled = sitk.Resample(
         picture,
         geometry.size,
-        sitk.Transform(3, sitk.sitkIdentity),
+        transform if transform is not None else sitk.Transform(3, sitk.sitkIdentity),
         sitk.sitkLinear,
         geometry.origin,
         geometry.spacing,

@@ -74,6 +74,10 @@ def read_transform(path: str | Path) -> Transform:
         if source.name.lower().endswith(FIELD_SUFFIXES):
             return _read_field(source)
         return transform_from_sitk(sitk.ReadTransform(str(source)), str(source))
+    except InputError as error:
+        if str(source) in error.message:
+            raise
+        raise InputError(f"{source}: {error.message}", error.hint) from error
     except RuntimeError as error:
         raise InputError(f"{source} is not a readable ITK transform.", "Give .h5, .tfm or a vector image.") from error
 
@@ -100,6 +104,10 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
     """
     target = Path(path)
     name = target.name.lower()
+    if name.endswith(".mat") and isinstance(transform, CompositeTransform):
+        raise InputError(
+            f"{target.name} would hold a composite transform, and a .mat file holds one.", "Write an .h5 file."
+        )
     if name.endswith(TRANSFORM_SUFFIXES):
         concrete = transform_to_sitk(transform)
         write_atomically(target, lambda temporary: sitk.WriteTransform(concrete, str(temporary)))

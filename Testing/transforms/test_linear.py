@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.transforms import LinearTransform, compose, invert, transform_to_sitk
-from Testing.synthetic import CENTRE, points_in, geometry_in, random_linear
+from Testing.synthetic import CENTRE, geometry_in, points_in, random_linear
 
 POINTS = points_in(geometry_in("oblique"), 50, seed=3)
 linears = st.builds(

@@ -1,0 +1,72 @@
+"""Telling the caller how far a run is, asking whether to stop, and timing the stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from DeepRegLib.errors import CancelledError
+
+Progress = Callable[[str, float, float | None, float | None], None]
+Cancel = Callable[[], bool]
+
+# Rough shares of the seconds a default run takes, for the progress bar only.
+STAGE_SHARES: Mapping[str, float] = {
+    "prepare": 0.10,
+    "search": 0.10,
+    "linear": 0.15,
+    "deformable": 0.45,
+    "inverse": 0.08,
+    "judge": 0.12,
+}
+
+
+class Monitor:
+    """Reports progress and polls for cancellation.
+
+    Parameters
+    ----------
+    stages
+        The stages that will run, in order, names of `STAGE_SHARES`.
+    progress
+        Called with stage, fraction of the whole run (0 to 1), similarity or None, seconds left or None.
+    cancel
+        Polled at every step; true raises `CancelledError`.
+    """
+
+    def __init__(self, stages: list[str], progress: Progress | None, cancel: Cancel | None) -> None:
+        self._progress = progress
+        self._cancel = cancel
+        total = sum(STAGE_SHARES[stage] for stage in stages)
+        self._shares = {stage: STAGE_SHARES[stage] / total for stage in stages}
+        self._begun = time.perf_counter()
+        self._done = 0.0
+        self._stage = stages[0]
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Run one stage: its seconds are kept in `timings`."""
+        self._stage = name
+        start = time.perf_counter()
+        self.step(0.0)
+        yield
+        self.step(1.0)
+        self.timings[name] = time.perf_counter() - start
+        self._done += self._shares[name]
+
+    def step(self, fraction: float, similarity: float | None = None) -> None:
+        """Report the fraction of the present stage; raise `CancelledError` if the caller wants to stop."""
+        self.poll()
+        if self._progress is None:
+            return
+        whole = min(1.0, self._done + self._shares[self._stage] * fraction)
+        elapsed = time.perf_counter() - self._begun
+        left = elapsed * (1 - whole) / whole if whole > 0.02 else None
+        self._progress(self._stage, whole, similarity, left)
+
+    def poll(self) -> None:
+        """Raise `CancelledError` if the caller wants to stop."""
+        if self._cancel is not None and self._cancel():
+            raise CancelledError

@@ -1,0 +1,110 @@
+"""Keeping a displacement field free of folds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from DeepRegLib.optimization.smoothing import smooth
+
+LEAST_DETERMINANT = 0.05
+MAXIMUM_ROUNDS = 60
+REPAIR_SIGMA = 1.5
+
+
+def corner_determinants(field: Tensor) -> Tensor:
+    """Return the smallest digital Jacobian determinant of each cell of p -> p + u(p).
+
+    A cell is the cube between eight neighbouring voxels. Its determinants are those of the eight corner tetrahedra
+    (the forward and backward differences at each voxel) and of the two central ones (Liu et al., "On finite difference
+    Jacobian computation in deformable image registration", IJCV 2024).
+
+    Parameters
+    ----------
+    field
+        Shape ``(3, D, H, W)``, components (i, j, k), in voxels.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(D - 1, H - 1, W - 1)``; 1 where nothing moves, 0 or below where the field folds.
+    """
+    # Axis order of differences is (i, j, k); a corner is named by which end of each axis it sits at.
+    corners = {bits: _corner(field, bits) for bits in _BITS}
+    smallest: Tensor | None = None
+    for bits in _BITS:
+        edges = []
+        for axis in range(3):
+            other = tuple(1 - b if a == axis else b for a, b in enumerate(bits))
+            low, high = (other, bits) if bits[axis] else (bits, other)
+            edge = corners[high] - corners[low]
+            edge[axis] += 1
+            edges.append(edge)
+        determinant = _triple(*edges)
+        smallest = determinant if smallest is None else torch.minimum(smallest, determinant)
+    assert smallest is not None
+    for even in (0, 1):
+        smallest = torch.minimum(smallest, _central_determinant(corners, even))
+    return smallest
+
+
+def repair_folds(field: Tensor) -> tuple[Tensor, int]:
+    """Smooth the field where it folds or nearly does, until no digital determinant is below `LEAST_DETERMINANT`.
+
+    Parameters
+    ----------
+    field
+        Shape ``(3, D, H, W)``, in voxels.
+
+    Returns
+    -------
+    Tensor, int
+        The repaired field and the number of cells that had been below the limit.
+    """
+    found = 0
+    for attempt in range(MAXIMUM_ROUNDS):
+        bad = corner_determinants(field) < LEAST_DETERMINANT
+        count = int(bad.sum())
+        found = max(found, count)
+        if count == 0:
+            break
+        field = smooth_locally(field, bad, reach=2 + attempt // 8)
+    return field, found
+
+
+def smooth_locally(field: Tensor, cells: Tensor, *, reach: int) -> Tensor:
+    """Blur the field about the marked cells, fading out over `reach` voxels."""
+    marked = torch.zeros_like(field[0])
+    marked[:-1, :-1, :-1] = cells.to(field.dtype)
+    wide = torch.nn.functional.max_pool3d(marked[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
+    share = smooth(wide, reach / 2).clamp(0, 1)
+    return field.lerp(smooth(field, REPAIR_SIGMA), share)
+
+
+_BITS = [(i, j, k) for k in (0, 1) for j in (0, 1) for i in (0, 1)]
+
+
+def _corner(field: Tensor, bits: tuple[int, int, int]) -> Tensor:
+    i, j, k = (slice(1, None) if bit else slice(None, -1) for bit in bits)
+    return field[:, k, j, i]
+
+
+def _triple(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Return the determinant of the matrix with rows a, b, c, each ``(3, ...)``."""
+    return (
+        a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+    )
+
+
+def _central_determinant(corners: dict[tuple[int, int, int], Tensor], parity: int) -> Tensor:
+    """Determinant of the tetrahedron of the four corners of one parity, relative to its value at rest."""
+    chosen = [bits for bits in _BITS if sum(bits) % 2 == parity]
+    first = chosen[0]
+    edges = []
+    for bits in chosen[1:]:
+        edge = corners[bits] - corners[first]
+        for axis in range(3):
+            edge[axis] += bits[axis] - first[axis]
+        edges.append(edge)
+    at_rest = torch.linalg.det(torch.tensor([[b - f for b, f in zip(bits, first, strict=True)] for bits in chosen[1:]], dtype=torch.float64))
+    return _triple(*edges) / float(at_rest)

@@ -1,0 +1,202 @@
+"""Both images made comparable: finite, scaled to [0, 1], with a foreground and a weight a voxel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from numpy.typing import NDArray
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image, resample
+from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.preprocessing import (
+    background_is_blank,
+    bias_field_corrected,
+    blank_region,
+    check_not_constant,
+    ct_window_for_registration,
+    finite,
+    foreground_mask,
+    is_ct,
+    normalise,
+    smooth_and_resample,
+    window,
+)
+from DeepRegLib.recipes import Prepare
+from DeepRegLib.transforms import LinearTransform, transform_to_sitk
+
+# A brain cut out of its head keeps less than this share of the head's volume.
+STRIPPED_SHARE = 0.55
+FOREGROUND_RIM = 0.04
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One image, prepared.
+
+    Parameters
+    ----------
+    original
+        As given.
+    intensity
+        float32 in [0, 1] on the original grid.
+    known
+        bool: voxels that were scanned and are finite, and lie inside the user's mask.
+    foreground
+        bool: the anatomy, inside `known`.
+    is_ct
+        Whether the values are Hounsfield units.
+    """
+
+    original: Image
+    intensity: Image
+    known: Image
+    foreground: Image
+    is_ct: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPair:
+    """Both images, what was found out about them, and what the user should know."""
+
+    fixed: Prepared
+    moving: Prepared
+    decisions: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare_pair(
+    fixed: Image, moving: Image, recipe: Prepare, fixed_mask: Image | None, moving_mask: Image | None
+) -> PreparedPair:
+    """Prepare a fixed and a moving image for comparison.
+
+    Raises
+    ------
+    InputError
+        If an image is empty, constant or without a finite voxel, or a mask is empty or on another grid.
+    """
+    warnings: list[str] = []
+    fixed_side = _prepare(fixed, recipe, fixed_mask, warnings)
+    moving_side = _prepare(moving, recipe, moving_mask, warnings)
+    if fixed_side.is_ct and moving_side.is_ct:
+        limits = ct_window_for_registration(fixed, moving)
+        fixed_side, moving_side = (
+            replace(side, intensity=window(side.intensity, *limits)) for side in (fixed_side, moving_side)
+        )
+        decisions = [f"Both images are CT: compared between {limits[0]:g} and {limits[1]:g} HU."]
+    else:
+        fixed_side, moving_side = (_scaled(side, recipe) for side in (fixed_side, moving_side))
+        decisions = [f"{side.original.name} is CT." for side in (fixed_side, moving_side) if side.is_ct]
+    fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side)
+    return PreparedPair(fixed_side, moving_side, (*decisions, *note), tuple(warnings))
+
+
+def working_image(
+    side: Prepared, geometry: Geometry, device: torch.device, transform: LinearTransform | None = None
+) -> WorkingImage:
+    """Bring a prepared image onto a working grid.
+
+    Parameters
+    ----------
+    side
+        The image.
+    geometry
+        An isotropic grid.
+    device
+        Where the tensors go.
+    transform
+        Takes points of `geometry` to points of the image; None for the identity.
+    """
+    chain = None if transform is None else transform_to_sitk(transform)
+    weight = resample(_as_float(side.known), geometry, transform=chain).array
+    if side.known.array.all():
+        intensity = smooth_and_resample(side.intensity, geometry, chain).array
+    else:
+        # Unknown voxels must not bleed into their neighbours.
+        known = _as_float(side.known)
+        product = smooth_and_resample(side.intensity.with_array(side.intensity.array * known.array), geometry, chain)
+        share = smooth_and_resample(known, geometry, chain).array
+        intensity = np.where(share > 1e-3, product.array / np.maximum(share, 1e-3), 0.0)
+    return WorkingImage(_tensor(intensity, device), _tensor(weight, device).clamp(0, 1), geometry)
+
+
+def foreground_weight(
+    side: Prepared, geometry: Geometry, device: torch.device, transform: LinearTransform | None = None
+) -> torch.Tensor:
+    """Return the foreground with a soft rim on a working grid, 0 to 1, shape ``(D, H, W)``."""
+    chain = None if transform is None else transform_to_sitk(transform)
+    inside = resample(_as_float(side.foreground), geometry, transform=chain)
+    # The outline itself is information, so the foreground counts a little past its border.
+    rim = max(FOREGROUND_RIM * float(np.min(side.original.geometry.extent)), geometry.spacing[0])
+    picture = sitk.GetImageFromArray(inside.array)
+    blurred = sitk.GetArrayFromImage(sitk.DiscreteGaussian(picture, (rim / geometry.spacing[0]) ** 2, 64))
+    return _tensor(np.clip(4 * blurred, 0, 1), device)
+
+
+def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[str]) -> Prepared:
+    intensity, bad = finite(image)
+    check_not_constant(intensity)
+    known = np.ones(image.array.shape, dtype=np.bool_)
+    if bad is not None:
+        count = int(np.count_nonzero(bad.array))
+        warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
+        known &= ~bad.array
+    if mask is not None:
+        known &= _checked_mask(image, mask)
+    ct = is_ct(intensity)
+    foreground = foreground_mask(intensity).array & known
+    if not foreground.any():
+        foreground = known.copy()
+    if recipe.bias_correction and not ct:
+        intensity = bias_field_corrected(intensity, intensity.with_array(foreground))
+    return Prepared(image, intensity, image.with_array(known), image.with_array(foreground), ct)
+
+
+def _checked_mask(image: Image, mask: Image) -> NDArray[np.bool_]:
+    if not image.geometry.is_close(mask.geometry):
+        raise InputError(
+            f"The mask {mask.name} does not lie on the grid of {image.name}.",
+            "Resample the mask onto the image's grid.",
+        )
+    inside = np.nan_to_num(mask.array.astype(np.float32)) > 0
+    if not inside.any():
+        raise InputError(f"The mask {mask.name} is empty.", "Draw the mask over the anatomy, or leave it out.")
+    return inside
+
+
+def _scaled(side: Prepared, recipe: Prepare) -> Prepared:
+    if side.is_ct:
+        return replace(side, intensity=window(side.intensity, *ct_window_for_registration(side.intensity)))
+    known = side.known if not side.known.array.all() else None
+    return replace(side, intensity=normalise(side.intensity, *recipe.clamp, known))
+
+
+def _without_one_sided_blank(fixed: Prepared, moving: Prepared) -> tuple[Prepared, Prepared, tuple[str, ...]]:
+    """Where one image is a cut-out (a stripped brain) and the other is not, its blank surroundings are unknown."""
+    volumes = [float(np.count_nonzero(s.foreground.array)) * s.original.geometry.voxel_volume for s in (fixed, moving)]
+    smaller = fixed if volumes[0] < volumes[1] else moving
+    if min(volumes) > STRIPPED_SHARE * max(volumes) or not background_is_blank(smaller.original):
+        return fixed, moving, ()
+    known = smaller.known.array & ~blank_region(smaller.original).array
+    cut = replace(
+        smaller,
+        known=smaller.known.with_array(known),
+        foreground=smaller.foreground.with_array(smaller.foreground.array & known),
+    )
+    note = (
+        f"{smaller.original.name} is a cut-out (blank around, {min(volumes) / max(volumes):.0%} of the other image's "
+        "foreground): its blank surroundings count as unknown.",
+    )
+    return (cut, moving, note) if smaller is fixed else (fixed, cut, note)
+
+
+def _as_float(mask: Image) -> Image:
+    return mask.with_array(mask.array.astype(np.float32))
+
+
+def _tensor(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
