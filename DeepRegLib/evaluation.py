@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,10 +19,9 @@ from DeepRegLib.preprocessing.arrays import float_array
 from DeepRegLib.transforms import LinearTransform, Transform, displacement_on_grid, linear_part
 from DeepRegLib.transforms.inversion import inverse_error
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Slab = NDArray[np.float32]
 
-SLAB_VOXELS = 1 << 18
+SLAB_VOXELS = 1 << 16
 LARGEST_HISTOGRAM = 1 << 24
 TAILS = (0.1, 99.9)  # percentiles; a few voxels of metal must not squeeze the histogram
 STRUCTURE_VOXELS = 1_000_000
@@ -521,120 +519,106 @@ def _mirrors(transform: Transform) -> bool:
 
 def _folds_and_determinants(
     displacement: NDArray[np.floating], geometry: Geometry, inside: NDArray[np.bool_] | None, *, mirrored: bool
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+) -> tuple[NDArray[np.bool_], Slab]:
     """Folded voxels, and the central-difference determinants of the voxels `inside` as a flat array.
 
     In the index space of the grid a determinant equals that in the world, also on a mirrored grid.
     """
-    import torch
-
     depth, height, width = geometry.shape
     folded = np.zeros(geometry.shape, dtype=np.bool_)
     values = []
+    # Slabs stay in the processor's cache; numpy, because torch's threads stall each other on a busy machine.
     thickness = max(1, SLAB_VOXELS // (height * width))
+    orientation = -1.0 if mirrored else 1.0
     for start in range(0, depth, thickness):
         slab = slice(start, min(start + thickness, depth))
         field = _index_displacement(displacement, geometry, slab)
-        if mirrored:
-            field[0].neg_()
-        steps = _steps(field, -1.0 if mirrored else 1.0)
+        field[0] *= orientation
+        steps = _steps(field, orientation)
         smallest = _smallest_corner_determinant(steps)
-        _include_central_tetrahedra(smallest, field, slab, geometry, -1.0 if mirrored else 1.0)
-        torch.le(smallest, 0, out=torch.from_numpy(folded[slab]))
-        if inside is not None:
-            centred = [(behind + ahead).mul_(0.5) for behind, ahead in steps]
-            values.append(_determinant(centred[0], centred[1], centred[2]).numpy()[inside[slab]])
+        _include_central_tetrahedra(smallest, field, slab, geometry, orientation)
+        np.less_equal(smallest, 0, out=folded[slab])
+        if inside is not None and inside[slab].any():
+            centred = [np.float32(0.5) * (behind + ahead) for behind, ahead in steps]
+            values.append(_determinant(centred[0], centred[1], centred[2])[inside[slab]])
     return folded, np.concatenate(values) if values else np.empty(0, dtype=np.float32)
 
 
-def _index_displacement(displacement: NDArray[np.floating], geometry: Geometry, slab: slice) -> Tensor:
-    """Displacement in voxels (i, j, k) on a slab and one voxel around it, ``(3, n + 2, J + 2, I + 2)``, float32.
+def _index_displacement(displacement: NDArray[np.floating], geometry: Geometry, slab: slice) -> Slab:
+    """Displacement in voxels (i, j, k) on a slab and one voxel around it, ``(3, n + 2, J + 2, I + 2)``.
 
     The voxel past the border of the grid continues the field linearly, so that both one-sided differences there are
     the one that exists.
     """
-    import torch
-
     first, last = max(slab.start - 1, 0), min(slab.stop + 1, displacement.shape[0])
-    to_index = torch.from_numpy(geometry.world_to_index[:3, :3].copy())
-    part = torch.from_numpy(np.ascontiguousarray(displacement[first:last], dtype=np.float64))
     depth, height, width = slab.stop - slab.start, displacement.shape[1], displacement.shape[2]
-    field = torch.empty((3, depth + 2, height + 2, width + 2))
+    field = np.zeros((3, depth + 2, height + 2, width + 2), dtype=np.float32)
     at = first - (slab.start - 1)
-    voxels = torch.matmul(part, to_index.T).permute(3, 0, 1, 2)
-    field[:, at : at + last - first, 1:-1, 1:-1] = voxels
-    _continue_linearly(field, -1, before=True, after=True)
-    _continue_linearly(field, -2, before=True, after=True)
-    _continue_linearly(field, -3, before=first == slab.start, after=last == slab.stop)
+    to_index = geometry.world_to_index[:3, :3]
+    field[:, at : at + last - first, 1:-1, 1:-1] = np.moveaxis(displacement[first:last] @ to_index.T, -1, 0)
+    _continue_linearly(field, 3, before=True, after=True)
+    _continue_linearly(field, 2, before=True, after=True)
+    _continue_linearly(field, 1, before=first == slab.start, after=last == slab.stop)
     return field
 
 
-def _continue_linearly(field: Tensor, dim: int, *, before: bool, after: bool) -> None:
-    size = field.shape[dim]
-    inner = 2 if size > 3 or not (before and after) else 1  # an axis of one voxel has nothing to continue
+def _continue_linearly(field: Slab, axis: int, *, before: bool, after: bool) -> None:
+    layers = np.moveaxis(field, axis, 0)
+    inner = 2 if len(layers) > 3 or not (before and after) else 1  # an axis of one voxel has nothing to continue
     if before:
-        field.select(dim, 0).copy_(2 * field.select(dim, 1) - field.select(dim, inner))
+        layers[0] = 2 * layers[1] - layers[inner]
     if after:
-        field.select(dim, size - 1).copy_(2 * field.select(dim, size - 2) - field.select(dim, size - 1 - inner))
+        layers[-1] = 2 * layers[-2] - layers[-1 - inner]
 
 
-def _steps(field: Tensor, orientation: float) -> list[tuple[Tensor, Tensor]]:
+def _steps(field: Slab, orientation: float) -> list[tuple[Slab, Slab]]:
     """Backward and forward differences of the positions along i, j, k, each ``(3, n, J, I)``."""
-    inner = slice(1, -1)
-    along = [
-        field[:, inner, inner, 1:] - field[:, inner, inner, :-1],
-        field[:, inner, 1:, inner] - field[:, inner, :-1, inner],
-        field[:, 1:, inner, inner] - field[:, :-1, inner, inner],
-    ]
-    for axis, difference in enumerate(along):
-        difference[axis] += orientation if axis == 0 else 1.0
+    along_i = np.diff(field[:, 1:-1, 1:-1, :], axis=3)
+    along_j = np.diff(field[:, 1:-1, :, 1:-1], axis=2)
+    along_k = np.diff(field[:, :, 1:-1, 1:-1], axis=1)
+    along_i[0] += np.float32(orientation)
+    along_j[1] += 1
+    along_k[2] += 1
     return [
-        (d.narrow(dim, 0, d.shape[dim] - 1), d.narrow(dim, 1, d.shape[dim] - 1))
-        for d, dim in zip(along, (-1, -2, -3), strict=True)
+        (along_i[..., :-1], along_i[..., 1:]),
+        (along_j[:, :, :-1], along_j[:, :, 1:]),
+        (along_k[:, :-1], along_k[:, 1:]),
     ]
 
 
-def _smallest_corner_determinant(steps: list[tuple[Tensor, Tensor]]) -> Tensor:
-    import torch
-
-    smallest = None
+def _smallest_corner_determinant(steps: list[tuple[Slab, Slab]]) -> Slab:
+    smallest = np.full(steps[0][0].shape[1:], np.inf, dtype=np.float32)
     for along_i, along_j in itertools.product(steps[0], steps[1]):
         normal = _cross(along_i, along_j)
         for along_k in steps[2]:
-            determinant = _dot(normal, along_k)
-            smallest = determinant if smallest is None else torch.minimum(smallest, determinant, out=smallest)
-    assert smallest is not None  # noqa: S101 - eight combinations
+            np.minimum(smallest, _dot(normal, along_k), out=smallest)
     return smallest
 
 
 def _include_central_tetrahedra(
-    smallest: Tensor, field: Tensor, slab: slice, geometry: Geometry, orientation: float
+    smallest: Slab, field: Slab, slab: slice, geometry: Geometry, orientation: float
 ) -> None:
     """Lower `smallest` to the determinants J*2 (cell above a voxel) and J*1 (cell below), where the cell exists."""
-    import torch
-
-    depth, height, width = geometry.shape
+    whole = (slab, slice(0, geometry.shape[1]), slice(0, geometry.shape[2]))
     for side in (1, -1):
-        # Voxels of the slab whose cell on this side lies within the grid.
-        k = _with_neighbour(slab, depth, side)
-        j, i = _with_neighbour(slice(0, height), height, side), _with_neighbour(slice(0, width), width, side)
-        target = smallest[k, j, i]
-        if target.numel() == 0:
+        home = tuple(_with_neighbour(part, n, side) for part, n in zip(whole, geometry.shape, strict=True))
+        target = smallest[home]
+        if target.size == 0:
             continue
         edges = []
         for step in ((1, 1, 0), (0, 1, 1), (1, 0, 1)):
-            window = tuple(_padded(s, side * n) for s, n in zip((k, j, i), reversed(step), strict=True))
-            home = tuple(_padded(s, 0) for s in (k, j, i))
-            edge = field[(slice(None), *window)] - field[(slice(None), *home)]
+            end = tuple(_padded(part, side * n) for part, n in zip(home, reversed(step), strict=True))
+            start = tuple(_padded(part, 0) for part in home)
+            edge = field[(slice(None), *end)] - field[(slice(None), *start)]
             for axis, n in enumerate(step):
-                edge[axis] += side * n * (orientation if axis == 0 else 1.0)
+                edge[axis] += np.float32(side * n * (orientation if axis == 0 else 1.0))
             edges.append(edge)
-        determinant = _determinant(edges[0], edges[1], edges[2])
-        # Reversing three edges turns the sign around; the mirrored tetrahedron turns it back.
-        torch.minimum(target, determinant if side == 1 else -determinant, out=target)
+        # The three edges of the cell below are reversed, which turns the sign around.
+        np.minimum(target, side * _determinant(edges[0], edges[1], edges[2]), out=target)
 
 
 def _with_neighbour(part: slice, size: int, side: int) -> slice:
+    """Where in a slab, counted from its start, a voxel has a neighbour on that side within the grid."""
     start, stop = (part.start, min(part.stop, size - 1)) if side == 1 else (max(part.start, 1), part.stop)
     return slice(start - part.start, max(stop, start) - part.start)
 
@@ -643,19 +627,24 @@ def _padded(part: slice, shift: int) -> slice:
     return slice(part.start + 1 + shift, part.stop + 1 + shift)
 
 
-def _cross(a: Tensor, b: Tensor) -> list[Tensor]:
-    return [
-        (a[1] * b[2]).addcmul_(a[2], b[1], value=-1),
-        (a[2] * b[0]).addcmul_(a[0], b[2], value=-1),
-        (a[0] * b[1]).addcmul_(a[1], b[0], value=-1),
-    ]
+def _cross(a: Slab, b: Slab) -> list[Slab]:
+    return [_minor(a[1], a[2], b[1], b[2]), _minor(a[2], a[0], b[2], b[0]), _minor(a[0], a[1], b[0], b[1])]
 
 
-def _dot(a: list[Tensor], b: Tensor) -> Tensor:
-    return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
+def _minor(a: Slab, b: Slab, c: Slab, d: Slab) -> Slab:
+    product = a * d
+    product -= b * c
+    return product
 
 
-def _determinant(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+def _dot(a: list[Slab], b: Slab) -> Slab:
+    product = a[0] * b[0]
+    product += a[1] * b[1]
+    product += a[2] * b[2]
+    return product
+
+
+def _determinant(a: Slab, b: Slab, c: Slab) -> Slab:
     return _dot(_cross(a, b), c)
 
 

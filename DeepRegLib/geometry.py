@@ -78,7 +78,7 @@ class Geometry:
     @property
     def world_to_index(self) -> NDArray[np.float64]:
         """``(4, 4)`` matrix taking LPS mm to a continuous index (i, j, k)."""
-        return np.linalg.inv(self.index_to_world)
+        return np.linalg.inv(self.index_to_world).astype(np.float64)
 
     @property
     def extent(self) -> NDArray[np.float64]:

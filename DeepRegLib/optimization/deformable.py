@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,9 @@ from DeepRegLib.transforms.sampling import (
 
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
 WEIGHT_REFRESH = 10
-QUIET_FORCE = 0.1
+# The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
+# without it every voxel would be pushed as hard by noise as by an edge.
+QUIET_FORCE: Mapping[str, float] = {"ssd": 0.005, "ncc": 0.05, "lncc": 0.05, "mi": 0.05, "mind": 0.02}
 STALL_WINDOW = 10
 STALL_GAIN = 2e-4
 
@@ -104,6 +106,8 @@ def _run_level(
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
     metric: Similarity | None = None
+    # The similarity is a mean over the weights, so one voxel's share of it is one over their sum.
+    quiet = QUIET_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
     values: list[Tensor] = []
     for iteration in range(iterations):
         places = (grid + field.permute(1, 2, 3, 0)).mul_(scale).sub_(1)
@@ -117,7 +121,7 @@ def _run_level(
         value, gradient = metric.value_and_gradient(warped[None])
         values.append(value)
         force = torch.stack([central_difference(warped, dim).mul_(gradient[0]) for dim in (-1, -2, -3)])
-        update = _adam(smooth(force, recipe.smooth_update), first, second, iteration)
+        update = _adam(smooth(force, recipe.smooth_update), quiet, first, second, iteration)
         field = smooth(compose_fields(field, _capped(update, recipe.step), grid), recipe.smooth_field)
         on_step(iteration, value)
         if _stalled(values):
@@ -126,14 +130,13 @@ def _run_level(
     return field, curve
 
 
-def _adam(force: Tensor, first: Tensor, second: Tensor, iteration: int) -> Tensor:
-    """One Adam direction with a scalar second moment a voxel; where the force is quiet the step stays short."""
+def _adam(force: Tensor, quiet: Tensor, first: Tensor, second: Tensor, iteration: int) -> Tensor:
+    """One Adam direction with a scalar second moment a voxel; where the force is below `quiet` the step is short."""
     power = force.square().sum(0)
     first.mul_(FIRST_MOMENT).add_(force, alpha=1 - FIRST_MOMENT)
     second.mul_(SECOND_MOMENT).add_(power, alpha=1 - SECOND_MOMENT)
     size = torch.sqrt(second / (1 - SECOND_MOMENT ** (iteration + 1)))
-    quiet = QUIET_FORCE * size.mean()
-    return first / ((1 - FIRST_MOMENT ** (iteration + 1)) * (size + quiet + 1e-30))
+    return first / ((1 - FIRST_MOMENT ** (iteration + 1)) * (size + quiet))
 
 
 def _capped(update: Tensor, step: float) -> Tensor:

@@ -192,13 +192,13 @@ def _transform_rows(registration: Registration) -> list[tuple[str, str, str]]:
         (
             "Shift of the centre",
             f"{shift:.1f} mm",
-            "from the fixed foreground's centre to its place in the moving image",
+            "From the fixed foreground's centre to its place in the moving image.",
         ),
-        ("Rotation", f"{angle:.1f}°", "of the linear part"),
-        ("Volume factor", f"{abs(determinant):.3f}", "of the linear part; above 1 the moving anatomy is larger"),
+        ("Rotation", f"{angle:.1f}°", "Of the linear part."),
+        ("Volume factor", f"{abs(determinant):.3f}", "Of the linear part; above 1 the moving anatomy is larger."),
     ]
     if determinant < 0:
-        rows.append(("Mirrored", "yes", "left and right are exchanged"))
+        rows.append(("Mirrored", "yes", "Left and right are exchanged."))
     return rows
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.preprocessing import CT_WINDOWS, ct_window_for_registration, is_ct
+from DeepRegLib.preprocessing import CT_WINDOWS, is_ct
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, background_value, linear_part
 
@@ -27,6 +27,7 @@ MARGIN = 0.05
 DOTS_PER_INCH = 110
 WIDTH = 10.0  # inches
 JPEG_QUALITY = 88
+LUNG, LUNG_SHARE = (-920, -500), 0.2  # HU; share of the foreground above which a scan is one of the chest
 TILES = 9
 GRID_LINES = 24
 BACKGROUND, INK = "#101214", "#f2f2f2"
@@ -144,9 +145,11 @@ def deformation_figure(registration: Registration, planes: tuple[Plane, ...]) ->
     determinants = {plane.name: _determinant(positions[plane.name], plane.geometry.spacing[0]) for plane in planes}
     stretches = [np.abs(np.log(d[p.foreground & (d > 0)])) for p, d in zip(planes, determinants.values(), strict=True)]
     limit = _round_limit(np.concatenate(stretches))
+    extent = max(max(plane.geometry.size) * plane.geometry.spacing[0] for plane in planes)
+    step = _round_step(extent / GRID_LINES)
     return _picture(
         planes,
-        Row("Deformed grid", lambda axes, plane: _deformed_grid(axes, plane, positions[plane.name][1])),
+        Row(f"Grid of {step:g} mm", lambda axes, plane: _deformed_grid(axes, plane, positions[plane.name][1], step)),
         Row("log Jacobian", lambda axes, plane: _log_jacobian(axes, plane, determinants[plane.name], limit)),
         colour_bar=True,
     )
@@ -239,21 +242,19 @@ def _plane(
 
 def _windows(registration: Registration) -> tuple[tuple[float, float], tuple[float, float]]:
     """Values shown black and white in the fixed and in the moving image."""
+    fixed, warped = registration.fixed, registration.warped
     inside = registration.fixed_foreground.array.astype(np.bool_)
     scanned = inside & registration.field_of_view.array.astype(np.bool_)
-    fixed, warped = registration.fixed, registration.warped
-    ct = is_ct(fixed), is_ct(registration.moving)
-    shown = [image for image, known in zip((fixed, registration.moving), ct, strict=True) if known]
-    ct_window = _ct_window(shown) if shown else (0.0, 1.0)
     return (
-        ct_window if ct[0] else _percentile_window(fixed, inside),
-        ct_window if ct[1] else _percentile_window(warped, scanned),
+        _ct_window(fixed, inside) if is_ct(fixed) else _percentile_window(fixed, inside),
+        _ct_window(warped, scanned) if is_ct(registration.moving) else _percentile_window(warped, scanned),
     )
 
 
-def _ct_window(images: list[Image]) -> tuple[float, float]:
-    lung_in_view = ct_window_for_registration(*images) == CT_WINDOWS["wide"]
-    return CT_WINDOWS["lung" if lung_in_view else "soft-tissue"]
+def _ct_window(image: Image, inside: NDArray[np.bool_]) -> tuple[float, float]:
+    values = image.array[inside].astype(np.float32)
+    share = float(np.mean((values > LUNG[0]) & (values < LUNG[1]))) if values.size else 0.0
+    return CT_WINDOWS["lung" if share > LUNG_SHARE else "soft-tissue"]
 
 
 def _percentile_window(image: Image, inside: NDArray[np.bool_]) -> tuple[float, float]:
@@ -323,8 +324,9 @@ def _picture(planes: tuple[Plane, ...], *rows: Row, colour_bar: bool = False) ->
             bar = figure.add_axes(
                 ((WIDTH - right + 0.12) / WIDTH, (middle - row_height * 0.4) / height, 0.012, 0.8 * row_height / height)
             )
-            figure.colorbar(drawn, cax=bar)  # type: ignore[arg-type]  # the row draws an image
+            figure.colorbar(drawn, cax=bar, format="%+.2f")  # type: ignore[arg-type]  # the row draws an image
             bar.tick_params(colors=INK, labelsize=8)
+            bar.locator_params(nbins=5)
     return _encoded(figure, "jpeg")
 
 
@@ -444,10 +446,8 @@ def _determinant(positions: NDArray[np.float64], spacing: float) -> NDArray[np.f
     return np.asarray(np.einsum("jia,jia->ji", np.cross(along[0], along[1]), across)) / spacing**3
 
 
-def _deformed_grid(axes: Axes, plane: Plane, positions: NDArray[np.float64]) -> None:
+def _deformed_grid(axes: Axes, plane: Plane, positions: NDArray[np.float64], step: float) -> None:
     _grey(axes, plane.fixed * 0.75)
-    extent = np.array(plane.geometry.size[:2]) * plane.geometry.spacing[0]
-    step = _round_step(float(extent.max()) / GRID_LINES)
     for axis in (0, 1):
         along = positions @ plane.geometry.axes[:, axis]
         levels = np.arange(math.ceil(along.min() / step), math.floor(along.max() / step) + 1) * step
