@@ -14,9 +14,9 @@ from torch import Tensor
 
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import RegistrationError
-from DeepRegLib.evaluation import folded_voxels
+from DeepRegLib.evaluation import folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, resample
 from DeepRegLib.judgement import measure, verdict_on
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level, register_deformable
@@ -29,7 +29,7 @@ from DeepRegLib.preparation import Prepared, PreparedPair, foreground_weight, pr
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.result import Registration
-from DeepRegLib.similarity import make_similarity
+from DeepRegLib.similarity import contrast_agreement
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import (
     CompositeTransform,
@@ -52,7 +52,9 @@ FIRST_STEP_VOXELS = (0.4, 0.4, 0.3)
 KEPT_CANDIDATES = 4
 # A pose far from the scanner's must be clearly better: small or symmetric images match by accident.
 SCANNER_POSE_BONUS = 1.05
-SAME_CONTRAST_NCC = 0.5
+SAME_CONTRAST = 0.7
+INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
+INVERSE_REFINEMENTS = (1.0, 1.5, 2.0)
 FOLD_ROUNDS = 12
 REPORT_EVERY = 10
 
@@ -139,9 +141,21 @@ def register(
         elif _has_field(initial_transform) and initial_transform is not None:
             transform = initial_transform
         with monitor.stage("inverse"):
-            inverse = invert(transform, device=str(where))
+            inverse = _inverse(run, transform, seed)
         with monitor.stage("judge"):
             return _finish(run, transform, inverse, landmarks, seed)
+
+
+def _inverse(run: _Run, transform: Transform, seed: int) -> Transform:
+    """Invert on the field's grid, and on a finer one where interpolating the inverse there is too coarse."""
+    for refinement in INVERSE_REFINEMENTS:
+        inverse = invert(transform, refinement=refinement, device=str(run.device))
+        run.monitor.poll()
+        reached = inverse_consistency(transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed)
+        small_enough = reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM
+        if small_enough or not _has_field(transform):
+            break
+    return inverse
 
 
 def _stages(recipe: Recipe, started: bool) -> list[str]:
@@ -368,15 +382,25 @@ def _finest_level(run: _Run, fixed: WorkingImage, linear: LinearTransform) -> Le
 def _with_deformable_similarity(run: _Run, level: Level) -> _Run:
     if run.recipe.deformable.similarity != AUTO:
         return run
-    weight = level.fixed.weight * level.moving.weight * _foreground(run, level.fixed.geometry)
-    ncc = make_similarity("ncc", level.fixed.intensity[None], weight[None], radius=0)
-    value = float(ncc.value(level.moving.intensity[None])[0])
-    same = value >= SAME_CONTRAST_NCC
+    same, reason = _same_contrast(run, level)
     name = "lncc" if same else "mind"
-    contrast = "the same contrast" if same else "different contrasts"
-    run.decisions.append(f"Deformable similarity: {name}, because the aligned images correlate {value:.2f} ({contrast}).")
+    run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
     deformable = replace(run.recipe.deformable, similarity=name, radius=2 if same else 1)
     return replace(run, recipe=replace(run.recipe, deformable=deformable))
+
+
+def _same_contrast(run: _Run, level: Level) -> tuple[bool, str]:
+    ct = [side.is_ct for side in (run.pair.fixed, run.pair.moving)]
+    if all(ct):
+        return True, "both images are CT"
+    if any(ct):
+        return False, "one image is CT and the other is not"
+    grid = level.fixed.geometry
+    foreground = resample(run.pair.fixed.foreground, grid, interpolation="nearest").array.astype(np.float32)
+    weight = level.fixed.weight * level.moving.weight * torch.from_numpy(foreground).to(run.device)
+    agreement = float(contrast_agreement(level.fixed.intensity, level.moving.intensity, weight))
+    same = agreement >= SAME_CONTRAST
+    return same, f"{agreement:.0%} of the local correlation says {'the same contrast' if same else 'different contrasts'}"
 
 
 def _foreground(run: _Run, geometry: Geometry) -> Tensor:

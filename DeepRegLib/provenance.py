@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 
 from DeepRegLib.image import Image
+from DeepRegLib.version import library_version
 
-DISTRIBUTION = "slicer-deepreg"
 LIBRARIES = ("torch", "numpy", "SimpleITK")
-
-
-def library_version() -> str:
-    """Return DeepReg's version, or ``"source checkout"`` where it is not installed."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "source checkout"
 
 
 def versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,3 +126,29 @@ class Registration:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_labels(self, moving_labels: Image, fixed_labels: Image | None = None) -> Registration:
+        """Return this result with the moving labels on the fixed grid, and Dice if there are fixed labels.
+
+        Raises
+        ------
+        InputError
+            If a label map lies on another grid than its image, or a voxel is not a whole number.
+        """
+        from DeepRegLib.labels import with_labels
+
+        return with_labels(self, moving_labels, fixed_labels)
+
+    def save(self, directory: str | Path, *, overwrite: bool = False) -> Path:
+        """Write transforms, images, ``result.json`` and ``report.html`` into a folder; see `DeepRegLib.saving.save`.
+
+        Raises
+        ------
+        InputError
+            If the folder is a file, or holds an earlier result and `overwrite` is false.
+        OutputError
+            If it cannot be written or the disk is full.
+        """
+        from DeepRegLib.saving import save
+
+        return save(self, directory, overwrite=overwrite)

@@ -62,8 +62,13 @@ def geometry_in(
 
 def blobs(geometry: Geometry, seed: int = 0, radius: float = 18.0) -> Image:
     """Return a brain-like phantom, 0 to about 1000, float32: an ellipsoid of `radius` mm with smooth texture in it."""
+    return Image(blob_values(geometry.points(), seed, radius).astype(np.float32), geometry, f"phantom {seed}")
+
+
+def blob_values(points: NDArray[np.float64], seed: int = 0, radius: float = 18.0) -> NDArray[np.float64]:
+    """Return the phantom of `blobs` at points of shape ``(..., 3)``, LPS mm: exact at any place, without a grid."""
     rng = np.random.default_rng(seed)
-    offset = (geometry.points() - CENTRE) / radius
+    offset = (points - CENTRE) / radius
     shape = np.array([0.85, 1.0, 0.8])
     distance = np.linalg.norm(offset / shape, axis=-1)
     values = 500 / (1 + np.exp((distance - 1) * 14))
@@ -72,7 +77,7 @@ def blobs(geometry: Geometry, seed: int = 0, radius: float = 18.0) -> Image:
         width = rng.uniform(0.18, 0.4)
         height = rng.uniform(-260, 380)
         values += height * np.exp(-0.5 * np.sum((offset - place) ** 2, axis=-1) / width**2)
-    return Image(np.clip(values, 0, None).astype(np.float32), geometry, f"phantom {seed}")
+    return np.clip(values, 0, None)
 
 
 def label_map(geometry: Geometry, seed: int = 0, labels: tuple[int, ...] = (2, 7, 250)) -> Image:

@@ -172,7 +172,7 @@ def test_folds_do_not_depend_on_the_slabs(monkeypatch):
     field = shaken_field(geometry, 0.3)
     whole = folded_voxels(field.array, geometry)
     for voxels in (1, 3 * 72, 10 * 72):
-        monkeypatch.setattr("DeepRegLib.evaluation.SLAB_VOXELS", voxels)
+        monkeypatch.setattr("DeepRegLib.evaluation.determinants.SLAB_VOXELS", voxels)
         np.testing.assert_array_equal(folded_voxels(field.array, geometry), whole)
 
 

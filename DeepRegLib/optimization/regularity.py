@@ -7,7 +7,7 @@ from torch import Tensor
 
 from DeepRegLib.optimization.smoothing import smooth
 
-LEAST_DETERMINANT = 0.05
+LEAST_DETERMINANT = 0.1
 MAXIMUM_ROUNDS = 60
 REPAIR_SIGMA = 1.5
 

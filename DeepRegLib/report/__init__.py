@@ -8,13 +8,14 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
+from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.recipes import AUTO, Recipe, recipe_to_toml
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
 from DeepRegLib.transforms import linear_part
@@ -107,8 +108,8 @@ def render_report(registration: Registration) -> str:
         reasons=_plain(registration, registration.verdict.reasons),
         warnings=_plain(registration, registration.warnings),
         decisions=_plain(registration, registration.decisions),
-        fixed=_base_name(registration.fixed.name),
-        moving=_base_name(registration.moving.name),
+        fixed=base_name(registration.fixed.name),
+        moving=base_name(registration.moving.name),
         pictures=list(_pictures(registration, planes)),
         curves=_uri(figures.curves_figure(registration.curves), "png") if registration.curves else None,
         transform=_transform_rows(registration),
@@ -279,27 +280,17 @@ def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.0f} %"
 
 
-def _base_name(name: str) -> str:
-    return PureWindowsPath(name).name or name  # takes both kinds of slashes
-
-
 def _plain(registration: Registration, texts: tuple[str, ...]) -> list[str]:
     """Take the folders off file names: they may say more about a patient than the reader should know."""
     images = (registration.fixed, registration.moving, registration.warped_labels)
-    names = sorted({image.name for image in images if image is not None}, key=len, reverse=True)
-    result = []
-    for text in texts:
-        for name in names:
-            text = text.replace(name, _base_name(name))
-        result.append(text)
-    return result
+    return without_folders(texts, [image.name for image in images if image is not None])
 
 
 def _flattened(registration: Registration, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flattened(registration, value, f"{prefix}{_base_name(str(key))}.")
+            yield from _flattened(registration, value, f"{prefix}{base_name(str(key))}.")
             continue
         text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-        shown = _base_name(text) if ABSOLUTE_PATH.match(text) else _plain(registration, (text,))[0]
-        yield f"{prefix}{_base_name(str(key))}", shown
+        shown = base_name(text) if ABSOLUTE_PATH.match(text) else _plain(registration, (text,))[0]
+        yield f"{prefix}{base_name(str(key))}", shown

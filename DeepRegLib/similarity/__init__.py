@@ -13,13 +13,14 @@ from typing import Protocol
 from torch import Tensor
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.similarity.contrast import contrast_agreement
 from DeepRegLib.similarity.lncc import LNCC
 from DeepRegLib.similarity.mattes import MattesMI
 from DeepRegLib.similarity.mind import MIND, mind_features
 from DeepRegLib.similarity.ncc import NCC
 from DeepRegLib.similarity.ssd import SSD
 
-__all__ = ["LNCC", "MIND", "NCC", "SSD", "MattesMI", "Similarity", "make_similarity", "mind_features"]
+__all__ = ["LNCC", "MIND", "NCC", "SSD", "MattesMI", "Similarity", "contrast_agreement", "make_similarity", "mind_features"]
 
 
 class Similarity(Protocol):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.transforms.composite import Transform, compose, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.linear import LinearTransform
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
 TOLERANCE_VOXELS = 1e-3
 MAXIMUM_ITERATIONS = 40
+SINGULAR_DETERMINANT = 0.05
 
 
-def invert(transform: Transform, *, device: str = "cpu") -> Transform:
+def invert(transform: Transform, *, refinement: float = 1.0, device: str = "cpu") -> Transform:
     """Return the inverse: moving points to fixed points.
 
-    Linear parts are inverted exactly; a displacement field by a damped Newton iteration at every voxel of its grid,
+    Linear parts are inverted exactly; a displacement field by a damped Newton iteration at every voxel of a grid,
     which holds where plain fixed-point iteration diverges. A field with folds has no inverse there; use
     `inverse_error` to see what was reached.
 
@@ -29,6 +31,9 @@ def invert(transform: Transform, *, device: str = "cpu") -> Transform:
     ----------
     transform
         Fixed points to moving points.
+    refinement
+        How many times finer than the field's own grid the inverse's is. Between its voxels an inverse is interpolated,
+        an error that falls with the square of this number.
     device
         Where the fields are solved: ``"cpu"``, ``"cuda"``, ``"mps"``.
     """
@@ -37,7 +42,7 @@ def invert(transform: Transform, *, device: str = "cpu") -> Transform:
         if isinstance(part, LinearTransform):
             inverted.append(part.inverse())
         else:
-            inverted.append(invert_displacement_field(part, device=device))
+            inverted.append(invert_displacement_field(part, refinement=refinement, device=device))
     return compose(*inverted)
 
 
@@ -47,66 +52,77 @@ def inverse_error(transform: Transform, inverse: Transform, points: NDArray[np.f
     return np.asarray(np.linalg.norm(returned - points, axis=-1))
 
 
-def invert_displacement_field(field: DisplacementField, *, device: str = "cpu") -> DisplacementField:
-    """Return v on the same grid with x + v(x) + u(x + v(x)) = x."""
+def invert_displacement_field(
+    field: DisplacementField, *, refinement: float = 1.0, device: str = "cpu"
+) -> DisplacementField:
+    """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one."""
     import torch
 
+    grid = _refined(field.geometry, refinement)
     to_index = field.geometry.world_to_index[:3, :3]
     to_world = field.geometry.index_to_world[:3, :3]
     voxels = np.moveaxis(field.array.astype(np.float64) @ to_index.T, -1, 0).astype(np.float32)
-    inverse = _solve(torch.from_numpy(np.ascontiguousarray(voxels)).to(device))
-    displacement = np.moveaxis(inverse.cpu().numpy().astype(np.float64), 0, -1) @ to_world.T
-    return DisplacementField(displacement.astype(np.float32), field.geometry)
+    points = field.geometry.to_index(grid.points().reshape(-1, 3)).astype(np.float32)
+    solved = _solve(torch.from_numpy(np.ascontiguousarray(voxels)).to(device), torch.from_numpy(points).to(device))
+    displacement = solved.cpu().numpy().astype(np.float64) @ to_world.T
+    return DisplacementField(displacement.astype(np.float32).reshape(*grid.shape, 3), grid)
 
 
-def _solve(field: Tensor) -> Tensor:
-    """Damped Newton on r(v) = v + u(p + v), every voxel p with its own step length."""
+def _refined(geometry: Geometry, refinement: float) -> Geometry:
+    if refinement == 1:
+        return geometry
+    return geometry.resized(np.array(geometry.spacing) / refinement)
+
+
+def _solve(field: Tensor, points: Tensor) -> Tensor:
+    """Find v with v + u(p + v) = 0 at every point p: damped Newton, every point with its own step length.
+
+    Points that have converged are left out of the next iteration; `field` is ``(3, D, H, W)``, the rest ``(n, 3)``.
+    """
     import torch
 
-    from DeepRegLib.transforms.sampling import field_gradient, identity_grid, sample
+    from DeepRegLib.transforms.sampling import field_gradient
 
-    grid = identity_grid((field.shape[1], field.shape[2], field.shape[3]), field.device, field.dtype)
     gradient = field_gradient(field).reshape(9, *field.shape[1:])
-    best = -field
-    best_residual = torch.full_like(field, torch.inf)
-    best_norm = torch.full_like(field[0], torch.inf)
-    damping = torch.ones_like(field[0])
-    candidate = best
-    step = torch.zeros_like(field)
+    result = -_at(field, points)
+    active = torch.arange(len(points), device=points.device)
+    best, candidate = result, result
+    best_residual = torch.full_like(result, torch.inf)
+    best_norm = torch.full_like(result[:, 0], torch.inf)
+    damping = torch.ones_like(best_norm)
     for _ in range(MAXIMUM_ITERATIONS):
-        residual = candidate + sample(field, grid + candidate.permute(1, 2, 3, 0))
-        norm = residual.square().sum(0)
+        residual = candidate + _at(field, points + candidate)
+        norm = residual.square().sum(1)
         better = norm < best_norm
-        best = torch.where(better, candidate, best)
-        best_residual = torch.where(better, residual, best_residual)
+        best = torch.where(better[:, None], candidate, best)
+        best_residual = torch.where(better[:, None], residual, best_residual)
         best_norm = torch.where(better, norm, best_norm)
         damping = torch.where(better, torch.ones_like(damping), damping * 0.5)
-        if float(best_norm.max()) < TOLERANCE_VOXELS**2:
+        result[active] = best
+        left = best_norm > TOLERANCE_VOXELS**2
+        if not bool(left.any()):
             break
-        step = _newton_step(gradient, grid, best, best_residual)
-        candidate = best - damping * step
-    return best
+        active, points, best, best_residual = active[left], points[left], best[left], best_residual[left]
+        best_norm, damping = best_norm[left], damping[left]
+        step = _newton_step(_at(gradient, points + best).reshape(-1, 3, 3), best_residual)
+        candidate = best - damping[:, None] * step
+    return result
 
 
-def _newton_step(gradient: Tensor, grid: Tensor, candidate: Tensor, residual: Tensor) -> Tensor:
+def _at(volume: Tensor, points: Tensor) -> Tensor:
+    """Sample ``(C, D, H, W)`` at voxel indices ``(n, 3)``; returns ``(n, C)``."""
+    from DeepRegLib.transforms.sampling import sample
+
+    return sample(volume, points[:, None, None, :])[:, :, 0, 0].T
+
+
+def _newton_step(gradient: Tensor, residual: Tensor) -> Tensor:
     """Solve (I + grad u) step = residual by Cramer's rule; the plain residual where that matrix is near singular."""
     import torch
 
-    from DeepRegLib.transforms.sampling import sample
-
-    a = sample(gradient, grid + candidate.permute(1, 2, 3, 0)).reshape(3, 3, *residual.shape[1:])
-    for n in range(3):
-        a[n, n] += 1
-    cofactors = [
-        torch.stack(
-            [
-                a[(r + 1) % 3, (c + 1) % 3] * a[(r + 2) % 3, (c + 2) % 3]
-                - a[(r + 1) % 3, (c + 2) % 3] * a[(r + 2) % 3, (c + 1) % 3]
-                for c in range(3)
-            ]
-        )
-        for r in range(3)
-    ]
-    determinant = (a[0] * cofactors[0]).sum(0)
-    solved = sum((cofactors[r] * residual[r] for r in range(3)), torch.zeros_like(residual)) / determinant
-    return torch.where(determinant.abs() > 0.05, solved, residual)
+    a, b, c = (gradient + torch.eye(3, device=gradient.device, dtype=gradient.dtype)).unbind(2)
+    bc = torch.linalg.cross(b, c)
+    determinant = (a * bc).sum(1)
+    numerators = [bc, torch.linalg.cross(c, a), torch.linalg.cross(a, b)]
+    step = torch.stack([(residual * n).sum(1) for n in numerators], dim=1) / determinant[:, None]
+    return torch.where(determinant.abs()[:, None] > SINGULAR_DETERMINANT, step, residual)

@@ -1,0 +1,34 @@
+"""Measures of a registration: overlap, distances, folds, inverse error, similarity. Pure functions."""
+
+from __future__ import annotations
+
+from DeepRegLib.evaluation.labels import SurfaceDistance, dice, mean_dice, surface_distances
+from DeepRegLib.evaluation.landmarks import target_registration_error
+from DeepRegLib.evaluation.regularity import (
+    InverseConsistency,
+    JacobianStatistics,
+    digital_folds,
+    folded_voxels,
+    inverse_consistency,
+    jacobian_statistics,
+)
+from DeepRegLib.evaluation.similarity import ncc, normalised_mutual_information, overlap
+from DeepRegLib.evaluation.structure import structure_agreement
+
+__all__ = [
+    "InverseConsistency",
+    "JacobianStatistics",
+    "SurfaceDistance",
+    "dice",
+    "digital_folds",
+    "folded_voxels",
+    "inverse_consistency",
+    "jacobian_statistics",
+    "mean_dice",
+    "ncc",
+    "normalised_mutual_information",
+    "overlap",
+    "structure_agreement",
+    "surface_distances",
+    "target_registration_error",
+]

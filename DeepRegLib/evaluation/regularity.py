@@ -1,0 +1,186 @@
+"""Whether a transform folds, how much it stretches space, and how well its inverse undoes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.evaluation.determinants import folds_and_determinants
+from DeepRegLib.evaluation.grids import require_on_grid
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
+from DeepRegLib.transforms import LinearTransform, Transform, displacement_on_grid, linear_part
+from DeepRegLib.transforms.inversion import inverse_error
+
+
+@dataclass(frozen=True)
+class JacobianStatistics:
+    """How much a transform stretches and folds space.
+
+    Parameters
+    ----------
+    folds
+        Voxels of the whole grid where `digital_folds` finds one.
+    log_sd
+        Standard deviation of log det J of the deformation without its linear part, inside the foreground, over
+        positive determinants.
+    minimum, maximum
+        det J of the whole transform inside the foreground; negative values are folds.
+    """
+
+    folds: int
+    log_sd: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class InverseConsistency:
+    """Distance between points and their way there and back.
+
+    Parameters
+    ----------
+    mean, p99
+        Mean and 99th percentile in mm; NaN for an empty foreground.
+    """
+
+    mean: float
+    p99: float
+
+
+def digital_folds(transform: Transform, geometry: Geometry, mask: Image | None = None) -> int:
+    """Count the voxels of a grid where the sampled transform folds.
+
+    A voxel counts if any of its ten finite-difference Jacobian determinants is zero or negative: eight from forward
+    and backward differences along the three axes, and the central tetrahedra of the cells above and below it. Where
+    none is, the transform is invertible as a piecewise linear map. Central differences would miss many folds.
+
+    Parameters
+    ----------
+    transform
+        Fixed points to moving points.
+    geometry
+        The fixed grid; it may be mirrored.
+    mask
+        Where to count, on `geometry`; None for all voxels.
+
+    Returns
+    -------
+    int
+        0 for a linear transform, mirroring ones included: a determinant's sign is compared with the linear part's.
+
+    Raises
+    ------
+    InputError
+        If the mask lies on another grid.
+
+    References
+    ----------
+    Liu et al., "On finite difference Jacobian computation in deformable image registration", IJCV 2024.
+    """
+    if mask is not None:
+        require_on_grid(geometry, mask)
+    if isinstance(transform, LinearTransform):
+        return 0
+    folded = folded_voxels(displacement_on_grid(transform, geometry), geometry, mirrored=_mirrors(transform))
+    return int(np.count_nonzero(folded if mask is None else folded & mask.array.astype(np.bool_)))
+
+
+def folded_voxels(
+    displacement: NDArray[np.floating], geometry: Geometry, *, mirrored: bool = False
+) -> NDArray[np.bool_]:
+    """Return where a displacement field on a grid folds, as `digital_folds` counts.
+
+    Parameters
+    ----------
+    displacement
+        T(x) - x in mm (LPS), shape ``(k, j, i, 3)``.
+    geometry
+        The grid of the field.
+    mirrored
+        True if the transform is meant to mirror space, so that its determinants should be negative.
+
+    Returns
+    -------
+    NDArray
+        bool, shape ``(k, j, i)``.
+    """
+    folded, _ = folds_and_determinants(displacement, geometry, None, mirrored=mirrored)
+    return folded
+
+
+def jacobian_statistics(transform: Transform, geometry: Geometry, foreground: Image) -> JacobianStatistics:
+    """Return folds and stretch of a transform on a grid.
+
+    Determinants are central differences on the grid (one-sided at the border), relative to the sign of the linear
+    part. The linear part scales every determinant alike, so it shifts log det J and leaves its spread alone.
+
+    Parameters
+    ----------
+    transform
+        Fixed points to moving points.
+    geometry
+        The fixed grid.
+    foreground
+        Bool image on `geometry`.
+
+    Returns
+    -------
+    JacobianStatistics
+        NaN for the determinants of an empty foreground, and for the spread where none is positive.
+
+    Raises
+    ------
+    InputError
+        If the foreground lies on another grid.
+    """
+    require_on_grid(geometry, foreground)
+    inside = foreground.array.astype(np.bool_)
+    if not inside.any():
+        return JacobianStatistics(digital_folds(transform, geometry), math.nan, math.nan, math.nan)
+    if isinstance(transform, LinearTransform):
+        determinant = abs(float(np.linalg.det(transform.matrix[:3, :3])))
+        return JacobianStatistics(0, 0.0, determinant, determinant)
+    displacement = displacement_on_grid(transform, geometry)
+    folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(transform))
+    positive = values[values > 0].astype(np.float64)
+    return JacobianStatistics(
+        folds=int(np.count_nonzero(folded)),
+        log_sd=float(np.log(positive).std()) if positive.size else math.nan,
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+    )
+
+
+def inverse_consistency(
+    transform: Transform, inverse: Transform, foreground: Image, samples: int = 100_000, seed: int = 0
+) -> InverseConsistency:
+    """Return how far foreground points end from where they started after going there and back.
+
+    Parameters
+    ----------
+    transform, inverse
+        Fixed points to moving points, and back.
+    foreground
+        Bool image on the fixed grid.
+    samples
+        Voxel centres to test; fewer foreground voxels are tested all.
+    seed
+        Of the choice of voxels.
+    """
+    candidates = np.flatnonzero(foreground.array)
+    if candidates.size == 0:
+        return InverseConsistency(math.nan, math.nan)
+    if candidates.size > samples:
+        candidates = np.random.default_rng(seed).choice(candidates, samples, replace=False)
+    k, j, i = np.unravel_index(candidates, foreground.array.shape)
+    points = foreground.geometry.to_world(np.stack([i, j, k], axis=-1))
+    errors = inverse_error(transform, inverse, points)
+    return InverseConsistency(float(errors.mean()), float(np.percentile(errors, 99)))
+
+
+def _mirrors(transform: Transform) -> bool:
+    return bool(np.linalg.det(linear_part(transform).matrix[:3, :3]) < 0)

@@ -1,0 +1,75 @@
+"""Label maps carried from the moving to the fixed image of a registration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.evaluation import dice
+from DeepRegLib.image import Image
+from DeepRegLib.result import Registration
+from DeepRegLib.transforms import LinearTransform, apply_to_labels
+
+
+def label_map(labels: Image) -> Image:
+    """Return a label map with whole numbers as voxels; many programs save them as floats.
+
+    Raises
+    ------
+    InputError
+        If a voxel is not a whole number of 32 bits.
+    """
+    if labels.array.dtype.kind != "f":
+        return labels
+    limits = np.iinfo(np.int32)
+    values = labels.array
+    # Compared before the conversion: what does not fit would be wrapped around. NaN fails every comparison.
+    if not bool(np.all((values >= limits.min) & (values <= limits.max) & (values == np.rint(values)))):
+        raise InputError(f"{labels.name} has voxels that are not whole numbers.", "Give a label map.")
+    return labels.with_array(values.astype(np.int32))
+
+
+def check_labels(labels: Image, image: Image) -> Image:
+    """Return a label map with whole numbers as voxels, if it lies on the grid of its image.
+
+    Raises
+    ------
+    InputError
+        If it lies on another grid, or a voxel is not a whole number.
+    """
+    if not image.geometry.is_close(labels.geometry):
+        raise InputError(
+            f"The labels {labels.name} do not lie on the grid of {image.name}.",
+            "Resample the labels onto the image's grid (nearest neighbour).",
+        )
+    return label_map(labels)
+
+
+def with_labels(registration: Registration, moving_labels: Image, fixed_labels: Image | None = None) -> Registration:
+    """Return the registration with the moving labels brought onto the fixed grid, and Dice where it can be measured.
+
+    Parameters
+    ----------
+    registration
+        The result to extend; it is not changed.
+    moving_labels
+        Label map on the moving image's grid.
+    fixed_labels
+        Label map of the same structures on the fixed image's grid, or None.
+
+    Raises
+    ------
+    InputError
+        If a label map lies on another grid than its image, or a voxel is not a whole number.
+    """
+    moving = check_labels(moving_labels, registration.moving)
+    grid = registration.fixed.geometry
+    warped = apply_to_labels(registration.transform, moving, grid)
+    measures = registration.measures
+    if fixed_labels is not None:
+        fixed = check_labels(fixed_labels, registration.fixed)
+        unmoved = apply_to_labels(LinearTransform.identity(), moving, grid)
+        measures = replace(measures, dice_before=dice(fixed, unmoved), dice_after=dice(fixed, warped))
+    return replace(registration, warped_labels=warped, measures=measures)

@@ -1,0 +1,257 @@
+"""A registration as a folder of files, complete or not there at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from DeepRegLib.errors import DeepRegError, InputError, OutputError
+from DeepRegLib.files import make_folder, output_error, write_text
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image, write_image
+from DeepRegLib.naming import base_name, without_folders
+from DeepRegLib.recipes import Recipe, recipe_to_dict
+from DeepRegLib.result import Registration
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, linear_part, write_transform
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+RESULT = "result.json"
+# What each file is called, by what it is. The result comes last: where it lies, the others lie too.
+OUTPUT_FILES: Mapping[str, str] = {
+    "transform": "transform.h5",
+    "inverse": "inverse.h5",
+    "warped": "warped.nii.gz",
+    "warped_labels": "warped_labels.nii.gz",
+    "report": "report.html",
+    "result": RESULT,
+}
+REPORT_BYTES = 8_000_000
+FIELD_BYTES = 24  # three float64 a voxel, as ITK writes them
+
+
+def check_output_folder(directory: str | Path, overwrite: bool = False, needed: int = 0) -> None:
+    """Make sure, before anything is computed, that a result can be saved in a folder; change nothing.
+
+    Parameters
+    ----------
+    directory
+        The folder; it need not exist.
+    overwrite
+        Whether an earlier result in it may be replaced.
+    needed
+        Bytes that will be written, see `expected_bytes`.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or holds an earlier result and `overwrite` is false.
+    OutputError
+        If it cannot be written or the disk has too little room.
+    """
+    folder = Path(directory)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file, not a folder.", "Choose another output folder.")
+        existing = [name for name in OUTPUT_FILES.values() if (folder / name).exists()]
+        if existing and not overwrite:
+            raise InputError(
+                f"{folder} already holds a result ({', '.join(existing)}).",
+                "Choose another output folder, or give --overwrite (overwrite=True in Python).",
+            )
+        parent = _existing_parent(folder)
+        with tempfile.TemporaryFile(dir=parent):  # asking for the permission alone is wrong on network drives
+            pass
+        usage = shutil.disk_usage(parent)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    if usage.total > 0 and usage.free < needed:
+        raise OutputError(
+            f"The disk holding {folder} has {usage.free / 1e6:.0f} MB left; "
+            f"the result may take {max(needed / 1e6, 1):.0f} MB.",
+            "Free some space or choose another output folder.",
+        )
+
+
+def expected_bytes(fixed: Image, recipe: Recipe, labels: Image | None = None) -> int:
+    """Return about how many bytes a result takes on the disk, rather too many than too few."""
+    voxels = math.prod(fixed.geometry.size)
+    fields = 2 * FIELD_BYTES * min(recipe.deformable.voxels, 2 * voxels) if recipe.deformable.enabled else 0
+    label_bytes = 0 if labels is None else voxels * labels.array.dtype.itemsize
+    return fields + voxels * fixed.array.dtype.itemsize + label_bytes + REPORT_BYTES
+
+
+def save(registration: Registration, directory: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a registration into a folder; it appears complete or not at all.
+
+    Parameters
+    ----------
+    registration
+        What to save.
+    directory
+        The folder, created with its parents where there is none. It gets ``transform.h5``, ``inverse.h5``,
+        ``warped.nii.gz``, ``warped_labels.nii.gz`` (if there are labels), ``result.json`` and ``report.html`` (if
+        jinja2 and matplotlib are installed). Other files in it stay.
+    overwrite
+        Whether an earlier result in it may be replaced.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or holds an earlier result and `overwrite` is false.
+    OutputError
+        If it cannot be written or the disk is full.
+    """
+    folder = Path(directory)
+    check_output_folder(folder, overwrite, expected_bytes(registration.fixed, registration.recipe))
+    fresh = not folder.exists()
+    # Beside a new folder, to be renamed as a whole; inside an existing one, whose parent may not be ours to write.
+    partial = (make_folder(folder.absolute().parent) if fresh else folder) / f".{folder.name}.partial-{_token()}"
+    try:
+        partial.mkdir()
+        files = _write_all(registration, partial)
+        if fresh:
+            partial.rename(folder)
+        else:
+            _replace_all(partial, folder, files)
+    except OutputError as error:
+        raise OutputError(error.message.replace(str(partial), str(folder)), error.hint) from error
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return what ``result.json`` holds: plain values, valid JSON, no folder names.
+
+    Parameters
+    ----------
+    registration
+        The result to describe.
+    files
+        Name of each file written, by what it is.
+
+    Returns
+    -------
+    dict
+        NaN and infinite numbers are None; labels are text, as keys of JSON objects must be.
+    """
+    names = [image.name for image in (registration.fixed, registration.moving, registration.warped_labels) if image]
+    verdict = registration.verdict
+    table = {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": {"level": verdict.level, "reasons": without_folders(verdict.reasons, names)},
+        "warnings": without_folders(registration.warnings, names),
+        "decisions": without_folders(registration.decisions, names),
+        "measures": asdict(registration.measures),
+        "fixed": _description(registration.fixed),
+        "moving": _description(registration.moving),
+        "transform": _transform_description(registration.transform),
+        "recipe": recipe_to_dict(registration.recipe),
+        "timings": registration.timings,
+        "curves": registration.curves,
+        "provenance": registration.provenance,
+        "files": files,
+    }
+    plain: dict[str, Any] = to_plain(table)
+    return plain
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value made of what JSON knows: numpy's numbers and arrays as Python's, NaN and infinities as None."""
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return to_plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)
+
+
+def _write_all(registration: Registration, folder: Path) -> dict[str, str]:
+    """Write every file into an empty folder and return their names, the result last."""
+    files = {name: OUTPUT_FILES[name] for name in ("transform", "inverse", "warped")}
+    write_transform(registration.transform, folder / files["transform"])
+    write_transform(registration.inverse, folder / files["inverse"])
+    write_image(registration.warped, folder / files["warped"])
+    if registration.warped_labels is not None:
+        files["warped_labels"] = OUTPUT_FILES["warped_labels"]
+        write_image(registration.warped_labels, folder / files["warped_labels"])
+    if _write_report(registration, folder / OUTPUT_FILES["report"]):
+        files["report"] = OUTPUT_FILES["report"]
+    files["result"] = RESULT
+    text = json.dumps(result_to_dict(registration, files), indent=1, allow_nan=False, ensure_ascii=False)
+    write_text(folder / RESULT, text + "\n")
+    return files
+
+
+def _write_report(registration: Registration, path: Path) -> bool:
+    from DeepRegLib.report import write_report
+
+    try:
+        write_report(registration, path)
+    except OutputError:
+        raise
+    except DeepRegError as error:
+        logger.warning("No report was written. %s", error)
+        return False
+    except Exception:  # noqa: BLE001  # a picture that cannot be drawn must not cost the result of a long run
+        logger.warning("No report was written: drawing it failed.")
+        logger.info("The report failed with:", exc_info=True)
+        return False
+    return True
+
+
+def _replace_all(partial: Path, folder: Path, files: Mapping[str, str]) -> None:
+    (folder / RESULT).unlink(missing_ok=True)
+    for name in files.values():
+        (partial / name).replace(folder / name)
+    # What an earlier result has and this one has not, such as labels, would pass for a part of this one.
+    for name in set(OUTPUT_FILES.values()) - set(files.values()):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _description(image: Image) -> dict[str, Any]:
+    grid: Geometry = image.geometry
+    return {"name": base_name(image.name), "dtype": str(image.array.dtype), **asdict(grid)}
+
+
+def _transform_description(transform: Transform) -> dict[str, Any]:
+    if isinstance(transform, LinearTransform):
+        kind = "linear"
+    else:
+        kind = "displacement field" if isinstance(transform, DisplacementField) else "composite"
+    return {"kind": kind, "maps": "fixed points to moving points, LPS mm", "linear_part": linear_part(transform).matrix}
+
+
+def _existing_parent(folder: Path) -> Path:
+    parent = folder.absolute()
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    return parent
+
+
+def _token() -> str:
+    return uuid.uuid4().hex[:8]
