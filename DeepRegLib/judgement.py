@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,22 @@ from DeepRegLib.evaluation import (
 )
 from DeepRegLib.image import resample
 from DeepRegLib.preparation import PreparedPair
-from DeepRegLib.recipes import Recipe
-from DeepRegLib.result import CHECK, FAILED, OK, Measures, Verdict
+from DeepRegLib.result import OK, Measures, Verdict
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, transform_to_sitk
 
 Landmarks = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike two aligned images are inside the common foreground; the scales are those of `Measures`."""
+
+    ncc: float
+    nmi: float
+    structure: float
+
+
+NOTHING_IN_COMMON = Likeness(0.0, 1.0, 0.0)
 
 
 def measure(
@@ -49,46 +61,56 @@ def measure(
     poll
         Called between the measures; may raise to stop.
     """
-    fixed, moving = pair.fixed, pair.moving
-    geometry = fixed.original.geometry
-    before = LinearTransform.identity()
-    numbers = {}
-    for when, candidate in (("before", before), ("after", transform)):
-        warped = apply_to_image(candidate, moving.intensity, geometry)
-        known = resample(
-            moving.known, geometry, interpolation="nearest", transform=transform_to_sitk(candidate)
-        ).array.astype(np.bool_)
-        mask = fixed.foreground.with_array(fixed.foreground.array & known)
-        usable = bool(mask.array.any())
-        for name, function in (("ncc", ncc), ("nmi", normalised_mutual_information), ("structure", structure_agreement)):
-            numbers[f"{name}_{when}"] = function(fixed.intensity, warped, mask) if usable else _NOTHING[name]
-            poll()
-    seen = field_of_view(transform, moving.original.geometry, geometry)
-    jacobian = jacobian_statistics(transform, geometry, fixed.foreground)
+    geometry, foreground = pair.fixed.original.geometry, pair.fixed.foreground
+    at_start = LinearTransform.identity()
+    before = likeness(pair, at_start)
     poll()
-    consistency = inverse_consistency(transform, inverse, fixed.foreground, seed=seed)
-    errors = {"tre_before": None, "tre_after": None}
-    if landmarks is not None:
-        errors = {
-            "tre_before": float(target_registration_error(before, *landmarks).mean()),
-            "tre_after": float(target_registration_error(transform, *landmarks).mean()),
-        }
+    after = likeness(pair, transform)
+    poll()
+    jacobian = jacobian_statistics(transform, geometry, foreground)
+    poll()
+    consistency = inverse_consistency(transform, inverse, foreground, seed=seed)
     return Measures(
-        **numbers,
-        overlap=overlap(fixed.foreground, seen),
+        ncc_before=before.ncc,
+        ncc_after=after.ncc,
+        nmi_before=before.nmi,
+        nmi_after=after.nmi,
+        structure_before=before.structure,
+        structure_after=after.structure,
+        overlap=overlap(foreground, field_of_view(transform, pair.moving.original.geometry, geometry)),
         folds=jacobian.folds,
         log_jacobian_sd=jacobian.log_sd,
         jacobian_min=jacobian.minimum,
         jacobian_max=jacobian.maximum,
         inverse_error_mean=consistency.mean,
         inverse_error_p99=consistency.p99,
-        **errors,
+        tre_before=_mean_error(at_start, landmarks),
+        tre_after=_mean_error(transform, landmarks),
     )
 
 
-_NOTHING = {"ncc": 0.0, "nmi": 1.0, "structure": 0.0}
+def likeness(pair: PreparedPair, transform: Transform) -> Likeness:
+    """Compare the fixed image with the moving image brought onto it."""
+    fixed, moving = pair.fixed, pair.moving
+    geometry = fixed.original.geometry
+    chain = transform_to_sitk(transform)
+    known = resample(moving.known, geometry, interpolation="nearest", transform=chain).array
+    inside = np.logical_and(fixed.foreground.array, known)
+    if not inside.any():
+        return NOTHING_IN_COMMON
+    mask = fixed.foreground.with_array(inside)
+    warped = apply_to_image(transform, moving.intensity, geometry)
+    return Likeness(
+        ncc(fixed.intensity, warped, mask),
+        normalised_mutual_information(fixed.intensity, warped, mask),
+        structure_agreement(fixed.intensity, warped, mask),
+    )
 
 
-def verdict_on(measures: Measures, recipe: Recipe) -> Verdict:
+def verdict_on(measures: Measures) -> Verdict:
     """Judge a result by its measures."""
     return Verdict(OK, ())
+
+
+def _mean_error(transform: Transform, landmarks: Landmarks | None) -> float | None:
+    return None if landmarks is None else float(target_registration_error(transform, *landmarks).mean())

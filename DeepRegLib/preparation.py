@@ -82,6 +82,7 @@ def prepare_pair(
     warnings: list[str] = []
     fixed_side = _prepare(fixed, recipe, fixed_mask, warnings)
     moving_side = _prepare(moving, recipe, moving_mask, warnings)
+    fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side)
     if fixed_side.is_ct and moving_side.is_ct:
         limits = ct_window_for_registration(fixed, moving)
         fixed_side, moving_side = (
@@ -91,7 +92,6 @@ def prepare_pair(
     else:
         fixed_side, moving_side = (_scaled(side, recipe) for side in (fixed_side, moving_side))
         decisions = [f"{side.original.name} is CT." for side in (fixed_side, moving_side) if side.is_ct]
-    fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side)
     return PreparedPair(fixed_side, moving_side, (*decisions, *note), tuple(warnings))
 
 
@@ -118,9 +118,10 @@ def working_image(
     else:
         # Unknown voxels must not bleed into their neighbours.
         known = _as_float(side.known)
-        product = smooth_and_resample(side.intensity.with_array(side.intensity.array * known.array), geometry, chain)
-        share = smooth_and_resample(known, geometry, chain).array
-        intensity = np.where(share > 1e-3, product.array / np.maximum(share, 1e-3), 0.0)
+        masked = side.intensity.with_array(np.multiply(side.intensity.array, known.array))
+        product = smooth_and_resample(masked, geometry, chain).array
+        share = smooth_and_resample(known, geometry, chain).array.astype(np.float32)
+        intensity = np.where(share > 1e-3, np.divide(product, np.maximum(share, 1e-3)), 0.0)
     return WorkingImage(_tensor(intensity, device), _tensor(weight, device).clamp(0, 1), geometry)
 
 
@@ -133,7 +134,7 @@ def foreground_weight(
     # The outline itself is information, so the foreground counts a little past its border.
     rim = max(FOREGROUND_RIM * float(np.min(side.original.geometry.extent)), geometry.spacing[0])
     picture = sitk.GetImageFromArray(inside.array)
-    blurred = sitk.GetArrayFromImage(sitk.DiscreteGaussian(picture, (rim / geometry.spacing[0]) ** 2, 64))
+    blurred = sitk.GetArrayFromImage(sitk.DiscreteGaussian(picture, [(rim / geometry.spacing[0]) ** 2] * 3, 64))
     return _tensor(np.clip(4 * blurred, 0, 1), device)
 
 
@@ -144,11 +145,11 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     if bad is not None:
         count = int(np.count_nonzero(bad.array))
         warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
-        known &= ~bad.array
+        known = np.logical_and(known, np.logical_not(bad.array))
     if mask is not None:
-        known &= _checked_mask(image, mask)
+        known = np.logical_and(known, _checked_mask(image, mask))
     ct = is_ct(intensity)
-    foreground = foreground_mask(intensity).array & known
+    foreground = np.logical_and(foreground_mask(intensity).array, known)
     if not foreground.any():
         foreground = known.copy()
     if recipe.bias_correction and not ct:
@@ -179,13 +180,13 @@ def _without_one_sided_blank(fixed: Prepared, moving: Prepared) -> tuple[Prepare
     """Where one image is a cut-out (a stripped brain) and the other is not, its blank surroundings are unknown."""
     volumes = [float(np.count_nonzero(s.foreground.array)) * s.original.geometry.voxel_volume for s in (fixed, moving)]
     smaller = fixed if volumes[0] < volumes[1] else moving
-    if min(volumes) > STRIPPED_SHARE * max(volumes) or not background_is_blank(smaller.original):
+    if min(volumes) > STRIPPED_SHARE * max(volumes) or not background_is_blank(smaller.intensity):
         return fixed, moving, ()
-    known = smaller.known.array & ~blank_region(smaller.original).array
+    known = np.logical_and(smaller.known.array, np.logical_not(blank_region(smaller.intensity).array))
     cut = replace(
         smaller,
         known=smaller.known.with_array(known),
-        foreground=smaller.foreground.with_array(smaller.foreground.array & known),
+        foreground=smaller.foreground.with_array(np.logical_and(smaller.foreground.array, known)),
     )
     note = (
         f"{smaller.original.name} is a cut-out (blank around, {min(volumes) / max(volumes):.0%} of the other image's "

@@ -217,7 +217,7 @@ def _write_report(registration: Registration, path: Path) -> bool:
     except DeepRegError as error:
         logger.warning("No report was written. %s", error)
         return False
-    except Exception:  # noqa: BLE001  # a picture that cannot be drawn must not cost the result of a long run
+    except Exception:  # a picture that cannot be drawn must not cost the result of a long run
         logger.warning("No report was written: drawing it failed.")
         logger.info("The report failed with:", exc_info=True)
         return False

@@ -1,0 +1,1 @@
+"""Finding transforms: global search, linear, deformable; keeping fields regular."""

@@ -74,24 +74,25 @@ def register_deformable(
     on_step
         Called after each iteration with the level, the iteration and the similarity ``(1,)`` on the device; may raise.
     """
-    field: Tensor | None = None
-    previous: Geometry | None = None
+    geometry = levels[0].fixed.geometry
+    field = start(geometry) if start else torch.zeros(3, *geometry.shape, device=levels[0].fixed.device)
     curves = []
     for number, (level, iterations) in enumerate(zip(levels, recipe.iterations, strict=True)):
+        field = transfer_field(field, geometry, level.fixed.geometry)
         geometry = level.fixed.geometry
-        if field is None or previous is None:
-            field = start(geometry) if start else torch.zeros(3, *geometry.shape, device=level.fixed.device)
-        else:
-            field = transfer_field(field, previous, geometry)
-        field, curve = _run_level(level, field, recipe, iterations, lambda n, value, at=number: on_step(at, n, value))
-        previous = geometry
+
+        def report(iteration: int, value: Tensor, number: int = number) -> None:
+            on_step(number, iteration, value)
+
+        field, curve = _run_level(level, field, recipe, iterations, report)
         curves.append(curve)
-    assert field is not None and previous is not None
-    return DeformableFit(field, previous, curves)
+    return DeformableFit(field, geometry, curves)
 
 
 def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:
     """Move a field from one isotropic grid to another of the same orientation, in voxels of each."""
+    if old == new:
+        return field
     offset = torch.tensor(old.to_index(new.origin), dtype=field.dtype, device=field.device)
     return resize_field(field, new.shape, new.spacing[0] / old.spacing[0], offset)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,21 +34,18 @@ def corner_determinants(field: Tensor) -> Tensor:
     """
     # Axis order of differences is (i, j, k); a corner is named by which end of each axis it sits at.
     corners = {bits: _corner(field, bits) for bits in _BITS}
-    smallest: Tensor | None = None
+    determinants = [_central_determinant(corners, parity) for parity in (0, 1)]
     for bits in _BITS:
         edges = []
         for axis in range(3):
-            other = tuple(1 - b if a == axis else b for a, b in enumerate(bits))
-            low, high = (other, bits) if bits[axis] else (bits, other)
+            low, high = _with(bits, axis, 0), _with(bits, axis, 1)
             edge = corners[high] - corners[low]
             edge[axis] += 1
             edges.append(edge)
-        determinant = _triple(*edges)
-        smallest = determinant if smallest is None else torch.minimum(smallest, determinant)
-    assert smallest is not None
-    for even in (0, 1):
-        smallest = torch.minimum(smallest, _central_determinant(corners, even))
-    return smallest
+        determinants.append(_triple(*edges))
+        if len(determinants) > 1:
+            determinants = [functools.reduce(torch.minimum, determinants)]
+    return determinants[0]
 
 
 def repair_folds(field: Tensor) -> tuple[Tensor, int]:
@@ -84,6 +84,11 @@ def smooth_locally(field: Tensor, cells: Tensor, *, reach: int) -> Tensor:
 _BITS = [(i, j, k) for k in (0, 1) for j in (0, 1) for i in (0, 1)]
 
 
+def _with(bits: tuple[int, int, int], axis: int, bit: int) -> tuple[int, int, int]:
+    i, j, k = (bit if a == axis else b for a, b in enumerate(bits))
+    return i, j, k
+
+
 def _corner(field: Tensor, bits: tuple[int, int, int]) -> Tensor:
     i, j, k = (slice(1, None) if bit else slice(None, -1) for bit in bits)
     return field[:, k, j, i]
@@ -91,13 +96,11 @@ def _corner(field: Tensor, bits: tuple[int, int, int]) -> Tensor:
 
 def _triple(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Return the determinant of the matrix with rows a, b, c, each ``(3, ...)``."""
-    return (
-        a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    )
+    return a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
 
 
 def _central_determinant(corners: dict[tuple[int, int, int], Tensor], parity: int) -> Tensor:
-    """Determinant of the tetrahedron of the four corners of one parity, relative to its value at rest."""
+    """Return the determinant of the tetrahedron of the four corners of one parity, relative to its value at rest."""
     chosen = [bits for bits in _BITS if sum(bits) % 2 == parity]
     first = chosen[0]
     edges = []
@@ -106,5 +109,5 @@ def _central_determinant(corners: dict[tuple[int, int, int], Tensor], parity: in
         for axis in range(3):
             edge[axis] += bits[axis] - first[axis]
         edges.append(edge)
-    at_rest = torch.linalg.det(torch.tensor([[b - f for b, f in zip(bits, first, strict=True)] for bits in chosen[1:]], dtype=torch.float64))
-    return _triple(*edges) / float(at_rest)
+    rows = [[b - f for b, f in zip(bits, first, strict=True)] for bits in chosen[1:]]
+    return _triple(*edges) / float(np.linalg.det(rows))

@@ -20,7 +20,17 @@ from DeepRegLib.similarity.mind import MIND, mind_features
 from DeepRegLib.similarity.ncc import NCC
 from DeepRegLib.similarity.ssd import SSD
 
-__all__ = ["LNCC", "MIND", "NCC", "SSD", "MattesMI", "Similarity", "contrast_agreement", "make_similarity", "mind_features"]
+__all__ = [
+    "LNCC",
+    "MIND",
+    "NCC",
+    "SSD",
+    "MattesMI",
+    "Similarity",
+    "contrast_agreement",
+    "make_similarity",
+    "mind_features",
+]
 
 
 class Similarity(Protocol):
@@ -36,10 +46,10 @@ class Similarity(Protocol):
 
 
 _METRICS: dict[str, Callable[[Tensor, Tensor, int], Similarity]] = {
-    "ssd": lambda fixed, weight, radius: SSD(fixed, weight),
-    "ncc": lambda fixed, weight, radius: NCC(fixed, weight),
+    "ssd": lambda fixed, weight, _: SSD(fixed, weight),
+    "ncc": lambda fixed, weight, _: NCC(fixed, weight),
     "lncc": LNCC,
-    "mi": lambda fixed, weight, radius: MattesMI(fixed, weight),
+    "mi": lambda fixed, weight, _: MattesMI(fixed, weight),
     "mind": MIND,
 }
 

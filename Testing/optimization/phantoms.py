@@ -41,10 +41,20 @@ def as_tensor(array: NDArray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
+def depth(points: NDArray[np.float64], radius: float = RADIUS) -> NDArray[np.float64]:
+    """Return where points ``(..., 3)`` lie in the phantom: 0 in its middle, 1 on its outline."""
+    return np.asarray(np.linalg.norm((points - CENTRE) / (radius * np.array([0.85, 1.0, 0.8])), axis=-1))
+
+
+def with_rim(image: WorkingImage) -> WorkingImage:
+    """Return the image with weight on the phantom and its outline only, as the pipeline gives it."""
+    return WorkingImage(image.intensity, as_tensor(depth(image.geometry.points()) < 1.15), image.geometry)
+
+
 def in_foreground(geometry: Geometry, radius: float = RADIUS) -> NDArray[np.float64]:
-    """Return the voxel centres inside the phantom's ellipsoid, ``(n, 3)``, LPS mm."""
+    """Return the voxel centres inside the phantom, ``(n, 3)``, LPS mm."""
     points = geometry.points().reshape(-1, 3)
-    return points[np.linalg.norm((points - CENTRE) / (radius * np.array([0.85, 1.0, 0.8])), axis=1) < 1]
+    return points[depth(points, radius) < 1]
 
 
 def mean_distance(matrix: NDArray[np.float64], truth: LinearTransform, points: NDArray[np.float64]) -> float:

@@ -9,7 +9,7 @@ import torch
 from DeepRegLib.optimization.linear import LinearFit, _LinearProblem, refine_poses, score_poses
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.transforms import LinearTransform
-from Testing.optimization.phantoms import SPACING, cube, in_foreground, mean_distance, phantom
+from Testing.optimization.phantoms import SPACING, cube, in_foreground, mean_distance, phantom, with_rim
 from Testing.synthetic import random_linear
 
 GRID = cube()
@@ -22,7 +22,7 @@ TRUTHS = {
 
 
 def pair(truth: LinearTransform) -> tuple[WorkingImage, WorkingImage]:
-    return phantom(GRID), phantom(cube(46, centre=truth.apply_to_points(GRID.centre)), truth)
+    return with_rim(phantom(GRID)), phantom(cube(46, centre=truth.apply_to_points(GRID.centre)), truth)
 
 
 def started(truth: LinearTransform, angle: float = 15.0, shift: float = 10.0) -> np.ndarray:

@@ -1,0 +1,250 @@
+"""`deepreg register`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from DeepRegLib.cli.progress import Reporter, interruptible, reporter
+from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, quiet_itk, session
+from DeepRegLib.errors import CancelledError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from DeepRegLib.image import Image
+    from DeepRegLib.recipes import Recipe
+    from DeepRegLib.result import Measures, Registration
+    from DeepRegLib.transforms import Transform
+
+VERDICTS = {
+    "ok": ("bold green", "OK: no sign of failure was found. Compare the pictures before you rely on it."),
+    "check": ("bold yellow", "CHECK: something is unusual. Look at the report before you use this result."),
+    "failed": ("bold red", "FAILED: do not use this result."),
+}
+
+ImageFile = Annotated[Path, typer.Argument(help="Volume file (.nii.gz, .nrrd, .mha, ...) or DICOM folder.")]
+Mask = Annotated[Path | None, typer.Option(help="Nonzero where the image counts; on the image's own grid.")]
+Points = Annotated[Path | None, typer.Option(help="Points in the same order on both: .csv (LPS mm), .fcsv, .mrk.json.")]
+Labels = Annotated[Path | None, typer.Option(help="Label map on the image's own grid.")]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The files and settings of one registration."""
+
+    fixed: Path
+    moving: Path
+    recipe: str
+    fixed_mask: Path | None
+    moving_mask: Path | None
+    fixed_landmarks: Path | None
+    moving_landmarks: Path | None
+    initial_transform: Path | None
+    moving_labels: Path | None
+    fixed_labels: Path | None
+    device: str | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was read from the files of a request."""
+
+    recipe: Recipe
+    fixed: Image
+    moving: Image
+    fixed_mask: Image | None
+    moving_mask: Image | None
+    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    initial_transform: Transform | None
+    moving_labels: Image | None
+    fixed_labels: Image | None
+
+
+def register(
+    fixed: ImageFile,
+    moving: ImageFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file; see deepreg recipes.")] = "auto",
+    fixed_mask: Mask = None,
+    moving_mask: Mask = None,
+    fixed_landmarks: Points = None,
+    moving_landmarks: Points = None,
+    initial_transform: Annotated[
+        Path | None, typer.Option(help="Where to start: fixed points to moving points (.h5, .tfm, field image).")
+    ] = None,
+    moving_labels: Labels = None,
+    fixed_labels: Labels = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
+    seed: Annotated[int, typer.Option(help="Of what is sampled at random.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Bring a moving scan onto a fixed one.
+
+    Writes transform.h5 (fixed points to moving points), inverse.h5, warped.nii.gz, result.json and report.html into the
+    output folder, and warped_labels.nii.gz if there are moving labels. With labels on both scans, Dice is measured too.
+    """
+    request = Request(
+        fixed=fixed,
+        moving=moving,
+        recipe=recipe,
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+        fixed_landmarks=fixed_landmarks,
+        moving_landmarks=moving_landmarks,
+        initial_transform=initial_transform,
+        moving_labels=moving_labels,
+        fixed_labels=fixed_labels,
+        device=device,
+        seed=seed,
+    )
+    with session(json_output, verbose) as screen:
+        with reporter(screen) as report:
+            result = _run(request, output, overwrite, screen, report)
+        _summarise(screen, result, output)
+        if result.verdict.level == "failed":
+            raise typer.Exit(FAILED)
+
+
+def _run(request: Request, output: Path, overwrite: bool, screen: Session, report: Reporter) -> Registration:
+    from DeepRegLib.saving import check_output_folder, expected_bytes
+
+    quiet_itk(screen)
+    check_output_folder(output, overwrite)
+    report("read", 0.0)
+    inputs = _read(request)
+    check_output_folder(output, overwrite, expected_bytes(inputs.fixed, inputs.recipe, inputs.moving_labels))
+    result = _register(request, inputs, screen, report)
+    if inputs.moving_labels is not None:
+        report("labels", 1.0)
+        result = result.with_labels(inputs.moving_labels, inputs.fixed_labels)
+    report("save", 1.0)
+    result.save(output, overwrite=overwrite)
+    return result
+
+
+def _register(request: Request, inputs: Inputs, screen: Session, report: Reporter) -> Registration:
+    with interruptible(screen) as cancel:
+        from DeepRegLib.pipeline import register as run_pipeline  # seconds, for torch
+
+        if cancel():
+            raise CancelledError
+        return run_pipeline(
+            inputs.fixed,
+            inputs.moving,
+            inputs.recipe,
+            fixed_mask=inputs.fixed_mask,
+            moving_mask=inputs.moving_mask,
+            fixed_landmarks=inputs.landmarks[0] if inputs.landmarks else None,
+            moving_landmarks=inputs.landmarks[1] if inputs.landmarks else None,
+            initial_transform=inputs.initial_transform,
+            device=request.device,
+            seed=request.seed,
+            progress=report,
+            cancel=cancel,
+        )
+
+
+def _read(request: Request) -> Inputs:
+    """Read every file and find every mistake that can be found before the long part begins."""
+    from DeepRegLib.image import read_image
+    from DeepRegLib.labels import check_labels
+    from DeepRegLib.recipes import load_recipe
+    from DeepRegLib.transforms import read_transform
+
+    if request.fixed_labels is not None and request.moving_labels is None:
+        raise InputError(
+            f"{request.fixed_labels} was given without moving labels.", "Give --moving-labels too, or leave it out."
+        )
+    recipe = load_recipe(request.recipe)
+    landmarks = _read_landmarks(request.fixed_landmarks, request.moving_landmarks)
+    start = None if request.initial_transform is None else read_transform(request.initial_transform)
+    fixed, moving = read_image(request.fixed), read_image(request.moving)
+    masks = [None if path is None else read_image(path) for path in (request.fixed_mask, request.moving_mask)]
+    labels = [
+        None if path is None else check_labels(read_image(path), image)
+        for path, image in ((request.fixed_labels, fixed), (request.moving_labels, moving))
+    ]
+    return Inputs(
+        recipe=recipe,
+        fixed=fixed,
+        moving=moving,
+        fixed_mask=masks[0],
+        moving_mask=masks[1],
+        landmarks=landmarks,
+        initial_transform=start,
+        moving_labels=labels[1],
+        fixed_labels=labels[0],
+    )
+
+
+def _read_landmarks(
+    fixed: Path | None, moving: Path | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    from DeepRegLib.cli.pairs import read_landmark_pairs
+
+    if fixed is None and moving is None:
+        return None
+    if fixed is None or moving is None:
+        raise InputError(
+            f"{fixed or moving} holds the landmarks of one image only.",
+            "Give both --fixed-landmarks and --moving-landmarks.",
+        )
+    return read_landmark_pairs(fixed, moving)
+
+
+def _summarise(screen: Session, result: Registration, output: Path) -> None:
+    from DeepRegLib.naming import without_folders
+    from DeepRegLib.saving import OUTPUT_FILES, RESULT
+
+    if screen.json_output:
+        screen.emit_text((output / RESULT).read_text(encoding="utf-8"))
+        return
+    names = (result.fixed.name, result.moving.name)
+    screen.out.print(_table(result.measures))
+    style, words = VERDICTS[result.verdict.level]
+    screen.say(Text(words, style=style))
+    for reason in without_folders(result.verdict.reasons, names):
+        screen.say(f"  - {reason}")
+    for warning in without_folders(result.warnings, names):
+        screen.warn(warning)
+    if screen.verbose:
+        for decision in without_folders(result.decisions, names):
+            screen.note(Text(decision, style="dim"))
+    written = [name for name in OUTPUT_FILES.values() if (output / name).exists()]
+    screen.say(f"{sum(result.timings.values()):.1f} s. Written to {output}: {', '.join(written)}")
+
+
+def _table(measures: Measures) -> Table:
+    from DeepRegLib.evaluation import mean_dice
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    m = measures
+    table.add_row("structure agreement (0 to 1)", _number(m.structure_before), _number(m.structure_after))
+    table.add_row("mutual information (1 to 2)", _number(m.nmi_before), _number(m.nmi_after))
+    table.add_row("cross correlation (-1 to 1)", _number(m.ncc_before), _number(m.ncc_after))
+    if m.dice_before is not None and m.dice_after is not None:
+        table.add_row("mean Dice of the labels", _number(mean_dice(m.dice_before)), _number(mean_dice(m.dice_after)))
+    if m.tre_after is not None:
+        table.add_row("mean landmark error (mm)", _number(m.tre_before, 2), _number(m.tre_after, 2))
+    table.add_row("fixed anatomy covered", "", f"{m.overlap:.0%}")
+    table.add_row("folded voxels", "", str(m.folds))
+    table.add_row("volume change", "", f"{_number(m.jacobian_min, 2)} to {_number(m.jacobian_max, 2)}")
+    table.add_row("inverse error (mm)", "", f"{_number(m.inverse_error_mean)}, 99 % {_number(m.inverse_error_p99)}")
+    return table
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None or value != value else f"{value:.{digits}f}"

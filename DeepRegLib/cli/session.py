@@ -1,0 +1,188 @@
+"""What every command shares: where it prints, how it tells an error, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, and show where an error comes from.")]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of one command.
+
+    Parameters
+    ----------
+    json_output
+        Whether standard output is for a program: JSON and nothing else.
+    verbose
+        Whether everything there is to know is told.
+    """
+
+    json_output: bool
+    verbose: bool
+    out: Console = field(default_factory=lambda: Console(highlight=False))
+    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+
+    def say(self, text: str | Text) -> None:
+        """Print a line for a person; with `--json` there is none."""
+        if not self.json_output:
+            self.out.print(_as_text(text), soft_wrap=True)
+
+    def note(self, text: str | Text) -> None:
+        """Print a line on standard error, where it disturbs no program; with `--json` there is none."""
+        if not self.json_output:
+            self.err.print(_as_text(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning on standard error."""
+        self.err.print(Text.assemble(("warning: ", "yellow"), one_line(text)), soft_wrap=True)
+
+    def fail(self, text: str) -> None:
+        """Print an error on standard error, in one line."""
+        self.err.print(Text.assemble(("error: ", "bold red"), one_line(text)), soft_wrap=True)
+
+    def emit(self, table: dict[str, Any]) -> None:
+        """Print a table as JSON if JSON was asked for; NaN and infinities as null."""
+        if self.json_output:
+            from DeepRegLib.saving import to_plain
+
+            self.emit_text(json.dumps(to_plain(table), indent=1, allow_nan=False))
+
+    def emit_text(self, text: str) -> None:
+        """Print JSON text as it is, if JSON was asked for."""
+        if self.json_output:
+            self.out.file.write(text.rstrip("\n") + "\n")
+
+
+@contextmanager
+def session(json_output: bool, verbose: bool) -> Iterator[Session]:
+    """Run the body of a command: every exception becomes one line on standard error and an exit code.
+
+    Raises
+    ------
+    typer.Exit
+        With the exit code, if the body raised anything.
+    """
+    screen = Session(json_output, verbose)
+    with _libraries_quiet(screen):
+        try:
+            yield screen
+        except typer.Exit:
+            raise
+        except (KeyboardInterrupt, CancelledError):
+            screen.fail("Interrupted; nothing was written.")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # the reader, `head` perhaps, has had enough
+            raise typer.Exit(FAILED) from None
+        except Exception as error:  # the end of the line: what nobody foresaw is told here
+            screen.fail(_explanation(error, screen.verbose))
+            if screen.verbose:
+                screen.err.print(Text(traceback.format_exc().rstrip()), soft_wrap=True)
+            raise typer.Exit(_exit_code(error)) from error
+
+
+def one_line(text: str) -> str:
+    """Return a text with every run of white space, line breaks among it, as one space."""
+    return " ".join(text.split())
+
+
+def check_output_file(output: Path, suffixes: tuple[str, ...], *inputs: Path | None) -> None:
+    """Make sure, before anything is computed, that a result can go into a file.
+
+    Raises
+    ------
+    InputError
+        If the name ends in none of the suffixes, or the file is one of the inputs.
+    OutputError
+        If its folder does not exist.
+    """
+    if not output.name.lower().endswith(suffixes):
+        raise InputError(f"{output} cannot be written by that name.", f"End it in one of {', '.join(suffixes)}.")
+    if output.is_dir():
+        raise OutputError(f"{output} cannot be written: it is a folder.", "Choose another file name.")
+    if not output.absolute().parent.is_dir():
+        raise OutputError(f"{output} cannot be written: its folder does not exist.", "Create the folder first.")
+    if output.exists() and any(path is not None and path.exists() and path.samefile(output) for path in inputs):
+        raise InputError(f"{output} is one of the inputs.", "Choose another output file.")
+
+
+def _as_text(text: str | Text) -> Text:
+    return Text(text) if isinstance(text, str) else text  # no markup: a file name may hold square brackets
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, DeepRegError) and not isinstance(error, RegistrationError):
+        return BAD_INPUT
+    return FAILED
+
+
+def _explanation(error: Exception, verbose: bool) -> str:
+    if isinstance(error, DeepRegError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "Out of memory. Close other programs, or resample the images to larger voxels."
+    advice = "" if verbose else " Run again with --verbose and report it."
+    reason = one_line(str(error))[:300]
+    return f"Unexpected {type(error).__name__}{': ' + reason if reason else ''}.{advice}"
+
+
+class _Handler(logging.Handler):
+    """Shows the library's log as lines of the session."""
+
+    def __init__(self, screen: Session) -> None:
+        super().__init__(logging.INFO if screen.verbose else logging.WARNING)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self._screen.warn(record.getMessage())
+        else:
+            self._screen.err.print(Text(self.format(record), style="dim"), soft_wrap=True)
+
+
+@contextmanager
+def _libraries_quiet(screen: Session) -> Iterator[None]:
+    """Show the library's log, and keep the chatter of others off the screen unless it was asked for."""
+    logger = logging.getLogger("DeepRegLib")
+    handler, level = _Handler(screen), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(handler.level)
+    try:
+        with warnings.catch_warnings():
+            if not screen.verbose:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def quiet_itk(screen: Session) -> None:
+    """Silence ITK, which writes warnings past Python straight to standard error, unless `--verbose` was given."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(screen.verbose)
+
+
+def stdout_is_terminal() -> bool:
+    """Tell whether a person looks at standard output."""
+    return sys.stdout.isatty()

@@ -1,0 +1,1 @@
+"""The stages of a registration, each a function of a `Run`; `pipeline` puts them in order."""

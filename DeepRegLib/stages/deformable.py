@@ -1,0 +1,189 @@
+"""The displacement field on top of the linear transform, free of folds, and its inverse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from DeepRegLib.evaluation import folded_voxels, inverse_consistency
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import resample
+from DeepRegLib.optimization.deformable import Level, register_deformable
+from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
+from DeepRegLib.optimization.working import coarser
+from DeepRegLib.preparation import foreground_weight, working_image
+from DeepRegLib.recipes import AUTO
+from DeepRegLib.similarity import contrast_agreement
+from DeepRegLib.stages.run import REPORT_EVERY, Run, WorkingPair
+from DeepRegLib.transforms import (
+    DisplacementField,
+    LinearTransform,
+    Transform,
+    compose,
+    displacement_on_grid,
+    invert,
+    parts_of,
+)
+
+logger = logging.getLogger(__name__)
+
+SAME_CONTRAST = 0.7
+LNCC_RADIUS, MIND_RADIUS = 2, 1
+FOLD_ROUNDS = 12
+INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
+INVERSE_REFINEMENTS = (1.0, 1.5, 2.0)
+
+
+def finest_level(run: Run, working: WorkingPair, linear: LinearTransform) -> Level:
+    """Return both images on the fixed working grid, the moving one brought there by the linear transform."""
+    geometry = working.fixed.geometry
+    return Level(working.fixed, working_image(run.pair.moving, geometry, run.device, linear))
+
+
+def with_deformable_similarity(run: Run, level: Level) -> Run:
+    """Replace ``deformable.similarity = "auto"`` by the choice for this pair, judged on the aligned images."""
+    recipe = run.recipe.deformable
+    if recipe.similarity != AUTO:
+        return run
+    same, reason = _same_contrast(run, level)
+    name, radius = ("lncc", LNCC_RADIUS) if same else ("mind", MIND_RADIUS)
+    run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
+    return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
+
+
+def deform(run: Run, level: Level, linear: LinearTransform, initial_transform: Transform | None) -> Transform:
+    """Find the field u and return x -> linear(x + u(x)), without folds on the working and on the fixed image's grid.
+
+    Parameters
+    ----------
+    run
+        With every ``"auto"`` of its recipe decided.
+    level
+        The finest level.
+    linear
+        The linear transform.
+    initial_transform
+        Where the field starts, if it holds a field; else the field starts at zero.
+    """
+    recipe = run.recipe.deformable
+    levels = _pyramid(run, level, recipe.shrink)
+    start = None if initial_transform is None else _start_field(run, linear, initial_transform)
+    fit = register_deformable(levels, recipe, start=start, on_step=_reporter(run, levels))
+    for number, curve in enumerate(fit.curves):
+        run.curves[f"deformable {number + 1}"] = curve
+    field, repaired = repair_folds(fit.field)
+    if repaired:
+        logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
+    return compose(_without_folds(run, field, fit.geometry), linear)
+
+
+def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
+    """Invert on the field's grid, and on a finer one where interpolating the inverse there is too coarse."""
+    inverse = invert(transform, device=str(run.device))
+    if not has_field(transform):
+        return inverse
+    for refinement in INVERSE_REFINEMENTS[1:]:
+        run.monitor.poll()
+        reached = inverse_consistency(transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed)
+        if reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM:
+            break
+        inverse = invert(transform, refinement=refinement, device=str(run.device))
+    return inverse
+
+
+def has_field(transform: Transform) -> bool:
+    """Tell whether a transform is more than linear."""
+    return any(isinstance(part, DisplacementField) for part in parts_of(transform))
+
+
+def to_displacement_field(field: Tensor, geometry: Geometry) -> DisplacementField:
+    """Turn a field in voxels, ``(3, D, H, W)``, into one in mm (LPS)."""
+    voxels = np.moveaxis(field.double().cpu().numpy(), 0, -1)
+    return DisplacementField((voxels @ geometry.index_to_world[:3, :3].T).astype(np.float32), geometry)
+
+
+def _same_contrast(run: Run, level: Level) -> tuple[bool, str]:
+    ct = [side.is_ct for side in (run.pair.fixed, run.pair.moving)]
+    if all(ct):
+        return True, "both images are CT"
+    if any(ct):
+        return False, "one image is CT and the other is not"
+    foreground = resample(run.pair.fixed.foreground, level.fixed.geometry, interpolation="nearest").array
+    inside = torch.from_numpy(foreground.astype(np.float32)).to(run.device)
+    weight = level.fixed.weight * level.moving.weight * inside
+    agreement = float(contrast_agreement(level.fixed.intensity, level.moving.intensity, weight))
+    same = agreement >= SAME_CONTRAST
+    word = "same" if same else "different"
+    return same, f"the aligned images look {word} in contrast (local agreement {agreement:.2f}, limit {SAME_CONTRAST})"
+
+
+def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
+    geometry = finest.fixed.geometry
+    rim = foreground_weight(run.pair.fixed, geometry, run.device)
+    fixed = replace(finest.fixed, weight=finest.fixed.weight * rim)
+    levels = []
+    for factor in shrink:
+        if factor == 1:
+            levels.append(Level(fixed, finest.moving))
+        else:
+            grid = geometry.resized(geometry.spacing[0] * factor)
+            levels.append(Level(coarser(fixed, grid), coarser(finest.moving, grid)))
+    return levels
+
+
+def _reporter(run: Run, levels: Sequence[Level]) -> Callable[[int, int, Tensor], None]:
+    iterations = run.recipe.deformable.iterations
+    costs = [level.fixed.intensity.numel() * n for level, n in zip(levels, iterations, strict=True)]
+
+    def report(level: int, iteration: int, similarity: Tensor) -> None:
+        if iteration % REPORT_EVERY:
+            run.monitor.poll()
+            return
+        done = sum(costs[:level]) + costs[level] * iteration / max(iterations[level], 1)
+        run.monitor.step(done / max(sum(costs), 1), float(similarity.max()))
+
+    return report
+
+
+def _start_field(run: Run, linear: LinearTransform, initial: Transform) -> Callable[[Geometry], Tensor] | None:
+    """Return the function that gives u with linear(x + u(x)) = initial(x), in voxels of a grid."""
+    if not has_field(initial):
+        return None
+    relative = compose(initial, linear.inverse())
+
+    def start(geometry: Geometry) -> Tensor:
+        voxels = displacement_on_grid(relative, geometry) @ geometry.world_to_index[:3, :3].T
+        channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
+        return torch.from_numpy(channels_first).to(run.device)
+
+    return start
+
+
+def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementField:
+    """Return the field in mm, smoothed further where it would fold on the fixed image's own, finer grid."""
+    fixed = run.pair.fixed.original.geometry
+    displacement = to_displacement_field(field, geometry)
+    for attempt in range(FOLD_ROUNDS):
+        run.monitor.poll()
+        folded = folded_voxels(displacement_on_grid(displacement, fixed), fixed)
+        if not folded.any():
+            break
+        logger.info("Round %d: %d voxels fold on the fixed grid.", attempt + 1, int(folded.sum()))
+        cells = _cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
+        field, _ = repair_folds(smooth_locally(field, cells.to(field.device), reach=2 + attempt))
+        displacement = to_displacement_field(field, geometry)
+    return displacement
+
+
+def _cells_at(index: np.ndarray, fixed: Geometry, geometry: Geometry) -> Tensor:
+    """Mark the cells of `geometry` that hold voxels of `fixed`."""
+    cells = np.floor(geometry.to_index(fixed.to_world(index))).astype(np.int64)
+    i, j, k = np.clip(cells, 0, np.array(geometry.size) - 2).T
+    marked = torch.zeros([n - 1 for n in geometry.shape], dtype=torch.bool)
+    marked[k, j, i] = True
+    return marked

@@ -1,0 +1,125 @@
+"""The pose: searched or given, then refined rigid to affine, coarse to fine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.errors import RegistrationError
+from DeepRegLib.optimization.global_search import Pose, distinct_poses, search_poses
+from DeepRegLib.optimization.linear import CROSS_MODAL, LinearFit, refine_poses
+from DeepRegLib.optimization.rotations import rotation_grid
+from DeepRegLib.optimization.working import WorkingImage, coarser, weighted_centroid
+from DeepRegLib.recipes import AUTO
+from DeepRegLib.stages.run import Run, WorkingPair, working_grid
+from DeepRegLib.transforms import LinearTransform
+
+COARSE_VOXELS = (32_000, 120_000)
+FIRST_STEP_VOXELS = (0.4, 0.4, 0.3)
+KEPT_CANDIDATES = 4
+SAME_POSE_VOXELS = 0.6
+# A pose far from the scanner's must be clearly better: small or symmetric images match by accident.
+SCANNER_POSE_BONUS = 1.05
+SCANNER_POSE_DEGREES = 45.0
+
+
+def with_linear_similarity(run: Run) -> Run:
+    """Replace ``linear.similarity = "auto"`` by the choice for this pair."""
+    if run.recipe.linear.similarity != AUTO:
+        return run
+    both_ct = run.pair.fixed.is_ct and run.pair.moving.is_ct
+    name, reason = ("ncc", "both images are CT") if both_ct else ("mi", "it holds for any pair of contrasts")
+    run.decisions.append(f"Linear similarity: {name}, because {reason}.")
+    return run.with_recipe(replace(run.recipe, linear=replace(run.recipe.linear, similarity=name)))
+
+
+def starting_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
+    """Return world matrices to start from: the scanner's pose, the same with centres matched, and what a search finds.
+
+    Intensities are searched within a modality, intensities and edges where the contrast may differ.
+    """
+    scanner, centred = np.eye(4), np.eye(4)
+    centred[:3, 3] = weighted_centroid(working.moving) - weighted_centroid(working.fixed)
+    poses = [scanner, centred]
+    search = run.recipe.search
+    kinds = (False, True) if run.recipe.linear.similarity in CROSS_MODAL else (False,)
+
+    for number, edges in enumerate(kinds):
+
+        def report(done: float, number: int = number) -> None:
+            run.monitor.step((number + done) / len(kinds))
+
+        found = search_poses(
+            working.fixed,
+            working.moving,
+            rotation_grid(search.angle),
+            count=max(search.candidates // len(kinds), 1),
+            edges=edges,
+            on_step=report,
+        )
+        poses += [pose.matrix for pose in found]
+    return poses
+
+
+def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> LinearTransform:
+    """Refine all starting poses on a coarse grid, the best few on a finer one, the best on the finest.
+
+    Raises
+    ------
+    RegistrationError
+        If the images overlap or resemble each other in none of the poses.
+    """
+    recipe = run.recipe.linear
+    sizes = [n for n in COARSE_VOXELS if n < recipe.voxels] + [recipe.voxels]
+    poses, scanner = starts, starts[0]
+    fit = LinearFit([], np.zeros(0))
+    for level, voxels in enumerate(sizes):
+        fixed, moving = _shrunk(working.fixed, voxels), _shrunk(working.moving, voxels)
+        fit = refine_poses(
+            fixed,
+            moving,
+            poses,
+            model="rigid" if level == 0 and len(sizes) > 1 else recipe.model,
+            similarity=recipe.similarity,
+            iterations=recipe.iterations,
+            first_step=FIRST_STEP_VOXELS[min(level, 2)],
+            on_step=run.reporter(level, len(sizes), recipe.iterations),
+        )
+        run.curves[f"linear {level + 1}"] = fit.curve
+        count = KEPT_CANDIDATES if level == 0 else 1
+        poses = _preferred(fit, scanner, weighted_centroid(fixed), count, SAME_POSE_VOXELS * fixed.geometry.spacing[0])
+    _check_found(fit.poses)
+    return LinearTransform(poses[0])
+
+
+def _preferred(
+    fit: LinearFit, scanner: NDArray[np.float64], centre: NDArray[np.float64], count: int, distance: float
+) -> list[NDArray[np.float64]]:
+    """Return the best distinct poses; those near the scanner's orientation win where they are nearly as good."""
+
+    def ranked(pose: Pose) -> Pose:
+        axes = _without_scale(pose.matrix[:3, :3]) @ _without_scale(scanner[:3, :3]).T
+        near = np.trace(axes) > 1 + 2 * np.cos(np.radians(SCANNER_POSE_DEGREES))
+        return Pose(pose.matrix, pose.score * SCANNER_POSE_BONUS if near and pose.score > 0 else pose.score)
+
+    return [pose.matrix for pose in distinct_poses([ranked(p) for p in fit.poses], count, distance, centre)]
+
+
+def _without_scale(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    left, _, right = np.linalg.svd(matrix)
+    return left @ right
+
+
+def _check_found(poses: list[Pose]) -> None:
+    if not any(np.isfinite(pose.score) and pose.score > 0 for pose in poses):
+        raise RegistrationError(
+            "No pose was found in which the images overlap and resemble each other.",
+            "Check that both show the same anatomy, or give an initial transform or landmarks.",
+        )
+
+
+def _shrunk(image: WorkingImage, voxels: int) -> WorkingImage:
+    grid = working_grid(image.geometry, voxels)
+    return image if grid.size == image.geometry.size else coarser(image, grid)

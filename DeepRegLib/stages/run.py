@@ -1,0 +1,109 @@
+"""What every stage of a run is given, and what it notes down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.monitoring import Monitor
+from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.preparation import PreparedPair, working_image
+from DeepRegLib.recipes import Recipe
+
+MARGIN_VOXELS = 4
+REPORT_EVERY = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One registration under way.
+
+    Parameters
+    ----------
+    pair
+        The prepared images.
+    recipe
+        As far as decided: stages replace ``"auto"`` by their choice (`with_recipe`).
+    device
+        Where tensors live.
+    monitor
+        Progress and cancellation.
+    decisions
+        Sentences on what was chosen and why; stages append.
+    curves
+        Similarity per iteration, one array a stage and level; stages add.
+    """
+
+    pair: PreparedPair
+    recipe: Recipe
+    device: torch.device
+    monitor: Monitor
+    decisions: list[str] = field(default_factory=list)
+    curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def with_recipe(self, recipe: Recipe) -> Run:
+        """Return the same run with a recipe in which something was decided."""
+        return replace(self, recipe=recipe)
+
+    def reporter(self, part: int, parts: int, iterations: int) -> Callable[[int, Tensor], None]:
+        """Return what an optimiser calls after each iteration of one of several parts of a stage.
+
+        The similarity is fetched from the device only now and then, since that makes the host wait.
+        """
+
+        def report(iteration: int, similarity: Tensor) -> None:
+            if iteration % REPORT_EVERY:
+                self.monitor.poll()
+            else:
+                self.monitor.step((part + iteration / max(iterations, 1)) / parts, float(similarity.max()))
+
+        return report
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingPair:
+    """Both images, each on its own isotropic grid of the recipe's finest resolution."""
+
+    fixed: WorkingImage
+    moving: WorkingImage
+
+
+def working_pair(run: Run) -> WorkingPair:
+    """Bring both prepared images to the recipe's finest resolution."""
+    recipe = run.recipe
+    voxels = recipe.deformable.voxels if recipe.deformable.enabled else recipe.linear.voxels
+    grid = working_grid(run.pair.fixed.original.geometry, voxels, MARGIN_VOXELS)
+    moving = run.pair.moving.original.geometry
+    # A moving scan of a larger region may take up to twice the voxels before it gets coarser than the fixed one.
+    step = max(grid.spacing[0], (float(np.prod(moving.extent)) / (2 * voxels)) ** (1 / 3))
+    return WorkingPair(
+        working_image(run.pair.fixed, grid, run.device),
+        working_image(run.pair.moving, moving.resized(step), run.device),
+    )
+
+
+def working_grid(geometry: Geometry, voxels: int, margin: int = 0) -> Geometry:
+    """Return the finest isotropic grid around `geometry` with at most `voxels` voxels.
+
+    Parameters
+    ----------
+    geometry
+        The grid to cover; the result is never finer than its finest spacing.
+    voxels
+        Largest number of voxels, the margin included.
+    margin
+        Voxels added on every side, in which a field can fade out past the border.
+    """
+    step = min(geometry.spacing)
+    while True:
+        grid = geometry.resized(step, margin * step)
+        excess = float(np.prod(grid.size)) / voxels
+        if excess <= 1:
+            return grid
+        step *= max(excess ** (1 / 3), 1.002)
