@@ -73,13 +73,18 @@ def read_image(path: str | Path) -> Image:
             return from_sitk(_read_dicom_folder(source), str(source))
         if source.stat().st_size == 0:
             raise InputError(f"{source} is empty (0 bytes).", "Copy or export the file again.")
-        return from_sitk(_read_file(source), str(source))
+        return _with_non_finite(from_sitk(_read_file(source), str(source)), source)
     except PermissionError as error:
         raise InputError(f"{source} cannot be opened: no permission.", "Change its permissions.") from error
     except OSError as error:
         raise InputError(f"{source} cannot be opened: {error.strerror}.", "Check the path.") from error
     except (RuntimeError, MemoryError) as error:
         raise _unreadable(source, error) from error
+
+
+def as_image(source: Image | str | Path) -> Image:
+    """Return an image as it is, or read it from a path."""
+    return source if isinstance(source, Image) else read_image(source)
 
 
 def write_image(image: Image, path: str | Path) -> None:
@@ -315,6 +320,40 @@ def _nifti_is_whole(path: Path) -> bool:
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return False
     return len(header) >= 348 and length >= _nifti_length(header)
+
+
+def _with_non_finite(image: Image, source: Path) -> Image:
+    """Put the NaN and infinite voxels back that ITK's NIfTI reader silently replaces by zero."""
+    if image.array.dtype.kind != "f" or not source.name.lower().endswith((".nii", ".nii.gz")):
+        return image
+    with source.open("rb") as stream:
+        compressed = stream.read(2) == b"\x1f\x8b"
+    with gzip.open(source) if compressed else source.open("rb") as stream:
+        header = stream.read(348)
+        layout = _nifti_floats(header)
+        if layout is None:
+            return image
+        dtype, offset = layout
+        stream.read(offset - 348)
+        array = image.array.copy().reshape(-1)
+        start = 0
+        while start < array.size and (block := stream.read(min(1 << 22, (array.size - start) * dtype.itemsize))):
+            values = np.frombuffer(block, dtype, count=len(block) // dtype.itemsize)
+            bad = np.flatnonzero(~np.isfinite(values))
+            array[start + bad] = values[bad]
+            start += len(values)
+    return image.with_array(array.reshape(image.array.shape))
+
+
+def _nifti_floats(header: bytes) -> tuple[np.dtype[Any], int] | None:
+    """Return the voxel type and where the voxels begin, if a NIfTI-1 header announces floats in the same file."""
+    for order in "<>":
+        if struct.unpack_from(f"{order}i", header)[0] == 348 and header[344:346] == b"n+":
+            code = struct.unpack_from(f"{order}h", header, 70)[0]
+            names = {16: "f4", 64: "f8"}
+            offset = int(struct.unpack_from(f"{order}f", header, 108)[0])
+            return (np.dtype(order + names[code]), offset) if code in names and offset >= 348 else None
+    return None
 
 
 def _nifti_length(header: bytes) -> int:

@@ -24,7 +24,7 @@ def label_map(labels: Image) -> Image:
     if labels.array.dtype.kind != "f":
         return labels
     limits = np.iinfo(np.int32)
-    values = labels.array
+    values = np.asarray(labels.array, dtype=np.float64)
     # Compared before the conversion: what does not fit would be wrapped around. NaN fails every comparison.
     if not bool(np.all((values >= limits.min) & (values <= limits.max) & (values == np.rint(values)))):
         raise InputError(f"{labels.name} has voxels that are not whole numbers.", "Give a label map.")

@@ -1,4 +1,4 @@
-"""File names as they may be shown: without their folders, which may say more about a patient than a reader should know."""
+"""File names as they may be shown: without their folders, which may tell more of a patient than they should."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device, memory_errors_explained
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import Landmarks, measure, verdict_on
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.preparation import Prepared, prepare_pair
@@ -24,12 +24,12 @@ from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, fi
 
 
 def register(
-    fixed: Image,
-    moving: Image,
+    fixed: Image | str | Path,
+    moving: Image | str | Path,
     recipe: str | Path | Recipe = AUTO,
     *,
-    fixed_mask: Image | None = None,
-    moving_mask: Image | None = None,
+    fixed_mask: Image | str | Path | None = None,
+    moving_mask: Image | str | Path | None = None,
     fixed_landmarks: NDArray[np.floating] | None = None,
     moving_landmarks: NDArray[np.floating] | None = None,
     initial_transform: Transform | None = None,
@@ -43,7 +43,7 @@ def register(
     Parameters
     ----------
     fixed, moving
-        Volumes, any pixel type and grid. They are not modified.
+        Volumes, any pixel type and grid, or the paths to read them from. They are not modified.
     recipe
         Name of a shipped recipe, path of a TOML file, or a `Recipe`.
     fixed_mask, moving_mask
@@ -81,13 +81,15 @@ def register(
     monitor = Monitor(_stages(chosen, landmarks, initial_transform), progress, cancel)
     with memory_errors_explained(where), torch.no_grad():
         with monitor.stage("prepare"):
-            pair = prepare_pair(fixed, moving, chosen.prepare, fixed_mask, moving_mask)
+            images = [None if image is None else as_image(image) for image in (fixed_mask, moving_mask)]
+            pair = prepare_pair(as_image(fixed), as_image(moving), chosen.prepare, *images)
             run = with_linear_similarity(Run(pair, chosen, where, monitor, list(pair.decisions)))
             working = working_pair(run)
         linear = _linear(run, working, landmarks, initial_transform)
-        transform: Transform = linear
+        start: Transform = linear
         if initial_transform is not None and has_field(initial_transform):
-            transform = initial_transform
+            start = initial_transform
+        transform = start
         if chosen.deformable.enabled:
             with monitor.stage("deformable"):
                 level = finest_level(run, working, linear)
@@ -96,7 +98,7 @@ def register(
         with monitor.stage("inverse"):
             inverse = invert_well(run, transform, seed)
         with monitor.stage("judge"):
-            return _finish(run, transform, inverse, landmarks, seed)
+            return _finish(run, start, transform, inverse, landmarks, seed)
 
 
 def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Transform | None) -> list[str]:
@@ -133,9 +135,11 @@ def _linear(
         return refine_linear(run, working, starts)
 
 
-def _finish(run: Run, transform: Transform, inverse: Transform, landmarks: Landmarks | None, seed: int) -> Registration:
+def _finish(
+    run: Run, start: Transform, transform: Transform, inverse: Transform, landmarks: Landmarks | None, seed: int
+) -> Registration:
     fixed, moving = run.pair.fixed.original, run.pair.moving.original
-    measures = measure(run.pair, transform, inverse, landmarks, seed=seed, poll=run.monitor.poll)
+    measures = measure(run.pair, transform, inverse, landmarks, start=start, seed=seed, poll=run.monitor.poll)
     run.monitor.step(0.7)
     return Registration(
         fixed=fixed,

@@ -43,12 +43,15 @@ class Measures:
         Normalised cross correlation of fixed and moving inside the common foreground, -1 to 1.
     nmi_before, nmi_after
         Normalised mutual information, 1 (independent) to 2 (identical).
-    structure_before, structure_after
-        Agreement of edge directions, 0 (none beyond chance) to 1; independent of contrast.
+    structure_before, structure_linear, structure_after
+        Agreement of edge directions, 0 (none beyond chance) to 1; independent of contrast. In between: as the
+        deformable stage began, by a linear transform, which unlike a field cannot make unrelated images alike.
     overlap
         Share of the fixed foreground that the moving field of view covers, 0 to 1.
     folds
         Voxels of the fixed grid where a digital Jacobian determinant is zero or negative.
+    volume_scale
+        Determinant of the linear part: volume in the moving image per volume in the fixed one.
     log_jacobian_sd, jacobian_min, jacobian_max
         Of the whole transform inside the fixed foreground; the sd is of the deformation without its linear part.
     inverse_error_mean, inverse_error_p99
@@ -64,9 +67,11 @@ class Measures:
     nmi_before: float
     nmi_after: float
     structure_before: float
+    structure_linear: float
     structure_after: float
     overlap: float
     folds: int
+    volume_scale: float
     log_jacobian_sd: float
     jacobian_min: float
     jacobian_max: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import shutil
 import tempfile
 import uuid
@@ -22,7 +23,7 @@ from DeepRegLib.image import Image, write_image
 from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.recipes import Recipe, recipe_to_dict
 from DeepRegLib.result import Registration
-from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, linear_part, write_transform
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, linear_part, parts_of, write_transform
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ OUTPUT_FILES: Mapping[str, str] = {
     "report": "report.html",
     "result": RESULT,
 }
+NUMBERS = re.compile(r"\[[^][{}\"]*\]")  # no text in it, so white space means nothing
 REPORT_BYTES = 8_000_000
+FINER_INVERSE = 8  # an inverse may need a finer grid than its transform
 FIELD_BYTES = 24  # three float64 a voxel, as ITK writes them
 
 
@@ -62,15 +65,15 @@ def check_output_folder(directory: str | Path, overwrite: bool = False, needed: 
     """
     folder = Path(directory)
     try:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is a file, not a folder.", "Choose another output folder.")
+        parent = _existing_parent(folder)
+        if not parent.is_dir():
+            raise InputError(f"{parent} is a file, not a folder.", "Choose another output folder.")
         existing = [name for name in OUTPUT_FILES.values() if (folder / name).exists()]
         if existing and not overwrite:
             raise InputError(
                 f"{folder} already holds a result ({', '.join(existing)}).",
                 "Choose another output folder, or give --overwrite (overwrite=True in Python).",
             )
-        parent = _existing_parent(folder)
         with tempfile.TemporaryFile(dir=parent):  # asking for the permission alone is wrong on network drives
             pass
         usage = shutil.disk_usage(parent)
@@ -87,7 +90,8 @@ def check_output_folder(directory: str | Path, overwrite: bool = False, needed: 
 def expected_bytes(fixed: Image, recipe: Recipe, labels: Image | None = None) -> int:
     """Return about how many bytes a result takes on the disk, rather too many than too few."""
     voxels = math.prod(fixed.geometry.size)
-    fields = 2 * FIELD_BYTES * min(recipe.deformable.voxels, 2 * voxels) if recipe.deformable.enabled else 0
+    field = FIELD_BYTES * min(recipe.deformable.voxels, 2 * voxels) if recipe.deformable.enabled else 0
+    fields = (1 + FINER_INVERSE) * field
     label_bytes = 0 if labels is None else voxels * labels.array.dtype.itemsize
     return fields + voxels * fixed.array.dtype.itemsize + label_bytes + REPORT_BYTES
 
@@ -119,7 +123,7 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
         If it cannot be written or the disk is full.
     """
     folder = Path(directory)
-    check_output_folder(folder, overwrite, expected_bytes(registration.fixed, registration.recipe))
+    check_output_folder(folder, overwrite, _bytes_of(registration))
     fresh = not folder.exists()
     # Beside a new folder, to be renamed as a whole; inside an existing one, whose parent may not be ours to write.
     partial = (make_folder(folder.absolute().parent) if fresh else folder) / f".{folder.name}.partial-{_token()}"
@@ -190,6 +194,12 @@ def to_plain(value: Any) -> Any:
     return str(value)
 
 
+def json_text(table: Mapping[str, Any]) -> str:
+    """Return a table as JSON that a person can read too: lists of numbers stay on one line."""
+    text = json.dumps(to_plain(table), indent=1, allow_nan=False)
+    return NUMBERS.sub(lambda found: " ".join(found.group().split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+
+
 def _write_all(registration: Registration, folder: Path) -> dict[str, str]:
     """Write every file into an empty folder and return their names, the result last."""
     files = {name: OUTPUT_FILES[name] for name in ("transform", "inverse", "warped")}
@@ -202,8 +212,7 @@ def _write_all(registration: Registration, folder: Path) -> dict[str, str]:
     if _write_report(registration, folder / OUTPUT_FILES["report"]):
         files["report"] = OUTPUT_FILES["report"]
     files["result"] = RESULT
-    text = json.dumps(result_to_dict(registration, files), indent=1, allow_nan=False, ensure_ascii=False)
-    write_text(folder / RESULT, text + "\n")
+    write_text(folder / RESULT, json_text(result_to_dict(registration, files)))
     return files
 
 
@@ -246,9 +255,16 @@ def _transform_description(transform: Transform) -> dict[str, Any]:
     return {"kind": kind, "maps": "fixed points to moving points, LPS mm", "linear_part": linear_part(transform).matrix}
 
 
+def _bytes_of(registration: Registration) -> int:
+    parts = (*parts_of(registration.transform), *parts_of(registration.inverse))
+    images = (registration.warped, registration.warped_labels)
+    total = sum(FIELD_BYTES * math.prod(part.geometry.size) for part in parts if isinstance(part, DisplacementField))
+    return total + sum(image.array.nbytes for image in images if image is not None) + REPORT_BYTES
+
+
 def _existing_parent(folder: Path) -> Path:
     parent = folder.absolute()
-    while not parent.is_dir() and parent != parent.parent:
+    while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     return parent
 

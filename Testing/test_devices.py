@@ -46,8 +46,9 @@ def test_several_devices_are_listed_fastest_first(monkeypatch):
     ],
 )
 def test_running_out_of_memory_is_explained(error):
-    with pytest.raises(MemoryShortageError, match="Out of memory on cpu") as caught, memory_errors_explained(
-        torch.device("cpu")
+    with (
+        pytest.raises(MemoryShortageError, match="Out of memory on cpu") as caught,
+        memory_errors_explained(torch.device("cpu")),
     ):
         raise error
     assert "fast" in caught.value.hint

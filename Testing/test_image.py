@@ -357,3 +357,28 @@ def test_a_tilted_gantry_is_noticed(tmp_path: Path) -> None:
 def test_a_series_of_one_slice(tmp_path: Path) -> None:
     write_dicom_series(tmp_path / "ct", scan(), skip=(1, 2, 3, 4, 5))
     assert "2-D" in refusal(tmp_path / "ct")
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_voxels_that_are_not_finite_are_read_as_such(suffix: str, dtype: type, tmp_path: Path) -> None:
+    image = blobs(geometry_in("oblique"))
+    array = image.array.astype(dtype)
+    array[2, 3, 4], array[20, 25, 23], array[0, 0, 1] = np.nan, np.inf, -np.inf
+    write_image(image.with_array(array), tmp_path / f"holes{suffix}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"holes{suffix}").array, array)
+
+
+def test_a_big_endian_nifti_keeps_its_nan(tmp_path: Path) -> None:
+    image = blobs(geometry_in("LPS"))
+    array = image.array.copy()
+    array[2, 3, 4] = np.nan
+    write_image(image.with_array(array), tmp_path / "little.nii")
+    data = bytearray((tmp_path / "little.nii").read_bytes())
+    header = np.frombuffer(bytes(data[:348]), dtype=np.uint8).copy()
+    for start, count, size in ((0, 1, 4), (40, 8, 2), (56, 3, 4), (68, 4, 2), (76, 11, 4), (252, 2, 2), (256, 18, 4)):
+        part = header[start : start + count * size].reshape(count, size)
+        header[start : start + count * size] = part[:, ::-1].reshape(-1)
+    voxels = np.frombuffer(bytes(data[352:]), "<f4").astype(">f4").tobytes()
+    (tmp_path / "big.nii").write_bytes(header.tobytes() + bytes(data[348:352]) + voxels)
+    np.testing.assert_array_equal(read_image(tmp_path / "big.nii").array, array)

@@ -53,7 +53,19 @@ HEIGHT = {
 UPWARD = {("result", "labels"), ("result", "saving")}
 
 # These are imported by Slicer's own process, or before torch is there.
-WITHOUT_TORCH = ("errors", "files", "geometry", "image", "landmarks", "naming", "preprocessing", "recipes", "result", "saving", "scene")
+WITHOUT_TORCH = (
+    "errors",
+    "files",
+    "geometry",
+    "image",
+    "landmarks",
+    "naming",
+    "preprocessing",
+    "recipes",
+    "result",
+    "saving",
+    "scene",
+)
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",
     "DeepRegLib.engine.protocol",

@@ -32,7 +32,7 @@ def ball(radius: float, geometry=GEOMETRY) -> Image:
 
 
 def ct(body: float = 40.0, *, lung: bool = False) -> Image:
-    """A body in air with bone in it, in Hounsfield units, int16."""
+    """Return a body in air with bone in it, in Hounsfield units, int16."""
     points = GEOMETRY.points() - CENTRE
     distance = np.linalg.norm(points, axis=-1)
     values = np.full(GEOMETRY.shape, -1000.0)

@@ -11,7 +11,7 @@ from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform
 from Testing.synthetic import random_linear
 
-POINTS = np.random.default_rng(0).normal(scale=40, size=(8, 3)) + [100, -50, 20]
+POINTS = np.random.default_rng(0).normal(scale=40, size=(8, 3)) + np.array([100, -50, 20])
 
 
 def is_rotation(matrix: np.ndarray) -> bool:
@@ -57,7 +57,7 @@ def test_mirrored_landmarks_do_not_mirror_the_pose(flat):
     ids=["one", "two", "on a line", "at one place"],
 )
 def test_what_leaves_the_rotation_open_gives_a_translation(fixed):
-    matrix = rigid_from_landmarks(fixed, fixed + [7, -8, 9])
+    matrix = rigid_from_landmarks(fixed, fixed + np.array([7, -8, 9]))
     np.testing.assert_allclose(matrix[:3, :3], np.eye(3))
     np.testing.assert_allclose(matrix[:3, 3], [7, -8, 9])
 

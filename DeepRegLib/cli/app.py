@@ -13,8 +13,8 @@ from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import library_version
 
 PROGRAM = "deepreg"
-# Typer shows neither the class of its own usage errors nor, in some versions, the package it comes from.
-UsageError = typer.BadParameter.__mro__[1]
+# Missing and unknown options alike. Typer exports only this child, and where its parent lies differs between versions.
+USAGE_ERRORS: tuple[type[Exception], ...] = (typer.BadParameter.__mro__[1],)
 
 app = typer.Typer(
     name=PROGRAM,
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             reconfigure(errors="replace")  # an old console may lack a sign; that must not end a run
     try:
         result = app(words or ["--help"], prog_name=PROGRAM, standalone_mode=False)
-    except UsageError as error:
+    except USAGE_ERRORS as error:
         sys.stderr.write(f"error: {_usage_message(error)}\n")
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):

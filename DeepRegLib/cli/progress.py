@@ -42,16 +42,14 @@ def reporter(screen: Session) -> Iterator[Reporter]:
     """Show the progress of a run on standard error, as suits who reads it."""
     if screen.json_output:
         yield _silent
-    elif screen.err.is_terminal:
+    elif screen.err.is_terminal and not screen.err.is_dumb_terminal:
         with _bar(screen) as report:
             yield report
     else:
         yield _Lines(screen)
 
 
-def _silent(
-    stage: str, fraction: float, similarity: float | None = None, seconds_left: float | None = None
-) -> None:
+def _silent(stage: str, fraction: float, similarity: float | None = None, seconds_left: float | None = None) -> None:
     del stage, fraction, similarity, seconds_left
 
 
@@ -93,9 +91,7 @@ def _bar_reporter(progress: Progress, task: TaskID) -> Reporter:
     stages: list[str] = []
     shown: list[str] = [""]
 
-    def report(
-        stage: str, fraction: float, similarity: float | None = None, seconds_left: float | None = None
-    ) -> None:
+    def report(stage: str, fraction: float, similarity: float | None = None, seconds_left: float | None = None) -> None:
         if not stages or stages[-1] != stage:
             stages.append(stage)
             shown[0] = ""

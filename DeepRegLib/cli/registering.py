@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from DeepRegLib.cli.progress import Reporter, interruptible, reporter
-from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, quiet_itk, session
+from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
 from DeepRegLib.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ VERDICTS = {
     "failed": ("bold red", "FAILED: do not use this result."),
 }
 
-ImageFile = Annotated[Path, typer.Argument(help="Volume file (.nii.gz, .nrrd, .mha, ...) or DICOM folder.")]
 Mask = Annotated[Path | None, typer.Option(help="Nonzero where the image counts; on the image's own grid.")]
 Points = Annotated[Path | None, typer.Option(help="Points in the same order on both: .csv (LPS mm), .fcsv, .mrk.json.")]
 Labels = Annotated[Path | None, typer.Option(help="Label map on the image's own grid.")]
@@ -69,10 +68,14 @@ class Inputs:
 
 
 def register(
-    fixed: ImageFile,
-    moving: ImageFile,
+    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="Scan that stays: a volume file or a DICOM folder.")],
+    moving: Annotated[
+        Path, typer.Argument(metavar="MOVING", help="Scan that is brought onto it: a volume file or a DICOM folder.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file; see deepreg recipes.")] = "auto",
+    recipe: Annotated[
+        str, typer.Option(help="Name of a shipped recipe, or a TOML file; see deepreg recipes.")
+    ] = "auto",
     fixed_mask: Mask = None,
     moving_mask: Mask = None,
     fixed_landmarks: Points = None,
@@ -118,10 +121,10 @@ def register(
 def _run(request: Request, output: Path, overwrite: bool, screen: Session, report: Reporter) -> Registration:
     from DeepRegLib.saving import check_output_folder, expected_bytes
 
-    quiet_itk(screen)
     check_output_folder(output, overwrite)
     report("read", 0.0)
-    inputs = _read(request)
+    with reading(screen):
+        inputs = _read(request)
     check_output_folder(output, overwrite, expected_bytes(inputs.fixed, inputs.recipe, inputs.moving_labels))
     result = _register(request, inputs, screen, report)
     if inputs.moving_labels is not None:
@@ -187,9 +190,7 @@ def _read(request: Request) -> Inputs:
     )
 
 
-def _read_landmarks(
-    fixed: Path | None, moving: Path | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def _read_landmarks(fixed: Path | None, moving: Path | None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     from DeepRegLib.cli.pairs import read_landmark_pairs
 
     if fixed is None and moving is None:

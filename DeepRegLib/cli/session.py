@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
+import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError
 
+STANDARD_ERROR = 2
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else.")]
@@ -63,9 +63,9 @@ class Session:
     def emit(self, table: dict[str, Any]) -> None:
         """Print a table as JSON if JSON was asked for; NaN and infinities as null."""
         if self.json_output:
-            from DeepRegLib.saving import to_plain
+            from DeepRegLib.saving import json_text
 
-            self.emit_text(json.dumps(to_plain(table), indent=1, allow_nan=False))
+            self.emit_text(json_text(table))
 
     def emit_text(self, text: str) -> None:
         """Print JSON text as it is, if JSON was asked for."""
@@ -183,6 +183,25 @@ def quiet_itk(screen: Session) -> None:
     sitk.ProcessObject.SetGlobalWarningDisplay(screen.verbose)
 
 
-def stdout_is_terminal() -> bool:
-    """Tell whether a person looks at standard output."""
-    return sys.stdout.isatty()
+@contextmanager
+def reading(screen: Session) -> Iterator[None]:
+    """Keep off the screen what C libraries write to standard error about a damaged file, unless `--verbose` was given.
+
+    The readers inside ITK know no other way than the file descriptor. The error itself is raised and told in one line.
+    """
+    quiet_itk(screen)
+    try:
+        kept = None if screen.verbose else os.dup(STANDARD_ERROR)
+    except OSError:  # there is no standard error
+        kept = None
+    if kept is None:
+        yield
+        return
+    try:
+        screen.err.file.flush()
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(kept, STANDARD_ERROR)
+        os.close(kept)

@@ -1,4 +1,4 @@
-"""Working images of the synthetic phantom, exact at any place: nothing is interpolated before the code under test is."""
+"""Working images of the synthetic phantom, exact at any place: nothing is interpolated before the code under test."""
 
 from __future__ import annotations
 

@@ -95,18 +95,20 @@ def test_mind_recovers_a_field_across_contrasts():
 
 
 @pytest.mark.parametrize(
-    "similarity",
+    ("similarity", "limit"),
     [
-        "ssd",
-        "ncc",
-        "mind",
-        pytest.param("lncc", marks=pytest.mark.xfail(strict=False, reason="the variance floor favours more contrast")),
-        pytest.param("mi", marks=pytest.mark.xfail(strict=False, reason="mutual information grows with the contrast")),
+        ("ssd", 0.05),
+        ("ncc", 0.05),
+        ("mind", 0.05),
+        ("lncc", 0.15),  # the variance floor favours a little more contrast
+        pytest.param(
+            "mi", 0.05, marks=pytest.mark.xfail(strict=False, reason="mutual information grows with contrast")
+        ),
     ],
 )
-def test_identical_images_stay_put(similarity):
+def test_identical_images_stay_put(similarity, limit):
     image = phantom(GRID)
-    assert movement(run(with_rim(image), image, recipe(similarity, (20, 20)))).max() < 0.05
+    assert movement(run(with_rim(image), image, recipe(similarity, (20, 20)))).max() < limit
 
 
 @pytest.mark.parametrize("similarity", ["lncc", "mind"])
@@ -119,7 +121,7 @@ def test_noise_moves_an_aligned_pair_by_a_fraction_of_a_voxel(similarity):
 
 def test_what_has_no_weight_is_not_fitted():
     image = phantom(GRID)
-    lump = np.linalg.norm(GRID.points() - (CENTRE + [15, 0, 0]), axis=-1) < 15
+    lump = np.linalg.norm(GRID.points() - (CENTRE + np.array([15, 0, 0])), axis=-1) < 15
     shifted = np.roll(image.intensity.numpy(), 3, axis=2)
     spoilt = image_of(np.where(lump, shifted, image.intensity.numpy()), GRID, ~lump)
     assert movement(run(spoilt, image, recipe("ssd", (40,)))).max() < 0.1

@@ -43,8 +43,10 @@ def scanned(truth: LinearTransform | None, cut: float = 0.0) -> WorkingImage:
     return image_of(values, geometry)
 
 
-def search(fixed: WorkingImage, moving: WorkingImage, *, edges: bool = False, count: int = 8) -> list[Pose]:
-    return search_poses(fixed, moving, ROTATIONS, count=count, edges=edges, on_step=lambda fraction: None)
+def search(
+    fixed: WorkingImage, moving: WorkingImage, *, edges: bool = False, count: int = 8, rotations: np.ndarray = ROTATIONS
+) -> list[Pose]:
+    return search_poses(fixed, moving, rotations, count=count, edges=edges, on_step=lambda fraction: None)
 
 
 def errors(found: Pose, truth: LinearTransform) -> tuple[float, float]:
@@ -60,21 +62,21 @@ def is_near(found: Pose, truth: LinearTransform) -> bool:
     return angle < 40 and distance < 15
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_any_pose_is_found(seed):
     truth = pose(seed)
     best = search(scanned(None), scanned(truth))[0]
     assert is_near(best, truth), errors(best, truth)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_pose_is_found_with_a_quarter_of_the_field_of_view_cut_off(seed):
     truth = pose(seed + 10)
     found = search(scanned(None), scanned(truth, cut=0.25))
     assert is_near(found[0], truth), [errors(p, truth) for p in found]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_edges_find_a_pose_whose_contrast_is_inverted(seed):
     truth = pose(seed + 20)
     moving = scanned(truth)
@@ -87,12 +89,13 @@ def test_edges_find_a_pose_whose_contrast_is_inverted(seed):
 def test_what_the_masks_leave_out_does_not_count():
     truth = pose(30)
     fixed, moving = scanned(None), scanned(truth)
-    lump = np.linalg.norm(fixed.geometry.points() - (CENTRE + [60, 0, 40]), axis=-1) < 30
+    lump = np.linalg.norm(fixed.geometry.points() - (CENTRE + np.array([60, 0, 40])), axis=-1) < 30
     spoilt = np.where(lump, 1.0, fixed.intensity.numpy())
     masked = image_of(spoilt, fixed.geometry, ~lump)
     assert is_near(search(masked, moving)[0], truth)
     other = image_of(np.where(lump, 0.2, fixed.intensity.numpy()), fixed.geometry, ~lump)
-    for a, b in zip(search(masked, moving), search(other, moving), strict=True):
+    few = ROTATIONS[::8]
+    for a, b in zip(search(masked, moving, rotations=few), search(other, moving, rotations=few), strict=True):
         np.testing.assert_allclose(a.matrix, b.matrix, atol=1e-6)
         assert a.score == pytest.approx(b.score, abs=1e-5)
 
@@ -104,19 +107,22 @@ def test_a_ball_scores_alike_at_all_rotations():
     geometry = cube(44, 4.5)
     distance = np.linalg.norm(geometry.points() - CENTRE, axis=-1)
     ball = image_of(0.8 / (1 + np.exp((distance - 60) / 8)), geometry)
-    scores = [search_poses(ball, ball, r[None], count=1, edges=False, on_step=print)[0].score for r in ROTATIONS[::12]]
+    scores = [
+        search_poses(ball, ball, r[None], count=1, edges=False, on_step=lambda fraction: None)[0].score
+        for r in ROTATIONS[::20]
+    ]
     assert max(scores) - min(scores) < 0.02
 
 
 def test_an_image_with_itself_scores_best_at_the_identity():
-    found = search(scanned(None), scanned(None))
+    found = search(scanned(None), scanned(None), rotations=ROTATIONS[:80])
     np.testing.assert_allclose(found[0].matrix, np.eye(4), atol=1e-6)
     assert found[0].score == pytest.approx(1, abs=0.05)
     assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
 
 
 def test_the_poses_are_rigid_and_distinct():
-    found = search(scanned(None), scanned(pose(5)), count=6)
+    found = search(scanned(None), scanned(pose(5)), count=6, rotations=ROTATIONS[::4])
     assert len(found) == 6
     for number, p in enumerate(found):
         np.testing.assert_allclose(p.matrix[:3, :3] @ p.matrix[:3, :3].T, np.eye(3), atol=1e-9)

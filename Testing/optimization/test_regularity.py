@@ -25,9 +25,7 @@ def tetrahedra() -> list[tuple[tuple[int, ...], ...]]:
     for corner in CORNERS:
         neighbours = [tuple(1 - c if a == axis else c for a, c in enumerate(corner)) for axis in range(3)]
         found.append((corner, *neighbours))
-    for parity in (0, 1):
-        found.append(tuple(c for c in CORNERS if sum(c) % 2 == parity))
-    return found
+    return found + [tuple(c for c in CORNERS if sum(c) % 2 == parity) for parity in (0, 1)]
 
 
 def loop_determinants(field: torch.Tensor) -> np.ndarray:

@@ -74,8 +74,8 @@ def registration(
             "field_of_view": field_of_view(transform, moving.geometry, fixed.geometry),
             "fixed_foreground": fixed.with_array(fixed.array > 0),
             "measures": Measures(
-                *(0.2, 0.9, 1.01, 1.2, 0.1, 0.8, 0.97),
-                *(3, 0.11, 0.5, float("nan"), 0.01, 0.05),
+                *(0.2, 0.9, 1.01, 1.2, 0.1, 0.6, 0.8, 0.97),
+                *(3, 1.1, 0.11, 0.5, float("nan"), 0.01, 0.05),
                 dice_before={1: 0.25, 2: 0.0},
                 dice_after={1: 0.75, 2: 0.5},
                 tre_before=12.5,
@@ -177,7 +177,7 @@ def test_awkward_input_is_still_reported():
             field_of_view=nothing,
             transform=LinearTransform(away),
             moving=Image(np.zeros(flat.shape, np.bool_), flat, "flat"),
-            measures=Measures(*[float("nan")] * 7, 0, *[float("nan")] * 5),
+            measures=Measures(*[float("nan")] * 8, 0, *[float("nan")] * 6),
         )
     )
 

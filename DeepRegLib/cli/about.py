@@ -1,0 +1,133 @@
+"""`deepreg recipes` and `deepreg doctor`: what there is, and whether it works here."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, one_line, session
+from DeepRegLib.errors import DeepRegError
+
+Finding = dict[str, Any]
+
+TOLERANCE = 1e-2  # mm, far above rounding, far below what would matter
+EXTRAS = {"jinja2": "report", "matplotlib": "report", "typer": "cli", "rich": "cli"}
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Name or TOML file of the recipe to print.")] = None,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the recipes, or print one as TOML, every key included: a start for one of your own."""
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.recipes import load_recipe, recipe_names, recipe_to_dict, recipe_to_toml
+
+        if name is not None:
+            recipe = load_recipe(name)
+            screen.emit(recipe_to_dict(recipe))
+            screen.say(recipe_to_toml(recipe).rstrip("\n"))
+            return
+        purposes = {known: load_recipe(known).purpose for known in recipe_names()}
+        screen.emit(purposes)
+        if not screen.json_output:
+            table = Table.grid(padding=(0, 2))
+            for known, purpose in purposes.items():
+                table.add_row(Text(known, style="bold"), Text(purpose))
+            screen.out.print(table)
+
+
+def doctor(json_output: Json = False, verbose: Verbose = False) -> None:
+    """Say what is installed, which devices there are, and whether each computes what the CPU computes."""
+    with session(json_output, verbose) as screen:
+        checks: dict[str, dict[str, Any]] = {
+            "versions": _versions(),
+            "extras": _extras(),
+            "recipes": _recipes(),
+            "devices": _devices(),
+        }
+        healthy = all(check["ok"] for group in ("recipes", "devices") for check in checks[group].values())
+        screen.emit({**checks, "ok": healthy})
+        if not screen.json_output:
+            _show(screen, checks)
+        if not healthy:
+            raise typer.Exit(FAILED)
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    from DeepRegLib.provenance import versions
+
+    return versions() | {"platform": platform.platform()}
+
+
+def _extras() -> dict[str, Finding]:
+    return {package: _extra(package, extra) for package, extra in EXTRAS.items()}
+
+
+def _extra(package: str, extra: str) -> Finding:
+    try:
+        return {"ok": True, "detail": version(package)}
+    except PackageNotFoundError:
+        return {"ok": False, "detail": f'pip install "slicer-deepreg[{extra}]"'}
+
+
+def _recipes() -> dict[str, Finding]:
+    from DeepRegLib.recipes import recipe_names
+
+    return {name: _recipe(name) for name in recipe_names()}
+
+
+def _recipe(name: str) -> Finding:
+    from DeepRegLib.recipes import load_recipe
+
+    try:
+        load_recipe(name)
+    except DeepRegError as error:
+        return {"ok": False, "detail": str(error)}
+    return {"ok": True, "detail": ""}
+
+
+def _devices() -> dict[str, Finding]:
+    from DeepRegLib.devices import available_devices
+
+    return {name: _device(name) for name in available_devices()}
+
+
+def _device(name: str) -> Finding:
+    from DeepRegLib.cli.hardware import device_name, free_memory, kernel_difference
+
+    finding: Finding = {"name": name, "free_bytes": None, "difference_mm": None}
+    try:
+        finding |= {"name": device_name(name), "free_bytes": free_memory(name)}
+        difference = kernel_difference(name)
+        return finding | {"ok": difference < TOLERANCE, "difference_mm": difference}
+    except Exception as error:  # noqa: BLE001  # whatever a driver throws is the finding
+        return finding | {"ok": False, "error": one_line(str(error))[:200]}
+
+
+def _show(screen: Session, checks: dict[str, dict[str, Any]]) -> None:
+    for name, value in checks["versions"].items():
+        screen.say(_line(None, name, value))
+    for name, extra in checks["extras"].items():
+        screen.say(_line(extra["ok"], name, extra["detail"], bad="missing"))
+    broken = {name: recipe for name, recipe in checks["recipes"].items() if not recipe["ok"]}
+    for name, recipe in broken.items():
+        screen.say(_line(False, f"recipe {name}", recipe["detail"]))
+    if not broken:
+        screen.say(_line(True, "recipes", f"{len(checks['recipes'])} can be loaded"))
+    for name, device in checks["devices"].items():
+        free = "unknown" if device["free_bytes"] is None else f"{device['free_bytes'] / 1e9:.1f} GB"
+        outcome = device.get("error") or f"differs from the CPU by {device['difference_mm']:.1e} mm"
+        detail = f"{device['name']}; free memory {free}"
+        screen.say(_line(device["ok"], name, detail if name == "cpu" and device["ok"] else f"{detail}; {outcome}"))
+
+
+def _line(ok: bool | None, name: str, detail: str, bad: str = "failed") -> Text:
+    mark = {None: ("       ", ""), True: ("ok     ", "green"), False: (f"{bad:<7}", "red")}[ok]
+    return Text.assemble(mark, " ", (f"{name:<12}", "bold"), " ", detail)

@@ -1,0 +1,241 @@
+"""`deepreg apply`, `invert`, `compose` and `jacobian`: what is done with a transform file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from DeepRegLib.cli.session import Json, Session, Verbose, check_output_file, reading, session
+from DeepRegLib.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from DeepRegLib.image import Image
+    from DeepRegLib.transforms import Transform
+
+INVERSE_SAMPLES = 100_000
+LINEAR_PROBE = 200.0  # mm from the world's origin to the points a linear inverse is tried at
+
+TransformFile = Annotated[
+    Path, typer.Argument(metavar="TRANSFORM", help="Transform: .h5, .tfm, or a displacement field image.")
+]
+OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+
+
+def apply(
+    transform: TransformFile,
+    data: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Volume, label map, or points (.csv, .fcsv, .mrk.json).")
+    ],
+    output: OutputFile,
+    reference: Annotated[
+        Path | None, typer.Option(help="The fixed image, whose grid the volume is brought onto; not for points.")
+    ] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="The volume is a label map: no label is invented.")] = False,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Take the nearest voxel instead of interpolating.")
+    ] = False,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Carry a volume, a label map or points over.
+
+    Mind the direction. A transform maps fixed points to moving points. With transform.h5, moving VOLUMES and LABELS
+    come onto the fixed grid (give --reference FIXED), and POINTS placed on the FIXED image land on the moving image. To
+    bring points placed on the MOVING image onto the fixed one, give inverse.h5.
+    """
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.landmarks import SUFFIXES
+
+        if data.name.lower().endswith(SUFFIXES):
+            _apply_to_points(screen, transform, data, output, reference is not None or labels or nearest)
+        else:
+            _apply_to_volume(screen, transform, data, output, reference, labels, nearest)
+
+
+def invert(
+    transform: TransformFile,
+    output: OutputFile,
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps.")] = None,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Invert a transform, and print how far points end from where they started after going there and back."""
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.transforms import invert as invert_transform
+        from DeepRegLib.transforms import read_transform, write_transform
+        from DeepRegLib.transforms.inversion import inverse_error
+
+        _check_transform_file(output, transform)
+        with reading(screen):
+            given = read_transform(transform)
+        inverse = invert_transform(given, device=_device(device))
+        write_transform(inverse, output)
+        errors = inverse_error(given, inverse, _probes(given))
+        table = {
+            "output": output.name,
+            "inverse_error_mm": {
+                "mean": float(errors.mean()),
+                "p99": _percentile(errors, 99),
+                "max": float(errors.max()),
+            },
+        }
+        screen.emit(table)
+        screen.say(
+            f"Inverse error: mean {errors.mean():.4f} mm, 99 % below {_percentile(errors, 99):.4f} mm, "
+            f"largest {errors.max():.4f} mm. Written to {output}"
+        )
+
+
+def compose(
+    transforms: Annotated[
+        list[Path],
+        typer.Argument(metavar="FIRST SECOND ...", help="Transforms in the order they act on a fixed point."),
+    ],
+    output: OutputFile,
+    reference: Annotated[
+        Path | None, typer.Option(help="Image whose grid the field is sampled on; needed for a field image only.")
+    ] = None,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Join transforms into one that applies FIRST, then SECOND, and so on."""
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.image import read_image
+        from DeepRegLib.transforms import compose as compose_transforms
+        from DeepRegLib.transforms import parts_of, read_transform, write_transform
+
+        if len(transforms) < 2:
+            raise InputError(f"Only {transforms[0]} was given.", "Give at least two transforms.")
+        _check_transform_file(output, *transforms)
+        with reading(screen):
+            joined = compose_transforms(*(read_transform(path) for path in transforms))
+            grid = None if reference is None else read_image(reference).geometry
+        write_transform(joined, output, grid)
+        screen.emit({"output": output.name, "parts": len(parts_of(joined))})
+        screen.say(f"{len(transforms)} transforms joined. Written to {output}")
+
+
+def jacobian(
+    transform: TransformFile,
+    reference: Annotated[Path, typer.Option(help="The fixed image, on whose grid the volume change is computed.")],
+    output: OutputFile,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write the Jacobian determinant (1 keeps volume, 0 or below is a fold), and print folds and statistics."""
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.evaluation import digital_folds
+        from DeepRegLib.image import WRITABLE_SUFFIXES, read_image, write_image
+        from DeepRegLib.transforms import jacobian_determinant, read_transform
+
+        check_output_file(output, WRITABLE_SUFFIXES, transform, reference)
+        with reading(screen):
+            given, grid = read_transform(transform), read_image(reference).geometry
+        determinant = jacobian_determinant(given, grid)
+        write_image(determinant, output)
+        folds, statistics = digital_folds(given, grid), _statistics(determinant)
+        voxels = determinant.array.size
+        screen.emit({"output": output.name, "folds": folds, "voxels": voxels, "determinant": statistics})
+        screen.say(f"Folded voxels: {folds} of {voxels}")
+        screen.say("Determinant: " + ", ".join(f"{name} {value:.4f}" for name, value in statistics.items()))
+        screen.say(f"Written to {output}")
+
+
+def _apply_to_points(screen: Session, transform: Path, data: Path, output: Path, volume_options: bool) -> None:
+    from DeepRegLib.landmarks import SUFFIXES, read_points, write_points
+    from DeepRegLib.transforms import read_transform
+
+    if volume_options:
+        raise InputError(
+            f"{data} holds points, which have no grid and no voxels.", "Leave out --reference, --labels and --nearest."
+        )
+    check_output_file(output, SUFFIXES, transform, data)
+    points = read_points(data)
+    with reading(screen):
+        given = read_transform(transform)
+    moved = given.apply_to_points(points)
+    write_points(moved, output)
+    screen.emit({"output": output.name, "points": moved})
+    screen.say(f"{len(points)} points mapped. Written to {output}")
+
+
+def _apply_to_volume(
+    screen: Session, transform: Path, data: Path, output: Path, reference: Path | None, labels: bool, nearest: bool
+) -> None:
+    from DeepRegLib.image import WRITABLE_SUFFIXES, read_image, write_image
+    from DeepRegLib.transforms import read_transform
+
+    check_output_file(output, WRITABLE_SUFFIXES, transform, data, reference)
+    if reference is None:
+        raise InputError(f"{data} needs a grid to be brought onto.", "Give --reference with the fixed image.")
+    with reading(screen):
+        given, grid, volume = read_transform(transform), read_image(reference).geometry, read_image(data)
+    result = _resampled(given, volume, grid, labels, nearest)
+    write_image(result, output)
+    screen.emit({"output": output.name, "size": list(grid.size), "spacing": list(grid.spacing)})
+    screen.say(f"Written to {output}, {' x '.join(str(n) for n in grid.size)} voxels")
+
+
+def _resampled(transform: Transform, volume: Image, grid: Any, labels: bool, nearest: bool) -> Image:
+    from DeepRegLib.image import resample
+    from DeepRegLib.labels import label_map
+    from DeepRegLib.transforms import apply_to_image, apply_to_labels, background_value, transform_to_sitk
+
+    if labels:
+        return apply_to_labels(transform, label_map(volume), grid, smooth=not nearest)
+    if nearest:
+        chain = transform_to_sitk(transform)
+        return resample(volume, grid, interpolation="nearest", background=background_value(volume), transform=chain)
+    return apply_to_image(transform, volume, grid)
+
+
+def _check_transform_file(output: Path, *inputs: Path) -> None:
+    from DeepRegLib.transforms.io import FIELD_SUFFIXES, TRANSFORM_SUFFIXES
+
+    check_output_file(output, TRANSFORM_SUFFIXES + FIELD_SUFFIXES, *inputs)
+
+
+def _device(name: str | None) -> str:
+    from DeepRegLib.devices import choose_device
+
+    return str(choose_device(name))
+
+
+def _probes(transform: Transform) -> NDArray[np.float64]:
+    """Return the fixed points an inverse is tried at: those that the first field's voxels stand for."""
+    import numpy as np
+
+    from DeepRegLib.transforms import DisplacementField, LinearTransform, parts_of
+
+    before = LinearTransform.identity()
+    rng = np.random.default_rng(0)
+    for part in parts_of(transform):
+        if isinstance(part, DisplacementField):
+            size = np.array(part.geometry.size)
+            index = rng.integers(0, size, size=(INVERSE_SAMPLES, 3))
+            return before.inverse().apply_to_points(part.geometry.to_world(index))
+        before = part.after(before)
+    return rng.uniform(-LINEAR_PROBE, LINEAR_PROBE, size=(1000, 3))
+
+
+def _statistics(image: Image) -> dict[str, float]:
+    values = image.array
+    return {
+        "min": float(values.min()),
+        "p1": _percentile(values, 1),
+        "median": _percentile(values, 50),
+        "mean": float(values.mean()),
+        "p99": _percentile(values, 99),
+        "max": float(values.max()),
+    }
+
+
+def _percentile(values: NDArray[Any], share: float) -> float:
+    import numpy as np
+
+    return float(np.percentile(values, share))

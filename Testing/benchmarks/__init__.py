@@ -1,0 +1,1 @@
+"""Benchmarks on real scans: robustness, speed, accuracy, repeatability."""

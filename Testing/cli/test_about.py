@@ -1,0 +1,93 @@
+"""`deepreg recipes` and `deepreg doctor`."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from DeepRegLib.cli import about, hardware
+from DeepRegLib.recipes import load_recipe, recipe_names, recipe_to_dict
+from Testing.cli.conftest import Deepreg
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_recipes_are_listed_with_their_purpose(deepreg: Deepreg) -> None:
+    shown = " ".join(deepreg("recipes").out.split())
+    purposes = json.loads(deepreg("recipes", "--json").out)
+    assert list(purposes) == recipe_names()
+    for name, purpose in purposes.items():
+        assert f"{name} {purpose}" in shown
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_printed_recipe_is_a_recipe(deepreg: Deepreg, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(deepreg("recipes", name).out, encoding="utf-8")
+    assert load_recipe(path) == load_recipe(name)
+    assert json.loads(deepreg("recipes", path, "--json").out) == json.loads(
+        json.dumps(recipe_to_dict(load_recipe(name)))
+    )
+
+
+def test_an_unknown_recipe_is_told(deepreg: Deepreg) -> None:
+    outcome = deepreg("recipes", "nonsense")
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: There is no recipe named 'nonsense'")
+
+
+def test_the_doctor_finds_this_machine_well(deepreg: Deepreg) -> None:
+    outcome = deepreg("doctor")
+    assert outcome.code == 0, outcome.out
+    for text in ("torch", "SimpleITK", "ok      recipes", "ok      cpu", "free memory"):
+        assert text in outcome.out
+    table = json.loads(deepreg("doctor", "--json").out)
+    assert table["ok"]
+    assert table["devices"]["cpu"]["ok"]
+    assert table["devices"]["cpu"]["difference_mm"] == 0
+    assert set(table["recipes"]) == set(recipe_names())
+    assert table["extras"]["typer"]["ok"]
+
+
+def test_the_doctor_finds_what_is_broken(deepreg: Deepreg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("DeepRegLib.devices.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
+    monkeypatch.setattr(hardware, "device_name", lambda device: "a device")
+    monkeypatch.setattr(hardware, "free_memory", lambda device: None)
+
+    def differ(device: str) -> float:
+        if device == "cuda:0":
+            raise RuntimeError("no kernel image is available\nfor execution")
+        return 0.5 if device == "cuda:1" else 0.0
+
+    monkeypatch.setattr(hardware, "kernel_difference", differ)
+    monkeypatch.setattr(about, "EXTRAS", {"a-package-that-is-not-there": "report"})
+    outcome = deepreg("doctor")
+    assert outcome.code == 1
+    assert re.search(r"failed +cuda:0 .*no kernel image is available for execution", outcome.out)
+    assert re.search(r"failed +cuda:1 .*differs from the CPU by 5\.0e-01 mm", outcome.out)
+    assert re.search(r"ok +cpu .*free memory unknown", outcome.out)
+    assert re.search(r'missing +a-package-that-is-not-there +pip install "slicer-deepreg\[report\]"', outcome.out)
+
+
+def test_the_probe_moves_and_the_cpu_agrees_with_itself() -> None:
+    assert hardware.kernel_difference("cpu") == 0
+    memory = hardware.free_memory("cpu")
+    assert memory is None or memory > 1e6
+
+
+@pytest.mark.parametrize("words", [["--help"], ["recipes"]])
+def test_what_needs_no_torch_is_fast(words: list[str]) -> None:
+    fastest = min(_seconds(words) for _ in range(3))
+    assert fastest < 1.5  # about 0.2 s on a quiet machine; importing torch alone takes longer than this
+
+
+def _seconds(words: list[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "DeepRegLib", *words], cwd=ROOT, capture_output=True, timeout=60, check=True)
+    return time.perf_counter() - begun

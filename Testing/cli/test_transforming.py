@@ -1,0 +1,170 @@
+"""`deepreg apply`, `invert`, `compose`, `jacobian` and `evaluate` on a saved result."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DeepRegLib.image import read_image
+from DeepRegLib.landmarks import read_points, write_points
+from DeepRegLib.transforms import DisplacementField, LinearTransform, read_transform, write_transform
+from Testing.cli.conftest import Deepreg, Files
+from Testing.small import small_pair, small_registration
+from Testing.synthetic import geometry_in, points_in, random_linear
+
+
+def test_apply_makes_the_warped_volume_again(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.nrrd"
+    outcome = deepreg("apply", saved / "transform.h5", files.moving, "-o", again, "--reference", files.fixed)
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_array_equal(read_image(again).array, read_image(saved / "warped.nii.gz").array)
+    assert read_image(again).geometry.is_close(read_image(files.fixed).geometry)
+
+
+def test_apply_to_labels_invents_none(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
+    expected = small_registration().with_labels(small_pair()[3]).warped_labels
+    words = ("apply", saved / "transform.h5", files.moving_labels, "--reference", files.fixed)
+    assert deepreg(*words, "--labels", "-o", tmp_path / "smooth.nii.gz").code == 0
+    np.testing.assert_array_equal(read_image(tmp_path / "smooth.nii.gz").array, expected.array)
+    assert deepreg(*words, "--nearest", "-o", tmp_path / "nearest.nii.gz", "--json").code == 0
+    assert deepreg(*words, "--labels", "--nearest", "-o", tmp_path / "both.nii.gz").code == 0
+    nearest = read_image(tmp_path / "nearest.nii.gz").array
+    np.testing.assert_array_equal(nearest, read_image(tmp_path / "both.nii.gz").array)
+    assert set(np.unique(nearest)) <= {0, 2, 7, 250}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".fcsv", ".mrk.json"])
+def test_points_of_the_fixed_image_land_on_the_moving_one(
+    deepreg: Deepreg, saved: Path, tmp_path: Path, suffix: str
+) -> None:
+    result = small_registration()
+    points = points_in(result.fixed.geometry, 20, margin=4)
+    write_points(points, tmp_path / f"fixed{suffix}")
+    there = tmp_path / f"moving{suffix}"
+    outcome = deepreg("apply", saved / "transform.h5", tmp_path / f"fixed{suffix}", "-o", there, "--json")
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_allclose(read_points(there), result.transform.apply_to_points(points), atol=1e-4)
+    np.testing.assert_allclose(json.loads(outcome.out)["points"], read_points(there), atol=1e-6)
+    assert deepreg("apply", saved / "inverse.h5", there, "-o", tmp_path / f"back{suffix}").code == 0
+    assert np.linalg.norm(read_points(tmp_path / f"back{suffix}") - points, axis=1).max() < 0.5
+
+
+def test_the_help_says_which_way_points_go(deepreg: Deepreg) -> None:
+    text = " ".join(deepreg("apply", "--help").out.split())
+    assert "POINTS placed on the FIXED image land on the moving image" in text
+    assert "inverse.h5" in text
+
+
+def test_invert_and_compose_undo_each_other(deepreg: Deepreg, saved: Path, tmp_path: Path) -> None:
+    inverse, both = tmp_path / "inverse.h5", tmp_path / "both.h5"
+    outcome = deepreg("invert", saved / "transform.h5", "-o", inverse, "--json")
+    errors = json.loads(outcome.out)["inverse_error_mm"]
+    assert 0 <= errors["mean"] < 0.2
+    assert errors["mean"] <= errors["p99"] <= errors["max"]
+    assert "Inverse error: mean" in deepreg("invert", saved / "transform.h5", "-o", inverse).out
+    assert deepreg("compose", saved / "transform.h5", inverse, "-o", both).code == 0
+    points = points_in(small_registration().fixed.geometry, 50, margin=4)
+    assert np.linalg.norm(read_transform(both).apply_to_points(points) - points, axis=1).mean() < 0.2
+
+
+def test_compose_applies_the_first_first(deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
+    first, second = random_linear(1, angle=30), random_linear(2, angle=40, shift=20)
+    write_transform(first, tmp_path / "first.h5")
+    write_transform(second, tmp_path / "second.tfm")
+    words = ("compose", tmp_path / "first.h5", tmp_path / "second.tfm")
+    outcome = deepreg(*words, "-o", tmp_path / "both.h5", "--json")
+    assert json.loads(outcome.out) == {"output": "both.h5", "parts": 1}
+    expected = second.matrix @ first.matrix
+    np.testing.assert_allclose(read_transform(tmp_path / "both.h5").matrix, expected, atol=1e-8)
+    assert deepreg(*words, "-o", tmp_path / "field.nrrd").code == 2
+    assert deepreg(*words, "-o", tmp_path / "field.nrrd", "--reference", files.fixed).code == 0
+    assert isinstance(read_transform(tmp_path / "field.nrrd"), DisplacementField)
+    assert deepreg("compose", tmp_path / "first.h5", "-o", tmp_path / "x.h5").code == 2
+
+
+def test_invert_is_exact_for_linear_transforms(deepreg: Deepreg, tmp_path: Path) -> None:
+    write_transform(random_linear(1, angle=30, scale=0.2), tmp_path / "linear.tfm")
+    outcome = deepreg("invert", tmp_path / "linear.tfm", "-o", tmp_path / "inverse.tfm", "--json")
+    assert json.loads(outcome.out)["inverse_error_mm"]["max"] < 1e-9
+    assert isinstance(read_transform(tmp_path / "inverse.tfm"), LinearTransform)
+
+
+def test_jacobian_counts_folds(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
+    words = ("--reference", files.fixed, "-o", tmp_path / "jacobian.nii.gz")
+    table = json.loads(deepreg("jacobian", saved / "transform.h5", *words, "--json").out)
+    values = read_image(tmp_path / "jacobian.nii.gz").array
+    assert table["folds"] == 0
+    assert table["voxels"] == values.size
+    assert table["determinant"]["min"] == pytest.approx(values.min(), rel=1e-5)
+    grid = geometry_in("LPS", (20, 22, 18), 2.4)
+    array = np.zeros((*grid.shape, 3), dtype=np.float32)
+    array[8, 10, 10, 0] = 9.0
+    write_transform(DisplacementField(array, grid), tmp_path / "folded.nrrd")
+    outcome = deepreg("jacobian", tmp_path / "folded.nrrd", *words)
+    assert outcome.code == 0
+    assert "Folded voxels: 0 of" not in outcome.out
+
+
+def test_evaluate_measures_everything(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
+    result = small_registration()
+    points = points_in(result.fixed.geometry, 9, margin=4)
+    write_points(points, tmp_path / "f.csv")
+    write_points(result.transform.apply_to_points(points) + np.array([3.0, 0, 4.0]), tmp_path / "m.csv")
+    words = (
+        *("evaluate", "--fixed-labels", files.fixed_labels, "--moving-labels", files.moving_labels),
+        *("--fixed-landmarks", tmp_path / "f.csv", "--moving-landmarks", tmp_path / "m.csv"),
+        *("--transform", saved / "transform.h5"),
+    )
+    table = json.loads(deepreg(*words, "--json").out)
+    expected = result.with_labels(small_pair()[3], small_pair()[2]).measures.dice_after
+    assert {int(name): row["dice"] for name, row in table["labels"].items()} == pytest.approx(expected)
+    assert table["mean"]["dice"] == pytest.approx(np.mean(list(expected.values())))
+    assert 0 < table["mean"]["mean_surface_distance_mm"] < table["mean"]["hausdorff95_mm"] < 10
+    for name in ("mean", "median", "max"):
+        assert table["landmark_error_mm"][name] == pytest.approx(5, abs=0.01)
+    assert table["folds"] == 0
+    shown = deepreg(*words).out
+    for text in ("Dice", "95 % Hausdorff", "mean", "Landmark error of 9 points: mean 5.00 mm", "Folded voxels: 0"):
+        assert text in shown
+
+
+def test_evaluate_without_a_transform_takes_things_as_they_lie(deepreg: Deepreg, files: Files) -> None:
+    words = ("evaluate", "--fixed-labels", files.fixed_labels, "--moving-labels", files.fixed_labels, "--json")
+    table = json.loads(deepreg(*words).out)
+    assert table["mean"] == {"dice": 1.0, "mean_surface_distance_mm": 0.0, "hausdorff95_mm": 0.0}
+    assert "folds" not in table
+
+
+def test_bad_calls_are_told_in_one_line(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
+    transform, points = saved / "transform.h5", tmp_path / "p.csv"
+    write_points(np.eye(3), points)
+    cases = {
+        ("apply", transform, files.moving, "-o", tmp_path / "x.nii.gz"): "--reference",
+        ("apply", transform, files.moving, "-o", tmp_path / "x.jpg", "--reference", files.fixed): "End it in one of",
+        ("apply", transform, files.moving, "-o", files.moving, "--reference", files.fixed): "one of the inputs",
+        ("apply", transform, points, "-o", tmp_path / "x.csv", "--labels"): "holds points",
+        ("apply", transform, points, "-o", tmp_path / "x.nii.gz"): "End it in one of",
+        ("apply", transform, points, "-o", points): "one of the inputs",
+        ("apply", files.fixed, points, "-o", tmp_path / "x.csv"): "displacement field",
+        ("invert", tmp_path / "none.h5", "-o", tmp_path / "x.h5"): "does not exist",
+        ("invert", transform, "-o", tmp_path / "none" / "x.h5"): "folder does not exist",
+        ("invert", transform, "-o", tmp_path): "End it in|folder",
+        ("invert", transform, "-o", tmp_path / "x.h5", "--device", "cuda:77"): "no device",
+        ("jacobian", transform, "--reference", tmp_path / "none.nii", "-o", tmp_path / "x.nii"): "does not exist",
+        ("evaluate",): "nothing to evaluate",
+        ("evaluate", "--transform", transform): "nothing to evaluate",
+        ("evaluate", "--fixed-labels", files.fixed_labels): "--moving-labels",
+        ("evaluate", "--fixed-landmarks", points): "--moving-landmarks",
+    }
+    for words, told in cases.items():
+        outcome = deepreg(*words, "--json")
+        assert outcome.code == 2, words
+        assert outcome.err.startswith("error: ")
+        assert outcome.err.count("\n") == 1
+        assert re.search(told, outcome.err), outcome.err
+        assert outcome.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
