@@ -40,7 +40,7 @@ class Geometry:
     direction: tuple[float, ...] = IDENTITY_DIRECTION
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1:
+        if np.size(self.size) != 3 or min(self.size) < 1:
             raise InputError(f"A grid of size {self.size} is not a 3-D volume.", "Give a volume with three axes.")
         numbers = np.array([*self.spacing, *self.origin, *self.direction], dtype=np.float64)
         if numbers.size != 15 or not np.all(np.isfinite(numbers)):

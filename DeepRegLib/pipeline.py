@@ -82,7 +82,7 @@ def register(
     with memory_errors_explained(where), torch.no_grad():
         with monitor.stage("prepare"):
             images = [None if image is None else as_image(image) for image in (fixed_mask, moving_mask)]
-            pair = prepare_pair(as_image(fixed), as_image(moving), chosen.prepare, *images)
+            pair = prepare_pair(as_image(fixed), as_image(moving), chosen.prepare, *images, poll=monitor.poll)
             run = with_linear_similarity(Run(pair, chosen, where, monitor, list(pair.decisions)))
             working = working_pair(run)
         linear = _linear(run, working, landmarks, initial_transform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,9 +71,26 @@ class PreparedPair:
 
 
 def prepare_pair(
-    fixed: Image, moving: Image, recipe: Prepare, fixed_mask: Image | None, moving_mask: Image | None
+    fixed: Image,
+    moving: Image,
+    recipe: Prepare,
+    fixed_mask: Image | None = None,
+    moving_mask: Image | None = None,
+    *,
+    poll: Callable[[], None] = lambda: None,
 ) -> PreparedPair:
     """Prepare a fixed and a moving image for comparison.
+
+    Parameters
+    ----------
+    fixed, moving
+        As given.
+    recipe
+        Clamp and bias correction.
+    fixed_mask, moving_mask
+        Nonzero where the image counts, on its own grid.
+    poll
+        Called between the steps; may raise to stop.
 
     Raises
     ------
@@ -81,7 +99,9 @@ def prepare_pair(
     """
     warnings: list[str] = []
     fixed_side = _prepare(fixed, recipe, fixed_mask, warnings)
+    poll()
     moving_side = _prepare(moving, recipe, moving_mask, warnings)
+    poll()
     fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side)
     if fixed_side.is_ct and moving_side.is_ct:
         limits = ct_window_for_registration(fixed, moving)

@@ -50,7 +50,10 @@ def check_landmarks(
         return None
     if fixed is None or moving is None:
         raise InputError("Landmarks were given on one image only.", "Give both fixed and moving landmarks.")
-    a, b = np.asarray(fixed, dtype=np.float64), np.asarray(moving, dtype=np.float64)
+    try:
+        a, b = np.asarray(fixed, dtype=np.float64), np.asarray(moving, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError("The landmarks are not lists of numbers.", "Give (n, 3) points in LPS mm.") from error
     if a.ndim != 2 or a.shape[1:] != (3,) or a.shape != b.shape or len(a) == 0:
         raise InputError(
             f"The landmarks have shapes {a.shape} and {b.shape}.", "Give as many fixed as moving points, (n, 3) each."

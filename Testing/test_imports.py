@@ -40,6 +40,7 @@ HEIGHT = {
     "result": 8,
     "judgement": 9,
     "labels": 9,
+    "stages": 9,
     "report": 9,
     "training": 9,
     "pipeline": 10,

@@ -15,6 +15,7 @@ from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.similarity import Similarity, make_similarity
+from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.transforms.sampling import (
     central_difference,
     compose_fields,
@@ -28,8 +29,9 @@ FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
 WEIGHT_REFRESH = 10
 # The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
 # without it every voxel would be pushed as hard by noise as by an edge.
-QUIET_FORCE: Mapping[str, float] = {"ssd": 0.005, "ncc": 0.05, "lncc": 0.05, "mi": 0.05, "mind": 0.02}
+QUIET_FORCE: Mapping[str, float] = {"ssd": 0.005, "ncc": 0.05, "lncc": 0.05, "mind": 0.02}
 STALL_WINDOW = 10
+MIND_DILATION = 2
 STALL_GAIN = 2e-4
 
 
@@ -114,9 +116,10 @@ def _run_level(
         places = (grid + field.permute(1, 2, 3, 0)).mul_(scale).sub_(1)
         if metric is None or iteration % WEIGHT_REFRESH == 0:
             warped, seen = sample_normalised(channels, places, padding="zeros")
-            metric = make_similarity(
-                recipe.similarity, fixed.intensity[None], (fixed.weight * seen)[None], radius=recipe.radius
-            )
+            weight = fixed.weight * seen
+            if recipe.similarity == "mind":
+                weight = weight * _far_from_unknown(seen, recipe.radius)
+            metric = make_similarity(recipe.similarity, fixed.intensity[None], weight[None], radius=recipe.radius)
         else:
             warped = sample_normalised(channels[:1], places, padding="zeros")[0]
         value, gradient = metric.value_and_gradient(warped[None])
@@ -129,6 +132,16 @@ def _run_level(
             break
     curve = torch.cat(values).double().cpu().numpy() if values else np.zeros(0)
     return field, curve
+
+
+def _far_from_unknown(known: Tensor, radius: int) -> Tensor:
+    """Return 1 where a MIND patch sees known voxels only, else 0.
+
+    A patch reaches past its voxel, so next to the border of the field of view it would compare anatomy with nothing.
+    On small grids the reach is cut, or little would be left.
+    """
+    reach = min(radius + MIND_DILATION, min(known.shape) // 12)
+    return (box_sum((known < 0.99).to(known.dtype), reach) < 0.5).to(known.dtype)
 
 
 def _adam(force: Tensor, quiet: Tensor, first: Tensor, second: Tensor, iteration: int) -> Tensor:

@@ -23,6 +23,8 @@ GRID = 32
 PADDED = 48
 ROTATIONS_AT_ONCE = 8
 MINIMUM_OVERLAP = 0.3
+# From here on more overlap is no better: at most rotations the corners of a box lie outside the other.
+AMPLE_OVERLAP = 0.6
 SAME_ROTATION_DEGREES = 12.0
 PEAKS_PER_ROTATION = 2
 
@@ -137,7 +139,7 @@ class _MaskedCorrelation:
         # A patch of even tissue correlates by accident, so both must vary as much as a hundredth of full contrast.
         floor = 1e-3 * count
         ncc = covariance / torch.sqrt((variance_f + floor) * (variance_m + floor))
-        coverage = (count / mass.clamp_min(1e-3)).clamp(max=1.0)
+        coverage = (count / (AMPLE_OVERLAP * mass).clamp_min(1e-3)).clamp(max=1.0)
         return torch.where(enough, ncc * coverage.pow(0.25), torch.full_like(ncc, -1.0))
 
     def _pose(self, rotation: NDArray[np.float64], moving: _Cube, place: int) -> NDArray[np.float64]:

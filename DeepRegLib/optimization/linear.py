@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from DeepRegLib.optimization.global_search import Pose
+from DeepRegLib.optimization.global_search import AMPLE_OVERLAP, Pose
 from DeepRegLib.optimization.rotations import rotation_from_vector
 from DeepRegLib.optimization.working import WorkingImage, weighted_centroid, weighted_radius
 from DeepRegLib.similarity import Similarity, make_similarity
@@ -113,10 +113,10 @@ def score_poses(
 
 
 def _coverage(fixed: WorkingImage, moving: WorkingImage, weight: Tensor) -> Tensor:
-    """Share of the smaller foreground that both images see, ``(B,)``."""
+    """Overlap of the weights as a share of what is ample, at most 1, ``(B,)``."""
     volumes = [float(np.prod(image.geometry.spacing)) for image in (fixed, moving)]
     smaller = torch.minimum(fixed.weight.sum() * volumes[0], moving.weight.sum() * volumes[1])
-    return (weight.sum(dim=(-3, -2, -1)) * volumes[0] / smaller.clamp_min(1e-6)).clamp(0, 1)
+    return (weight.sum(dim=(-3, -2, -1)) * volumes[0] / (AMPLE_OVERLAP * smaller).clamp_min(1e-6)).clamp(0, 1)
 
 
 class _LinearProblem:

@@ -8,6 +8,8 @@ from DeepRegLib.errors import RecipeError
 
 AUTO = "auto"
 SIMILARITIES = ("ssd", "ncc", "lncc", "mi", "mind")
+# Mutual information of one pair of images grows with contrast, so a field would drift; MIND takes its place.
+DEFORMABLE_SIMILARITIES = ("ssd", "ncc", "lncc", "mind")
 LINEAR_MODELS = ("none", "rigid", "similarity", "affine")
 
 
@@ -77,7 +79,7 @@ class Linear:
 
     def __post_init__(self) -> None:
         _require(self.model in LINEAR_MODELS, "linear.model", self.model, f"one of {', '.join(LINEAR_MODELS)}")
-        _require_similarity("linear.similarity", self.similarity)
+        _require_similarity("linear.similarity", self.similarity, SIMILARITIES)
         _require(1 <= self.iterations <= 10_000, "linear.iterations", self.iterations, "1 to 10000")
         _require(1000 <= self.voxels <= 10**9, "linear.voxels", self.voxels, "1000 or more")
 
@@ -91,7 +93,7 @@ class Deformable:
     enabled
         False ends with the linear transform.
     similarity
-        One of `SIMILARITIES`, or ``"auto"``.
+        One of `DEFORMABLE_SIMILARITIES`, or ``"auto"``.
     radius
         Window (lncc) or patch (mind) radius in working voxels.
     voxels
@@ -119,7 +121,7 @@ class Deformable:
     smooth_field: float = 0.7
 
     def __post_init__(self) -> None:
-        _require_similarity("deformable.similarity", self.similarity)
+        _require_similarity("deformable.similarity", self.similarity, DEFORMABLE_SIMILARITIES)
         _require(1 <= self.radius <= 10, "deformable.radius", self.radius, "1 to 10 voxels")
         _require(1000 <= self.voxels <= 10**9, "deformable.voxels", self.voxels, "1000 or more")
         _require(
@@ -169,5 +171,5 @@ def _require(condition: bool, key: str, value: object, wanted: str) -> None:
         raise RecipeError(f"The recipe's {key} is {value!r}.", f"Give {wanted}.")
 
 
-def _require_similarity(key: str, value: str) -> None:
-    _require(value == AUTO or value in SIMILARITIES, key, value, f"one of {', '.join((AUTO, *SIMILARITIES))}")
+def _require_similarity(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    _require(value == AUTO or value in allowed, key, value, f"one of {', '.join((AUTO, *allowed))}")

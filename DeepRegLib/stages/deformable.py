@@ -36,7 +36,8 @@ SAME_CONTRAST = 0.7
 LNCC_RADIUS, MIND_RADIUS = 2, 1
 FOLD_ROUNDS = 12
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
-INVERSE_REFINEMENTS = (1.0, 1.5, 2.0)
+# The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
+INVERSE_REFINEMENTS = (1.25, 1.75, 2.5)
 
 
 def finest_level(run: Run, working: WorkingPair, linear: LinearTransform) -> Level:
@@ -83,16 +84,15 @@ def deform(run: Run, level: Level, linear: LinearTransform, initial_transform: T
 
 
 def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
-    """Invert on the field's grid, and on a finer one where interpolating the inverse there is too coarse."""
-    inverse = invert(transform, device=str(run.device))
+    """Invert on the coarsest grid on which interpolating the inverse is exact enough, or the finest tried."""
     if not has_field(transform):
-        return inverse
-    for refinement in INVERSE_REFINEMENTS[1:]:
+        return invert(transform)
+    for refinement in INVERSE_REFINEMENTS:
         run.monitor.poll()
+        inverse = invert(transform, refinement=refinement, device=str(run.device))
         reached = inverse_consistency(transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed)
         if reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM:
             break
-        inverse = invert(transform, refinement=refinement, device=str(run.device))
     return inverse
 
 
@@ -124,15 +124,15 @@ def _same_contrast(run: Run, level: Level) -> tuple[bool, str]:
 
 def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
     geometry = finest.fixed.geometry
-    rim = foreground_weight(run.pair.fixed, geometry, run.device)
-    fixed = replace(finest.fixed, weight=finest.fixed.weight * rim)
     levels = []
     for factor in shrink:
-        if factor == 1:
-            levels.append(Level(fixed, finest.moving))
-        else:
+        fixed, moving = finest.fixed, finest.moving
+        if factor != 1:
             grid = geometry.resized(geometry.spacing[0] * factor)
-            levels.append(Level(coarser(fixed, grid), coarser(finest.moving, grid)))
+            fixed, moving = coarser(fixed, grid), coarser(moving, grid)
+        # Only now, or the background would bleed into the moving image alone and identical images would differ.
+        rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device)
+        levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving))
     return levels
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: a head scan and a brain atlas registered, with the atlas's tissues on the head and a report to look at."""
+"""`make demo`: an atlas registered to a person's head, its tissues carried over, and a report to look at."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logging.getLogger().setLevel(logging.WARNING)
     sys.stderr.write(f"Registering the atlas {pair.moving.name} to the head {pair.fixed.name}.\n")
-    command = ["register", os.fspath(pair.fixed), os.fspath(pair.moving), "--moving-labels", os.fspath(pair.moving_labels)]
+    command = [
+        "register",
+        os.fspath(pair.fixed),
+        os.fspath(pair.moving),
+        "--moving-labels",
+        os.fspath(pair.moving_labels),
+    ]
     command += ["--output", os.fspath(options.output), "--recipe", options.recipe, "--overwrite"]
     from DeepRegLib.cli import main as deepreg
 

@@ -62,14 +62,14 @@ def is_near(found: Pose, truth: LinearTransform) -> bool:
     return angle < 40 and distance < 15
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_any_pose_is_found(seed):
     truth = pose(seed)
     best = search(scanned(None), scanned(truth))[0]
     assert is_near(best, truth), errors(best, truth)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_pose_is_found_with_a_quarter_of_the_field_of_view_cut_off(seed):
     truth = pose(seed + 10)
     found = search(scanned(None), scanned(truth, cut=0.25))
@@ -100,9 +100,6 @@ def test_what_the_masks_leave_out_does_not_count():
         assert a.score == pytest.approx(b.score, abs=1e-5)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="coverage counts the boxes of the scans, so rotations that align the boxes score 4 % more"
-)
 def test_a_ball_scores_alike_at_all_rotations():
     geometry = cube(44, 4.5)
     distance = np.linalg.norm(geometry.points() - CENTRE, axis=-1)
