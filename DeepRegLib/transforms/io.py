@@ -143,11 +143,17 @@ def _part_to_sitk(part: LinearTransform | DisplacementField) -> sitk.Transform:
 
 
 def _matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
+    matrix = np.eye(4)
+    if isinstance(transform, sitk.AffineTransform):
+        # Taken as stored, so that a file written and read again maps to the same bits.
+        centre = np.array(transform.GetCenter())
+        matrix[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)
+        matrix[:3, 3] = np.array(transform.GetTranslation()) + (centre - matrix[:3, :3] @ centre)
+        return matrix
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     # Columns are taken 1000 mm out so that a small rotation is not lost to rounding against a far origin.
     reach = 1000.0
     columns = [np.array(transform.TransformPoint(tuple(axis))) - origin for axis in np.eye(3) * reach]
-    matrix = np.eye(4)
     matrix[:3, :3] = np.stack(columns, axis=1) / reach
     matrix[:3, 3] = origin
     return matrix
