@@ -150,7 +150,7 @@ def _finish(
         field_of_view=field_of_view(transform, moving.geometry, fixed.geometry),
         fixed_foreground=run.pair.fixed.foreground,
         measures=measures,
-        verdict=verdict_on(measures),
+        verdict=verdict_on(measures, deformed=run.recipe.deformable.enabled),
         recipe=run.recipe,
         warnings=run.pair.warnings,
         decisions=tuple(run.decisions),

@@ -245,9 +245,11 @@ def _windows(registration: Registration) -> tuple[tuple[float, float], tuple[flo
     fixed, warped = registration.fixed, registration.warped
     inside = registration.fixed_foreground.array.astype(np.bool_)
     scanned = inside & registration.field_of_view.array.astype(np.bool_)
+    # Both by the tissue both show, or a skull-stripped brain would come out brighter than the same brain in its head.
+    shared = scanned & (warped.array > background_value(registration.moving))
     return (
-        _ct_window(fixed, inside) if is_ct(fixed) else _percentile_window(fixed, inside),
-        _ct_window(warped, scanned) if is_ct(registration.moving) else _percentile_window(warped, scanned),
+        _ct_window(fixed, inside) if is_ct(fixed) else _percentile_window(fixed, shared),
+        _ct_window(warped, scanned) if is_ct(registration.moving) else _percentile_window(warped, shared),
     )
 
 
