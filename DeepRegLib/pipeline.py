@@ -17,7 +17,7 @@ from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.deformable import deform, finest_level, has_field, invert_well, with_deformable_similarity
-from DeepRegLib.stages.linear import refine_linear, starting_poses, with_linear_similarity
+from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, linear_part
@@ -120,19 +120,20 @@ def _linear(
 ) -> LinearTransform:
     """Find the pose: from what the user gives, or by a search; then refine it as far as the recipe wants."""
     stages = _stages(run.recipe, landmarks, initial_transform)
+    found: list[NDArray[np.float64]] = []
     if initial_transform is not None:
         starts = [linear_part(initial_transform).matrix]
     elif landmarks is not None:
         starts = [rigid_from_landmarks(*landmarks)]
-    elif "search" in stages:
-        with run.monitor.stage("search"):
-            starts = starting_poses(run, working)
-    else:
+    elif "search" not in stages:
         starts = [np.eye(4)]
+    else:
+        with run.monitor.stage("search"):
+            starts, found = scanner_poses(working), searched_poses(run, working)
     if "linear" not in stages:
-        return LinearTransform(starts[-1] if "search" not in stages else starts[2])
+        return LinearTransform((found or starts)[0])
     with run.monitor.stage("linear"):
-        return refine_linear(run, working, starts)
+        return refine_linear(run, working, starts + found)
 
 
 def _finish(

@@ -246,7 +246,7 @@ def _windows(registration: Registration) -> tuple[tuple[float, float], tuple[flo
     inside = registration.fixed_foreground.array.astype(np.bool_)
     scanned = inside & registration.field_of_view.array.astype(np.bool_)
     # Both by the tissue both show, or a skull-stripped brain would come out brighter than the same brain in its head.
-    shared = scanned & (warped.array > background_value(registration.moving))
+    shared = scanned & (warped.array.astype(np.float64) > background_value(registration.moving))
     return (
         _ct_window(fixed, inside) if is_ct(fixed) else _percentile_window(fixed, shared),
         _ct_window(warped, scanned) if is_ct(registration.moving) else _percentile_window(warped, shared),

@@ -35,17 +35,21 @@ def with_linear_similarity(run: Run) -> Run:
     return run.with_recipe(replace(run.recipe, linear=replace(run.recipe.linear, similarity=name)))
 
 
-def starting_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
-    """Return world matrices to start from: the scanner's pose, the same with centres matched, and what a search finds.
+def scanner_poses(working: WorkingPair) -> list[NDArray[np.float64]]:
+    """Return the scanner's pose and the same with the images' centres matched, as world matrices."""
+    scanner, centred = np.eye(4), np.eye(4)
+    centred[:3, 3] = weighted_centroid(working.moving) - weighted_centroid(working.fixed)
+    return [scanner, centred]
+
+
+def searched_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
+    """Return the best poses of an exhaustive search as world matrices, best first of each kind.
 
     Intensities are searched within a modality, intensities and edges where the contrast may differ.
     """
-    scanner, centred = np.eye(4), np.eye(4)
-    centred[:3, 3] = weighted_centroid(working.moving) - weighted_centroid(working.fixed)
-    poses = [scanner, centred]
     search = run.recipe.search
     kinds = (False, True) if run.recipe.linear.similarity in CROSS_MODAL else (False,)
-
+    poses: list[NDArray[np.float64]] = []
     for number, edges in enumerate(kinds):
 
         def report(done: float, number: int = number) -> None:
@@ -65,6 +69,15 @@ def starting_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
 
 def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> LinearTransform:
     """Refine all starting poses on a coarse grid, the best few on a finer one, the best on the finest.
+
+    Parameters
+    ----------
+    run
+        With the linear similarity decided.
+    working
+        The images.
+    starts
+        World matrices, the scanner's (or the given) pose first.
 
     Raises
     ------
