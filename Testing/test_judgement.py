@@ -78,9 +78,7 @@ HEAD = "head_t1_freesurfer_sub01_sub02"
         ("brain_t1_nirep_na02_na03/fixed", "liver_mr_breathing_eth18_cyc_1_10/fixed", FAILED),
     ],
 )
-def test_different_body_parts_fail_and_the_same_do_not(
-    shared_data: Path, fixed: str, moving: str, level: str
-) -> None:
+def test_different_body_parts_fail_and_the_same_do_not(shared_data: Path, fixed: str, moving: str, level: str) -> None:
     result = register(shared_data / f"{fixed}.nii.gz", shared_data / f"{moving}.nii.gz", "fast")
     assert result.verdict.level == level, result.measures
 
