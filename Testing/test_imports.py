@@ -69,8 +69,11 @@ WITHOUT_TORCH = (
 )
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",
-    "DeepRegLib.engine.protocol",
+    "DeepRegLib.engine",
     "DeepRegLib.engine.client",
+    "DeepRegLib.engine.packing",
+    "DeepRegLib.engine.protocol",
+    "DeepRegLib.engine.transport",
     "DeepRegLib.transforms",
 )
 SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")

@@ -29,7 +29,7 @@ FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
 WEIGHT_REFRESH = 10
 # The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
 # without it every voxel would be pushed as hard by noise as by an edge.
-QUIET_FORCE: Mapping[str, float] = {"ssd": 0.005, "ncc": 0.05, "lncc": 0.05, "mind": 0.02}
+QUIET_FORCE: Mapping[str, float] = {"ssd": 0.005, "ncc": 0.05, "lncc": 0.05, "mind": 0.2}
 STALL_WINDOW = 10
 MIND_DILATION = 2
 STALL_GAIN = 2e-4
