@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,15 @@ LIBRARIES = ("torch", "numpy", "SimpleITK")
 def versions() -> dict[str, str]:
     """Return the versions of DeepReg, Python and the libraries that decide a result."""
     found = {"deepreg": library_version(), "python": platform.python_version()}
-    return found | {name: version(name) for name in LIBRARIES}
+    return found | {name: _library_version(name) for name in LIBRARIES}
+
+
+def _library_version(name: str) -> str:
+    # A library bundled with an application may have come without its package metadata.
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def provenance_of(fixed: Image, moving: Image, device: torch.device, seed: int) -> dict[str, Any]:

@@ -88,8 +88,7 @@ def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
     if not has_field(transform):
         return invert(transform)
     for refinement in INVERSE_REFINEMENTS:
-        run.monitor.poll()
-        inverse = invert(transform, refinement=refinement, device=str(run.device))
+        inverse = invert(transform, refinement=refinement, device=str(run.device), poll=run.monitor.poll)
         reached = inverse_consistency(transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed)
         if reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,13 @@ MAXIMUM_ITERATIONS = 40
 SINGULAR_DETERMINANT = 0.05
 
 
-def invert(transform: Transform, *, refinement: float = 1.0, device: str = "cpu") -> Transform:
+def invert(
+    transform: Transform,
+    *,
+    refinement: float = 1.0,
+    device: str = "cpu",
+    poll: Callable[[], None] = lambda: None,
+) -> Transform:
     """Return the inverse: moving points to fixed points.
 
     Linear parts are inverted exactly; a displacement field by a damped Newton iteration at every voxel of a grid,
@@ -36,13 +43,15 @@ def invert(transform: Transform, *, refinement: float = 1.0, device: str = "cpu"
         an error that falls with the square of this number.
     device
         Where the fields are solved: ``"cpu"``, ``"cuda"``, ``"mps"``.
+    poll
+        Called at every iteration; may raise to stop.
     """
     inverted: list[Transform] = []
     for part in reversed(parts_of(transform)):
         if isinstance(part, LinearTransform):
             inverted.append(part.inverse())
         else:
-            inverted.append(invert_displacement_field(part, refinement=refinement, device=device))
+            inverted.append(invert_displacement_field(part, refinement=refinement, device=device, poll=poll))
     return compose(*inverted)
 
 
@@ -53,7 +62,11 @@ def inverse_error(transform: Transform, inverse: Transform, points: NDArray[np.f
 
 
 def invert_displacement_field(
-    field: DisplacementField, *, refinement: float = 1.0, device: str = "cpu"
+    field: DisplacementField,
+    *,
+    refinement: float = 1.0,
+    device: str = "cpu",
+    poll: Callable[[], None] = lambda: None,
 ) -> DisplacementField:
     """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one."""
     import torch
@@ -63,7 +76,10 @@ def invert_displacement_field(
     to_world = field.geometry.index_to_world[:3, :3]
     voxels = np.moveaxis(field.array.astype(np.float64) @ to_index.T, -1, 0).astype(np.float32)
     points = field.geometry.to_index(grid.points().reshape(-1, 3)).astype(np.float32)
-    solved = _solve(torch.from_numpy(np.ascontiguousarray(voxels)).to(device), torch.from_numpy(points).to(device))
+    poll()
+    solved = _solve(
+        torch.from_numpy(np.ascontiguousarray(voxels)).to(device), torch.from_numpy(points).to(device), poll
+    )
     displacement = solved.cpu().numpy().astype(np.float64) @ to_world.T
     return DisplacementField(displacement.astype(np.float32).reshape(*grid.shape, 3), grid)
 
@@ -74,7 +90,7 @@ def _refined(geometry: Geometry, refinement: float) -> Geometry:
     return geometry.resized(np.array(geometry.spacing) / refinement)
 
 
-def _solve(field: Tensor, points: Tensor) -> Tensor:
+def _solve(field: Tensor, points: Tensor, poll: Callable[[], None]) -> Tensor:
     """Find v with v + u(p + v) = 0 at every point p: damped Newton, every point with its own step length.
 
     Points that have converged are left out of the next iteration; `field` is ``(3, D, H, W)``, the rest ``(n, 3)``.
@@ -91,6 +107,7 @@ def _solve(field: Tensor, points: Tensor) -> Tensor:
     best_norm = torch.full_like(result[:, 0], torch.inf)
     damping = torch.ones_like(best_norm)
     for _ in range(MAXIMUM_ITERATIONS):
+        poll()
         residual = candidate + _at(field, points + candidate)
         norm = residual.square().sum(1)
         better = norm < best_norm

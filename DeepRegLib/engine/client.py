@@ -1,0 +1,524 @@
+"""The client's side of the engine: a state machine without threads, torch or Qt, driven by whoever owns the event loop.
+
+    client = subprocess_client()
+    job = client.register(fixed, moving, on_progress=show, on_result=done, on_error=complain)
+    while not job.finished:
+        client.poll()  # from a timer, every few milliseconds
+
+The worker is started when it is first needed and kept; one that dies is replaced at the next registration.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from DeepRegLib.engine.packing import Request, build_request, pack_request, unpack_error, unpack_registration
+from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, ProtocolError, encode
+from DeepRegLib.engine.transport import SubprocessTransport, Transport
+from DeepRegLib.errors import CancelledError, DeepRegError
+from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Cancel, Progress
+from DeepRegLib.recipes import AUTO, Recipe
+from DeepRegLib.result import Registration
+
+WAITING, RUNNING, CANCELLING, DONE, FAILED = "waiting", "running", "cancelling", "done", "failed"
+LOG_LINES = 200
+DETAIL_LINES = 30
+BLOCKING_SECONDS = 0.005
+MEMORY_SIGNS = ("out of memory", "bad_alloc", "cannot allocate", "can't allocate", "memoryerror", "oom")
+MEMORY_HINT = "It looks like a lack of memory: close other programs, or use the recipe 'fast'."
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient the client is, in seconds.
+
+    Parameters
+    ----------
+    start
+        From starting the worker to its hello; loading torch from a cold disk takes a while.
+    cancel
+        From asking a run to stop to killing the worker.
+    quiet
+        Without a word from a busy worker before it is asked whether it lives; None never asks.
+    answer
+        For the answer to that; then the worker is killed.
+    close
+        For an idle worker to leave.
+    """
+
+    start: float = 120.0
+    cancel: float = 3.0
+    quiet: float | None = 5.0
+    answer: float = 30.0
+    close: float = 2.0
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What a worker says of itself.
+
+    Parameters
+    ----------
+    versions
+        Of DeepReg, Python and the libraries that decide a result.
+    devices
+        What it can compute on, the fastest first.
+    python
+        Its interpreter.
+    pid
+        Its process id, on its own machine.
+    """
+
+    versions: Mapping[str, str]
+    devices: tuple[str, ...]
+    python: str
+    pid: int
+
+
+@dataclass(eq=False)
+class Job:
+    """One registration given to a client.
+
+    Parameters
+    ----------
+    number
+        Its id in the protocol.
+    request
+        What to register; None once it is finished.
+    on_progress
+        Called with stage, fraction of the run (0 to 1), similarity or None, seconds left or None.
+    on_result, on_error
+        One of them is called, once.
+    state
+        ``"waiting"``, ``"running"``, ``"cancelling"``, ``"done"`` or ``"failed"``.
+    result, error
+        What came of it. A cancelled job has a `CancelledError`.
+    details
+        Traceback or last log lines of an error, for those who want to know.
+    """
+
+    number: int
+    request: Request | None
+    canceller: Callable[[Job], None] = field(repr=False)
+    on_progress: Progress | None = None
+    on_result: Callable[[Registration], None] | None = None
+    on_error: Callable[[DeepRegError], None] | None = None
+    state: str = WAITING
+    result: Registration | None = None
+    error: DeepRegError | None = None
+    details: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over, one way or the other."""
+        return self.state in (DONE, FAILED)
+
+    def cancel(self) -> None:
+        """Ask to stop; `on_error` is called with a `CancelledError` when it has stopped."""
+        self.canceller(self)
+
+
+class EngineClient:
+    """Starts a worker when needed, keeps it warm, and gives it one registration after another.
+
+    Parameters
+    ----------
+    make_transport
+        Makes the way to a fresh worker; called at the first registration, and again after a worker has died.
+    limits
+        How patient to be.
+    clock
+        Seconds that only go forward.
+    on_log
+        Called with each line the worker writes to its standard error.
+    """
+
+    def __init__(
+        self,
+        make_transport: Callable[[], Transport],
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_log: Callable[[str], None] | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.worker: WorkerInfo | None = None
+        self._make_transport = make_transport
+        self._clock = clock
+        self._on_log = on_log
+        self._transport: Transport | None = None
+        self._decoder = Decoder()
+        self._waiting: deque[Job] = deque()
+        self._current: Job | None = None
+        self._number = 0
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._log_rest = b""
+        self._started = self._active = self._asked = 0.0
+        self._pinged: float | None = None
+        self._unsent = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a registration runs or waits."""
+        return self._current is not None or bool(self._waiting)
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The last lines the present or latest worker wrote to its standard error."""
+        return tuple(self._log)
+
+    def start(self) -> None:
+        """Start the worker now, so that the first registration need not wait for it.
+
+        Raises
+        ------
+        EngineError
+            If the command cannot be run.
+        """
+        if self._transport is not None:
+            return
+        self._decoder = Decoder()
+        self._log.clear()
+        self._log_rest = b""
+        self._pinged, self._unsent = None, 0
+        transport = self._make_transport()
+        transport.start()
+        self._transport = transport
+        self._started = self._active = self._clock()
+
+    def register(
+        self,
+        fixed: Image | str | Path,
+        moving: Image | str | Path,
+        recipe: str | Path | Recipe = AUTO,
+        *,
+        on_progress: Progress | None = None,
+        on_result: Callable[[Registration], None] | None = None,
+        on_error: Callable[[DeepRegError], None] | None = None,
+        **options: Any,
+    ) -> Job:
+        """Hand a registration to the worker; returns at once.
+
+        Parameters
+        ----------
+        fixed, moving, recipe
+            As in `DeepRegLib.pipeline.register`. The voxels must not change until the job has finished.
+        on_progress, on_result, on_error
+            See `Job`; called from `poll` or `feed`, and `on_error` from here if the worker cannot be started.
+        options
+            The other fields of `DeepRegLib.engine.packing.Request`: masks, landmarks, labels, device, seed.
+
+        Raises
+        ------
+        InputError
+            If a file or the recipe cannot be read.
+        """
+        request = build_request(fixed, moving, recipe, **options)
+        self._number += 1
+        job = Job(self._number, request, self._cancel, on_progress, on_result, on_error)
+        self._waiting.append(job)
+        self._advance()
+        return job
+
+    def register_blocking(
+        self,
+        fixed: Image | str | Path,
+        moving: Image | str | Path,
+        recipe: str | Path | Recipe = AUTO,
+        *,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+        **options: Any,
+    ) -> Registration:
+        """Register in the worker and wait; takes, returns and raises what `DeepRegLib.pipeline.register` does.
+
+        Raises
+        ------
+        EngineError
+            If the worker cannot be started or used, died, or hangs.
+        """
+        job = self.register(fixed, moving, recipe, on_progress=progress, **options)
+        try:
+            while not job.finished:
+                if cancel is not None and cancel():
+                    job.cancel()
+                self.poll()
+                time.sleep(BLOCKING_SECONDS)
+        finally:
+            job.cancel()  # does nothing to a finished job; stops the run when the wait was interrupted
+        if job.result is None:
+            raise job.error or EngineError("The registration ended without a result.")
+        return job.result
+
+    def poll(self) -> None:
+        """Handle what the worker sent, keep the time limits, and go on with the next job; never waits."""
+        transport = self._transport
+        for output in transport.read() if transport is not None else []:
+            if self._transport is not transport:
+                break  # the worker was given up meanwhile
+            if output.stream == "stdout":
+                self.feed(output.data)
+            elif output.stream == "stderr":
+                self.feed_log(output.data)
+            else:
+                self.exited(output.code)
+        self._keep_limits()
+        self._advance()
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of the worker's standard output; a transport with signals calls this itself."""
+        self._heard()
+        decoder = self._decoder
+        decoder.feed(data)
+        while self._decoder is decoder and self._transport is not None:
+            try:
+                message = decoder.next_message()
+            except ProtocolError as error:
+                self._give_up(_not_a_worker(error))
+                return
+            if message is None:
+                return
+            self._handle(message)
+
+    def feed_log(self, data: bytes) -> None:
+        """Take bytes of the worker's standard error."""
+        *lines, self._log_rest = (self._log_rest + data).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip()
+            if text:
+                self._log.append(text)
+                if self._on_log is not None:
+                    self._on_log(text)
+
+    def exited(self, code: int) -> None:
+        """Take note that the worker has ended with an exit status, negative for a signal."""
+        self.feed_log(b"\n")
+        broke_off = self._decoder.in_mid_message
+        self._give_up(_death(code, broke_off, list(self._log)[-DETAIL_LINES:]))
+
+    def release(self) -> None:
+        """Let an idle worker give back the memory it keeps for the next run."""
+        if self.worker is not None and self._current is None:
+            self._send(Message("release"))
+
+    def close(self) -> None:
+        """End the worker, cancelling what runs or waits; waits `Limits.close` seconds at most, then kills."""
+        jobs = [*([self._current] if self._current else []), *self._waiting]
+        self._current = None
+        self._waiting.clear()
+        transport, self._transport, self.worker = self._transport, None, None
+        if transport is not None:
+            transport.write(encode(Message("quit")))
+            deadline = time.monotonic() + self.limits.close
+            while transport.is_running() and time.monotonic() < deadline:
+                time.sleep(BLOCKING_SECONDS)
+            transport.kill()
+        for job in jobs:
+            self._fail(job, CancelledError())
+
+    def _advance(self) -> None:
+        if self._current is not None or not self._waiting:
+            return
+        if self._transport is None:
+            try:
+                self.start()
+            except EngineError as error:
+                self._give_up(error)
+            return
+        if self.worker is None:
+            return
+        job = self._waiting.popleft()
+        self._current = job
+        job.state = RUNNING
+        try:
+            assert job.request is not None  # noqa: S101  # for mypy: only finished jobs have none
+            self._send(pack_request(job.request, job.number))
+        except DeepRegError as error:
+            self._fail(job, error)
+        self._heard()
+
+    def _handle(self, message: Message) -> None:
+        if message.type == "hello":
+            self._greet(message)
+            return
+        job = self._current
+        if message.type == "error" and (self.worker is None or message.id == 0):
+            # It cannot work, or has lost its place in the stream and would take voxels for messages.
+            self._give_up(unpack_error(message), str(message.content.get("details", "")))
+        elif job is None or message.id != job.number:
+            return
+        elif message.type == "progress":
+            self._report(job, message)
+        elif message.type == "result":
+            self._deliver(job, message)
+        elif message.type == "error":
+            self._fail(job, unpack_error(message), str(message.content.get("details", "")))
+
+    def _greet(self, message: Message) -> None:
+        content = message.content
+        if content.get("protocol") != PROTOCOL_VERSION:
+            self._give_up(_other_version(content))
+            return
+        try:
+            self.worker = WorkerInfo(
+                dict(content["versions"]), tuple(content["devices"]), str(content["python"]), int(content["pid"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            self._give_up(_not_a_worker(ProtocolError(f"The worker's hello is wrong ({error}).")))
+            return
+        self._advance()
+
+    def _report(self, job: Job, message: Message) -> None:
+        if job.on_progress is not None and job.state == RUNNING:
+            content = message.content
+            similarity, left = content.get("similarity"), content.get("seconds_left")
+            job.on_progress(str(content.get("stage", "")), float(content.get("fraction", 0.0)), similarity, left)
+
+    def _deliver(self, job: Job, message: Message) -> None:
+        if job.state == CANCELLING:
+            self._fail(job, CancelledError())  # it was done before it heard
+            return
+        assert job.request is not None  # noqa: S101  # for mypy: only finished jobs have none
+        try:
+            result = unpack_registration(message, job.request.fixed, job.request.moving)
+        except DeepRegError as error:
+            self._fail(job, error)
+            return
+        self._current = None
+        job.result, job.state, job.request = result, DONE, None
+        if job.on_result is not None:
+            job.on_result(result)
+
+    def _fail(self, job: Job, error: DeepRegError, details: str = "") -> None:
+        if job.state == CANCELLING:
+            error = CancelledError()
+        if job is self._current:
+            self._current = None
+        job.error, job.state, job.request = error, FAILED, None
+        job.details = details or getattr(error, "details", "")
+        if job.on_error is not None:
+            job.on_error(error)
+
+    def _cancel(self, job: Job) -> None:
+        if job.state == WAITING:
+            self._waiting.remove(job)
+            self._fail(job, CancelledError())
+        elif job.state == RUNNING:
+            job.state = CANCELLING
+            self._asked = self._clock()
+            self._send(Message("cancel", job.number))
+
+    def _give_up(self, error: DeepRegError, details: str = "") -> None:
+        """Leave the worker behind: the running job fails, and the waiting ones too if it never came up."""
+        transport, self._transport = self._transport, None
+        failed = [self._current] if self._current is not None else []
+        if self.worker is None:
+            failed += self._waiting
+            self._waiting.clear()
+        self.worker = None
+        if transport is not None:
+            transport.kill()
+        for job in failed:
+            self._fail(job, error, details or "\n".join(list(self._log)[-DETAIL_LINES:]))
+
+    def _keep_limits(self) -> None:
+        if self._transport is None:
+            return
+        now = self._clock()
+        if self.worker is None:
+            if now - self._started > self.limits.start:
+                self._give_up(_silence("did not start", self.limits.start))
+        elif self._current is not None and self._current.state == CANCELLING:
+            if now - self._asked > self.limits.cancel:
+                self._give_up(CancelledError())
+        elif self._current is not None and self.limits.quiet is not None:
+            self._keep_alive(now, self.limits.quiet)
+
+    def _keep_alive(self, now: float, quiet: float) -> None:
+        assert self._transport is not None  # noqa: S101  # for mypy: the caller looked
+        unsent = self._transport.unsent()
+        # It takes bytes, so it lives. The last ones only show that the pipe had room, for a ping for instance.
+        if 0 < unsent < self._unsent:
+            self._heard()
+        self._unsent = unsent
+        if self._pinged is None:
+            if now - self._active > quiet:
+                self._pinged = now
+                self._send(Message("ping"))
+                self._unsent = self._transport.unsent()
+        elif now - self._pinged > self.limits.answer:
+            self._give_up(_silence("no longer answers", self.limits.answer))
+
+    def _heard(self) -> None:
+        self._active = self._clock()
+        self._pinged = None
+
+    def _send(self, message: Message) -> None:
+        if self._transport is not None:
+            self._transport.write(encode(message))
+
+
+def subprocess_client(
+    command: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    limits: Limits | None = None,
+    on_log: Callable[[str], None] | None = None,
+) -> EngineClient:
+    """Return a client whose worker is a child process, for programs without an event loop of their own.
+
+    Parameters
+    ----------
+    command
+        Program and arguments, such as ``["ssh", "host", "python", "-m", "DeepRegLib.engine.worker"]``; by default this
+        Python. No shell is involved.
+    environment
+        The whole environment of the worker; None for this process's.
+    limits, on_log
+        As in `EngineClient`.
+    """
+    return EngineClient(lambda: SubprocessTransport(command, environment), limits=limits, on_log=on_log)
+
+
+def _not_a_worker(error: ProtocolError) -> EngineError:
+    return EngineError(
+        f"The engine sent something that is no message. {error.message}",
+        "Check the engine's command, and that nothing it starts prints to standard output (shell start-up files).",
+    )
+
+
+def _other_version(hello: Mapping[str, Any]) -> EngineError:
+    versions = hello.get("versions")
+    release = versions.get("deepreg", "unknown") if isinstance(versions, Mapping) else "unknown"
+    return EngineError(
+        f"The engine speaks protocol {str(hello.get('protocol'))[:20]}, this DeepReg speaks {PROTOCOL_VERSION} "
+        f"(the engine's DeepReg is {release}).",
+        "Install the same version of DeepReg on both sides.",
+    )
+
+
+def _silence(what: str, seconds: float) -> EngineError:
+    return EngineError(
+        f"The engine {what} within {seconds:g} seconds and was stopped.",
+        "Try again; if it recurs, see the engine's log.",
+    )
+
+
+def _death(code: int, broke_off: bool, lines: list[str]) -> EngineError:
+    how = f"exit code {code}"
+    if code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        how = names.get(-code, f"signal {-code}")
+    text = "\n".join(lines)
+    where = ", in the middle of a message" if broke_off else ""
+    last = f" Its last words: {lines[-1][:200]}" if lines else ""
+    short = how == "SIGKILL" or code == 137 or any(sign in text.lower() for sign in MEMORY_SIGNS)
+    hint = MEMORY_HINT if short else "Try again; the engine is started anew. If it recurs, see the engine's log."
+    return EngineError(f"The engine ended unexpectedly ({how}){where}.{last}", hint, text)

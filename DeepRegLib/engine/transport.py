@@ -1,0 +1,189 @@
+"""How a client reaches its worker: a child process and its three streams."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from DeepRegLib.engine.protocol import EngineError, Piece
+
+READ_BYTES = 1 << 20
+REAP_SECONDS = 5.0
+WORKER = Path(__file__).with_name("worker.py")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Something that came from the worker.
+
+    Parameters
+    ----------
+    stream
+        ``"stdout"``, ``"stderr"``, or ``"exit"``, which comes last.
+    data
+        The bytes; empty for an exit.
+    code
+        The exit status; negative for a signal.
+    """
+
+    stream: str
+    data: bytes = b""
+    code: int = 0
+
+
+class Transport(Protocol):
+    """What `EngineClient` needs of a worker process; one object is one process. Nothing here may block."""
+
+    def start(self) -> None:
+        """Start the process; raise `EngineError` if that cannot be done."""
+
+    def write(self, pieces: Iterable[Piece]) -> None:
+        """Send bytes in the background; drop them if the process is gone."""
+
+    def unsent(self) -> int:
+        """Return how many bytes still wait to be sent."""
+
+    def read(self) -> list[Output]:
+        """Return what has come since the last call; nothing, if it is handed to `EngineClient.feed` instead."""
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+
+    def kill(self) -> None:
+        """End the process at once, and clean up."""
+
+    def is_running(self) -> bool:
+        """Tell whether the process runs."""
+
+
+class SubprocessTransport:
+    """A worker as a child process, read and written by threads; needs no event loop.
+
+    Parameters
+    ----------
+    command
+        Program and arguments; by default this Python and this package's worker. No shell is involved.
+    environment
+        The whole environment of the process; None for this one's.
+    """
+
+    def __init__(self, command: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self._command = list(command) if command is not None else default_command()
+        self._environment = None if environment is None else dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._unsent = 0
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, which is ssh's for a worker elsewhere; None before the start."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process; raise `EngineError` if that cannot be done."""
+        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=self._environment,
+                creationflags=flags,
+            )
+        except (OSError, ValueError) as error:
+            raise EngineError(
+                f"The engine cannot be started: {self._command[0]} ({error}).", "Check the engine's command."
+            ) from error
+        self._process = process
+        assert process.stdin is not None  # noqa: S101  # for mypy: all three are pipes
+        assert process.stdout is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
+        logs = self._thread(self._read_stream, process.stderr, "stderr")
+        self._thread(self._read_to_the_end, process, process.stdout, logs)
+        self._thread(self._write_all, process.stdin)
+
+    def write(self, pieces: Iterable[Piece]) -> None:
+        """Send bytes in the background; drop them if the process is gone."""
+        for piece in pieces:
+            with self._lock:
+                self._unsent += len(piece)
+            self._pieces.put(piece)
+
+    def unsent(self) -> int:
+        """Return how many bytes still wait to be sent."""
+        return self._unsent
+
+    def read(self) -> list[Output]:
+        """Return what has come since the last call."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._outputs.get_nowait())
+        return found
+
+    def terminate(self) -> None:
+        """Ask the process to end: close its input, and send it SIGTERM (on Windows, end it)."""
+        self._pieces.put(None)
+        if self._process is not None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process at once, and clean up."""
+        self._pieces.put(None)
+        if self._process is None:
+            return
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(REAP_SECONDS)
+        for thread in self._threads:
+            thread.join(1.0)
+
+    def is_running(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def _thread(self, target: object, *arguments: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]  # a method
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def _read_stream(self, stream: IO[bytes], name: str) -> None:
+        with stream, contextlib.suppress(OSError):
+            while data := os.read(stream.fileno(), READ_BYTES):
+                self._outputs.put(Output(name, data))
+
+    def _read_to_the_end(self, process: subprocess.Popen[bytes], stream: IO[bytes], logs: threading.Thread) -> None:
+        self._read_stream(stream, "stdout")
+        code = process.wait()
+        logs.join(1.0)
+        self._pieces.put(None)
+        self._outputs.put(Output("exit", code=code))
+
+    def _write_all(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError), stream:
+            while (piece := self._pieces.get()) is not None:
+                rest = memoryview(piece)
+                while rest:
+                    sent = os.write(stream.fileno(), rest[:READ_BYTES])
+                    rest = rest[sent:]
+                    with self._lock:
+                        self._unsent -= sent
+
+
+def default_command() -> list[str]:
+    """Return the command of a worker in this Python, found by its path whatever `sys.path` holds."""
+    return [sys.executable, str(WORKER)]

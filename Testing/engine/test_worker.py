@@ -1,0 +1,350 @@
+"""The real worker: the numbers of one process, cancel in time, and no process left behind whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DeepRegLib.engine.client import EngineClient, Job, Limits, subprocess_client
+from DeepRegLib.engine.packing import Request, pack_request
+from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, encode
+from DeepRegLib.engine.transport import SubprocessTransport, default_command
+from DeepRegLib.errors import CancelledError, InputError
+from DeepRegLib.recipes import Recipe
+from DeepRegLib.transforms import parts_of
+from Testing.engine.fakes import alive
+from Testing.small import small_pair, small_recipe, small_registration
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE_COMMAND = [sys.executable, "-m", "DeepRegLib.engine.worker"]
+
+NOISY = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from DeepRegLib.engine import server, worker
+quiet = server.run_request
+def noisy(*arguments):
+    print("a print")
+    os.write(1, b'{{"type": "result"}}\\n')
+    os.system("echo a grandchild; cat")
+    sys.stdout.flush()
+    return quiet(*arguments)
+server.run_request = noisy
+worker.main()
+"""
+
+WITHOUT_TORCH = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+sys.modules["torch"] = None
+from DeepRegLib.engine import worker
+worker.main()
+"""
+
+PARENT = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from Testing.engine.test_worker import endless_recipe, start_running, subprocess_client
+client = subprocess_client()
+start_running(client)
+print(client.worker.pid, flush=True)
+while True:
+    client.poll()
+    time.sleep(0.01)
+"""
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment, in which only the worker's own file can tell where the package lies."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def endless_recipe() -> Recipe:
+    recipe = small_recipe()
+    return replace(recipe, deformable=replace(recipe.deformable, shrink=(1,), iterations=(1_000_000,)))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, client: EngineClient | None = None) -> float:
+    """Return the seconds until the condition held; fail if it did not in time."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < seconds, f"not within {seconds} s"
+        if client is not None:
+            client.poll()
+        time.sleep(0.002)
+    return time.monotonic() - begun
+
+
+def start_running(client: EngineClient) -> Job:
+    """Return a job that will not end by itself and is in the middle of its deformable stage."""
+    stages: list[str] = []
+    fixed, moving, _, _ = small_pair()
+    job = client.register(
+        fixed, moving, endless_recipe(), device="cpu", on_progress=lambda stage, *_: stages.append(stage)
+    )
+    wait_until(lambda: "deformable" in stages or job.finished, 60, client)
+    assert not job.finished, job.error
+    return job
+
+
+def works(client: EngineClient) -> bool:
+    fixed, moving, _, _ = small_pair()
+    result = client.register_blocking(fixed, moving, small_recipe(), device="cpu")
+    return np.array_equal(result.warped.array, small_registration().warped.array)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[EngineClient]:
+    client = subprocess_client(environment=environment())
+    yield client
+    client.close()
+
+
+def test_the_worker_gives_the_numbers_of_one_process(client: EngineClient) -> None:
+    fixed, moving, fixed_labels, moving_labels = small_pair()
+    reports: list[tuple] = []
+    result = client.register_blocking(
+        fixed,
+        moving,
+        small_recipe(),
+        progress=lambda *report: reports.append(report),
+        device="cpu",
+        moving_labels=moving_labels,
+        fixed_labels=fixed_labels,
+    )
+    reference = small_registration().with_labels(moving_labels, fixed_labels)
+    for name in ("warped", "field_of_view", "fixed_foreground", "warped_labels"):
+        image, twin = getattr(result, name), getattr(reference, name)
+        assert (image.geometry, image.array.dtype) == (twin.geometry, twin.array.dtype)
+        assert image.array.tobytes() == twin.array.tobytes()
+    for name in ("transform", "inverse"):
+        for part, twin in zip(parts_of(getattr(result, name)), parts_of(getattr(reference, name)), strict=True):
+            numbers = "matrix" if hasattr(part, "matrix") else "array"
+            assert getattr(part, numbers).tobytes() == getattr(twin, numbers).tobytes()
+    for name in ("measures", "verdict", "warnings", "decisions", "recipe", "provenance"):
+        assert getattr(result, name) == getattr(reference, name)
+    assert list(result.curves) == list(reference.curves)
+    assert all(np.array_equal(result.curves[name], reference.curves[name]) for name in result.curves)
+    assert [report[0] for report in reports][:1] == ["prepare"]
+    assert {report[0] for report in reports} == {"prepare", "linear", "deformable", "inverse", "judge"}
+    fractions = [report[1] for report in reports]
+    assert fractions == sorted(fractions)
+    assert client.worker is not None
+    assert client.worker.devices[-1] == "cpu"
+
+
+def test_input_errors_are_those_of_one_process(client: EngineClient) -> None:
+    fixed, moving, _, _ = small_pair()
+    with pytest.raises(InputError, match="no device 'tpu'"):
+        client.register_blocking(fixed, moving, small_recipe(), device="tpu")
+
+
+def test_progress_is_told_about_ten_times_a_second(client: EngineClient) -> None:
+    job = start_running(client)
+    reports: list[float] = []
+    job.on_progress = lambda *_: reports.append(time.monotonic())
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 1, 5, client)
+    job.cancel()
+    wait_until(lambda: job.finished, 5, client)
+    assert 2 <= len(reports) <= 12
+
+
+def test_cancel_is_answered_within_a_second_and_the_next_run_works(client: EngineClient) -> None:
+    for _ in range(3):
+        job = start_running(client)
+        worker = client.worker
+        job.cancel()
+        assert wait_until(lambda job=job: job.finished, 3, client) < 1
+        assert isinstance(job.error, CancelledError)
+        assert client.worker is worker  # asked, not killed
+    assert works(client)
+
+
+def test_a_wait_that_is_interrupted_stops_the_run(client: EngineClient) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fixed, moving, _, _ = small_pair()
+    with pytest.raises(KeyboardInterrupt):
+        client.register_blocking(fixed, moving, endless_recipe(), device="cpu", progress=interrupt)
+    assert works(client)
+    with pytest.raises(CancelledError):
+        client.register_blocking(fixed, moving, endless_recipe(), device="cpu", cancel=lambda: True)
+
+
+def test_bad_messages_are_answered_and_the_worker_lives(client: EngineClient) -> None:
+    assert works(client)
+    transport = client._transport
+    assert isinstance(transport, SubprocessTransport)
+    decoder = Decoder()
+
+    def answer(*pieces: bytes | memoryview) -> Message:
+        transport.write(pieces)
+        found: list[Message] = []
+        wait_until(
+            lambda: bool(found.extend(m for o in transport.read() for m in decoder.messages(o.data)) or found), 5
+        )
+        return found[0]
+
+    for pieces in (
+        [b"garbage\n"],
+        [b'{"type": 3}\n'],
+        encode(Message("dance", 4)),
+        encode(Message("register", 4)),
+        encode(Message("register", 4, {"recipe": {}, "device": None, "seed": 0, "images": {}})),
+    ):
+        reply = answer(*pieces)
+        assert (reply.type, reply.content["kind"]) in [("error", "ProtocolError"), ("error", "RecipeError")]
+        assert reply.content["message"]
+    assert answer(*encode(Message("ping", 9))).type == "pong"
+    client.release()
+    assert works(client)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_killed_worker_is_an_error_and_the_next_run_works(client: EngineClient) -> None:
+    job = start_running(client)
+    assert client.worker is not None
+    os.kill(client.worker.pid, signal.SIGKILL)
+    wait_until(lambda: job.finished, 3, client)
+    assert isinstance(job.error, EngineError)
+    assert "SIGKILL" in job.error.message
+    assert works(client)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_stopped_worker_is_noticed_and_replaced() -> None:
+    client = subprocess_client(limits=Limits(quiet=0.2, answer=0.5))
+    try:
+        job = start_running(client)
+        assert client.worker is not None
+        pid = client.worker.pid
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: job.finished, 5, client)
+        assert job.error is not None
+        assert "no longer answers" in job.error.message
+        assert not alive(pid)
+    finally:
+        client.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_what_the_worker_and_its_children_print_corrupts_nothing() -> None:
+    lines: list[str] = []
+    client = subprocess_client([sys.executable, "-c", NOISY], on_log=lines.append)
+    try:
+        assert works(client)
+        wait_until(lambda: {"a print", "a grandchild", '{"type": "result"}'} <= set(lines), 3, client)
+    finally:
+        client.close()
+
+
+def test_a_worker_without_torch_says_so() -> None:
+    fixed, moving, _, _ = small_pair()
+    client = subprocess_client([sys.executable, "-c", WITHOUT_TORCH])
+    with pytest.raises(EngineError, match="PyTorch is missing"):
+        client.register_blocking(fixed, moving)
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["/nowhere/python", "worker.py"], "cannot be started: /nowhere/python"),
+        ([sys.executable, "-c", "print('Welcome')"], "'Welcome'"),
+        ([sys.executable, "-c", "raise SystemExit('no such host')"], "exit code 1.*no such host"),
+    ],
+)
+def test_a_command_that_is_no_worker_is_an_error(command: list[str], words: str) -> None:
+    fixed, moving, _, _ = small_pair()
+    client = subprocess_client(command)
+    with pytest.raises(EngineError, match=words):
+        client.register_blocking(fixed, moving)
+    client.close()
+
+
+def raw_worker(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+
+
+def leave(worker: subprocess.Popen[bytes], seconds: float) -> None:
+    assert worker.stdin is not None
+    try:
+        worker.stdin.close()
+        assert worker.wait(seconds) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+        for stream in (worker.stdout, worker.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def read_until(worker: subprocess.Popen[bytes], wanted: Callable[[Message], bool]) -> Message:
+    assert worker.stdout is not None
+    decoder = Decoder()
+    while data := os.read(worker.stdout.fileno(), 1 << 16):
+        for message in decoder.messages(data):
+            if wanted(message):
+                return message
+    raise AssertionError("the worker ended")
+
+
+@pytest.mark.parametrize("command", [MODULE_COMMAND, default_command()], ids=["module", "path"])
+def test_an_idle_worker_leaves_when_its_input_closes(command: list[str]) -> None:
+    worker = raw_worker(command)
+    hello = read_until(worker, lambda message: True)
+    assert (hello.type, hello.content["protocol"]) == ("hello", PROTOCOL_VERSION)
+    leave(worker, 1)
+
+
+def test_a_busy_worker_leaves_when_its_input_closes() -> None:
+    worker = raw_worker(default_command())
+    fixed, moving, _, _ = small_pair()
+    assert worker.stdin is not None
+    for piece in encode(pack_request(Request(fixed, moving, endless_recipe(), device="cpu"), 1)):
+        worker.stdin.write(piece)
+    worker.stdin.flush()
+    read_until(worker, lambda message: message.content.get("stage") == "deformable")
+    leave(worker, 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_killed_parent_leaves_no_orphan() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert alive(pid)
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not alive(pid), 3)
+
+
+def test_starting_and_stopping_leaves_no_process() -> None:
+    transports: list[SubprocessTransport] = []
+
+    def hire() -> SubprocessTransport:
+        transports.append(SubprocessTransport())
+        return transports[-1]
+
+    client = EngineClient(hire)
+    fixed, moving, _, _ = small_pair()
+    for turn in range(10):
+        job = client.register(fixed, moving, endless_recipe())
+        time.sleep(0.02 * turn)
+        client.poll()
+        client.close()
+        assert isinstance(job.error, CancelledError)
+    assert len(transports) == 10
+    assert not any(transport.is_running() for transport in transports)
+    assert not any(alive(transport.pid) for transport in transports if transport.pid is not None)
