@@ -29,8 +29,9 @@ from DeepRegLib.transforms import (
     transform_to_sitk,
 )
 
-# Structure agreement, measured on 15 wrong and 27 right pairs. Wrong body parts and noise reached 0.36 after the linear
-# stage, mostly below 0.25, and 0.68 after the deformable one; the same anatomy 0.39 at least and 0.80 (one pair 0.50).
+# Structure agreement, measured on 15 wrong and 28 right pairs (parts `wrong` and `pairs` of Testing/benchmarks). Wrong
+# body parts and noise reached 0.36 after the linear stage, mostly below 0.25, and 0.68 after the deformable one; the
+# same anatomy 0.39 at least and 0.80 (one pair 0.50).
 HOPELESS_LINEAR_STRUCTURE, LOW_LINEAR_STRUCTURE, DOUBTFUL_LINEAR_STRUCTURE = 0.25, 0.42, 0.45
 FAILED_STRUCTURE, DOUBTFUL_STRUCTURE = 0.72, 0.78
 IMPLAUSIBLE_SCALE = 2.5

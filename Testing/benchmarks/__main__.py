@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m Testing.benchmarks [poses] [speed] [pairs] [repeat]."""
+"""Run the benchmarks: python -m Testing.benchmarks [poses] [speed] [pairs] [repeat] [wrong]."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks import pairs, poses, repeat, speed
+from Testing.benchmarks import pairs, poses, repeat, speed, wrong
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table
 
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[Options], Table]] = {
     "speed": speed.measure,
     "pairs": pairs.measure,
     "repeat": repeat.measure,
+    "wrong": wrong.measure,
 }
 
 
