@@ -45,7 +45,7 @@ def measure(options: Options) -> Table:
     folders = {path.parent.name for path in options.data.glob("*/fixed.nii.gz")} | {NOISE}
     pairs = [pair for pair in PAIRS if set(pair) <= folders and options.only in " ".join(pair)]
     if not pairs:
-        return nothing(TITLE, f"None of the pairings is in {options.data}.")
+        return nothing(TITLE, f"There is no case for the pairings in {options.data}.")
     rows = []
     for fixed, moving in pairs:
         answer = run_fresh(__spec__.name, options.data, fixed, moving, options.recipe, limit=options.limit)
