@@ -85,9 +85,9 @@ def measure(
     """
     geometry, foreground = pair.fixed.original.geometry, pair.fixed.foreground
     at_start = LinearTransform.identity()
-    before = likeness(pair, at_start)
+    before = likeness(pair, at_start, poll)
     poll()
-    after = likeness(pair, transform)
+    after = likeness(pair, transform, poll)
     poll()
     structure_linear = after.structure if start is transform else structure(pair, start)
     poll()
@@ -115,17 +115,17 @@ def measure(
     )
 
 
-def likeness(pair: PreparedPair, transform: Transform) -> Likeness:
-    """Compare the fixed image with the moving image brought onto it."""
+def likeness(pair: PreparedPair, transform: Transform, poll: Callable[[], None] = lambda: None) -> Likeness:
+    """Compare the fixed image with the moving image brought onto it; `poll` is called between the measures."""
     mask, warped = _common_foreground(pair, transform)
     if not mask.array.any():
         return NOTHING_IN_COMMON
     fixed = pair.fixed.intensity
-    return Likeness(
-        ncc(fixed, warped, mask),
-        normalised_mutual_information(fixed, warped, mask),
-        structure_agreement(fixed, warped, mask),
-    )
+    poll()
+    correlation = ncc(fixed, warped, mask)
+    information = normalised_mutual_information(fixed, warped, mask)
+    poll()
+    return Likeness(correlation, information, structure_agreement(fixed, warped, mask))
 
 
 def structure(pair: PreparedPair, transform: Transform) -> float:

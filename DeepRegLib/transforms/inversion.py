@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TOLERANCE_VOXELS = 1e-3
 MAXIMUM_ITERATIONS = 40
 SINGULAR_DETERMINANT = 0.05
+# Bounds the memory of a solve, and the time between two polls.
+POINTS_AT_ONCE = 1 << 19
 
 
 def invert(
@@ -71,15 +73,18 @@ def invert_displacement_field(
     """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one."""
     import torch
 
+    from DeepRegLib.transforms.sampling import field_gradient
+
     grid = _refined(field.geometry, refinement)
     to_index = field.geometry.world_to_index[:3, :3]
     to_world = field.geometry.index_to_world[:3, :3]
     voxels = np.moveaxis(field.array.astype(np.float64) @ to_index.T, -1, 0).astype(np.float32)
     points = field.geometry.to_index(grid.points().reshape(-1, 3)).astype(np.float32)
     poll()
-    solved = _solve(
-        torch.from_numpy(np.ascontiguousarray(voxels)).to(device), torch.from_numpy(points).to(device), poll
-    )
+    volume = torch.from_numpy(np.ascontiguousarray(voxels)).to(device)
+    gradient = field_gradient(volume).reshape(9, *volume.shape[1:])
+    parts = torch.from_numpy(points).to(device).split(POINTS_AT_ONCE)
+    solved = torch.cat([_solve(volume, gradient, part, poll) for part in parts])
     displacement = solved.cpu().numpy().astype(np.float64) @ to_world.T
     return DisplacementField(displacement.astype(np.float32).reshape(*grid.shape, 3), grid)
 
@@ -90,16 +95,14 @@ def _refined(geometry: Geometry, refinement: float) -> Geometry:
     return geometry.resized(np.array(geometry.spacing) / refinement)
 
 
-def _solve(field: Tensor, points: Tensor, poll: Callable[[], None]) -> Tensor:
+def _solve(field: Tensor, gradient: Tensor, points: Tensor, poll: Callable[[], None]) -> Tensor:
     """Find v with v + u(p + v) = 0 at every point p: damped Newton, every point with its own step length.
 
-    Points that have converged are left out of the next iteration; `field` is ``(3, D, H, W)``, the rest ``(n, 3)``.
+    Points that have converged are left out of the next iteration; `field` is ``(3, D, H, W)``, its `gradient`
+    ``(9, D, H, W)``, the rest ``(n, 3)``.
     """
     import torch
 
-    from DeepRegLib.transforms.sampling import field_gradient
-
-    gradient = field_gradient(field).reshape(9, *field.shape[1:])
     result = -_at(field, points)
     active = torch.arange(len(points), device=points.device)
     best, candidate = result, result
