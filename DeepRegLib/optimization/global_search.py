@@ -5,7 +5,6 @@ Masked normalised cross correlation after Padfield, "Masked object registration 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -211,8 +210,3 @@ def _rotated(cube: _Cube, rotations: NDArray[np.float64]) -> tuple[Tensor, Tenso
     )
     weight = sampled[:, 1]
     return torch.where(weight > 1e-3, sampled[:, 0] / weight.clamp_min(1e-3), 0 * weight), weight
-
-
-def search_steps(rotations: int) -> int:
-    """Return the number of `on_step` calls of a search."""
-    return math.ceil(rotations / ROTATIONS_AT_ONCE)

@@ -14,6 +14,7 @@ from DeepRegLib.evaluation import folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import resample
 from DeepRegLib.optimization.deformable import Level, register_deformable
+from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
 from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
 from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight, working_image
@@ -33,7 +34,6 @@ from DeepRegLib.transforms import (
 logger = logging.getLogger(__name__)
 
 SAME_CONTRAST = 0.7
-LNCC_RADIUS, MIND_RADIUS = 2, 1
 FOLD_ROUNDS = 12
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
