@@ -78,7 +78,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        value: Any = import_module("DeepRegLib.version").library_version()
+        value: Any = import_module("DeepRegLib.version").VERSION
     elif name in _HOMES:
         value = getattr(import_module(f"DeepRegLib.{_HOMES[name]}"), name)
     else:

@@ -40,7 +40,19 @@ class RegistrationError(DeepRegError):
 
 
 class MemoryShortageError(RegistrationError):
-    """The device or the machine ran out of memory."""
+    """The device or the machine ran out of memory.
+
+    Parameters
+    ----------
+    message, hint
+        As in every `DeepRegError`.
+    device
+        The name of the device, ``"cpu"`` for the machine's own memory; "" if it is not known.
+    """
+
+    def __init__(self, message: str, hint: str = "", device: str = "") -> None:
+        super().__init__(message, hint)
+        self.device = device
 
 
 class CancelledError(DeepRegError):

@@ -103,9 +103,10 @@ class Geometry:
         """Take LPS mm points, shape ``(..., 3)``, to continuous indices (i, j, k)."""
         return apply_matrix(self.world_to_index, points)
 
-    def points(self) -> NDArray[np.float64]:
-        """World position (LPS, mm) of every voxel centre, shape ``(k, j, i, 3)``."""
-        k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in self.shape), indexing="ij")
+    def points(self, slab: slice = slice(None)) -> NDArray[np.float64]:
+        """World position (LPS, mm) of every voxel centre, or of the slices k of a slab, shape ``(k, j, i, 3)``."""
+        axes = [np.arange(n, dtype=np.float64) for n in self.shape]
+        k, j, i = np.meshgrid(axes[0][slab], *axes[1:], indexing="ij")
         return self.to_world(np.stack([i, j, k], axis=-1))
 
     def corners(self) -> NDArray[np.float64]:

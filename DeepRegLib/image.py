@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.files import write_atomically
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.monitoring import Poll, keep_going
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +180,7 @@ def resample(
     interpolation: str = "linear",
     background: float = 0.0,
     transform: sitk.Transform | None = None,
+    poll: Poll = keep_going,
 ) -> Image:
     """Resample an image onto a grid.
 
@@ -194,6 +196,8 @@ def resample(
         Value outside the image's voxel box.
     transform
         Takes points of `geometry` to points of the image (LPS, mm); None for the identity.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -201,20 +205,61 @@ def resample(
         On `geometry`, dtype of `image`; whole numbers are cut off towards zero, as by SimpleITK itself.
     """
     interpolator = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[interpolation]
-    picture = to_sitk(image)
-    resampled = sitk.Resample(
-        picture,
-        geometry.size,
-        transform if transform is not None else sitk.Transform(3, sitk.sitkIdentity),
-        interpolator,
-        geometry.origin,
-        geometry.spacing,
-        geometry.direction,
-        float(background),
-        picture.GetPixelID(),
-    )
+    resampled = resample_sitk(to_sitk(image), geometry, transform, interpolator, background, poll)
     array = sitk.GetArrayFromImage(resampled)
     return Image(array.astype(image.array.dtype, copy=False), geometry, image.name)
+
+
+def resample_sitk(
+    picture: sitk.Image,
+    geometry: Geometry,
+    transform: sitk.Transform | None,
+    interpolator: int = sitk.sitkLinear,
+    background: float = 0.0,
+    poll: Poll = keep_going,
+) -> sitk.Image:
+    """Resample a SimpleITK image as `resample` does, keeping its voxel type."""
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(geometry.size)
+    resampler.SetOutputOrigin(geometry.origin)
+    resampler.SetOutputSpacing(geometry.spacing)
+    resampler.SetOutputDirection(geometry.direction)
+    resampler.SetInterpolator(interpolator)
+    resampler.SetDefaultPixelValue(float(background))
+    if transform is not None:
+        resampler.SetTransform(transform)
+    return execute(resampler, poll, picture)
+
+
+def execute(task: Any, poll: Poll, *inputs: Any) -> Any:
+    """Run a SimpleITK filter and return what it makes; `poll` is called at each of its reports, and may raise to stop.
+
+    Most filters report their progress some fifty times.
+    """
+    raised: list[BaseException] = []
+
+    def on_progress() -> None:
+        if raised:  # a filter reports a few times more on its way out
+            return
+        try:
+            poll()
+        except BaseException as error:  # noqa: BLE001  # it must not go through the C++ in between
+            raised.append(error)
+            task.Abort()
+
+    task.AddCommand(sitk.sitkProgressEvent, on_progress)
+    try:
+        result = task.Execute(*inputs)
+    except RuntimeError:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        task.RemoveAllCommands()
+    if raised:  # asked to stop when it was done
+        raise raised[0]
+    poll()
+    return result
 
 
 def require_whole_file(path: str | Path) -> None:

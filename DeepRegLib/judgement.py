@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.evaluation import (
+    FixedEdges,
+    fixed_edges,
     inverse_consistency,
     jacobian_statistics,
     ncc,
@@ -18,13 +19,13 @@ from DeepRegLib.evaluation import (
     target_registration_error,
 )
 from DeepRegLib.image import Image, resample
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preparation import PreparedPair
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Verdict
 from DeepRegLib.transforms import (
     LinearTransform,
     Transform,
     apply_to_image,
-    field_of_view,
     linear_part,
     transform_to_sitk,
 )
@@ -63,8 +64,9 @@ def measure(
     landmarks: Landmarks | None,
     *,
     start: Transform,
+    seen: Image,
     seed: int,
-    poll: Callable[[], None],
+    poll: Poll,
 ) -> Measures:
     """Measure a result on the fixed grid, inside the fixed foreground that the moving image covers.
 
@@ -78,22 +80,26 @@ def measure(
         Fixed and moving points, or None.
     start
         What the deformable stage started from: the linear transform, or the one the user gave.
+    seen
+        The moving field of view by the transform, a bool image on the fixed grid.
     seed
         Of the points the inverse is tried at.
     poll
-        Called between the measures; may raise to stop.
+        Called now and then; may raise to stop.
     """
     geometry, foreground = pair.fixed.original.geometry, pair.fixed.foreground
     at_start = LinearTransform.identity()
-    before = likeness(pair, at_start, poll)
+    before = likeness(_aligned(pair, at_start, poll), poll)
+    aligned = _aligned(pair, transform, poll, seen)
+    after = likeness(aligned, poll)
+    structure_linear = after.structure
+    if start is not transform:
+        structure_linear = structure(_aligned(pair, start, poll, like=aligned), poll)
+    del aligned
+    jacobian = jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
-    after = likeness(pair, transform, poll)
+    consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
     poll()
-    structure_linear = after.structure if start is transform else structure(pair, start)
-    poll()
-    jacobian = jacobian_statistics(transform, geometry, foreground)
-    poll()
-    consistency = inverse_consistency(transform, inverse, foreground, seed=seed)
     return Measures(
         ncc_before=before.ncc,
         ncc_after=after.ncc,
@@ -102,7 +108,7 @@ def measure(
         structure_before=before.structure,
         structure_linear=structure_linear,
         structure_after=after.structure,
-        overlap=overlap(foreground, field_of_view(transform, pair.moving.original.geometry, geometry)),
+        overlap=overlap(foreground, seen),
         folds=jacobian.folds,
         volume_scale=float(np.linalg.det(linear_part(transform).matrix[:3, :3])),
         log_jacobian_sd=jacobian.log_sd,
@@ -115,32 +121,63 @@ def measure(
     )
 
 
-def likeness(pair: PreparedPair, transform: Transform, poll: Callable[[], None] = lambda: None) -> Likeness:
-    """Compare the fixed image with the moving image brought onto it; `poll` is called between the measures."""
-    mask, warped = _common_foreground(pair, transform)
-    if not mask.array.any():
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """A fixed image, the moving image brought onto it, and the anatomy both show.
+
+    Parameters
+    ----------
+    fixed, warped
+        Intensities on the fixed grid.
+    mask
+        The part of the fixed foreground that the moving image shows.
+    edges
+        Of the fixed image inside the mask; None where the mask is empty.
+    """
+
+    fixed: Image
+    warped: Image
+    mask: Image
+    edges: FixedEdges | None
+
+
+def likeness(aligned: Aligned, poll: Poll = keep_going) -> Likeness:
+    """Compare a fixed image with the moving image brought onto it; `poll` may raise to stop."""
+    if aligned.edges is None:
         return NOTHING_IN_COMMON
-    fixed = pair.fixed.intensity
+    correlation = ncc(aligned.fixed, aligned.warped, aligned.mask)
     poll()
-    correlation = ncc(fixed, warped, mask)
-    information = normalised_mutual_information(fixed, warped, mask)
+    information = normalised_mutual_information(aligned.fixed, aligned.warped, aligned.mask, poll=poll)
     poll()
-    return Likeness(correlation, information, structure_agreement(fixed, warped, mask))
+    return Likeness(correlation, information, structure(aligned, poll))
 
 
-def structure(pair: PreparedPair, transform: Transform) -> float:
+def structure(aligned: Aligned, poll: Poll = keep_going) -> float:
     """Return the agreement of edge directions alone."""
-    mask, warped = _common_foreground(pair, transform)
-    return structure_agreement(pair.fixed.intensity, warped, mask) if mask.array.any() else NOTHING_IN_COMMON.structure
+    if aligned.edges is None:
+        return NOTHING_IN_COMMON.structure
+    return structure_agreement(aligned.fixed, aligned.warped, aligned.mask, edges=aligned.edges, poll=poll)
 
 
-def _common_foreground(pair: PreparedPair, transform: Transform) -> tuple[Image, Image]:
-    """Return the part of the fixed foreground that the moving image shows, and the warped moving intensities."""
-    geometry = pair.fixed.original.geometry
-    chain = transform_to_sitk(transform)
-    known = resample(pair.moving.known, geometry, interpolation="nearest", transform=chain).array
-    mask = pair.fixed.foreground.with_array(np.logical_and(pair.fixed.foreground.array, known))
-    return mask, apply_to_image(transform, pair.moving.intensity, geometry)
+def _aligned(
+    pair: PreparedPair, transform: Transform, poll: Poll, seen: Image | None = None, like: Aligned | None = None
+) -> Aligned:
+    """Bring the moving intensities onto the fixed grid.
+
+    `seen` is the moving field of view by this transform, where it is known already; the fixed edges of `like` are taken
+    over if its mask is the same.
+    """
+    geometry, fixed = pair.fixed.original.geometry, pair.fixed.intensity
+    known = seen
+    if known is None or not pair.moving.known.array.all():
+        chain = transform_to_sitk(transform)
+        known = resample(pair.moving.known, geometry, interpolation="nearest", transform=chain, poll=poll)
+    mask = pair.fixed.foreground.with_array(np.logical_and(pair.fixed.foreground.array, known.array))
+    warped = apply_to_image(transform, pair.moving.intensity, geometry, poll=poll)
+    poll()
+    if like is not None and like.edges is not None and like.edges.are_of(fixed, mask):
+        return Aligned(fixed, warped, mask, like.edges)
+    return Aligned(fixed, warped, mask, fixed_edges(fixed, mask, poll=poll) if mask.array.any() else None)
 
 
 def verdict_on(measures: Measures, *, deformed: bool) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from DeepRegLib.errors import InputError
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, apply_to_labels
 
@@ -47,7 +49,9 @@ def check_labels(labels: Image, image: Image) -> Image:
     return label_map(labels)
 
 
-def with_labels(registration: Registration, moving_labels: Image, fixed_labels: Image | None = None) -> Registration:
+def with_labels(
+    registration: Registration, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = keep_going
+) -> Registration:
     """Return the registration with the moving labels brought onto the fixed grid, and Dice where it can be measured.
 
     Parameters
@@ -58,6 +62,8 @@ def with_labels(registration: Registration, moving_labels: Image, fixed_labels: 
         Label map on the moving image's grid.
     fixed_labels
         Label map of the same structures on the fixed image's grid, or None.
+    poll
+        Called now and then; may raise to stop.
 
     Raises
     ------
@@ -66,10 +72,32 @@ def with_labels(registration: Registration, moving_labels: Image, fixed_labels: 
     """
     moving = check_labels(moving_labels, registration.moving)
     grid = registration.fixed.geometry
-    warped = apply_to_labels(registration.transform, moving, grid)
+    warped = apply_to_labels(registration.transform, moving, grid, poll=poll)
     measures = registration.measures
     if fixed_labels is not None:
         fixed = check_labels(fixed_labels, registration.fixed)
-        unmoved = apply_to_labels(LinearTransform.identity(), moving, grid)
+        unmoved = apply_to_labels(LinearTransform.identity(), moving, grid, poll=poll)
         measures = replace(measures, dice_before=dice(fixed, unmoved), dice_after=dice(fixed, warped))
     return replace(registration, warped_labels=warped, measures=measures)
+
+
+def with_layers(registration: Registration, layers: Sequence[Image], *, poll: Poll = keep_going) -> Registration:
+    """Return the registration with label maps of any grid in the moving world brought onto the fixed grid.
+
+    Parameters
+    ----------
+    registration
+        The result to extend; it is not changed.
+    layers
+        Label maps, each on its own grid: the layers of a segmentation with overlapping segments, for instance.
+    poll
+        Called now and then; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        If a voxel is not a whole number.
+    """
+    grid = registration.fixed.geometry
+    warped = [apply_to_labels(registration.transform, label_map(layer), grid, poll=poll) for layer in layers]
+    return replace(registration, warped_layers=tuple(warped))

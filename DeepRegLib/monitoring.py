@@ -10,6 +10,8 @@ from DeepRegLib.errors import CancelledError
 
 Progress = Callable[[str, float, float | None, float | None], None]
 Cancel = Callable[[], bool]
+# Called again and again by what takes long; it raises `CancelledError` to stop it.
+Poll = Callable[[], None]
 
 # Rough shares of the seconds a default run takes, for the progress bar only.
 STAGE_SHARES: Mapping[str, float] = {
@@ -20,6 +22,20 @@ STAGE_SHARES: Mapping[str, float] = {
     "inverse": 0.08,
     "judge": 0.12,
 }
+
+
+def keep_going() -> None:
+    """Poll for those who never want to stop."""
+
+
+def poll_of(cancel: Cancel) -> Poll:
+    """Return a poll that raises `CancelledError` once `cancel` returns true."""
+
+    def poll() -> None:
+        if cancel():
+            raise CancelledError
+
+    return poll
 
 
 class Monitor:

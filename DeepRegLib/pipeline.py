@@ -140,15 +140,17 @@ def _finish(
     run: Run, start: Transform, transform: Transform, inverse: Transform, landmarks: Landmarks | None, seed: int
 ) -> Registration:
     fixed, moving = run.pair.fixed.original, run.pair.moving.original
-    measures = measure(run.pair, transform, inverse, landmarks, start=start, seed=seed, poll=run.monitor.poll)
+    poll = run.monitor.poll
+    seen = field_of_view(transform, moving.geometry, fixed.geometry, poll=poll)
+    measures = measure(run.pair, transform, inverse, landmarks, start=start, seen=seen, seed=seed, poll=poll)
     run.monitor.step(0.7)
     return Registration(
         fixed=fixed,
         moving=moving,
         transform=transform,
         inverse=inverse,
-        warped=apply_to_image(transform, _finite_original(run.pair.moving), fixed.geometry),
-        field_of_view=field_of_view(transform, moving.geometry, fixed.geometry),
+        warped=apply_to_image(transform, _finite_original(run.pair.moving), fixed.geometry, poll=poll),
+        field_of_view=seen,
         fixed_foreground=run.pair.fixed.foreground,
         measures=measures,
         verdict=verdict_on(measures, deformed=run.recipe.deformable.enabled),
@@ -157,7 +159,7 @@ def _finish(
         decisions=tuple(run.decisions),
         curves=run.curves,
         timings=run.monitor.timings,
-        provenance=provenance_of(fixed, moving, run.device, seed),
+        provenance=provenance_of(fixed, moving, run.device, seed, poll=poll),
     )
 
 

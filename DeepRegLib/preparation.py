@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preprocessing import (
     background_is_blank,
@@ -27,6 +27,7 @@ from DeepRegLib.preprocessing import (
     smooth_and_resample,
     window,
 )
+from DeepRegLib.preprocessing.resampling import gaussian
 from DeepRegLib.recipes import Prepare
 from DeepRegLib.transforms import LinearTransform, transform_to_sitk
 
@@ -77,7 +78,7 @@ def prepare_pair(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     *,
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = keep_going,
 ) -> PreparedPair:
     """Prepare a fixed and a moving image for comparison.
 
@@ -90,7 +91,7 @@ def prepare_pair(
     fixed_mask, moving_mask
         Nonzero where the image counts, on its own grid.
     poll
-        Called between the steps; may raise to stop.
+        Called now and then; may raise to stop.
 
     Raises
     ------
@@ -98,25 +99,30 @@ def prepare_pair(
         If an image is empty, constant or without a finite voxel, or a mask is empty or on another grid.
     """
     warnings: list[str] = []
-    fixed_side = _prepare(fixed, recipe, fixed_mask, warnings)
+    fixed_side = _prepare(fixed, recipe, fixed_mask, warnings, poll)
     poll()
-    moving_side = _prepare(moving, recipe, moving_mask, warnings)
+    moving_side = _prepare(moving, recipe, moving_mask, warnings, poll)
     poll()
-    fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side)
+    fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side, poll)
     if fixed_side.is_ct and moving_side.is_ct:
         limits = ct_window_for_registration(fixed, moving)
         fixed_side, moving_side = (
-            replace(side, intensity=window(side.intensity, *limits)) for side in (fixed_side, moving_side)
+            replace(side, intensity=window(side.intensity, *limits, poll=poll)) for side in (fixed_side, moving_side)
         )
         decisions = [f"Both images are CT: compared between {limits[0]:g} and {limits[1]:g} HU."]
     else:
-        fixed_side, moving_side = (_scaled(side, recipe) for side in (fixed_side, moving_side))
+        fixed_side, moving_side = (_scaled(side, recipe, poll) for side in (fixed_side, moving_side))
         decisions = [f"{side.original.name} is CT." for side in (fixed_side, moving_side) if side.is_ct]
     return PreparedPair(fixed_side, moving_side, (*decisions, *note), tuple(warnings))
 
 
 def working_image(
-    side: Prepared, geometry: Geometry, device: torch.device, transform: LinearTransform | None = None
+    side: Prepared,
+    geometry: Geometry,
+    device: torch.device,
+    transform: LinearTransform | None = None,
+    *,
+    poll: Poll = keep_going,
 ) -> WorkingImage:
     """Bring a prepared image onto a working grid.
 
@@ -130,37 +136,45 @@ def working_image(
         Where the tensors go.
     transform
         Takes points of `geometry` to points of the image; None for the identity.
+    poll
+        Called now and then; may raise to stop.
     """
     chain = None if transform is None else transform_to_sitk(transform)
-    weight = resample(_as_float(side.known), geometry, transform=chain).array
+    weight = resample(_as_float(side.known), geometry, transform=chain, poll=poll).array
     if side.known.array.all():
-        intensity = smooth_and_resample(side.intensity, geometry, chain).array
+        intensity = smooth_and_resample(side.intensity, geometry, chain, poll=poll).array
     else:
         # Unknown voxels must not bleed into their neighbours.
         known = _as_float(side.known)
         masked = side.intensity.with_array(np.multiply(side.intensity.array, known.array))
-        product = smooth_and_resample(masked, geometry, chain).array
-        share = smooth_and_resample(known, geometry, chain).array.astype(np.float32)
+        product = smooth_and_resample(masked, geometry, chain, poll=poll).array
+        share = smooth_and_resample(known, geometry, chain, poll=poll).array.astype(np.float32)
         intensity = np.where(share > 1e-3, np.divide(product, np.maximum(share, 1e-3)), 0.0)
     return WorkingImage(_tensor(intensity, device), _tensor(weight, device).clamp(0, 1), geometry)
 
 
 def foreground_weight(
-    side: Prepared, geometry: Geometry, device: torch.device, transform: LinearTransform | None = None
+    side: Prepared,
+    geometry: Geometry,
+    device: torch.device,
+    transform: LinearTransform | None = None,
+    *,
+    poll: Poll = keep_going,
 ) -> torch.Tensor:
-    """Return the foreground with a soft rim on a working grid, 0 to 1, shape ``(D, H, W)``."""
+    """Return the foreground with a soft rim on a working grid, shape ``(D, H, W)``, 0 to 1; `poll` may stop it."""
     chain = None if transform is None else transform_to_sitk(transform)
-    inside = resample(_as_float(side.foreground), geometry, transform=chain)
+    inside = resample(_as_float(side.foreground), geometry, transform=chain, poll=poll)
     # The outline itself is information, so the foreground counts a little past its border.
     rim = max(FOREGROUND_RIM * float(np.min(side.original.geometry.extent)), geometry.spacing[0])
     picture = sitk.GetImageFromArray(inside.array)
-    blurred = sitk.GetArrayFromImage(sitk.DiscreteGaussian(picture, [(rim / geometry.spacing[0]) ** 2] * 3, 64))
+    blurred = sitk.GetArrayFromImage(gaussian(picture, [(rim / geometry.spacing[0]) ** 2] * 3, poll))
     return _tensor(np.clip(4 * blurred, 0, 1), device)
 
 
-def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[str]) -> Prepared:
+def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[str], poll: Poll) -> Prepared:
     intensity, bad = finite(image)
-    check_not_constant(intensity)
+    check_not_constant(intensity, poll=poll)
+    poll()
     known = np.ones(image.array.shape, dtype=np.bool_)
     if bad is not None:
         count = int(np.count_nonzero(bad.array))
@@ -169,11 +183,11 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     if mask is not None:
         known = np.logical_and(known, _checked_mask(image, mask))
     ct = is_ct(intensity)
-    foreground = np.logical_and(foreground_mask(intensity).array, known)
+    foreground = np.logical_and(foreground_mask(intensity, poll=poll).array, known)
     if not foreground.any():
         foreground = known.copy()
     if recipe.bias_correction and not ct:
-        intensity = bias_field_corrected(intensity, intensity.with_array(foreground))
+        intensity = bias_field_corrected(intensity, intensity.with_array(foreground), poll=poll)
     return Prepared(image, intensity, image.with_array(known), image.with_array(foreground), ct)
 
 
@@ -189,20 +203,23 @@ def _checked_mask(image: Image, mask: Image) -> NDArray[np.bool_]:
     return inside
 
 
-def _scaled(side: Prepared, recipe: Prepare) -> Prepared:
+def _scaled(side: Prepared, recipe: Prepare, poll: Poll) -> Prepared:
+    poll()
     if side.is_ct:
-        return replace(side, intensity=window(side.intensity, *ct_window_for_registration(side.intensity)))
+        return replace(side, intensity=window(side.intensity, *ct_window_for_registration(side.intensity), poll=poll))
     known = side.known if not side.known.array.all() else None
-    return replace(side, intensity=normalise(side.intensity, *recipe.clamp, known))
+    return replace(side, intensity=normalise(side.intensity, *recipe.clamp, known, poll=poll))
 
 
-def _without_one_sided_blank(fixed: Prepared, moving: Prepared) -> tuple[Prepared, Prepared, tuple[str, ...]]:
+def _without_one_sided_blank(
+    fixed: Prepared, moving: Prepared, poll: Poll
+) -> tuple[Prepared, Prepared, tuple[str, ...]]:
     """Where one image is a cut-out (a stripped brain) and the other is not, its blank surroundings are unknown."""
     volumes = [float(np.count_nonzero(s.foreground.array)) * s.original.geometry.voxel_volume for s in (fixed, moving)]
     smaller = fixed if volumes[0] < volumes[1] else moving
-    if min(volumes) > STRIPPED_SHARE * max(volumes) or not background_is_blank(smaller.intensity):
+    if min(volumes) > STRIPPED_SHARE * max(volumes) or not background_is_blank(smaller.intensity, poll=poll):
         return fixed, moving, ()
-    known = np.logical_and(smaller.known.array, np.logical_not(blank_region(smaller.intensity).array))
+    known = np.logical_and(smaller.known.array, np.logical_not(blank_region(smaller.intensity, poll=poll).array))
     cut = replace(
         smaller,
         known=smaller.known.with_array(known),

@@ -11,14 +11,16 @@ import numpy as np
 import torch
 
 from DeepRegLib.image import Image
-from DeepRegLib.version import library_version
+from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.version import VERSION
 
 LIBRARIES = ("torch", "numpy", "SimpleITK")
+HASHED_AT_ONCE = 1 << 24
 
 
 def versions() -> dict[str, str]:
     """Return the versions of DeepReg, Python and the libraries that decide a result."""
-    found = {"deepreg": library_version(), "python": platform.python_version()}
+    found = {"deepreg": VERSION, "python": platform.python_version()}
     return found | {name: _library_version(name) for name in LIBRARIES}
 
 
@@ -30,8 +32,10 @@ def _library_version(name: str) -> str:
         return "unknown"
 
 
-def provenance_of(fixed: Image, moving: Image, device: torch.device, seed: int) -> dict[str, Any]:
-    """Return versions, device, seed and input hashes of a run."""
+def provenance_of(
+    fixed: Image, moving: Image, device: torch.device, seed: int, *, poll: Poll = keep_going
+) -> dict[str, Any]:
+    """Return versions, device, seed and input hashes of a run; `poll` may raise to stop."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "versions": versions(),
@@ -40,13 +44,16 @@ def provenance_of(fixed: Image, moving: Image, device: torch.device, seed: int) 
         "device_name": name,
         "threads": torch.get_num_threads(),
         "seed": seed,
-        "fixed_sha256": image_hash(fixed),
-        "moving_sha256": image_hash(moving),
+        "fixed_sha256": image_hash(fixed, poll=poll),
+        "moving_sha256": image_hash(moving, poll=poll),
     }
 
 
-def image_hash(image: Image) -> str:
+def image_hash(image: Image, *, poll: Poll = keep_going) -> str:
     """Return the SHA-256 of an image's voxels and geometry (not of its name)."""
     digest = hashlib.sha256(repr((image.array.dtype.str, image.geometry)).encode())
-    digest.update(np.ascontiguousarray(image.array).tobytes())
+    voxels = np.ascontiguousarray(image.array).reshape(-1).view(np.uint8)
+    for start in range(0, voxels.size, HASHED_AT_ONCE):
+        poll()
+        digest.update(voxels[start : start + HASHED_AT_ONCE].data)
     return digest.hexdigest()

@@ -99,6 +99,10 @@ class Registration:
         Bool image on the fixed grid, true where `warped` was scanned.
     warped_labels
         Moving labels on the fixed grid, or None.
+    warped_layers
+        Further label maps on the fixed grid, in the order they were given; `DeepRegLib.labels.with_layers`.
+    jacobian
+        float32 determinant of the transform on the fixed grid (1 keeps volume), or None if nobody asked for it.
     fixed_foreground
         Bool image on the fixed grid: where the measures were taken.
     measures, verdict, warnings
@@ -126,6 +130,8 @@ class Registration:
     verdict: Verdict
     recipe: Recipe
     warped_labels: Image | None = None
+    warped_layers: tuple[Image, ...] = ()
+    jacobian: Image | None = None
     warnings: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

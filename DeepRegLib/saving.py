@@ -35,9 +35,11 @@ OUTPUT_FILES: Mapping[str, str] = {
     "inverse": "inverse.h5",
     "warped": "warped.nii.gz",
     "warped_labels": "warped_labels.nii.gz",
+    "jacobian": "jacobian.nii.gz",
     "report": "report.html",
     "result": RESULT,
 }
+LAYERS = "warped_layer_*.nii.gz"
 NUMBERS = re.compile(r"\[[^][{}\"]*\]")  # no text in it, so white space means nothing
 REPORT_BYTES = 8_000_000
 FINER_INVERSE = 8  # an inverse may need a finer grid than its transform
@@ -69,6 +71,7 @@ def check_output_folder(directory: str | Path, overwrite: bool = False, needed: 
         if not parent.is_dir():
             raise InputError(f"{parent} is a file, not a folder.", "Choose another output folder.")
         existing = [name for name in OUTPUT_FILES.values() if (folder / name).exists()]
+        existing += sorted(path.name for path in folder.glob(LAYERS))
         if existing and not overwrite:
             raise InputError(
                 f"{folder} already holds a result ({', '.join(existing)}).",
@@ -105,8 +108,9 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
         What to save.
     directory
         The folder, created with its parents where there is none. It gets ``transform.h5``, ``inverse.h5``,
-        ``warped.nii.gz``, ``warped_labels.nii.gz`` (if there are labels), ``result.json`` and ``report.html`` (if
-        jinja2 and matplotlib are installed). Other files in it stay.
+        ``warped.nii.gz``, ``result.json``, ``report.html`` (if jinja2 and matplotlib are installed), and of what the
+        registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, and ``jacobian.nii.gz``. Other
+        files in it stay.
     overwrite
         Whether an earlier result in it may be replaced.
 
@@ -158,7 +162,8 @@ def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict
     dict
         NaN and infinite numbers are None; labels are text, as keys of JSON objects must be.
     """
-    names = [image.name for image in (registration.fixed, registration.moving, registration.warped_labels) if image]
+    labels = (registration.warped_labels, *registration.warped_layers)
+    names = [image.name for image in (registration.fixed, registration.moving, *labels) if image]
     verdict = registration.verdict
     table = {
         "schema_version": SCHEMA_VERSION,
@@ -202,18 +207,30 @@ def json_text(table: Mapping[str, Any]) -> str:
 
 def _write_all(registration: Registration, folder: Path) -> dict[str, str]:
     """Write every file into an empty folder and return their names, the result last."""
-    files = {name: OUTPUT_FILES[name] for name in ("transform", "inverse", "warped")}
+    files = {name: OUTPUT_FILES[name] for name in ("transform", "inverse")}
     write_transform(registration.transform, folder / files["transform"])
     write_transform(registration.inverse, folder / files["inverse"])
-    write_image(registration.warped, folder / files["warped"])
-    if registration.warped_labels is not None:
-        files["warped_labels"] = OUTPUT_FILES["warped_labels"]
-        write_image(registration.warped_labels, folder / files["warped_labels"])
+    for name, (file, image) in _images(registration).items():
+        files[name] = file
+        write_image(image, folder / file)
     if _write_report(registration, folder / OUTPUT_FILES["report"]):
         files["report"] = OUTPUT_FILES["report"]
     files["result"] = RESULT
     write_text(folder / RESULT, json_text(result_to_dict(registration, files)))
     return files
+
+
+def _images(registration: Registration) -> dict[str, tuple[str, Image]]:
+    """Return the images of a registration with their file names, by what they are."""
+    single = {
+        "warped": registration.warped,
+        "warped_labels": registration.warped_labels,
+        "jacobian": registration.jacobian,
+    }
+    images = {name: (OUTPUT_FILES[name], image) for name, image in single.items() if image is not None}
+    for number, layer in enumerate(registration.warped_layers, start=1):
+        images[f"warped_layer_{number}"] = LAYERS.replace("*", str(number)), layer
+    return images
 
 
 def _write_report(registration: Registration, path: Path) -> bool:
@@ -238,7 +255,8 @@ def _replace_all(partial: Path, folder: Path, files: Mapping[str, str]) -> None:
     for name in files.values():
         (partial / name).replace(folder / name)
     # What an earlier result has and this one has not, such as labels, would pass for a part of this one.
-    for name in set(OUTPUT_FILES.values()) - set(files.values()):
+    earlier = {*OUTPUT_FILES.values(), *(path.name for path in folder.glob(LAYERS))}
+    for name in earlier - set(files.values()):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -257,9 +275,8 @@ def _transform_description(transform: Transform) -> dict[str, Any]:
 
 def _bytes_of(registration: Registration) -> int:
     parts = (*parts_of(registration.transform), *parts_of(registration.inverse))
-    images = (registration.warped, registration.warped_labels)
     total = sum(FIELD_BYTES * math.prod(part.geometry.size) for part in parts if isinstance(part, DisplacementField))
-    return total + sum(image.array.nbytes for image in images if image is not None) + REPORT_BYTES
+    return total + sum(image.array.nbytes for _, image in _images(registration).values()) + REPORT_BYTES
 
 
 def _existing_parent(folder: Path) -> Path:

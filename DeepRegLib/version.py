@@ -1,15 +1,3 @@
-"""The version of this library."""
+"""The version of this library: written here, because Slicer installs files without the metadata of a distribution."""
 
-from __future__ import annotations
-
-from importlib.metadata import PackageNotFoundError, version
-
-DISTRIBUTION = "slicer-deepreg"
-
-
-def library_version() -> str:
-    """Return DeepReg's version, or ``"source checkout"`` where it is not installed."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "source checkout"
+VERSION = "0.1.0"

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import slicer
+
+    from Testing.desktop.running import Desktop
 
 # OpenMP reads this when torch loads it: threads that spin while they wait take a busy machine's cores from each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -19,3 +26,25 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the shared real pairs are not at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture
+def scene() -> Iterator[slicer.vtkMRMLScene]:
+    """Yield MRML's real scene without the application; empty it after the test."""
+    pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
+    from Testing.desktop.scene import boot_scene, clear_scene
+
+    yield boot_scene()
+    clear_scene()
+
+
+@pytest.fixture
+def desktop() -> Iterator[Desktop]:
+    """Yield the harness in which a module's panel runs without the application; empty it after the test."""
+    pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
+    from Testing.desktop import boot
+
+    running = boot()
+    yield running
+    running.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from DeepRegLib.devices import available_devices, choose_device, memory_errors_explained
+from DeepRegLib.devices import available_devices, choose_device, free_memory, memory_errors_explained
 from DeepRegLib.errors import InputError, MemoryShortageError
 
 
@@ -59,6 +59,13 @@ def test_on_a_graphics_card_the_cpu_is_offered():
     with pytest.raises(MemoryShortageError) as caught, memory_errors_explained(torch.device("cuda:0")):
         raise MemoryError
     assert "--device cpu" in caught.value.hint
+    assert caught.value.device == "cuda:0"
+
+
+def test_the_free_memory_of_every_device_is_told_or_unknown():
+    for name in available_devices():
+        memory = free_memory(name)
+        assert memory is None or memory > 1e6
 
 
 def test_other_errors_pass_through():

@@ -12,7 +12,8 @@ import SimpleITK as sitk
 
 from DeepRegLib.errors import DeepRegError, InputError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, from_sitk, read_image, resample, to_sitk, write_image
+from DeepRegLib.image import Image, execute, from_sitk, read_image, resample, to_sitk, write_image
+from DeepRegLib.monitoring import keep_going
 from Testing.synthetic import ORIENTATIONS, blobs, geometry_in, interior, trilinear, write_dicom_series
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -382,3 +383,39 @@ def test_a_big_endian_nifti_keeps_its_nan(tmp_path: Path) -> None:
     voxels = np.frombuffer(bytes(data[352:]), "<f4").astype(">f4").tobytes()
     (tmp_path / "big.nii").write_bytes(header.tobytes() + bytes(data[348:352]) + voxels)
     np.testing.assert_array_equal(read_image(tmp_path / "big.nii").array, array)
+
+
+class StoppedError(Exception):
+    """Not one of the library's, so that nothing takes it for its own."""
+
+
+def test_a_filter_asks_again_and_again_whether_to_stop_and_gives_the_same_voxels() -> None:
+    image = Image(np.random.default_rng(0).random((40, 41, 42), dtype=np.float32), Geometry((42, 41, 40)))
+    grid = Geometry((60, 50, 40), (0.5, 0.7, 0.9))
+    asked: list[None] = []
+    polled = resample(image, grid, poll=lambda: asked.append(None))
+    assert len(asked) > 10
+    np.testing.assert_array_equal(polled.array, resample(image, grid).array)
+
+
+@pytest.mark.parametrize("at", [1, 5, -1])
+def test_what_a_poll_raises_comes_out_of_the_filter(at: int) -> None:
+    image = Image(np.zeros((40, 41, 42), np.float32), Geometry((42, 41, 40)))
+    asked: list[None] = []
+    resample(image, image.geometry, poll=lambda: asked.append(None))
+    last = at if at > 0 else len(asked)
+    count = [0]
+
+    def poll() -> None:
+        count[0] += 1
+        if count[0] == last:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        resample(image, image.geometry, poll=poll)
+    assert count[0] == last
+
+
+def test_a_filter_that_fails_says_why_itself() -> None:
+    with pytest.raises(RuntimeError, match="SimpleITK"):
+        execute(sitk.BinaryFillholeImageFilter(), keep_going, sitk.Image((3, 3, 3), sitk.sitkFloat32))

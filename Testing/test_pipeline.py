@@ -26,6 +26,7 @@ from DeepRegLib.transforms import (
     compose,
     write_transform,
 )
+from Testing.small import small_pair, small_recipe
 from Testing.synthetic import CENTRE, ORIENTATIONS, blob_values, geometry_in, interior, random_linear, smooth_field
 
 RADIUS = 42.0
@@ -208,6 +209,39 @@ def test_cancelling_is_answered_at_once(stage):
     with pytest.raises(CancelledError):
         register(*deformed_pair()[:2], recipe=recipe, device="cpu", progress=progress, cancel=lambda: bool(reached))
     assert time.perf_counter() - reached[0] < 2
+
+
+def test_every_stage_asks_often_and_stops_wherever_it_is_told_to():
+    stages: list[str] = []
+    asked: list[str] = []
+
+    def cancel() -> bool:
+        asked.append(stages[-1] if stages else "")
+        return False
+
+    def run(cancel: Any) -> None:
+        register(
+            *small_pair()[:2],
+            small_recipe(),
+            device="cpu",
+            progress=lambda name, *_: stages.append(name),
+            cancel=cancel,
+        )
+
+    run(cancel)
+    for stage in ("prepare", "deformable", "inverse", "judge"):
+        assert asked.count(stage) > 5, stage
+    total = len(asked)
+    for stop in np.linspace(1, total, 25).astype(int):
+        count = [0]
+
+        def stopping(count: list[int] = count, stop: int = stop) -> bool:
+            count[0] += 1
+            return count[0] >= stop
+
+        with pytest.raises(CancelledError):
+            run(stopping)
+        assert count[0] == stop
 
 
 def test_landmarks_set_the_start_and_are_measured():

@@ -73,6 +73,24 @@ def test_everything_is_saved_and_can_be_read_back(result: Registration, tmp_path
 
 
 @pytest.mark.usefixtures("no_report")
+def test_layers_and_jacobian_are_saved_and_make_room_for_a_result_without(result: Registration, tmp_path: Path) -> None:
+    labels = small_pair()[3]
+    jacobian = result.warped.with_array(np.full(result.warped.array.shape, 1.25, np.float32))
+    rich = replace(result, warped_layers=(result.field_of_view, result.fixed_foreground), jacobian=jacobian)
+    folder = rich.save(tmp_path / "out")
+    added = {"warped_layer_1.nii.gz", "warped_layer_2.nii.gz", "jacobian.nii.gz"}
+    assert set(names(folder)) == (ALL - {"warped_labels.nii.gz"}) | added
+    assert added < set(strict((folder / "result.json").read_text(encoding="utf-8"))["files"].values())
+    second = read_image(folder / "warped_layer_2.nii.gz").array
+    np.testing.assert_array_equal(second, result.fixed_foreground.array.astype(np.uint8))
+    assert read_image(folder / "jacobian.nii.gz").array.dtype == np.float32
+    with pytest.raises(InputError, match="warped_layer_1"):
+        check_output_folder(folder)
+    result.with_labels(labels).save(folder, overwrite=True)
+    assert set(names(folder)) == ALL
+
+
+@pytest.mark.usefixtures("no_report")
 def test_simpleitk_makes_the_saved_image_from_the_saved_transform(result: Registration, tmp_path: Path) -> None:
     folder = result.save(tmp_path / "out")
     fixed, moving, _, _ = small_pair()

@@ -100,7 +100,8 @@ def _devices() -> dict[str, Finding]:
 
 
 def _device(name: str) -> Finding:
-    from DeepRegLib.cli.hardware import device_name, free_memory, kernel_difference
+    from DeepRegLib.cli.hardware import device_name, kernel_difference
+    from DeepRegLib.devices import free_memory
 
     finding: Finding = {"name": name, "free_bytes": None, "difference_mm": None}
     try:

@@ -10,7 +10,7 @@ import typer
 
 from DeepRegLib.cli import about, evaluate, registering, transforming
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
-from DeepRegLib.version import library_version
+from DeepRegLib.version import VERSION
 
 PROGRAM = "deepreg"
 # Missing and unknown options alike. Typer exports only this child, and where its parent lies differs between versions.
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"{PROGRAM} {library_version()}")
+        typer.echo(f"{PROGRAM} {VERSION}")
         raise typer.Exit
 
 

@@ -16,6 +16,7 @@ from DeepRegLib.cli.session import Session
 
 STAGES = {
     "read": "reading",
+    "engine": "starting the engine",
     "prepare": "preparing",
     "search": "searching the pose",
     "linear": "linear",
@@ -23,6 +24,7 @@ STAGES = {
     "inverse": "inverting",
     "judge": "measuring",
     "labels": "carrying labels",
+    "jacobian": "volume change",
     "save": "writing",
 }
 SECONDS_BETWEEN_LINES = 10.0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from DeepRegLib.result import Measures, Registration
     from DeepRegLib.transforms import Transform
 
+LOCAL = "local"
 VERDICTS = {
     "ok": ("bold green", "OK: no sign of failure was found. Compare the pictures before you rely on it."),
     "check": ("bold yellow", "CHECK: something is unusual. Look at the report before you use this result."),
@@ -50,6 +55,7 @@ class Request:
     fixed_labels: Path | None
     device: str | None
     seed: int
+    engine: str | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,14 @@ def register(
     fixed_labels: Labels = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
     seed: Annotated[int, typer.Option(help="Of what is sampled at random.")] = 0,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help='Run in a worker process started by this command, such as "ssh host python3 -m '
+            'DeepRegLib.engine.worker", or by "local"; by default in this process.',
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
     json_output: Json = False,
     verbose: Verbose = False,
@@ -109,6 +123,7 @@ def register(
         fixed_labels=fixed_labels,
         device=device,
         seed=seed,
+        engine=engine,
     )
     with session(json_output, verbose) as screen:
         with reporter(screen) as report:
@@ -136,12 +151,10 @@ def _run(request: Request, output: Path, overwrite: bool, screen: Session, repor
 
 
 def _register(request: Request, inputs: Inputs, screen: Session, report: Reporter) -> Registration:
-    with interruptible(screen) as cancel:
-        from DeepRegLib.pipeline import register as run_pipeline  # seconds, for torch
-
+    with interruptible(screen) as cancel, _runner(request.engine, screen, report) as run:
         if cancel():
             raise CancelledError
-        return run_pipeline(
+        return run(
             inputs.fixed,
             inputs.moving,
             inputs.recipe,
@@ -155,6 +168,38 @@ def _register(request: Request, inputs: Inputs, screen: Session, report: Reporte
             progress=report,
             cancel=cancel,
         )
+
+
+@contextmanager
+def _runner(engine: str | None, screen: Session, report: Reporter) -> Iterator[Callable[..., Registration]]:
+    """Yield the function that registers: the pipeline in this process, or a client whose worker ends with it."""
+    if engine is None:
+        from DeepRegLib.pipeline import register as run_pipeline  # seconds, for torch
+
+        yield run_pipeline
+        return
+    from DeepRegLib.engine.client import subprocess_client
+
+    report("engine", 0.0)
+    client = subprocess_client(_words(engine), on_log=screen.note if screen.verbose else None)
+    try:
+        yield client.register_blocking
+    finally:
+        client.close()
+
+
+def _words(engine: str) -> list[str] | None:
+    """Return the words of an engine's command; None for that of this Python."""
+    if engine == LOCAL:
+        return None
+    try:
+        # A backslash is a part of a path on Windows, as it is in its own shell.
+        words = shlex.split(engine.replace("\\", "\\\\") if os.name == "nt" else engine)
+    except ValueError as error:
+        raise InputError(f"The engine's command cannot be read ({error}).", "Check its quotation marks.") from error
+    if not words:
+        raise InputError("The engine's command is empty.", f'Give a command, or "{LOCAL}".')
+    return words
 
 
 def _read(request: Request) -> Inputs:

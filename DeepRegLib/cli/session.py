@@ -130,7 +130,9 @@ def _as_text(text: str | Text) -> Text:
 
 
 def _exit_code(error: Exception) -> int:
-    if isinstance(error, DeepRegError) and not isinstance(error, RegistrationError):
+    from DeepRegLib.engine.protocol import EngineError
+
+    if isinstance(error, DeepRegError) and not isinstance(error, RegistrationError | EngineError):
         return BAD_INPUT
     return FAILED
 

@@ -10,7 +10,6 @@ The worker is started when it is first needed and kept; one that dies is replace
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from DeepRegLib.engine.failures import death, not_a_worker, other_version, silence
 from DeepRegLib.engine.packing import Request, build_request, pack_request, unpack_error, unpack_registration
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, ProtocolError, encode
-from DeepRegLib.engine.transport import SubprocessTransport, Transport
+from DeepRegLib.engine.transport import Output, SubprocessTransport, Transport
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Cancel, Progress
@@ -31,8 +31,7 @@ WAITING, RUNNING, CANCELLING, DONE, FAILED = "waiting", "running", "cancelling",
 LOG_LINES = 200
 DETAIL_LINES = 30
 BLOCKING_SECONDS = 0.005
-MEMORY_SIGNS = ("out of memory", "bad_alloc", "cannot allocate", "can't allocate", "memoryerror", "oom")
-MEMORY_HINT = "It looks like a lack of memory: close other programs, or use the recipe 'fast'."
+POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,15 @@ class WorkerInfo:
         Its interpreter.
     pid
         Its process id, on its own machine.
+    memory
+        Free bytes of each device when the worker came up; None where that cannot be told.
     """
 
     versions: Mapping[str, str]
     devices: tuple[str, ...]
     python: str
     pid: int
+    memory: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -155,6 +157,7 @@ class EngineClient:
         self._on_log = on_log
         self._transport: Transport | None = None
         self._decoder = Decoder()
+        self._unread: deque[Output] = deque()
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
         self._number = 0
@@ -185,6 +188,7 @@ class EngineClient:
         if self._transport is not None:
             return
         self._decoder = Decoder()
+        self._unread.clear()
         self._log.clear()
         self._log_rest = b""
         self._pinged, self._unsent = None, 0
@@ -250,7 +254,8 @@ class EngineClient:
                 if cancel is not None and cancel():
                     job.cancel()
                 self.poll()
-                time.sleep(BLOCKING_SECONDS)
+                if not self._unread:
+                    time.sleep(BLOCKING_SECONDS)
         finally:
             job.cancel()  # does nothing to a finished job; stops the run when the wait was interrupted
         if job.result is None:
@@ -258,17 +263,18 @@ class EngineClient:
         return job.result
 
     def poll(self) -> None:
-        """Handle what the worker sent, keep the time limits, and go on with the next job; never waits."""
+        """Handle what the worker sent, keep the time limits, and go on with the next job; never waits.
+
+        A large result is taken in over several calls, so that none holds the caller's event loop up.
+        """
         transport = self._transport
-        for output in transport.read() if transport is not None else []:
-            if self._transport is not transport:
-                break  # the worker was given up meanwhile
-            if output.stream == "stdout":
-                self.feed(output.data)
-            elif output.stream == "stderr":
-                self.feed_log(output.data)
-            else:
-                self.exited(output.code)
+        if transport is not None:
+            self._unread += transport.read()
+        deadline = self._clock() + POLL_SECONDS
+        while self._unread and self._transport is transport:
+            self._take(self._unread.popleft())
+            if self._clock() > deadline:
+                break
         self._keep_limits()
         self._advance()
 
@@ -281,7 +287,7 @@ class EngineClient:
             try:
                 message = decoder.next_message()
             except ProtocolError as error:
-                self._give_up(_not_a_worker(error))
+                self._give_up(not_a_worker(error))
                 return
             if message is None:
                 return
@@ -301,7 +307,7 @@ class EngineClient:
         """Take note that the worker has ended with an exit status, negative for a signal."""
         self.feed_log(b"\n")
         broke_off = self._decoder.in_mid_message
-        self._give_up(_death(code, broke_off, list(self._log)[-DETAIL_LINES:]))
+        self._give_up(death(code, broke_off, list(self._log)[-DETAIL_LINES:]))
 
     def release(self) -> None:
         """Let an idle worker give back the memory it keeps for the next run."""
@@ -322,6 +328,14 @@ class EngineClient:
             transport.kill()
         for job in jobs:
             self._fail(job, CancelledError())
+
+    def _take(self, output: Output) -> None:
+        if output.stream == "stdout":
+            self.feed(output.data)
+        elif output.stream == "stderr":
+            self.feed_log(output.data)
+        else:
+            self.exited(output.code)
 
     def _advance(self) -> None:
         if self._current is not None or not self._waiting:
@@ -364,14 +378,12 @@ class EngineClient:
     def _greet(self, message: Message) -> None:
         content = message.content
         if content.get("protocol") != PROTOCOL_VERSION:
-            self._give_up(_other_version(content))
+            self._give_up(other_version(content))
             return
         try:
-            self.worker = WorkerInfo(
-                dict(content["versions"]), tuple(content["devices"]), str(content["python"]), int(content["pid"])
-            )
+            self.worker = _worker_info(content)
         except (KeyError, TypeError, ValueError) as error:
-            self._give_up(_not_a_worker(ProtocolError(f"The worker's hello is wrong ({error}).")))
+            self._give_up(not_a_worker(ProtocolError(f"The worker's hello is wrong ({error}).")))
             return
         self._advance()
 
@@ -418,6 +430,7 @@ class EngineClient:
     def _give_up(self, error: DeepRegError, details: str = "") -> None:
         """Leave the worker behind: the running job fails, and the waiting ones too if it never came up."""
         transport, self._transport = self._transport, None
+        self._unread.clear()
         failed = [self._current] if self._current is not None else []
         if self.worker is None:
             failed += self._waiting
@@ -434,7 +447,7 @@ class EngineClient:
         now = self._clock()
         if self.worker is None:
             if now - self._started > self.limits.start:
-                self._give_up(_silence("did not start", self.limits.start))
+                self._give_up(silence("did not start", self.limits.start))
         elif self._current is not None and self._current.state == CANCELLING:
             if now - self._asked > self.limits.cancel:
                 self._give_up(CancelledError())
@@ -454,7 +467,7 @@ class EngineClient:
                 self._send(Message("ping"))
                 self._unsent = self._transport.unsent()
         elif now - self._pinged > self.limits.answer:
-            self._give_up(_silence("no longer answers", self.limits.answer))
+            self._give_up(silence("no longer answers", self.limits.answer))
 
     def _heard(self) -> None:
         self._active = self._clock()
@@ -487,38 +500,6 @@ def subprocess_client(
     return EngineClient(lambda: SubprocessTransport(command, environment), limits=limits, on_log=on_log)
 
 
-def _not_a_worker(error: ProtocolError) -> EngineError:
-    return EngineError(
-        f"The engine sent something that is no message. {error.message}",
-        "Check the engine's command, and that nothing it starts prints to standard output (shell start-up files).",
-    )
-
-
-def _other_version(hello: Mapping[str, Any]) -> EngineError:
-    versions = hello.get("versions")
-    release = versions.get("deepreg", "unknown") if isinstance(versions, Mapping) else "unknown"
-    return EngineError(
-        f"The engine speaks protocol {str(hello.get('protocol'))[:20]}, this DeepReg speaks {PROTOCOL_VERSION} "
-        f"(the engine's DeepReg is {release}).",
-        "Install the same version of DeepReg on both sides.",
-    )
-
-
-def _silence(what: str, seconds: float) -> EngineError:
-    return EngineError(
-        f"The engine {what} within {seconds:g} seconds and was stopped.",
-        "Try again; if it recurs, see the engine's log.",
-    )
-
-
-def _death(code: int, broke_off: bool, lines: list[str]) -> EngineError:
-    how = f"exit code {code}"
-    if code < 0:
-        names = {number.value: number.name for number in signal.Signals}
-        how = names.get(-code, f"signal {-code}")
-    text = "\n".join(lines)
-    where = ", in the middle of a message" if broke_off else ""
-    last = f" Its last words: {lines[-1][:200]}" if lines else ""
-    short = how == "SIGKILL" or code == 137 or any(sign in text.lower() for sign in MEMORY_SIGNS)
-    hint = MEMORY_HINT if short else "Try again; the engine is started anew. If it recurs, see the engine's log."
-    return EngineError(f"The engine ended unexpectedly ({how}){where}.{last}", hint, text)
+def _worker_info(hello: Mapping[str, Any]) -> WorkerInfo:
+    memory = {str(name): None if free is None else int(free) for name, free in dict(hello.get("memory", {})).items()}
+    return WorkerInfo(dict(hello["versions"]), tuple(hello["devices"]), str(hello["python"]), int(hello["pid"]), memory)

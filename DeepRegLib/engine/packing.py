@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib import errors
-from DeepRegLib.engine.protocol import EngineError, Message, ProtocolError
+from DeepRegLib.engine.protocol import EngineError, Message, MissingLibraryError, ProtocolError
 from DeepRegLib.errors import DeepRegError, MemoryShortageError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, as_image
@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[np.generic]]
 Content = dict[str, Any]
 
 REQUEST_IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_labels", "moving_labels")
-RESULT_IMAGES = ("warped", "field_of_view", "fixed_foreground", "warped_labels")
+RESULT_IMAGES = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian")
 LANDMARKS = ("fixed_landmarks", "moving_landmarks")
 
 
@@ -40,6 +40,10 @@ class Request:
         As there.
     moving_labels, fixed_labels
         Label maps for `Registration.with_labels`.
+    moving_layers
+        Label maps in the moving world, each on its own grid, for `Registration.warped_layers`.
+    jacobian
+        Whether `Registration.jacobian` is wanted.
     """
 
     fixed: Image
@@ -54,6 +58,8 @@ class Request:
     seed: int = 0
     moving_labels: Image | None = None
     fixed_labels: Image | None = None
+    moving_layers: tuple[Image, ...] = ()
+    jacobian: bool = False
 
 
 def build_request(
@@ -77,6 +83,8 @@ def build_request(
         name: as_image(value) if name in REQUEST_IMAGES and value is not None else value
         for name, value in options.items()
     }
+    if "moving_layers" in read:
+        read["moving_layers"] = tuple(as_image(layer) for layer in read["moving_layers"])
     return Request(as_image(fixed), as_image(moving), load_recipe(recipe), **read)
 
 
@@ -88,6 +96,8 @@ def pack_request(request: Request, number: int) -> Message:
         "device": request.device,
         "seed": request.seed,
         "images": _pack_images(request, REQUEST_IMAGES, arrays),
+        "layers": _pack_layers(request.moving_layers, "moving_layer", arrays),
+        "jacobian": request.jacobian,
     }
     for name in LANDMARKS:
         if getattr(request, name) is not None:
@@ -116,6 +126,8 @@ def unpack_request(message: Message) -> Request:
             device=None if content["device"] is None else str(content["device"]),
             seed=int(content["seed"]),
             initial_transform=None if transform is None else transform_from_content(transform, arrays),
+            moving_layers=_unpack_layers(content["layers"], arrays),
+            jacobian=bool(content["jacobian"]),
             **_unpack_images(content["images"], REQUEST_IMAGES, arrays),
             **landmarks,
         )
@@ -132,6 +144,7 @@ def pack_registration(registration: Registration, number: int) -> Message:
         "transform": transform_to_content(registration.transform, "transform", arrays),
         "inverse": transform_to_content(registration.inverse, "inverse", arrays),
         "images": _pack_images(registration, RESULT_IMAGES, arrays),
+        "layers": _pack_layers(registration.warped_layers, "warped_layer", arrays),
         "measures": measures,
         "verdict": asdict(registration.verdict),
         "recipe": recipe_to_dict(registration.recipe),
@@ -180,6 +193,7 @@ def unpack_registration(message: Message, fixed: Image, moving: Image) -> Regist
             curves={name: np.asarray(arrays[f"curve {name}"], dtype=np.float64) for name in content["curves"]},
             timings=dict(content["timings"]),
             provenance=dict(content["provenance"]),
+            warped_layers=_unpack_layers(content["layers"], arrays),
             **_unpack_images(content["images"], RESULT_IMAGES, arrays),
         )
 
@@ -187,19 +201,26 @@ def unpack_registration(message: Message, fixed: Image, moving: Image) -> Regist
 def pack_error(error: BaseException, number: int, details: str = "") -> Message:
     """Return an exception as an error message; what DeepReg did not raise on purpose is named an internal error."""
     if isinstance(error, MemoryError):
-        error = MemoryShortageError("Out of memory on the engine's machine.", "Use the recipe 'fast'.")
+        error = MemoryShortageError("Out of memory on the engine's machine.", "Use the recipe 'fast'.", "cpu")
     if isinstance(error, DeepRegError):
         message, hint = error.message, error.hint
     else:
         message = f"The engine met an internal error ({type(error).__name__}: {error})."
         hint = "Please report it with the details."
     content = {"kind": type(error).__name__, "message": message, "hint": hint, "details": details}
+    for name in ("device", "library"):
+        if hasattr(error, name):
+            content[name] = getattr(error, name)
     return Message("error", number, content)
 
 
 def unpack_error(message: Message) -> DeepRegError:
     """Return the exception of an error message, of the class that `register` raises in one process."""
     kind, text, hint, details = (str(message.content.get(key, "")) for key in ("kind", "message", "hint", "details"))
+    if kind == MemoryShortageError.__name__:
+        return MemoryShortageError(text, hint, str(message.content.get("device", "")))
+    if kind == MissingLibraryError.__name__:
+        return MissingLibraryError(text, hint, details, str(message.content.get("library", "")))
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, DeepRegError):
         return known(text, hint)
@@ -282,6 +303,14 @@ def _unpack_images(
     content: Mapping[str, Any], names: tuple[str, ...], arrays: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, Any]:
     return {name: image_from_content(content[name], arrays) for name in names if name in content}
+
+
+def _pack_layers(layers: Sequence[Image], name: str, arrays: Arrays) -> list[Content]:
+    return [image_to_content(layer, f"{name} {number}", arrays) for number, layer in enumerate(layers)]
+
+
+def _unpack_layers(content: Sequence[Content], arrays: Mapping[str, NDArray[np.generic]]) -> tuple[Image, ...]:
+    return tuple(image_from_content(layer, arrays) for layer in content)
 
 
 @contextmanager

@@ -51,6 +51,22 @@ class EngineError(DeepRegError):
         self.details = details
 
 
+class MissingLibraryError(EngineError):
+    """The Python of the worker lacks a library: PyTorch, most often.
+
+    Parameters
+    ----------
+    message, hint, details
+        As in every `EngineError`.
+    library
+        The name it is imported by, such as ``"torch"``.
+    """
+
+    def __init__(self, message: str, hint: str = "", details: str = "", library: str = "") -> None:
+        super().__init__(message, hint, details)
+        self.library = library
+
+
 class ProtocolError(EngineError):
     """Bytes or a message that the protocol does not allow."""
 
@@ -96,6 +112,24 @@ class _Frame:
     tails: list[NDArray[np.uint8]]
     complete: int = 0
     filled: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return self.complete == len(self.tails)
+
+    def take(self, received: memoryview) -> int:
+        """Fill the arrays, and return how many bytes that took."""
+        taken = 0
+        while not self.is_whole:
+            tail = self.tails[self.complete]
+            count = min(len(received) - taken, tail.size - self.filled)
+            tail.data[self.filled : self.filled + count] = received[taken : taken + count]
+            taken += count
+            self.filled += count
+            if self.filled < tail.size:
+                break
+            self.complete, self.filled = self.complete + 1, 0
+        return taken
 
     def message(self) -> Message:
         arrays = {
@@ -159,7 +193,10 @@ class Decoder:
 
     def feed(self, data: bytes) -> None:
         """Take bytes."""
-        self._buffer += data
+        rest = memoryview(data)
+        if self._frame is not None and not self._buffer:
+            rest = rest[self._frame.take(rest) :]  # past the buffer, so that voxels are copied once
+        self._buffer += rest
 
     def next_message(self) -> Message | None:
         """Return the next whole message, or None until more bytes are fed.
@@ -174,7 +211,10 @@ class Decoder:
             if line is None:
                 return None
             self._frame = _parse(line)
-        if not self._fill(self._frame):
+        with memoryview(self._buffer) as received:
+            taken = self._frame.take(received)
+        del self._buffer[:taken]
+        if not self._frame.is_whole:
             return None
         message, self._frame = self._frame.message(), None
         return message
@@ -221,19 +261,6 @@ class Decoder:
         self._searched = 0
         self._skipping = end < 0
         return end >= 0
-
-    def _fill(self, frame: _Frame) -> bool:
-        while frame.complete < len(frame.tails):
-            tail = frame.tails[frame.complete]
-            count = min(len(self._buffer), tail.size - frame.filled)
-            with memoryview(self._buffer) as received:
-                tail.data[frame.filled : frame.filled + count] = received[:count]
-            del self._buffer[:count]
-            frame.filled += count
-            if frame.filled < tail.size:
-                return False
-            frame.complete, frame.filled = frame.complete + 1, 0
-        return True
 
 
 def excerpt(data: bytes | bytearray) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import os
 import queue
@@ -10,18 +12,19 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from DeepRegLib.engine.failures import library_missing
 from DeepRegLib.engine.packing import Request, pack_error, pack_registration, unpack_request
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, Piece, ProtocolError, encode
 from DeepRegLib.errors import CancelledError, DeepRegError
-from DeepRegLib.monitoring import Cancel, Progress
+from DeepRegLib.monitoring import Cancel, Poll, Progress, poll_of
 from DeepRegLib.result import Registration
 
 READ_BYTES = 1 << 20
 PROGRESS_SECONDS = 0.1
-IDLE_SECONDS = 300.0
+IDLE_SECONDS = 60.0
 LEAVING_SECONDS = 1.0
 
 
@@ -229,17 +232,28 @@ def introduction() -> dict[str, Any]:
     from DeepRegLib.devices import available_devices
     from DeepRegLib.provenance import versions
 
+    devices = available_devices()
     return {
         "protocol": PROTOCOL_VERSION,
         "versions": versions(),
-        "devices": available_devices(),
+        "devices": devices,
+        "memory": {name: _free_memory(name) for name in devices},
         "python": sys.executable,
         "pid": os.getpid(),
     }
 
 
+def _free_memory(device: str) -> int | None:
+    from DeepRegLib.devices import free_memory
+
+    try:
+        return free_memory(device)
+    except RuntimeError:  # a broken driver is told when the device is used
+        return None
+
+
 def run_request(request: Request, progress: Progress, cancel: Cancel) -> Registration:
-    """Run the pipeline on a request."""
+    """Run the pipeline on a request, then what is wanted besides."""
     from DeepRegLib.pipeline import register
 
     registration = register(
@@ -256,16 +270,39 @@ def run_request(request: Request, progress: Progress, cancel: Cancel) -> Registr
         progress=progress,
         cancel=cancel,
     )
-    if request.moving_labels is None:
-        return registration
-    return registration.with_labels(request.moving_labels, request.fixed_labels)
+    return _with_extras(registration, request, progress, poll_of(cancel))
+
+
+def _with_extras(registration: Registration, request: Request, progress: Progress, poll: Poll) -> Registration:
+    """Return the registration with the labels, layers and Jacobian that were asked for."""
+    import torch
+
+    from DeepRegLib.devices import memory_errors_explained
+    from DeepRegLib.labels import with_labels, with_layers
+    from DeepRegLib.transforms import jacobian_determinant
+
+    with memory_errors_explained(torch.device("cpu")):
+        if request.moving_labels is not None:
+            progress("labels", 1.0, None, None)
+            registration = with_labels(registration, request.moving_labels, request.fixed_labels, poll=poll)
+        if request.moving_layers:
+            progress("labels", 1.0, None, None)
+            registration = with_layers(registration, request.moving_layers, poll=poll)
+        if request.jacobian:
+            progress("jacobian", 1.0, None, None)
+            jacobian = jacobian_determinant(registration.transform, registration.fixed.geometry, poll=poll)
+            registration = replace(registration, jacobian=jacobian)
+    return registration
 
 
 def release_memory() -> None:
-    """Give back what torch keeps for the next run."""
+    """Give back what torch and the system's allocator keep for the next run."""
     import torch
 
     gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # musl has none
+            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps hundreds of megabytes that were freed in small pieces
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
@@ -273,11 +310,8 @@ def release_memory() -> None:
 
 
 def _unusable(error: Exception) -> EngineError:
-    name = getattr(error, "name", None)
-    if isinstance(error, ImportError) and name == "torch":
-        return EngineError(
-            f"PyTorch is missing in {sys.executable}.", "Install PyTorch there, or choose another Python."
-        )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return library_missing(error.name, sys.executable)
     return EngineError(
         f"The engine cannot be loaded in {sys.executable} ({type(error).__name__}: {error}).",
         "Repair that Python environment, or choose another one.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shlex
 import subprocess
 import sys
 import threading
@@ -16,8 +17,16 @@ from typing import IO, Protocol
 from DeepRegLib.engine.protocol import EngineError, Piece
 
 READ_BYTES = 1 << 20
-REAP_SECONDS = 5.0
 WORKER = Path(__file__).with_name("worker.py")
+WORKER_MODULE = "DeepRegLib.engine.worker"
+SSH_OPTIONS = {
+    # Nobody can type a password into a worker's pipe: without a key that is accepted, ssh gives up at once.
+    "BatchMode": "yes",
+    "ConnectTimeout": "10",
+    # A line that has gone dead is noticed within a minute.
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "3",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Transport(Protocol):
         """Ask the process to end."""
 
     def kill(self) -> None:
-        """End the process at once, and clean up."""
+        """End the process, whatever it is doing; returns at once."""
 
     def is_running(self) -> bool:
         """Tell whether the process runs."""
@@ -81,7 +90,6 @@ class SubprocessTransport:
         self._process: subprocess.Popen[bytes] | None = None
         self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
         self._unsent = 0
         self._lock = threading.Lock()
 
@@ -102,6 +110,8 @@ class SubprocessTransport:
                 bufsize=0,
                 env=self._environment,
                 creationflags=flags,
+                # In a session of its own: Ctrl+C in a terminal is for the client alone, and ssh cannot prompt.
+                start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise EngineError(
@@ -141,15 +151,11 @@ class SubprocessTransport:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End the process at once, and clean up."""
+        """End the process, whatever it is doing; returns at once."""
         self._pieces.put(None)
         if self._process is None:
             return
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(REAP_SECONDS)
-        for thread in self._threads:
-            thread.join(1.0)
+        self._process.kill()  # the reading thread collects it: a process that holds a graphics card may take a while
 
     def is_running(self) -> bool:
         """Tell whether the process runs."""
@@ -158,7 +164,6 @@ class SubprocessTransport:
     def _thread(self, target: object, *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]  # a method
         thread.start()
-        self._threads.append(thread)
         return thread
 
     def _read_stream(self, stream: IO[bytes], name: str) -> None:
@@ -187,3 +192,19 @@ class SubprocessTransport:
 def default_command() -> list[str]:
     """Return the command of a worker in this Python, found by its path whatever `sys.path` holds."""
     return [sys.executable, str(WORKER)]
+
+
+def ssh_command(host: str, python: str = "python3") -> list[str]:
+    """Return the command of a worker on another computer, reached by OpenSSH; it never asks for a password.
+
+    Parameters
+    ----------
+    host
+        As on ssh's command line: a name of the user's ssh configuration, ``computer`` or ``user@computer``.
+    python
+        A Python over there in which DeepReg is installed: a name on its PATH, or a path, which may begin with ``~/``.
+    """
+    options = [word for name, value in SSH_OPTIONS.items() for word in ("-o", f"{name}={value}")]
+    # The shell over there splits the words that ssh joins; it is to replace the tilde, and nothing else.
+    home, path = ("~/", python[2:]) if python.startswith("~/") else ("", python)
+    return ["ssh", "-T", *options, "--", host, f"{home}{shlex.quote(path)} -m {WORKER_MODULE}"]

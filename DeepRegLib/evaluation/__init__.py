@@ -13,14 +13,16 @@ from DeepRegLib.evaluation.regularity import (
     jacobian_statistics,
 )
 from DeepRegLib.evaluation.similarity import ncc, normalised_mutual_information, overlap
-from DeepRegLib.evaluation.structure import structure_agreement
+from DeepRegLib.evaluation.structure import FixedEdges, fixed_edges, structure_agreement
 
 __all__ = [
+    "FixedEdges",
     "InverseConsistency",
     "JacobianStatistics",
     "SurfaceDistance",
     "dice",
     "digital_folds",
+    "fixed_edges",
     "folded_voxels",
     "inverse_consistency",
     "jacobian_statistics",

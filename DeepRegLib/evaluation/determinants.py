@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.monitoring import Poll
 
 Slab = NDArray[np.float32]
 
@@ -19,11 +20,17 @@ SLAB_VOXELS = 1 << 16
 
 
 def folds_and_determinants(
-    displacement: NDArray[np.floating], geometry: Geometry, inside: NDArray[np.bool_] | None, *, mirrored: bool
+    displacement: NDArray[np.floating],
+    geometry: Geometry,
+    inside: NDArray[np.bool_] | None,
+    *,
+    mirrored: bool,
+    poll: Poll,
 ) -> tuple[NDArray[np.bool_], Slab]:
     """Return the folded voxels, and the central-difference determinants of the voxels `inside` as a flat array.
 
-    In the index space of the grid a determinant equals that in the world, also on a mirrored grid.
+    In the index space of the grid a determinant equals that in the world, also on a mirrored grid. `poll` may
+    raise to stop.
     """
     depth, height, width = geometry.shape
     folded = np.zeros(geometry.shape, dtype=np.bool_)
@@ -32,6 +39,7 @@ def folds_and_determinants(
     thickness = max(1, SLAB_VOXELS // (height * width))
     orientation = -1.0 if mirrored else 1.0
     for start in range(0, depth, thickness):
+        poll()
         slab = slice(start, min(start + thickness, depth))
         field = _index_displacement(displacement, geometry, slab)
         field[0] *= orientation

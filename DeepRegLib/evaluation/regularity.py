@@ -12,6 +12,7 @@ from DeepRegLib.evaluation.determinants import folds_and_determinants
 from DeepRegLib.evaluation.grids import require_on_grid
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms import LinearTransform, Transform, displacement_on_grid, linear_part
 from DeepRegLib.transforms.inversion import inverse_error
 
@@ -90,7 +91,7 @@ def digital_folds(transform: Transform, geometry: Geometry, mask: Image | None =
 
 
 def folded_voxels(
-    displacement: NDArray[np.floating], geometry: Geometry, *, mirrored: bool = False
+    displacement: NDArray[np.floating], geometry: Geometry, *, mirrored: bool = False, poll: Poll = keep_going
 ) -> NDArray[np.bool_]:
     """Return where a displacement field on a grid folds, as `digital_folds` counts.
 
@@ -102,17 +103,21 @@ def folded_voxels(
         The grid of the field.
     mirrored
         True if the transform is meant to mirror space, so that its determinants should be negative.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
     NDArray
         bool, shape ``(k, j, i)``.
     """
-    folded, _ = folds_and_determinants(displacement, geometry, None, mirrored=mirrored)
+    folded, _ = folds_and_determinants(displacement, geometry, None, mirrored=mirrored, poll=poll)
     return folded
 
 
-def jacobian_statistics(transform: Transform, geometry: Geometry, foreground: Image) -> JacobianStatistics:
+def jacobian_statistics(
+    transform: Transform, geometry: Geometry, foreground: Image, *, poll: Poll = keep_going
+) -> JacobianStatistics:
     """Return folds and stretch of a transform on a grid.
 
     Determinants are central differences on the grid (one-sided at the border), relative to the sign of the linear
@@ -126,6 +131,8 @@ def jacobian_statistics(transform: Transform, geometry: Geometry, foreground: Im
         The fixed grid.
     foreground
         Bool image on `geometry`.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -144,8 +151,9 @@ def jacobian_statistics(transform: Transform, geometry: Geometry, foreground: Im
     if isinstance(transform, LinearTransform):
         determinant = abs(float(np.linalg.det(transform.matrix[:3, :3])))
         return JacobianStatistics(0, 0.0, determinant, determinant)
-    displacement = displacement_on_grid(transform, geometry)
-    folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(transform))
+    displacement = displacement_on_grid(transform, geometry, poll=poll)
+    folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(transform), poll=poll)
+    poll()
     positive = values[values > 0].astype(np.float64)
     return JacobianStatistics(
         folds=int(np.count_nonzero(folded)),
@@ -156,7 +164,13 @@ def jacobian_statistics(transform: Transform, geometry: Geometry, foreground: Im
 
 
 def inverse_consistency(
-    transform: Transform, inverse: Transform, foreground: Image, samples: int = 100_000, seed: int = 0
+    transform: Transform,
+    inverse: Transform,
+    foreground: Image,
+    samples: int = 100_000,
+    seed: int = 0,
+    *,
+    poll: Poll = keep_going,
 ) -> InverseConsistency:
     """Return how far foreground points end from where they started after going there and back.
 
@@ -170,12 +184,15 @@ def inverse_consistency(
         Voxel centres to test; fewer foreground voxels are tested all.
     seed
         Of the choice of voxels.
+    poll
+        Called between the steps; may raise to stop.
     """
     candidates = np.flatnonzero(foreground.array)
     if candidates.size == 0:
         return InverseConsistency(math.nan, math.nan)
     if candidates.size > samples:
         candidates = np.random.default_rng(seed).choice(candidates, samples, replace=False)
+    poll()
     k, j, i = np.unravel_index(candidates, foreground.array.shape)
     points = foreground.geometry.to_world(np.stack([i, j, k], axis=-1))
     errors = inverse_error(transform, inverse, points)

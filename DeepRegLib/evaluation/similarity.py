@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.evaluation.grids import require_one_grid
 from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Poll, keep_going
 
 TAILS = (0.1, 99.9)  # percentiles; a few voxels of metal must not squeeze the histogram
 
@@ -39,7 +40,9 @@ def ncc(fixed: Image, warped: Image, mask: Image) -> float:
     return float(np.clip(float(first @ second) / norm, -1, 1)) if norm > 0 else 0.0
 
 
-def normalised_mutual_information(fixed: Image, warped: Image, mask: Image, bins: int = 64) -> float:
+def normalised_mutual_information(
+    fixed: Image, warped: Image, mask: Image, bins: int = 64, *, poll: Poll = keep_going
+) -> float:
     """Return (H(fixed) + H(warped)) / H(fixed, warped) inside a mask.
 
     Parameters
@@ -48,6 +51,8 @@ def normalised_mutual_information(fixed: Image, warped: Image, mask: Image, bins
         Two images and a bool image on one grid. Voxels that are not finite are left out.
     bins
         Grey levels an image, between the 0.1 and 99.9 percentiles.
+    poll
+        Called between the steps; may raise to stop.
 
     Returns
     -------
@@ -66,7 +71,11 @@ def normalised_mutual_information(fixed: Image, warped: Image, mask: Image, bins
     first, second = _values(fixed, warped, mask)
     if first.size == 0:
         return 1.0
-    levels = _grey_levels(first, bins) * bins + _grey_levels(second, bins)
+    poll()
+    levels = _grey_levels(first, bins) * bins
+    poll()
+    levels += _grey_levels(second, bins)
+    poll()
     joint = np.bincount(levels, minlength=bins * bins).reshape(bins, bins) / first.size
     both = _entropy(joint)
     return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / both if both > 0 else 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from DeepRegLib.evaluation.grids import require_one_grid
 from DeepRegLib.evaluation.similarity import value_range
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, to_sitk
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing import finite, smooth_and_resample
 from DeepRegLib.preprocessing.arrays import float_array
 
@@ -18,7 +21,53 @@ STRUCTURE_SIGMA = 1.5  # working voxels
 FEWEST_EDGES = 100  # working voxels
 
 
-def structure_agreement(fixed: Image, warped: Image, mask: Image) -> float:
+@dataclass(frozen=True, eq=False)
+class FixedEdges:
+    """What `structure_agreement` needs of the fixed image alone, for those who compare several images with it.
+
+    Parameters
+    ----------
+    fixed
+        The image.
+    inside
+        The mask on its grid.
+    grid
+        The working grid.
+    keep
+        The mask on the working grid.
+    gradients
+        Of the fixed image where `keep` is set, shape ``(n, 3)``.
+    """
+
+    fixed: Image
+    inside: NDArray[np.bool_]
+    grid: Geometry
+    keep: NDArray[np.bool_]
+    gradients: NDArray[np.float32]
+
+    def are_of(self, fixed: Image, mask: Image) -> bool:
+        """Tell whether these are the edges of an image inside a mask."""
+        return fixed is self.fixed and np.array_equal(self.inside, mask.array)
+
+
+def fixed_edges(fixed: Image, mask: Image, *, poll: Poll = keep_going) -> FixedEdges:
+    """Return what `structure_agreement` needs of the fixed image inside a mask that is not empty.
+
+    Raises
+    ------
+    InputError
+        If the grids differ, or the image has no finite voxel.
+    """
+    require_one_grid(fixed, mask)
+    inside = mask.array.astype(np.bool_)
+    grid = _structure_grid(fixed.geometry, inside)
+    keep = float_array(smooth_and_resample(mask.with_array(inside), grid, poll=poll)) > 0.5
+    return FixedEdges(fixed, inside, grid, keep, _gradients(fixed, inside, grid, poll)[keep])
+
+
+def structure_agreement(
+    fixed: Image, warped: Image, mask: Image, *, edges: FixedEdges | None = None, poll: Poll = keep_going
+) -> float:
     """Return how well edges run the same way in both images, whatever their contrast.
 
     Both images are brought to cubic voxels (a million at most) and smoothed; where both have a gradient above their
@@ -31,6 +80,10 @@ def structure_agreement(fixed: Image, warped: Image, mask: Image) -> float:
     fixed, warped, mask
         Two images and a bool image on one grid. Where the moving field of view ends inside the mask, its border
         counts as an edge of the warped image: leave it out of the mask.
+    edges
+        What `fixed_edges` returned for this image and mask; None computes it.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -50,10 +103,10 @@ def structure_agreement(fixed: Image, warped: Image, mask: Image) -> float:
     inside = mask.array.astype(np.bool_)
     if not inside.any():
         return 0.0
-    grid = _structure_grid(fixed.geometry, inside)
-    keep = float_array(smooth_and_resample(mask.with_array(inside), grid)) > 0.5
-    first, second = (_gradients(image, inside, grid)[keep] for image in (fixed, warped))
-    return _direction_agreement(first, second)
+    of_fixed = edges if edges is not None else fixed_edges(fixed, mask, poll=poll)
+    second = _gradients(warped, inside, of_fixed.grid, poll)[of_fixed.keep]
+    poll()
+    return _direction_agreement(of_fixed.gradients, second)
 
 
 def _structure_grid(geometry: Geometry, inside: NDArray[np.bool_]) -> Geometry:
@@ -71,17 +124,22 @@ def _structure_grid(geometry: Geometry, inside: NDArray[np.bool_]) -> Geometry:
     return box.resized(max(float(np.prod(box.extent) / STRUCTURE_VOXELS) ** (1 / 3), min(geometry.spacing)))
 
 
-def _gradients(image: Image, inside: NDArray[np.bool_], grid: Geometry) -> NDArray[np.float32]:
+def _gradients(image: Image, inside: NDArray[np.bool_], grid: Geometry, poll: Poll) -> NDArray[np.float32]:
     """Smoothed gradients along the axes of `grid`, shape ``(k, j, i, 3)``.
 
     Angles between gradients are the same in any frame, so they are not turned into the world's.
     """
     whole, _ = finite(image)
+    poll()
     low, high = value_range(float_array(whole)[inside])
+    poll()
     clamped = whole.with_array(np.clip(float_array(whole), low, high))
-    picture = to_sitk(smooth_and_resample(clamped, grid))
+    picture = to_sitk(smooth_and_resample(clamped, grid, poll=poll))
     sigma = STRUCTURE_SIGMA * grid.spacing[0]
-    components = [_derivative(picture, axis, sigma) for axis in range(3)]
+    components = []
+    for axis in range(3):
+        poll()
+        components.append(_derivative(picture, axis, sigma))
     return np.stack(components, axis=-1)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
@@ -58,6 +59,7 @@ def register_deformable(
     *,
     start: Callable[[Geometry], Tensor] | None = None,
     on_step: Callable[[int, int, Tensor], None],
+    poll: Poll = keep_going,
 ) -> DeformableFit:
     """Find the displacement field that makes the moving image like the fixed one.
 
@@ -75,6 +77,8 @@ def register_deformable(
         Gives the first field in voxels of the grid it is called with; None starts from zero.
     on_step
         Called after each iteration with the level, the iteration and the similarity ``(1,)`` on the device; may raise.
+    poll
+        Called within each iteration; may raise to stop.
     """
     geometry = levels[0].fixed.geometry
     field = start(geometry) if start else torch.zeros(3, *geometry.shape, device=levels[0].fixed.device)
@@ -86,7 +90,7 @@ def register_deformable(
         def report(iteration: int, value: Tensor, number: int = number) -> None:
             on_step(number, iteration, value)
 
-        field, curve = _run_level(level, field, recipe, iterations, report)
+        field, curve = _run_level(level, field, recipe, iterations, report, poll)
         curves.append(curve)
     return DeformableFit(field, geometry, curves)
 
@@ -100,7 +104,12 @@ def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:
 
 
 def _run_level(
-    level: Level, field: Tensor, recipe: Deformable, iterations: int, on_step: Callable[[int, Tensor], None]
+    level: Level,
+    field: Tensor,
+    recipe: Deformable,
+    iterations: int,
+    on_step: Callable[[int, Tensor], None],
+    poll: Poll,
 ) -> tuple[Tensor, NDArray[np.float64]]:
     fixed, moving = level.fixed, level.moving
     grid = identity_grid(fixed.geometry.shape, fixed.device)
@@ -122,8 +131,10 @@ def _run_level(
             metric = make_similarity(recipe.similarity, fixed.intensity[None], weight[None], radius=recipe.radius)
         else:
             warped = sample_normalised(channels[:1], places, padding="zeros")[0]
+        poll()
         value, gradient = metric.value_and_gradient(warped[None])
         values.append(value)
+        poll()
         force = torch.stack([central_difference(warped, dim).mul_(gradient[0]) for dim in (-1, -2, -3)])
         update = _adam(smooth(force, recipe.smooth_update), quiet, first, second, iteration)
         field = smooth(compose_fields(field, _capped(update, recipe.step), grid), recipe.smooth_field)

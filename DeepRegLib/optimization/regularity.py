@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.smoothing import smooth
 
 LEAST_DETERMINANT = 0.1
@@ -48,13 +49,15 @@ def corner_determinants(field: Tensor) -> Tensor:
     return determinants[0]
 
 
-def repair_folds(field: Tensor) -> tuple[Tensor, int]:
+def repair_folds(field: Tensor, *, poll: Poll = keep_going) -> tuple[Tensor, int]:
     """Smooth the field where it folds or nearly does, until no digital determinant is below `LEAST_DETERMINANT`.
 
     Parameters
     ----------
     field
         Shape ``(3, D, H, W)``, in voxels.
+    poll
+        Called at every round; may raise to stop.
 
     Returns
     -------
@@ -63,11 +66,13 @@ def repair_folds(field: Tensor) -> tuple[Tensor, int]:
     """
     found = 0
     for attempt in range(MAXIMUM_ROUNDS):
+        poll()
         bad = corner_determinants(field) < LEAST_DETERMINANT
         count = int(bad.sum())
         found = max(found, count)
         if count == 0:
             break
+        poll()
         field = smooth_locally(field, bad, reach=2 + attempt // 8)
     return field, found
 

@@ -6,25 +6,31 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, execute
+from DeepRegLib.monitoring import Poll, keep_going
 
 LEAST_BLANK = 0.15
 
 
-def background_is_blank(image: Image) -> bool:
+def background_is_blank(image: Image, *, poll: Poll = keep_going) -> bool:
     """Tell whether more than 15 % of the voxels are a constant background, as `blank_region` finds it."""
-    return _share_of_border_value(image) > LEAST_BLANK and bool(blank_region(image).array.mean() > LEAST_BLANK)
+    if _share_of_border_value(image) <= LEAST_BLANK:
+        return False
+    return bool(blank_region(image, poll=poll).array.mean() > LEAST_BLANK)
 
 
-def blank_region(image: Image) -> Image:
+def blank_region(image: Image, *, poll: Poll = keep_going) -> Image:
     """Return the region that reaches the border of the volume and holds exactly one value (bool).
 
     The value is the commonest one on the volume's faces: 0 around a stripped brain, -2000 HU outside the
     reconstruction circle of a CT. Only places at least three voxels thick count, so air that happens to be rounded
-    to 0 with noise sprinkled over it is not blank.
+    to 0 with noise sprinkled over it is not blank. `poll` is called now and then and may raise to stop.
     """
     constant = image.array == _border_value(image)
-    core = _touching_border(_eroded(constant))
+    eroded = _eroded(constant)
+    poll()
+    core = _touching_border(eroded, poll)
+    poll()
     return image.with_array(_dilated(core) & constant)
 
 
@@ -41,10 +47,12 @@ def _faces(array: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.concatenate([array.take(end, axis).ravel() for axis in range(3) for end in (0, -1)])
 
 
-def _touching_border(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _touching_border(region: NDArray[np.bool_], poll: Poll) -> NDArray[np.bool_]:
     if not region.any():
         return region
-    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(region.astype(np.uint8))))
+    picture = sitk.GetImageFromArray(region.astype(np.uint8))
+    labels = sitk.GetArrayFromImage(execute(sitk.ConnectedComponentImageFilter(), poll, picture))
+    poll()
     touching = np.zeros(int(labels.max()) + 1, np.bool_)
     touching[np.unique(_faces(labels))] = True
     touching[0] = False

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing.arrays import float_array
 from DeepRegLib.preprocessing.intensity import rescale
 
@@ -51,8 +52,8 @@ def is_ct(image: Image) -> bool:
     return air > LEAST_AIR and soft_tissue > LEAST_SOFT_TISSUE and impossible < MOST_IMPOSSIBLE and denser_than_gap
 
 
-def window(image: Image, low: float, high: float) -> Image:
-    """Take `low` HU to 0 and `high` HU to 1, as float32, and cut off the rest.
+def window(image: Image, low: float, high: float, *, poll: Poll = keep_going) -> Image:
+    """Take `low` HU to 0 and `high` HU to 1, as float32, and cut off the rest; `poll` may raise to stop.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def window(image: Image, low: float, high: float) -> Image:
     """
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"The window {low:g} to {high:g} HU is empty.", "Give a lower and a higher value.")
-    return rescale(image, low, high)
+    return rescale(image, low, high, poll=poll)
 
 
 def ct_window_for_registration(*images: Image) -> tuple[float, float]:

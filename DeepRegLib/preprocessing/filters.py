@@ -7,7 +7,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.image import Image, to_sitk
+from DeepRegLib.image import Image, execute, to_sitk
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing.arrays import (
     check_same_grid,
     float_array,
@@ -22,6 +23,7 @@ BIAS_GRID_VOXELS = 60_000
 BIAS_ITERATIONS = (30, 30, 20)
 CURVATURE_ITERATIONS = 5
 HISTOGRAM_BINS = 1024
+SLICES_AT_ONCE = 16
 
 
 def denoise(image: Image, method: str, strength: float = 1.0) -> Image:
@@ -64,7 +66,7 @@ def denoise(image: Image, method: str, strength: float = 1.0) -> Image:
     return with_picture(image, sitk.CurvatureAnisotropicDiffusion(picture, step, 3.0, 1, iterations))
 
 
-def bias_field_corrected(image: Image, mask: Image) -> Image:
+def bias_field_corrected(image: Image, mask: Image, *, poll: Poll = keep_going) -> Image:
     """Remove a slow intensity drift with N4 (Tustison et al. 2010).
 
     The field is estimated on a coarse grid and applied to every voxel; the mean intensity inside the mask is kept.
@@ -75,6 +77,8 @@ def bias_field_corrected(image: Image, mask: Image) -> Image:
         An MR volume with finite voxels.
     mask
         The anatomy, on the image's grid (bool).
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def bias_field_corrected(image: Image, mask: Image) -> Image:
     # N4 works on logarithms, so the darkest voxel becomes 0.
     lowest = array.min()
     shifted = array - lowest
-    field = _bias_field(to_sitk(image.with_array(shifted)), to_sitk(mask.with_array(inside)))
+    field = _bias_field(to_sitk(image.with_array(shifted)), to_sitk(mask.with_array(inside)), poll)
     corrected = shifted / field
     before, after = shifted[inside].mean(dtype=np.float64), corrected[inside].mean(dtype=np.float64)
     gain = before / after if after > 0 else 1.0
@@ -121,7 +125,7 @@ def match_histogram(image: Image, reference: Image) -> Image:
     return with_picture(image, matched)
 
 
-def _bias_field(picture: sitk.Image, mask: sitk.Image) -> NDArray[np.float32]:
+def _bias_field(picture: sitk.Image, mask: sitk.Image, poll: Poll) -> NDArray[np.float32]:
     factors = shrink_factors(picture.GetSize(), picture.GetSpacing(), BIAS_GRID_VOXELS)
     small, small_mask = sitk.BinShrink(picture, factors), sitk.Shrink(mask, factors)
     small_mask.CopyInformation(small)
@@ -129,6 +133,10 @@ def _bias_field(picture: sitk.Image, mask: sitk.Image) -> NDArray[np.float32]:
         return np.ones(picture.GetSize()[::-1], np.float32)
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations(BIAS_ITERATIONS)
-    corrector.Execute(small, small_mask)
-    logarithm = corrector.GetLogBiasFieldAsImage(picture)
-    return np.exp(sitk.GetArrayFromImage(logarithm))
+    execute(corrector, poll, small, small_mask)
+    slabs = []
+    for start in range(0, picture.GetDepth(), SLICES_AT_ONCE):
+        poll()
+        slab = picture[:, :, start : start + SLICES_AT_ONCE]
+        slabs.append(np.exp(sitk.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(slab))))
+    return np.concatenate(slabs)

@@ -6,7 +6,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from DeepRegLib.image import Image, to_sitk
+from DeepRegLib.image import Image, execute, to_sitk
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing.arrays import float_array
 from DeepRegLib.preprocessing.ct import is_ct
 from DeepRegLib.preprocessing.resampling import shrink
@@ -31,7 +32,7 @@ CLOSING = 0.03
 SMALLEST_PART = 0.1
 
 
-def foreground_mask(image: Image) -> Image:
+def foreground_mask(image: Image, *, poll: Poll = keep_going) -> Image:
     """Find the anatomy, holes filled.
 
     Parameters
@@ -39,6 +40,8 @@ def foreground_mask(image: Image) -> Image:
     image
         Finite voxels of any modality. CT is recognised by `is_ct`; its mask is the body, lungs included, without the
         table.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -48,13 +51,16 @@ def foreground_mask(image: Image) -> Image:
     """
     # Coarse voxels of about 4 mm in a body: they are quick, and averaging them removes the noise.
     coarse = shrink(image, MASK_VOXELS)
+    poll()
     ct = is_ct(image)
     region = _body(coarse) if ct else _brighter_than_air(coarse)
+    poll()
     if region.mean() <= MOST_FOREGROUND:
         region = _cleaned(coarse.with_array(region), TABLE_OPENING if ct else OPENING, keep_one=ct)
+    poll()
     if not LEAST_FOREGROUND <= region.mean() <= MOST_FOREGROUND:
         return image.with_array(np.ones(image.array.shape, np.bool_))
-    return _on_grid_of(image, coarse.with_array(region))
+    return _on_grid_of(image, coarse.with_array(region), poll)
 
 
 def _body(image: Image) -> NDArray[np.bool_]:
@@ -127,7 +133,7 @@ def _filled_across_axial_slices(image: Image, region: NDArray[np.bool_]) -> NDAr
     return np.moveaxis(np.stack(filled), 0, axis).astype(np.bool_)
 
 
-def _on_grid_of(image: Image, mask: Image) -> Image:
+def _on_grid_of(image: Image, mask: Image, poll: Poll) -> Image:
     picture = to_sitk(mask.with_array(mask.array.astype(np.float32)))
     geometry = image.geometry
     resampler = sitk.ResampleImageFilter()
@@ -138,4 +144,4 @@ def _on_grid_of(image: Image, mask: Image) -> Image:
     resampler.SetInterpolator(sitk.sitkLinear)
     # Whole blocks leave up to a block of voxels over at the far faces.
     resampler.UseNearestNeighborExtrapolatorOn()
-    return image.with_array(sitk.GetArrayFromImage(resampler.Execute(picture)) > 0.5)
+    return image.with_array(sitk.GetArrayFromImage(execute(resampler, poll, picture)) > 0.5)

@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing.arrays import float_array, values_inside
 
 # Fewer voxels than a 3 x 3 x 3 block that differ from the rest hold nothing to align.
 FEWEST_VOXELS = 27
+VOXELS_AT_ONCE = 1 << 18
 
 
 def finite(image: Image) -> tuple[Image, Image | None]:
@@ -38,8 +40,8 @@ def finite(image: Image) -> tuple[Image, Image | None]:
     return image.with_array(repaired), image.with_array(bad)
 
 
-def check_not_constant(image: Image) -> None:
-    """Require an image with something in it. Its voxels must be finite.
+def check_not_constant(image: Image, *, poll: Poll = keep_going) -> None:
+    """Require an image with something in it. Its voxels must be finite; `poll` may raise to stop.
 
     Raises
     ------
@@ -50,6 +52,7 @@ def check_not_constant(image: Image) -> None:
     low, high = float(array.min()), float(array.max())
     if high - low <= 4 * np.finfo(np.float32).eps * max(abs(low), abs(high)):
         raise InputError(f"{image.name} is constant: every voxel is {low:g}.", "Give an image that shows anatomy.")
+    poll()
     # A value held by more than half of the voxels is the median.
     differing = int(np.count_nonzero(array != np.median(array)))
     if differing < min(FEWEST_VOXELS, array.size // 10):
@@ -85,7 +88,9 @@ def clamp_percentiles(image: Image, low: float, high: float, mask: Image | None 
     return image.with_array(np.clip(float_array(image), bottom, top))
 
 
-def normalise(image: Image, low: float = 0.1, high: float = 99.9, mask: Image | None = None) -> Image:
+def normalise(
+    image: Image, low: float = 0.1, high: float = 99.9, mask: Image | None = None, *, poll: Poll = keep_going
+) -> Image:
     """Scale the values between two percentiles to [0, 1] and cut off the rest.
 
     A sparse image, whose percentiles coincide, is scaled by the percentiles of the voxels that stand out.
@@ -98,6 +103,8 @@ def normalise(image: Image, low: float = 0.1, high: float = 99.9, mask: Image | 
         Percentiles, ``0 <= low < high <= 100``.
     mask
         Where to take the percentiles (on the image's grid); None for all voxels.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -109,16 +116,26 @@ def normalise(image: Image, low: float = 0.1, high: float = 99.9, mask: Image | 
     InputError
         If the percentiles are not in order, or the mask is empty or on another grid.
     """
-    bottom, top = _value_range(values_inside(image, mask), low, high)
-    return rescale(image, bottom, top)
+    values = values_inside(image, mask)
+    poll()
+    bottom, top = _value_range(values, low, high)
+    poll()
+    return rescale(image, bottom, top, poll=poll)
 
 
-def rescale(image: Image, bottom: float, top: float) -> Image:
-    """Take `bottom` to 0 and `top` to 1, as float32, and cut off the rest."""
-    clipped = np.clip(float_array(image), bottom, top).astype(np.float64)
+def rescale(image: Image, bottom: float, top: float, *, poll: Poll = keep_going) -> Image:
+    """Take `bottom` to 0 and `top` to 1, as float32, and cut off the rest; `poll` may raise to stop."""
+    array = float_array(image)
+    scaled = np.zeros(array.shape, dtype=np.float32)
     width = float(np.float32(top)) - float(np.float32(bottom))
-    scaled = (clipped - float(np.float32(bottom))) / width if width > 0 else np.zeros_like(clipped)
-    return image.with_array(scaled.astype(np.float32))
+    if width > 0:
+        thickness = max(1, VOXELS_AT_ONCE // (array.shape[1] * array.shape[2]))
+        for start in range(0, len(array), thickness):
+            poll()
+            slab = slice(start, start + thickness)
+            clipped = np.clip(array[slab], bottom, top).astype(np.float64)
+            scaled[slab] = (clipped - float(np.float32(bottom))) / width
+    return image.with_array(scaled)
 
 
 def _value_range(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, geometry_of
+from DeepRegLib.image import Image, execute, geometry_of, resample_sitk
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing.arrays import float_picture
 
 FWHM_PER_SIGMA = 2.3548
 RECURSIVE_MINIMUM = 4
 
 
-def smooth_and_resample(image: Image, geometry: Geometry, transform: sitk.Transform | None = None) -> Image:
+def smooth_and_resample(
+    image: Image, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = keep_going
+) -> Image:
     """Resample onto a grid, smoothing first along the axes where that grid is coarser.
 
     The Gaussian turns the image's voxel into the grid's: its full width at half maximum is
@@ -31,6 +34,8 @@ def smooth_and_resample(image: Image, geometry: Geometry, transform: sitk.Transf
         The grid of the result; its orientation may differ.
     transform
         Takes points of `geometry` to points of the image; None for the identity. The smoothing ignores its scale.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -41,18 +46,8 @@ def smooth_and_resample(image: Image, geometry: Geometry, transform: sitk.Transf
     values = sitk.GetArrayFromImage(picture)
     lowest, highest = float(values.min()), float(values.max())
     for axis, sigma in enumerate(_sigmas(image.geometry, geometry)):
-        picture = _smooth(picture, axis, float(sigma))
-    resampled = sitk.Resample(
-        picture,
-        geometry.size,
-        transform if transform is not None else sitk.Transform(3, sitk.sitkIdentity),
-        sitk.sitkLinear,
-        geometry.origin,
-        geometry.spacing,
-        geometry.direction,
-        lowest,
-        sitk.sitkFloat32,
-    )
+        picture = _smooth(picture, axis, float(sigma), poll)
+    resampled = resample_sitk(picture, geometry, transform, background=lowest, poll=poll)
     # The recursive Gaussian overshoots a little beside sharp edges.
     return Image(np.clip(sitk.GetArrayFromImage(resampled), lowest, highest), geometry, image.name)
 
@@ -90,11 +85,20 @@ def _sigmas(old: Geometry, new: Geometry) -> NDArray[np.float64]:
     return np.sqrt(np.maximum(seen**2 - np.array(old.spacing) ** 2, 0)) / FWHM_PER_SIGMA
 
 
-def _smooth(picture: sitk.Image, axis: int, sigma: float) -> sitk.Image:
+def _smooth(picture: sitk.Image, axis: int, sigma: float, poll: Poll) -> sitk.Image:
     if sigma < 0.1 * picture.GetSpacing()[axis]:
         return picture
     if picture.GetSize()[axis] >= RECURSIVE_MINIMUM:
+        poll()
         return sitk.RecursiveGaussian(picture, sigma, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
     variance = [0.0, 0.0, 0.0]
     variance[axis] = sigma**2
-    return sitk.DiscreteGaussian(picture, variance, 64)
+    return gaussian(picture, variance, poll)
+
+
+def gaussian(picture: sitk.Image, variance: Sequence[float], poll: Poll = keep_going) -> sitk.Image:
+    """Blur with a truncated Gaussian, its variance along i, j, k in squared mm; `poll` may raise to stop."""
+    blur = sitk.DiscreteGaussianImageFilter()
+    blur.SetVariance(variance)
+    blur.SetMaximumKernelWidth(64)
+    return execute(blur, poll, picture)

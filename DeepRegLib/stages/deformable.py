@@ -43,7 +43,7 @@ INVERSE_REFINEMENTS = (1.25, 1.75, 2.5)
 def finest_level(run: Run, working: WorkingPair, linear: LinearTransform) -> Level:
     """Return both images on the fixed working grid, the moving one brought there by the linear transform."""
     geometry = working.fixed.geometry
-    return Level(working.fixed, working_image(run.pair.moving, geometry, run.device, linear))
+    return Level(working.fixed, working_image(run.pair.moving, geometry, run.device, linear, poll=run.monitor.poll))
 
 
 def with_deformable_similarity(run: Run, level: Level) -> Run:
@@ -74,10 +74,10 @@ def deform(run: Run, level: Level, linear: LinearTransform, initial_transform: T
     recipe = run.recipe.deformable
     levels = _pyramid(run, level, recipe.shrink)
     start = None if initial_transform is None else _start_field(run, linear, initial_transform)
-    fit = register_deformable(levels, recipe, start=start, on_step=_reporter(run, levels))
+    fit = register_deformable(levels, recipe, start=start, on_step=_reporter(run, levels), poll=run.monitor.poll)
     for number, curve in enumerate(fit.curves):
         run.curves[f"deformable {number + 1}"] = curve
-    field, repaired = repair_folds(fit.field)
+    field, repaired = repair_folds(fit.field, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
     return compose(_without_folds(run, field, fit.geometry), linear)
@@ -89,7 +89,9 @@ def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
         return invert(transform)
     for refinement in INVERSE_REFINEMENTS:
         inverse = invert(transform, refinement=refinement, device=str(run.device), poll=run.monitor.poll)
-        reached = inverse_consistency(transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed)
+        reached = inverse_consistency(
+            transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed, poll=run.monitor.poll
+        )
         if reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM:
             break
     return inverse
@@ -130,7 +132,7 @@ def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
             grid = geometry.resized(geometry.spacing[0] * factor)
             fixed, moving = coarser(fixed, grid), coarser(moving, grid)
         # Only now, or the background would bleed into the moving image alone and identical images would differ.
-        rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device)
+        rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
         levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving))
     return levels
 
@@ -156,7 +158,7 @@ def _start_field(run: Run, linear: LinearTransform, initial: Transform) -> Calla
     relative = compose(initial, linear.inverse())
 
     def start(geometry: Geometry) -> Tensor:
-        voxels = displacement_on_grid(relative, geometry) @ geometry.world_to_index[:3, :3].T
+        voxels = displacement_on_grid(relative, geometry, poll=run.monitor.poll) @ geometry.world_to_index[:3, :3].T
         channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
         return torch.from_numpy(channels_first).to(run.device)
 
@@ -168,13 +170,15 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
     fixed = run.pair.fixed.original.geometry
     displacement = to_displacement_field(field, geometry)
     for attempt in range(FOLD_ROUNDS):
-        run.monitor.poll()
-        folded = folded_voxels(displacement_on_grid(displacement, fixed), fixed)
+        sampled = displacement_on_grid(displacement, fixed, poll=run.monitor.poll)
+        folded = folded_voxels(sampled, fixed, poll=run.monitor.poll)
         if not folded.any():
             break
         logger.info("Round %d: %d voxels fold on the fixed grid.", attempt + 1, int(folded.sum()))
         cells = _cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
-        field, _ = repair_folds(smooth_locally(field, cells.to(field.device), reach=2 + attempt))
+        run.monitor.poll()
+        smoothed = smooth_locally(field, cells.to(field.device), reach=2 + attempt)
+        field, _ = repair_folds(smoothed, poll=run.monitor.poll)
         displacement = to_displacement_field(field, geometry)
     return displacement
 

@@ -83,8 +83,8 @@ def working_pair(run: Run) -> WorkingPair:
     # A moving scan of a larger region may take up to twice the voxels before it gets coarser than the fixed one.
     step = max(grid.spacing[0], (float(np.prod(moving.extent)) / (2 * voxels)) ** (1 / 3))
     return WorkingPair(
-        working_image(run.pair.fixed, grid, run.device),
-        working_image(run.pair.moving, moving.resized(step), run.device),
+        working_image(run.pair.fixed, grid, run.device, poll=run.monitor.poll),
+        working_image(run.pair.moving, moving.resized(step), run.device, poll=run.monitor.poll),
     )
 
 

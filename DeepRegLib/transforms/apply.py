@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.io import displacement_on_grid, transform_to_sitk
 
-SLICES_AT_ONCE = 16
+VOXELS_AT_ONCE = 1 << 17
 
 
 def background_value(image: Image) -> float:
@@ -22,7 +23,12 @@ def background_value(image: Image) -> float:
 
 
 def apply_to_image(
-    transform: Transform, moving: Image, geometry: Geometry, *, background: float | None = None
+    transform: Transform,
+    moving: Image,
+    geometry: Geometry,
+    *,
+    background: float | None = None,
+    poll: Poll = keep_going,
 ) -> Image:
     """Resample a moving image onto a fixed grid, trilinearly, keeping its intensities and dtype.
 
@@ -36,18 +42,22 @@ def apply_to_image(
         The fixed grid.
     background
         Value outside the moving field of view; by default the image's smallest value.
+    poll
+        Called now and then; may raise to stop.
     """
     value = background_value(moving) if background is None else background
-    return resample(moving, geometry, background=value, transform=transform_to_sitk(transform))
+    return resample(moving, geometry, background=value, transform=transform_to_sitk(transform), poll=poll)
 
 
-def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry) -> Image:
+def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry, *, poll: Poll = keep_going) -> Image:
     """Return a bool image on `geometry`, true where the transform leads into the moving voxel box."""
     ones = Image(np.ones(moving.shape, dtype=np.bool_), moving, "field of view")
-    return resample(ones, geometry, interpolation="nearest", transform=transform_to_sitk(transform))
+    return resample(ones, geometry, interpolation="nearest", transform=transform_to_sitk(transform), poll=poll)
 
 
-def apply_to_labels(transform: Transform, labels: Image, geometry: Geometry, *, smooth: bool = True) -> Image:
+def apply_to_labels(
+    transform: Transform, labels: Image, geometry: Geometry, *, smooth: bool = True, poll: Poll = keep_going
+) -> Image:
     """Bring a label map onto a fixed grid; no label is invented between two others.
 
     Parameters
@@ -61,6 +71,8 @@ def apply_to_labels(transform: Transform, labels: Image, geometry: Geometry, *, 
     smooth
         True: every label is interpolated linearly and the largest wins (the lowest label on a tie);
         false: nearest neighbour.
+    poll
+        Called now and then; may raise to stop.
 
     Returns
     -------
@@ -68,13 +80,15 @@ def apply_to_labels(transform: Transform, labels: Image, geometry: Geometry, *, 
         On `geometry`, dtype of `labels`, 0 outside the moving field of view.
     """
     if not smooth:
-        return resample(labels, geometry, interpolation="nearest", transform=transform_to_sitk(transform))
-    displacement = displacement_on_grid(transform, geometry)
+        return resample(labels, geometry, interpolation="nearest", transform=transform_to_sitk(transform), poll=poll)
+    displacement = displacement_on_grid(transform, geometry, poll=poll)
     result = np.zeros(geometry.shape, dtype=labels.array.dtype)
     matrix = labels.geometry.world_to_index @ geometry.index_to_world
     to_index = labels.geometry.world_to_index[:3, :3]
-    for start in range(0, geometry.shape[0], SLICES_AT_ONCE):
-        slab = slice(start, min(start + SLICES_AT_ONCE, geometry.shape[0]))
+    thickness = max(1, VOXELS_AT_ONCE // (geometry.shape[1] * geometry.shape[2]))
+    for start in range(0, geometry.shape[0], thickness):
+        poll()
+        slab = slice(start, min(start + thickness, geometry.shape[0]))
         index = _index_grid(slab, geometry) @ matrix[:3, :3].T + matrix[:3, 3]
         index += displacement[slab] @ to_index.T
         result[slab] = _winning_label(labels.array, index.reshape(-1, 3)).reshape(result[slab].shape)

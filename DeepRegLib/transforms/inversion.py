@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import Transform, compose, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.linear import LinearTransform
@@ -20,7 +20,7 @@ TOLERANCE_VOXELS = 1e-3
 MAXIMUM_ITERATIONS = 40
 SINGULAR_DETERMINANT = 0.05
 # Bounds the memory of a solve, and the time between two polls.
-POINTS_AT_ONCE = 1 << 19
+POINTS_AT_ONCE = 1 << 18
 
 
 def invert(
@@ -28,7 +28,7 @@ def invert(
     *,
     refinement: float = 1.0,
     device: str = "cpu",
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = keep_going,
 ) -> Transform:
     """Return the inverse: moving points to fixed points.
 
@@ -68,7 +68,7 @@ def invert_displacement_field(
     *,
     refinement: float = 1.0,
     device: str = "cpu",
-    poll: Callable[[], None] = lambda: None,
+    poll: Poll = keep_going,
 ) -> DisplacementField:
     """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one."""
     import torch
@@ -79,14 +79,19 @@ def invert_displacement_field(
     to_index = field.geometry.world_to_index[:3, :3]
     to_world = field.geometry.index_to_world[:3, :3]
     voxels = np.moveaxis(field.array.astype(np.float64) @ to_index.T, -1, 0).astype(np.float32)
-    points = field.geometry.to_index(grid.points().reshape(-1, 3)).astype(np.float32)
     poll()
     volume = torch.from_numpy(np.ascontiguousarray(voxels)).to(device)
     gradient = field_gradient(volume).reshape(9, *volume.shape[1:])
-    parts = torch.from_numpy(points).to(device).split(POINTS_AT_ONCE)
-    solved = torch.cat([_solve(volume, gradient, part, poll) for part in parts])
-    displacement = solved.cpu().numpy().astype(np.float64) @ to_world.T
-    return DisplacementField(displacement.astype(np.float32).reshape(*grid.shape, 3), grid)
+    inverse = np.empty((*grid.shape, 3), dtype=np.float32)
+    thickness = max(1, POINTS_AT_ONCE // (grid.shape[1] * grid.shape[2]))
+    for start in range(0, grid.shape[0], thickness):
+        poll()
+        slab = slice(start, start + thickness)
+        points = field.geometry.to_index(grid.points(slab).reshape(-1, 3)).astype(np.float32)
+        solved = _solve(volume, gradient, torch.from_numpy(points).to(device), poll)
+        displacement = solved.cpu().numpy().astype(np.float64) @ to_world.T
+        inverse[slab] = displacement.reshape(inverse[slab].shape)
+    return DisplacementField(inverse, grid)
 
 
 def _refined(geometry: Geometry, refinement: float) -> Geometry:
@@ -95,7 +100,7 @@ def _refined(geometry: Geometry, refinement: float) -> Geometry:
     return geometry.resized(np.array(geometry.spacing) / refinement)
 
 
-def _solve(field: Tensor, gradient: Tensor, points: Tensor, poll: Callable[[], None]) -> Tensor:
+def _solve(field: Tensor, gradient: Tensor, points: Tensor, poll: Poll) -> Tensor:
     """Find v with v + u(p + v) = 0 at every point p: damped Newton, every point with its own step length.
 
     Points that have converged are left out of the next iteration; `field` is ``(3, D, H, W)``, its `gradient`

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.files import write_atomically
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import geometry_of, require_whole_file, set_geometry, write_sitk
+from DeepRegLib.image import execute, geometry_of, require_whole_file, set_geometry, write_sitk
+from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.linear import LinearTransform
 
+VOXELS_AT_ONCE = 1 << 20
 TRANSFORM_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
 FIELD_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
 
@@ -118,17 +120,25 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
         raise InputError(f"{target.name} does not end in a transform format.", f"End it in one of {endings}.")
 
 
-def displacement_on_grid(transform: Transform, geometry: Geometry) -> NDArray[np.float64]:
-    """Return T(x) - x in mm (LPS) at every voxel centre x of a grid, shape ``(k, j, i, 3)``, float64."""
-    field = sitk.TransformToDisplacementField(
-        transform_to_sitk(transform),
-        sitk.sitkVectorFloat64,
-        geometry.size,
-        geometry.origin,
-        geometry.spacing,
-        geometry.direction,
-    )
-    return sitk.GetArrayFromImage(field)
+def displacement_on_grid(transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> NDArray[np.float64]:
+    """Return T(x) - x in mm (LPS) at every voxel centre x of a grid, shape ``(k, j, i, 3)``, float64.
+
+    `poll` is called now and then and may raise to stop.
+    """
+    sampler = sitk.TransformToDisplacementFieldFilter()
+    sampler.SetOutputPixelType(sitk.sitkVectorFloat64)
+    sampler.SetSize(geometry.size)
+    sampler.SetOutputOrigin(geometry.origin)
+    sampler.SetOutputSpacing(geometry.spacing)
+    sampler.SetOutputDirection(geometry.direction)
+    field = execute(sampler, poll, transform_to_sitk(transform))
+    view = sitk.GetArrayViewFromImage(field)
+    displacement = np.empty(view.shape, dtype=np.float64)
+    thickness = max(1, VOXELS_AT_ONCE // (geometry.shape[1] * geometry.shape[2]))
+    for start in range(0, len(view), thickness):  # hundreds of megabytes, which take a while
+        poll()
+        displacement[start : start + thickness] = view[start : start + thickness]
+    return displacement
 
 
 def _part_to_sitk(part: LinearTransform | DisplacementField) -> sitk.Transform:

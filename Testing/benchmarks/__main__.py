@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m Testing.benchmarks [poses] [speed] [pairs] [repeat] [wrong]."""
+"""Run the benchmarks: python -m Testing.benchmarks [poses] [speed] [pairs] [repeat] [wrong] [cancel] [transport]."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks import pairs, poses, repeat, speed, wrong
+from Testing.benchmarks import cancel, pairs, poses, repeat, speed, transport, wrong
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table
 
@@ -26,6 +26,8 @@ PARTS: dict[str, Callable[[Options], Table]] = {
     "pairs": pairs.measure,
     "repeat": repeat.measure,
     "wrong": wrong.measure,
+    "cancel": cancel.measure,
+    "transport": transport.measure,
 }
 
 
@@ -54,8 +56,8 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="where the tables go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains this")
     parser.add_argument("--count", type=int, default=50, help="poses to try")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of the speed measurement")
-    parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed and repeat")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of speed and transport")
+    parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed, repeat and cancel")
     parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="longest time of one run")
     chosen = parser.parse_args(arguments)
     options = Options(

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_fresh(module: str, *arguments: object, limit: float) -> dict[str, Any]:
-    """Run a module that writes JSON to the path it is given last; a failure is returned under "error"."""
+def run_fresh(
+    module: str,
+    *arguments: object,
+    limit: float,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a module that writes JSON to the path it is given last; a failure is returned under "error".
+
+    `python` is the interpreter, and `environment` comes on top of this process's.
+    """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", module, *map(str, arguments), str(answer)]
-        environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
+        command = [python, "-m", module, *map(str, arguments), str(answer)]
+        variables = {"OMP_WAIT_POLICY": "passive", **os.environ, **(environment or {})}
         try:
             done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=limit, check=False
+                command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=limit, check=False
             )
         except subprocess.TimeoutExpired:
             return {"error": f"not done after {limit:.0f} s"}
         if done.returncode != 0 or not answer.is_file():
-            return {"error": last_line(done.stderr) or f"exit code {done.returncode}"}
+            return {"error": ending(done.returncode, done.stderr)}
         return dict(json.loads(answer.read_text(encoding="utf-8")))
+
+
+def ending(code: int, stderr: str) -> str:
+    """Return how a process ended, in a line."""
+    if code < 0:  # killed: what it said last was about something else
+        return f"killed by {signal.Signals(-code).name}"
+    return last_line(stderr) or f"exit code {code}"
 
 
 def last_line(text: str) -> str:

@@ -19,7 +19,7 @@ class Options:
     count
         Poses to try.
     repeats
-        Runs of the speed measurement.
+        Runs of the measurements of speed and transport.
     recipe
         Recipe of all parts but `poses`.
     limit

@@ -7,13 +7,16 @@ import math
 import numpy as np
 import pytest
 
+from DeepRegLib.engine.packing import build_request
 from DeepRegLib.transforms import apply_to_image
-from Testing.benchmarks import repeat, speed
+from Testing.benchmarks import repeat, speed, transport
 from Testing.benchmarks.__main__ import PARTS, main
+from Testing.benchmarks.cancel import PollWatch
 from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.poses import LARGEST_CUT, LARGEST_SHIFT, moved_grid, random_pose
 from Testing.benchmarks.tables import Table
+from Testing.engine.fakes import hand_made_registration, tiny_image
 from Testing.synthetic import CENTRE, blobs, geometry_in, trilinear
 
 
@@ -22,7 +25,7 @@ def test_without_data_it_says_so_and_succeeds(tmp_path, capsys):
     assert "are not at" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [part for part in PARTS if part != "transport"])  # which needs no scans
 def test_an_empty_folder_gives_an_empty_table(part, tmp_path):
     table = PARTS[part](Options(data=tmp_path, output=tmp_path))
     assert table.passed is None
@@ -80,3 +83,32 @@ def test_repeatability_compares_hashes_and_tells_errors():
 def test_a_child_that_fails_is_a_row():
     assert "error" in run_fresh("Testing.benchmarks.no_such_module", limit=60)
     assert run_fresh("json.tool", limit=0.001) == {"error": "not done after 0 s"}
+
+
+def test_the_longest_time_between_two_polls_is_found_stage_by_stage():
+    now = [0.0]
+    watch = PollWatch(clock=lambda: now[0], cpu_clock=lambda: 2 * now[0])
+    for stage, seconds in (("prepare", 0.1), ("prepare", 0.5), ("prepare", 0.2), ("judge", 0.05), ("judge", 0.3)):
+        assert watch.cancel() is False
+        watch.progress(stage, 0.0, None, None)
+        now[0] += seconds
+    watch.finish()
+    prepare, judge = watch.gaps["prepare"], watch.gaps["judge"]
+    assert (prepare.seconds, prepare.cpu, prepare.polls) == (pytest.approx(0.5), pytest.approx(1.0), 3)
+    assert judge.seconds == pytest.approx(0.3)
+    assert prepare.begin.startswith("test_benchmarks:")
+    assert judge.end == "the end"
+
+
+def test_the_echo_returns_a_result_of_the_usual_size_for_the_pair_it_was_given():
+    fixed, moving = transport.speckle((4, 5, 6), "fixed"), transport.speckle((4, 5, 6), "moving")
+    told = []
+    prepared = hand_made_registration(tiny_image(), tiny_image())
+    request = build_request(fixed, moving, "rigid")
+    result = transport.echo(prepared, request, lambda *report: told.append(report), lambda: False)
+    assert (result.fixed, result.warped) == (fixed, moving)
+    assert [report[0] for report in told] == ["prepare"]
+    rows = [{"there and back": 9.0, "first word": 9.0, "longest poll": 9.0}]
+    rows += [{"there and back": 0.3, "first word": 0.1, "longest poll": 0.02}] * 2
+    assert transport.summed_up(rows).passed
+    assert not transport.summed_up([*rows, rows[0], rows[0], rows[0]]).passed

@@ -58,7 +58,7 @@ def test_the_doctor_finds_this_machine_well(deepreg: Deepreg) -> None:
 def test_the_doctor_finds_what_is_broken(deepreg: Deepreg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("DeepRegLib.devices.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
     monkeypatch.setattr(hardware, "device_name", lambda device: "a device")
-    monkeypatch.setattr(hardware, "free_memory", lambda device: None)
+    monkeypatch.setattr("DeepRegLib.devices.free_memory", lambda device: None)
 
     def differ(device: str) -> float:
         if device == "cuda:0":
@@ -77,8 +77,6 @@ def test_the_doctor_finds_what_is_broken(deepreg: Deepreg, monkeypatch: pytest.M
 
 def test_the_probe_moves_and_the_cpu_agrees_with_itself() -> None:
     assert hardware.kernel_difference("cpu") == 0
-    memory = hardware.free_memory("cpu")
-    assert memory is None or memory > 1e6
 
 
 @pytest.mark.parametrize("words", [["--help"], ["recipes"]])

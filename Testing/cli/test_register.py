@@ -23,6 +23,7 @@ from DeepRegLib.landmarks import write_points
 from DeepRegLib.result import CHECK, FAILED, Verdict
 from DeepRegLib.transforms import write_transform
 from Testing.cli.conftest import Deepreg, Files
+from Testing.engine.fakes import alive
 from Testing.small import TRUTH, small_pair, small_registration
 from Testing.synthetic import CENTRE
 
@@ -173,13 +174,30 @@ def test_help_names_every_command_and_option(deepreg: Deepreg) -> None:
     text = deepreg("register", "--help").out
     for option in ("recipe", "fixed-mask", "moving-mask", "fixed-landmarks", "moving-landmarks", "initial-transform"):
         assert f"--{option}" in text
-    for option in ("moving-labels", "fixed-labels", "device", "seed", "overwrite", "json", "verbose", "output"):
+    for option in (
+        "moving-labels",
+        "fixed-labels",
+        "device",
+        "seed",
+        "engine",
+        "overwrite",
+        "json",
+        "verbose",
+        "output",
+    ):
         assert f"--{option}" in text
     assert deepreg("--version").out.startswith("deepreg ")
 
 
+def children(parent: int) -> list[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, owner in pairs if int(owner) == parent]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process only")
-def test_ctrl_c_in_mid_run_leaves_nothing(files: Files, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", [(), ("--engine", "local")], ids=["here", "engine"])
+def test_ctrl_c_in_mid_run_leaves_nothing(files: Files, tmp_path: Path, engine: tuple[str, ...]) -> None:
     endless = tmp_path / "endless.toml"
     endless.write_text(
         "[search]\nenabled = false\n[linear]\niterations = 10000\nvoxels = 8000\n[deformable]\nenabled = false\n",
@@ -188,7 +206,7 @@ def test_ctrl_c_in_mid_run_leaves_nothing(files: Files, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "DeepRegLib", "register", files.fixed, files.moving),
-            *("-o", tmp_path / "out", "--recipe", endless),
+            *("-o", tmp_path / "out", "--recipe", endless, *engine),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -202,6 +220,8 @@ def test_ctrl_c_in_mid_run_leaves_nothing(files: Files, tmp_path: Path) -> None:
             break
     time.sleep(0.5)
     begun = time.monotonic()
+    workers = children(process.pid)
+    assert len(workers) == len(engine) // 2
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, seen + err
@@ -211,6 +231,7 @@ def test_ctrl_c_in_mid_run_leaves_nothing(files: Files, tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert out == ""
     assert names(tmp_path) == ["endless.toml"]
+    assert not any(alive(pid) for pid in workers)
 
 
 def test_the_second_ctrl_c_stops_hard_and_the_handler_is_put_back() -> None:

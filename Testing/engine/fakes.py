@@ -18,7 +18,14 @@ from DeepRegLib.result import Measures, Registration, Verdict
 from DeepRegLib.transforms import CompositeTransform, DisplacementField
 from Testing.synthetic import geometry_in, random_linear
 
-HELLO = {"protocol": PROTOCOL_VERSION, "versions": {"deepreg": "1"}, "devices": ["cpu"], "python": "python", "pid": 7}
+HELLO = {
+    "protocol": PROTOCOL_VERSION,
+    "versions": {"deepreg": "1"},
+    "devices": ["cuda:0", "cpu"],
+    "memory": {"cuda:0": 8 << 30, "cpu": None},
+    "python": "python",
+    "pid": 7,
+}
 
 
 class FakeClock:
@@ -117,6 +124,8 @@ def hand_made_registration(fixed: Image, moving: Image) -> Registration:
         verdict=Verdict("check", ("Half of it is outside.", "×")),
         recipe=load_recipe("fast"),
         warped_labels=Image(inside.array.astype(np.uint8), grid, "labels"),
+        warped_layers=(Image(inside.array.astype(np.int16), grid, "first"), Image(~inside.array, grid, "second")),
+        jacobian=Image(np.full(grid.shape, 1.5, np.float32), grid, "Jacobian determinant"),
         warnings=("Careful.",),
         decisions=("CT: no.",),
         curves={"linear 0": np.array([0.1, 0.2, np.pi]), "deformable": np.zeros(0)},

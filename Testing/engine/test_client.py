@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from DeepRegLib.engine.client import EngineClient, Job, Limits
-from DeepRegLib.engine.protocol import PROTOCOL_VERSION, EngineError, Message, ProtocolError
-from DeepRegLib.errors import CancelledError, DeepRegError, InputError
+from DeepRegLib.engine.failures import library_missing
+from DeepRegLib.engine.packing import pack_error
+from DeepRegLib.engine.protocol import (
+    PROTOCOL_VERSION,
+    EngineError,
+    Message,
+    MissingLibraryError,
+    ProtocolError,
+    encode,
+)
+from DeepRegLib.errors import CancelledError, DeepRegError, InputError, MemoryShortageError
 from Testing.engine.fakes import HELLO, FakeClock, FakeWorker, result_message, tiny_image
 
 
@@ -90,7 +99,8 @@ def test_nothing_is_sent_before_the_hello() -> None:
     stage.greet()
     assert stage.worker.types() == ["register"]
     assert stage.client.worker is not None
-    assert stage.client.worker.devices == ("cpu",)
+    assert stage.client.worker.devices == ("cuda:0", "cpu")
+    assert stage.client.worker.memory == {"cuda:0": 8 << 30, "cpu": None}
 
 
 def test_progress_and_result_are_told() -> None:
@@ -150,7 +160,9 @@ def test_a_worker_of_another_version_is_refused() -> None:
     stage.works_again()
 
 
-@pytest.mark.parametrize("content", [{}, {"protocol": PROTOCOL_VERSION}, HELLO | {"pid": "none"}])
+@pytest.mark.parametrize(
+    "content", [{}, {"protocol": PROTOCOL_VERSION}, HELLO | {"pid": "none"}, HELLO | {"memory": {"cpu": "much"}}]
+)
 def test_a_wrong_hello_is_refused(content: dict[str, Any]) -> None:
     stage = Stage()
     job = stage.register()
@@ -254,9 +266,39 @@ def test_a_command_that_cannot_be_run_fails_the_job() -> None:
 def test_a_worker_without_torch_says_so() -> None:
     stage = Stage()
     job = stage.register()
-    stage.worker.say(Message("error", 0, {"kind": "EngineError", "message": "PyTorch is missing in python."}))
+    stage.worker.say(pack_error(library_missing("torch", "python"), 0))
     stage.client.poll()
-    assert failure(job).message == "PyTorch is missing in python."
+    error = failure(job)
+    assert isinstance(error, MissingLibraryError)
+    assert (error.library, error.message) == ("torch", "PyTorch is not installed in python.")
+    assert "Install PyTorch" in error.hint
+
+
+def test_a_device_without_memory_is_named_so_that_another_can_be_tried() -> None:
+    stage = Stage()
+    job = stage.running()
+    stage.worker.say(pack_error(MemoryShortageError("Out of memory on cuda:1.", "Compute on the CPU.", "cuda:1"), 1))
+    stage.client.poll()
+    error = failure(job)
+    assert isinstance(error, MemoryShortageError)
+    assert error.device == "cuda:1"
+    stage.works_again()
+    assert len(stage.workers) == 1
+
+
+def test_after_a_kill_a_fresh_worker_can_be_started_from_the_callback_and_is_warm_for_the_next_run() -> None:
+    stage = Stage(limits=Limits(cancel=0.8))
+    job = stage.running()
+    job.on_error = lambda error: stage.client.start()
+    job.cancel()
+    stage.after(0.9)
+    assert isinstance(failure(job), CancelledError)
+    assert stage.workers[0].killed
+    assert [worker.running for worker in stage.workers] == [False, True]
+    stage.greet()
+    assert not stage.client.busy
+    stage.works_again()
+    assert len(stage.workers) == 2
 
 
 def test_a_worker_that_cannot_read_what_is_sent_is_replaced() -> None:
@@ -425,6 +467,42 @@ def test_bytes_may_be_handed_over_by_a_signal_instead() -> None:
     stage.client.exited(0)
     stage.client.feed(b"late bytes")
     stage.works_again()
+
+
+def test_a_large_result_does_not_hold_the_event_loop_up() -> None:
+    stage = Stage()
+    job = stage.running()
+    data = b"".join(bytes(piece) for piece in encode(result_message(job.number)))
+    size = -(-len(data) // 50)
+    for start in range(0, len(data), size):
+        stage.worker.say_bytes(data[start : start + size])
+    reading = stage.client._clock
+
+    def ticking() -> float:
+        stage.clock.now += 0.001
+        return reading()
+
+    stage.client._clock = ticking
+    polls, longest = 0, 0.0
+    while not job.finished:
+        begun = stage.clock.now
+        stage.client.poll()
+        polls, longest = polls + 1, max(longest, stage.clock.now - begun)
+    assert job.state == "done"
+    assert polls > 3
+    assert longest < 0.03
+
+
+def test_what_a_worker_sent_before_it_was_given_up_is_forgotten() -> None:
+    stage = Stage()
+    job = stage.running()
+    stage.worker.say_bytes(b"garbage\n")
+    stage.worker.say(result_message(job.number))
+    stage.worker.die(1)
+    stage.client.poll()
+    assert "not a message" in failure(job).message
+    stage.works_again()
+    assert [kind for kind, _ in stage.told] == ["error", "result"]
 
 
 def test_release_goes_to_an_idle_worker_only() -> None:

@@ -52,6 +52,10 @@ def assert_same(one: Any, other: Any) -> None:
     elif hasattr(one, "geometry"):
         assert one.geometry == other.geometry
         assert_same(one.array, other.array)
+    elif isinstance(one, tuple):
+        assert len(one) == len(other)
+        for item, twin in zip(one, other, strict=True):
+            assert_same(item, twin)
     elif isinstance(one, dict):
         assert list(one) == list(other)
         for key, value in one.items():
@@ -76,6 +80,8 @@ def test_a_request_arrives_as_it_was(orientation: str, dtype: str) -> None:
         device="cpu",
         seed=3,
         moving_labels=tiny_image("labels"),
+        moving_layers=(tiny_image("first layer", (2, 2, 3)), tiny_image("second layer")),
+        jacobian=True,
     )
     received = unpack_request(sent(pack_request(request, 5)))
     for item in fields(Request):
@@ -114,10 +120,13 @@ def test_long_doubles_are_sent_as_doubles() -> None:
     assert unpack_request(sent(pack_request(request, 1))).fixed.array.dtype == np.float64
 
 
-@pytest.mark.parametrize("error", [InputError("No.", "Do."), MemoryShortageError("Out.", ""), CancelledError()])
+@pytest.mark.parametrize(
+    "error", [InputError("No.", "Do."), MemoryShortageError("Out.", "", "cuda:0"), CancelledError()]
+)
 def test_errors_keep_their_class(error: Any) -> None:
     received = unpack_error(sent(pack_error(error, 1)))
     assert (type(received), received.message, received.hint) == (type(error), error.message, error.hint)
+    assert getattr(received, "device", None) == getattr(error, "device", None)
 
 
 def test_an_error_nobody_meant_is_named() -> None:
@@ -141,6 +150,8 @@ CHANGES: dict[str, Change] = {
     "seed": lambda content, arrays: content.update(seed="many"),
     "recipe": lambda content, arrays: content.update(recipe={"name": "x", "speed": 3}),
     "recipe no table": lambda content, arrays: content.update(recipe=3),
+    "no layers": lambda content, arrays: content.pop("layers"),
+    "layers no list": lambda content, arrays: content.update(layers=3),
     "kind": lambda content, arrays: content["initial_transform"].update(kind="spline"),
     "integers": lambda content, arrays: arrays.update(initial_transform=np.eye(4, dtype=np.int64)),
     "singular": lambda content, arrays: arrays.update(initial_transform=np.zeros((4, 4))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 
 import numpy as np
@@ -13,15 +14,27 @@ from DeepRegLib.engine.protocol import Decoder, Message, encode
 from DeepRegLib.engine.server import Channel, Server, Throttle
 
 
-def test_memory_is_given_back_after_a_while_without_work_and_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+class Waiting:
+    """A queue in which nothing comes for so many seconds, and then a request to release; no time passes."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def get(self, timeout: float | None = None) -> None:
+        if timeout is not None and timeout < self.seconds:
+            raise queue.Empty
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(10, 1), (59, 1), (61, 2)])
+def test_memory_is_given_back_when_asked_and_after_a_minute_without_work(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, times: int
+) -> None:
     released: list[str] = []
     monkeypatch.setattr(server, "release_memory", lambda: released.append("released"))
-    idle = Server(Channel(0, 1), idle_seconds=0.01)
-    timer = threading.Timer(0.3, lambda: idle._handle(Message("release")))
-    timer.start()
+    idle = Server(Channel(0, 1))
+    idle._work = Waiting(seconds)
     idle._serve_next()
-    timer.join()
-    assert released == ["released", "released"]
+    assert len(released) == times
 
 
 def test_releasing_memory_works_on_any_machine() -> None:

@@ -16,12 +16,12 @@ import pytest
 
 from DeepRegLib.engine.client import EngineClient, Job, Limits, subprocess_client
 from DeepRegLib.engine.packing import Request, pack_request
-from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, encode
+from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, MissingLibraryError, encode
 from DeepRegLib.engine.transport import SubprocessTransport, default_command
 from DeepRegLib.errors import CancelledError, InputError
 from DeepRegLib.recipes import Recipe
-from DeepRegLib.transforms import parts_of
-from Testing.engine.fakes import alive
+from DeepRegLib.transforms import apply_to_labels, jacobian_determinant, parts_of
+from Testing.engine.fakes import HELLO, alive
 from Testing.small import small_pair, small_recipe, small_registration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +48,25 @@ sys.path.insert(0, {str(ROOT)!r})
 sys.modules["torch"] = None
 from DeepRegLib.engine import worker
 worker.main()
+"""
+
+WITHOUT = """
+import sys
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name == {library!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Guard())
+import DeepRegLib.engine.server
+"""
+
+LIGHT = f"""
+import sys
+sys.stdout.buffer.write({b"".join(map(bytes, encode(Message("hello", 0, HELLO))))!r})
+sys.stdout.flush()
+for line in sys.stdin.buffer:
+    if line.startswith(b'{{"type": "quit"'):
+        break
 """
 
 PARENT = f"""
@@ -120,10 +139,18 @@ def test_the_worker_gives_the_numbers_of_one_process(client: EngineClient) -> No
         device="cpu",
         moving_labels=moving_labels,
         fixed_labels=fixed_labels,
+        moving_layers=[moving_labels, fixed_labels],
+        jacobian=True,
     )
     reference = small_registration().with_labels(moving_labels, fixed_labels)
-    for name in ("warped", "field_of_view", "fixed_foreground", "warped_labels"):
-        image, twin = getattr(result, name), getattr(reference, name)
+    names = ("warped", "field_of_view", "fixed_foreground", "warped_labels")
+    grid = fixed.geometry
+    pairs = [(getattr(result, name), getattr(reference, name)) for name in names]
+    # A layer may lie on any grid in the moving world, that of the fixed image among them.
+    layers = [apply_to_labels(reference.transform, layer, grid) for layer in (moving_labels, fixed_labels)]
+    pairs += zip(result.warped_layers, layers, strict=True)
+    pairs.append((result.jacobian, jacobian_determinant(reference.transform, grid)))
+    for image, twin in pairs:
         assert (image.geometry, image.array.dtype) == (twin.geometry, twin.array.dtype)
         assert image.array.tobytes() == twin.array.tobytes()
     for name in ("transform", "inverse"):
@@ -135,7 +162,10 @@ def test_the_worker_gives_the_numbers_of_one_process(client: EngineClient) -> No
     assert list(result.curves) == list(reference.curves)
     assert all(np.array_equal(result.curves[name], reference.curves[name]) for name in result.curves)
     assert [report[0] for report in reports][:1] == ["prepare"]
-    assert {report[0] for report in reports} == {"prepare", "linear", "deformable", "inverse", "judge"}
+    assert {report[0] for report in reports} == {
+        *("prepare", "linear", "deformable", "inverse", "judge"),
+        *("labels", "jacobian"),
+    }
     fractions = [report[1] for report in reports]
     assert fractions == sorted(fractions)
     assert client.worker is not None
@@ -233,7 +263,7 @@ def test_a_stopped_worker_is_noticed_and_replaced() -> None:
         wait_until(lambda: job.finished, 5, client)
         assert job.error is not None
         assert "no longer answers" in job.error.message
-        assert not alive(pid)
+        wait_until(lambda: not alive(pid), 2)
     finally:
         client.close()
 
@@ -252,9 +282,19 @@ def test_what_the_worker_and_its_children_print_corrupts_nothing() -> None:
 def test_a_worker_without_torch_says_so() -> None:
     fixed, moving, _, _ = small_pair()
     client = subprocess_client([sys.executable, "-c", WITHOUT_TORCH])
-    with pytest.raises(EngineError, match="PyTorch is missing"):
+    with pytest.raises(MissingLibraryError, match="PyTorch is not installed in") as caught:
         client.register_blocking(fixed, moving)
+    assert caught.value.library == "torch"
     client.close()
+
+
+def test_a_python_without_deepreg_or_its_libraries_says_so() -> None:
+    fixed, moving, _, _ = small_pair()
+    for library, title in (("DeepRegLib", "DeepReg"), ("SimpleITK", "SimpleITK")):
+        client = subprocess_client([sys.executable, "-c", WITHOUT.format(library=library)])
+        with pytest.raises(MissingLibraryError, match=f"{title} is not installed"):
+            client.register_blocking(fixed, moving)
+        client.close()
 
 
 @pytest.mark.parametrize(
@@ -327,7 +367,7 @@ def test_a_killed_parent_leaves_no_orphan() -> None:
     assert alive(pid)
     parent.kill()
     parent.communicate()
-    wait_until(lambda: not alive(pid), 3)
+    assert wait_until(lambda: not alive(pid), 5) < 2
 
 
 def test_starting_and_stopping_leaves_no_process() -> None:
@@ -346,5 +386,26 @@ def test_starting_and_stopping_leaves_no_process() -> None:
         client.close()
         assert isinstance(job.error, CancelledError)
     assert len(transports) == 10
-    assert not any(transport.is_running() for transport in transports)
-    assert not any(alive(transport.pid) for transport in transports if transport.pid is not None)
+    wait_until(lambda: not any(alive(transport.pid) for transport in transports if transport.pid is not None), 2)
+    wait_until(lambda: not any(transport.is_running() for transport in transports), 1)  # none is left as a zombie
+
+
+def test_a_hundred_starts_and_stops_leave_no_process() -> None:
+    transports: list[SubprocessTransport] = []
+
+    def hire() -> SubprocessTransport:
+        transports.append(SubprocessTransport([sys.executable, "-S", "-E", "-c", LIGHT]))
+        return transports[-1]
+
+    client = EngineClient(hire, limits=Limits(close=0.05))
+    for turn in range(100):
+        client.start()
+        if turn % 3:  # some are stopped before they say a word
+            wait_until(lambda: client.worker is not None, 10, client)
+        if turn % 3 == 2:
+            client.register(*small_pair()[:2], small_recipe())
+            client.poll()
+        client.close()
+    assert len({transport.pid for transport in transports}) == 100
+    wait_until(lambda: not any(alive(transport.pid) for transport in transports), 2)
+    wait_until(lambda: not any(transport.is_running() for transport in transports), 1)

@@ -200,5 +200,5 @@ def test_smooth_labels_have_less_jagged_borders_than_nearest_neighbour() -> None
 def test_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = label_map(FIXED, 2)
     whole = apply_to_labels(FIELD, labels, FIXED).array
-    monkeypatch.setattr("DeepRegLib.transforms.apply.SLICES_AT_ONCE", 3)
+    monkeypatch.setattr("DeepRegLib.transforms.apply.VOXELS_AT_ONCE", 3 * FIXED.shape[1] * FIXED.shape[2])
     np.testing.assert_array_equal(apply_to_labels(FIELD, labels, FIXED).array, whole)

@@ -86,6 +86,16 @@ def test_of_a_composite_it_is_the_product_along_the_way() -> None:
     np.testing.assert_allclose(jacobian, expected, atol=1e-5)
 
 
+def test_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    geometry = geometry_in("oblique", (9, 8, 11), 2.0)
+    field = smooth_field(geometry, 4.0, seed=5)
+    monkeypatch.setattr("DeepRegLib.transforms.jacobian.VOXELS_AT_ONCE", 1 << 30)
+    whole = jacobian_determinant(field, geometry).array
+    for slices in (1, 2, 10):
+        monkeypatch.setattr("DeepRegLib.transforms.jacobian.VOXELS_AT_ONCE", slices * 72)
+        np.testing.assert_array_equal(jacobian_determinant(field, geometry).array, whole)
+
+
 def test_a_fold_is_zero_or_below() -> None:
     geometry = Geometry((8, 3, 3))
     field = np.zeros((*geometry.shape, 3))

@@ -1,0 +1,71 @@
+"""Compare: how the slice views show fixed and warped volume over each other."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from slicer.i18n import tr as _
+
+from DeepRegLib.panel.comparison import BLEND, CHECKERBOARD, FLICKER, NONE, RED_CYAN, Comparison
+from DeepRegLib.panel.parameters import Parameters
+
+
+class CompareSection:
+    """The controls of the comparison.
+
+    Parameters
+    ----------
+    ui
+        The panel's widgets by name.
+    comparison
+        What they control.
+    """
+
+    def __init__(self, ui: SimpleNamespace, comparison: Comparison) -> None:
+        self._ui = ui
+        self._comparison = comparison
+        self._parameters: Parameters | None = None
+        self._shown: tuple[object, ...] = (NONE, None, None, True)
+        texts = {
+            NONE: _("Views as they were"),
+            BLEND: _("Blend"),
+            FLICKER: _("Flicker"),
+            CHECKERBOARD: _("Checkerboard"),
+            RED_CYAN: _("Red / cyan"),
+        }
+        for mode, text in texts.items():
+            ui.compareSelector.addItem(text, mode)
+        ui.compareSelector.connect("currentIndexChanged(int)", self._on_mode_chosen)
+
+    def bind(self, parameters: Parameters | None) -> None:
+        """Show and change these parameters from now on; none while a scene is closed."""
+        self._parameters = parameters
+        if parameters is None:
+            self._comparison.forget()
+            self._shown = (NONE, None, None, True)
+
+    def refresh(self) -> None:
+        """Show what the parameters say."""
+        parameters = self._parameters
+        if parameters is None:
+            return
+        fixed, warped = parameters.comparedFixed, parameters.comparedWarped
+        possible = fixed is not None and warped is not None
+        mode = parameters.compareMode if possible else NONE
+        self._ui.compareSelector.enabled = possible
+        self._ui.blendSlider.enabled = mode == BLEND
+        index = self._ui.compareSelector.findData(mode)
+        if index != self._ui.compareSelector.currentIndex:
+            blocked = self._ui.compareSelector.blockSignals(True)
+            self._ui.compareSelector.setCurrentIndex(index)
+            self._ui.compareSelector.blockSignals(blocked)
+        wanted = (mode, fixed, warped, parameters.linkedViews)
+        if wanted != self._shown:
+            self._shown = wanted
+            self._comparison.show(mode, fixed, warped, opacity=parameters.blend, linked=parameters.linkedViews)
+        elif mode == BLEND:
+            self._comparison.set_opacity(parameters.blend)
+
+    def _on_mode_chosen(self, index: int) -> None:
+        if self._parameters is not None and index >= 0:
+            self._parameters.compareMode = str(self._ui.compareSelector.itemData(index))

@@ -1,0 +1,138 @@
+"""The engine of this application: one warm worker, driven by Qt's event loop."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import qt
+
+from DeepRegLib.engine.client import EngineClient, Job, Limits, WorkerInfo
+from DeepRegLib.engine.protocol import EngineError
+from DeepRegLib.engine.transport import Transport
+from DeepRegLib.errors import CancelledError, DeepRegError
+from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Progress
+from DeepRegLib.panel.commands import worker_command, worker_environment
+from DeepRegLib.panel.process import ProcessTransport
+from DeepRegLib.panel.settings import EngineSettings, load_settings
+from DeepRegLib.recipes import Recipe
+from DeepRegLib.result import Registration
+
+# A worker that has not stopped by then is replaced: whoever pressed Cancel does not wait for it.
+LIMITS = Limits(cancel=0.8)
+POLL_MILLISECONDS = 20
+LOG_LINES = 500
+
+
+class Engine:
+    """Starts the worker when it is first needed and keeps it for the next registration.
+
+    Parameters
+    ----------
+    settings
+        Returns where the worker is to run; asked at each start of one.
+    """
+
+    def __init__(self, settings: Callable[[], EngineSettings]) -> None:
+        self._settings = settings
+        self._listeners: list[Callable[[str], None]] = []
+        self.log: list[str] = []
+        self._client = EngineClient(self._make_transport, limits=LIMITS, on_log=self._keep_log)
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._poll)
+
+    @property
+    def worker(self) -> WorkerInfo | None:
+        """What the running worker says of itself; None as long as there is none."""
+        return self._client.worker
+
+    @property
+    def busy(self) -> bool:
+        """Whether a registration runs or waits."""
+        return self._client.busy
+
+    @property
+    def client(self) -> EngineClient:
+        """The client, for tests and for those who wait without an event loop."""
+        return self._client
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call a function with each new line of the log."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Start the worker now, so that the first registration need not wait for it; returns at once.
+
+        Raises
+        ------
+        EngineError
+            If it cannot be started.
+        """
+        self._client.start()
+        self._timer.start()
+
+    def register(
+        self,
+        fixed: Image,
+        moving: Image,
+        recipe: Recipe,
+        *,
+        on_progress: Progress,
+        on_result: Callable[[Registration], None],
+        on_error: Callable[[DeepRegError], None],
+        options: dict[str, Any],
+    ) -> Job:
+        """Hand a registration to the worker; returns at once. `options` are the other fields of its `Request`."""
+        self._timer.start()
+
+        def failed(error: DeepRegError) -> None:
+            on_error(error)
+            self._warm_up_after(error)
+
+        return self._client.register(
+            fixed, moving, recipe, on_progress=on_progress, on_result=on_result, on_error=failed, **options
+        )
+
+    def restart(self) -> None:
+        """Leave the present worker, so that the next one runs where the settings say."""
+        self.close()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._timer.stop()
+        self._client.close()
+
+    def _make_transport(self) -> Transport:
+        settings = self._settings()
+        return ProcessTransport(worker_command(settings), worker_environment(settings), lambda: self._client)
+
+    def _warm_up_after(self, error: DeepRegError) -> None:
+        """Replace a worker that was killed because it did not stop: the next run shall not wait for torch."""
+        if isinstance(error, CancelledError) and self._client.worker is None:
+            qt.QTimer.singleShot(0, self._start_quietly)
+
+    def _start_quietly(self) -> None:
+        try:
+            self.start()
+        except EngineError as error:
+            self._keep_log(str(error))
+
+    def _poll(self) -> None:
+        self._client.poll()
+        if self._client.worker is not None and not self._client.busy:
+            self._timer.stop()
+
+    def _keep_log(self, line: str) -> None:
+        self.log.append(line)
+        del self.log[:-LOG_LINES]
+        for listener in self._listeners:
+            listener(line)
+
+
+@functools.lru_cache(maxsize=1)
+def shared_engine() -> Engine:
+    """Return the engine that the panel and all scripts of this application share, so that it is warm for each."""
+    return Engine(lambda: load_settings(qt.QSettings()))

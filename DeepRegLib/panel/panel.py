@@ -1,0 +1,70 @@
+"""The panel: its sections, and what they show of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import slicer
+
+from DeepRegLib.panel.advanced_section import AdvancedSection
+from DeepRegLib.panel.compare_section import CompareSection
+from DeepRegLib.panel.comparison import Comparison
+from DeepRegLib.panel.drivers_section import DriversSection
+from DeepRegLib.panel.environment_section import EnvironmentSection
+from DeepRegLib.panel.inputs_section import InputsSection
+from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.registration_section import RegistrationSection
+from DeepRegLib.panel.running import Runner
+from DeepRegLib.panel.settings import Store
+
+
+class Panel:
+    """Everything behind the widgets.
+
+    Parameters
+    ----------
+    ui
+        The widgets of ``DeepReg.ui`` by name.
+    runner
+        Runs registrations.
+    scene
+        The scene of the module.
+    store
+        Slicer's settings.
+    ask
+        Asks the user a question and returns whether the answer is yes.
+    """
+
+    def __init__(
+        self,
+        ui: SimpleNamespace,
+        runner: Runner,
+        scene: slicer.vtkMRMLScene,
+        store: Store,
+        ask: Callable[[str], bool],
+    ) -> None:
+        self.environment = EnvironmentSection(ui, runner.engine, store, self.refresh)
+        self.inputs = InputsSection(ui)
+        self.drivers = DriversSection(ui)
+        self.registration = RegistrationSection(ui, runner, scene, self.environment.problem, ask)
+        self.compare = CompareSection(ui, Comparison(scene))
+        self.advanced = AdvancedSection(ui, lambda: runner.engine.worker, self.registration.show_error)
+        self._bound = False
+
+    def bind(self, parameters: Parameters | None) -> None:
+        """Show and change these parameters from now on; none while a scene is closed."""
+        self._bound = parameters is not None
+        for section in (self.inputs, self.drivers, self.registration, self.compare, self.advanced):
+            section.bind(parameters)
+        if parameters is None:
+            self.registration.cancel()
+            self.registration.show_error(None)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the parameters say."""
+        if getattr(self, "_bound", False):
+            for section in (self.inputs, self.drivers, self.registration, self.compare, self.advanced):
+                section.refresh()
+            self.environment.refresh()

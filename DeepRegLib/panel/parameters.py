@@ -1,0 +1,146 @@
+"""What the panel remembers: saved with the scene, restored with it."""
+
+# No `from __future__ import annotations`: the wrapper reads the annotations as types.
+
+from typing import Annotated
+
+import slicer
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from DeepRegLib.panel.recipes import adjusted
+from DeepRegLib.panel.task import Mask, Task
+from DeepRegLib.recipes import AUTO, load_recipe
+from DeepRegLib.scene.results import Outputs
+
+
+@parameterNodeWrapper
+class Parameters:
+    """The choices on the panel and the latest verdict.
+
+    Parameters
+    ----------
+    fixedVolume, movingVolume, recipe
+        What to register and how; the recipe is a shipped name or the path of a TOML file.
+    fixedMask, movingMask, fixedMaskSegments, movingMaskSegments
+        Segmentation or label map that limits where the scans are compared; of a segmentation the segments with these
+        ids, all if there are none.
+    fixedLandmarks, movingLandmarks, initialTransform
+        Where the registration starts.
+    movingSegmentation, fixedSegmentation
+        What to bring along, and what to compare it with.
+    wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantTable
+        Which results are put into the scene.
+    transformOutput, inverseOutput, warpedOutput, segmentationOutput
+        Nodes that are overwritten; new ones are made where there is none.
+    namePrefix
+        First part of the names of new nodes; empty for the moving volume's name.
+    alignMoving
+        Put the moving volume under the transform.
+    device, resolution, smoothness, seed
+        Where to compute (empty for the fastest device), factors on the recipe's working resolution and smoothing, and
+        the seed of the random numbers.
+    compareMode, blend, linkedViews
+        How the slice views show the result.
+    comparedFixed, comparedWarped, verdictLevel, verdictReasons
+        Of the latest result: the volumes to look at, and how far to trust it.
+    """
+
+    fixedVolume: slicer.vtkMRMLScalarVolumeNode
+    movingVolume: slicer.vtkMRMLScalarVolumeNode
+    recipe: str = AUTO
+
+    fixedMask: slicer.vtkMRMLNode
+    fixedMaskSegments: list[str]
+    movingMask: slicer.vtkMRMLNode
+    movingMaskSegments: list[str]
+    fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
+    movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
+    initialTransform: slicer.vtkMRMLTransformNode
+    movingSegmentation: slicer.vtkMRMLNode
+    fixedSegmentation: slicer.vtkMRMLNode
+
+    wantTransform: bool = True
+    wantInverse: bool = True
+    wantWarped: bool = True
+    wantSegmentation: bool = True
+    wantJacobian: bool = False
+    wantTable: bool = True
+    transformOutput: slicer.vtkMRMLTransformNode
+    inverseOutput: slicer.vtkMRMLTransformNode
+    warpedOutput: slicer.vtkMRMLScalarVolumeNode
+    segmentationOutput: slicer.vtkMRMLSegmentationNode
+    namePrefix: str = ""
+    alignMoving: bool = False
+
+    device: str = ""
+    resolution: Annotated[float, WithinRange(0.5, 1.5)] = 1.0
+    smoothness: Annotated[float, WithinRange(0.5, 3.0)] = 1.0
+    seed: Annotated[int, WithinRange(0, 999_999)] = 0
+
+    compareMode: str = "none"
+    blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
+    linkedViews: bool = True
+
+    comparedFixed: slicer.vtkMRMLScalarVolumeNode
+    comparedWarped: slicer.vtkMRMLScalarVolumeNode
+    verdictLevel: str = ""
+    verdictReasons: list[str]
+
+
+# Each pair changes places when fixed and moving are swapped.
+PAIRS = (
+    ("fixedVolume", "movingVolume"),
+    ("fixedMask", "movingMask"),
+    ("fixedMaskSegments", "movingMaskSegments"),
+    ("fixedLandmarks", "movingLandmarks"),
+    ("fixedSegmentation", "movingSegmentation"),
+)
+
+# Output name -> parameters that say whether it is wanted and which node receives it.
+OUTPUTS = {
+    "transform": ("wantTransform", "transformOutput"),
+    "inverse": ("wantInverse", "inverseOutput"),
+    "warped": ("wantWarped", "warpedOutput"),
+    "segmentation": ("wantSegmentation", "segmentationOutput"),
+    "jacobian": ("wantJacobian", None),
+    "table": ("wantTable", None),
+}
+
+
+def swap(parameters: Parameters) -> None:
+    """Let fixed and moving change places, with everything that belongs to them."""
+    for fixed, moving in PAIRS:
+        first, second = getattr(parameters, fixed), getattr(parameters, moving)
+        setattr(parameters, fixed, second)
+        setattr(parameters, moving, first)
+
+
+def task_of(parameters: Parameters) -> Task:
+    """Return what the panel is set to do."""
+    fixed_mask, moving_mask = parameters.fixedMask, parameters.movingMask
+    recipe = adjusted(load_recipe(parameters.recipe), parameters.resolution, parameters.smoothness)
+    nodes = {name: getattr(parameters, node) for name, (_wanted, node) in OUTPUTS.items() if node is not None}
+    return Task(
+        fixed=parameters.fixedVolume,
+        moving=parameters.movingVolume,
+        recipe=recipe,
+        fixed_mask=Mask(fixed_mask, tuple(parameters.fixedMaskSegments)) if fixed_mask is not None else None,
+        moving_mask=Mask(moving_mask, tuple(parameters.movingMaskSegments)) if moving_mask is not None else None,
+        fixed_landmarks=parameters.fixedLandmarks,
+        moving_landmarks=parameters.movingLandmarks,
+        initial_transform=parameters.initialTransform,
+        moving_segmentation=parameters.movingSegmentation,
+        fixed_segmentation=parameters.fixedSegmentation,
+        device=parameters.device or None,
+        seed=parameters.seed,
+        outputs=_wanted(parameters),
+        existing={name: node.GetID() for name, node in nodes.items() if node is not None},
+        prefix=parameters.namePrefix.strip(),
+        align_moving=parameters.alignMoving,
+    )
+
+
+def _wanted(parameters: Parameters) -> Outputs:
+    wanted = {name: getattr(parameters, want) for name, (want, _node) in OUTPUTS.items()}
+    wanted["transform"] |= parameters.alignMoving  # the volume is put under it
+    return Outputs(**wanted)

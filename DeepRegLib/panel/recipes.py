@@ -1,0 +1,39 @@
+"""A recipe as the panel changes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from DeepRegLib.recipes import Recipe
+
+
+def adjusted(recipe: Recipe, resolution: float, smoothness: float) -> Recipe:
+    """Return the recipe with a finer or coarser deformable grid and more or less smoothing.
+
+    Parameters
+    ----------
+    recipe
+        Where to begin; returned as it is when both factors are 1.
+    resolution
+        Factor on the voxels along each axis of the finest deformable grid.
+    smoothness
+        Factor on both Gaussian smoothings of the deformable stage.
+
+    Raises
+    ------
+    RecipeError
+        If a value leaves its allowed range.
+    """
+    if resolution == 1.0 and smoothness == 1.0:
+        return recipe
+    stage = recipe.deformable
+    return replace(
+        recipe,
+        name=f"{recipe.name} (resolution {resolution:g}, smoothness {smoothness:g})",
+        deformable=replace(
+            stage,
+            voxels=round(stage.voxels * resolution**3),
+            smooth_update=stage.smooth_update * smoothness,
+            smooth_field=stage.smooth_field * smoothness,
+        ),
+    )

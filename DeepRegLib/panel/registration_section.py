@@ -1,0 +1,186 @@
+"""Register and Cancel, progress, what went wrong, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import slicer
+from slicer.i18n import tr as _
+
+from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
+from DeepRegLib.panel.comparison import BLEND, NONE
+from DeepRegLib.panel.parameters import Parameters, task_of
+from DeepRegLib.panel.running import Listener, Run, Runner
+from DeepRegLib.panel.task import Task, check
+from DeepRegLib.panel.words import error_html, progress_text, verdict_html
+from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
+from DeepRegLib.scene.results import remove_results
+from DeepRegLib.scene.sequences import current_volume
+
+FULL = 1000
+CPU = "cpu"
+
+
+class RegistrationSection:
+    """The button in the middle of the panel and what belongs to it.
+
+    Parameters
+    ----------
+    ui
+        The panel's widgets by name.
+    runner
+        Runs the registration.
+    scene
+        Where the results go.
+    engine_problem
+        Returns why the engine cannot run as it is set, or None.
+    ask
+        Asks the user a question and returns whether the answer is yes.
+    """
+
+    def __init__(
+        self,
+        ui: SimpleNamespace,
+        runner: Runner,
+        scene: slicer.vtkMRMLScene,
+        engine_problem: Callable[[], DeepRegError | None],
+        ask: Callable[[str], bool],
+    ) -> None:
+        self._ui = ui
+        self._runner = runner
+        self._scene = scene
+        self._engine_problem = engine_problem
+        self._ask = ask
+        self._parameters: Parameters | None = None
+        self.run: Run | None = None
+        ui.registerButton.connect("clicked(bool)", self._on_button)
+        ui.removeResultsButton.connect("clicked(bool)", self._on_remove)
+
+    @property
+    def running(self) -> bool:
+        """Whether a registration is under way."""
+        return self.run is not None and not self.run.finished
+
+    def bind(self, parameters: Parameters | None) -> None:
+        """Show and change these parameters from now on; none while a scene is closed."""
+        self._parameters = parameters
+
+    def refresh(self) -> None:
+        """Show what the parameters say, and whether they can be run."""
+        if self._parameters is None:
+            return
+        if not self.running:
+            problem = _problem(self._parameters)
+            self._ui.registerButton.enabled = problem is None
+            self._ui.registerButton.toolTip = (
+                _("Register the moving volume to the fixed one.") if problem is None else str(problem)
+            )
+        level = self._parameters.verdictLevel
+        self._ui.verdictLabel.text = verdict_html(level, self._parameters.verdictReasons) if level else ""
+        self._ui.verdictLabel.visible = bool(level) and not self.running
+        self._ui.removeResultsButton.visible = bool(nodes_with(self._scene, RESULT_ATTRIBUTE)) and not self.running
+
+    def cancel(self) -> None:
+        """Stop what runs; does nothing when nothing does."""
+        if self.running and self.run is not None:
+            self._ui.progressLabel.text = progress_text("cancelling", None, None)
+            self.run.cancel()
+
+    def show_error(self, error: DeepRegError | None) -> None:
+        """Say what is wrong and what to do; None takes it away."""
+        self._ui.messageLabel.text = error_html(error) if error is not None else ""
+        self._ui.messageLabel.visible = error is not None
+
+    def _on_button(self, _checked: bool = False) -> None:
+        if self.running:
+            self.cancel()
+        elif self._parameters is not None:
+            try:
+                task = task_of(self._parameters)
+            except DeepRegError as error:
+                self.show_error(error)
+                return
+            self._start(task)
+
+    def _start(self, task: Task) -> None:
+        self.show_error(None)
+        listener = Listener(self._on_progress, self._on_finished, lambda error: self._on_failed(task, error))
+        try:
+            problem = self._engine_problem()
+            if problem is not None:
+                raise problem
+            run = self._runner.start(task, listener)
+        except DeepRegError as error:
+            self.show_error(error)
+            return
+        if run.finished:  # the engine could not even be started, which has been told
+            return
+        self.run = run
+        self._show_running(True)
+        self._on_progress("waiting", 0.0, None, None)
+
+    def _show_running(self, running: bool) -> None:
+        self._ui.registerButton.text = _("Cancel") if running else _("Register")
+        self._ui.registerButton.toolTip = _("Stop the registration; the scene stays as it is.") if running else ""
+        self._ui.registerButton.enabled = True
+        self._ui.progressBar.visible = running
+        self._ui.progressLabel.visible = running
+        self.refresh()
+
+    def _on_progress(self, stage: str, fraction: float, similarity: float | None, seconds_left: float | None) -> None:
+        self._ui.progressBar.value = round(FULL * fraction)
+        self._ui.progressLabel.text = progress_text(stage, similarity, seconds_left)
+
+    def _on_finished(self, run: Run) -> None:
+        parameters, registration, results = self._parameters, run.registration, run.results
+        self._show_running(False)
+        if parameters is None or registration is None or results is None:
+            return
+        parameters.verdictLevel = registration.verdict.level
+        parameters.verdictReasons = [*registration.verdict.reasons, *registration.warnings, *run.notes]
+        parameters.comparedFixed = self._volume(run.task.fixed)
+        parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
+        if parameters.compareMode == NONE:
+            parameters.compareMode = BLEND
+        self.refresh()
+
+    def _volume(self, node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLVolumeNode | None:
+        """Return what the views show of an input: the frame of a sequence; nothing if it was deleted."""
+        return current_volume(node) if node is not None and node.GetScene() is not None else None
+
+    def _on_failed(self, task: Task, error: DeepRegError) -> None:
+        self._show_running(False)
+        if isinstance(error, CancelledError):
+            return
+        self.show_error(error)
+        if isinstance(error, MemoryShortageError) and self._computes_on_gpu(task) and self._ask(_memory_question()):
+            self._start(replace(task, device=CPU))
+
+    def _computes_on_gpu(self, task: Task) -> bool:
+        worker = self._runner.engine.worker
+        fastest = worker.devices[0] if worker is not None and worker.devices else CPU
+        return (task.device or fastest) != CPU
+
+    def _on_remove(self, _checked: bool = False) -> None:
+        parameters = self._parameters
+        if parameters is not None:
+            parameters.compareMode = NONE
+        remove_results(self._scene)
+        if parameters is not None:
+            parameters.verdictLevel, parameters.verdictReasons = "", []
+        self.show_error(None)
+        self.refresh()
+
+
+def _problem(parameters: Parameters) -> DeepRegError | None:
+    try:
+        check(task_of(parameters))
+    except DeepRegError as error:
+        return error
+    return None
+
+
+def _memory_question() -> str:
+    return _("The graphics card has too little memory for these scans. Compute on the processor instead?")

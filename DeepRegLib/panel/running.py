@@ -1,0 +1,183 @@
+"""A task run from nodes to nodes: read the scene, hand it to the engine, put the results into the scene."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from DeepRegLib.engine.client import Job
+from DeepRegLib.errors import CancelledError, DeepRegError
+from DeepRegLib.monitoring import Progress
+from DeepRegLib.panel.engine import Engine
+from DeepRegLib.panel.task import Reading, Task, read
+from DeepRegLib.result import Registration
+from DeepRegLib.scene.results import Inputs, Results, add_results, apply_to_moving, check_existing, inputs_of
+from DeepRegLib.scene.sequences import current_volume
+
+LOG = logging.getLogger(__name__)
+
+
+def _unheard(*_told: object) -> None:
+    """Do nothing: nobody listens."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of a run; exactly one of `finished` and `failed` is called, once.
+
+    Parameters
+    ----------
+    progress
+        Called with stage, fraction of the run (0 to 1), similarity or None, seconds left or None.
+    finished
+        Called when the results are in the scene.
+    failed
+        Called with the error; a `CancelledError` after a cancel.
+    """
+
+    progress: Progress = _unheard
+    finished: Callable[[Run], None] = _unheard
+    failed: Callable[[DeepRegError], None] = _unheard
+
+
+@dataclass(eq=False)
+class Run:
+    """One registration of scene nodes.
+
+    Parameters
+    ----------
+    task
+        What was asked for.
+    results
+        Ids of the nodes that came of it; None before the end.
+    registration
+        Their numbers.
+    error
+        Why there are no results.
+    notes
+        What did not work out although there are results, as sentences.
+    job
+        Its registration in the engine.
+    """
+
+    task: Task
+    results: Results | None = None
+    registration: Registration | None = None
+    error: DeepRegError | None = None
+    notes: tuple[str, ...] = ()
+    job: Job | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over, one way or the other."""
+        return self.results is not None or self.error is not None
+
+    def cancel(self) -> None:
+        """Ask it to stop."""
+        if self.job is not None:
+            self.job.cancel()
+
+
+class Runner:
+    """Runs tasks on an engine, and puts what comes back into the scene.
+
+    Parameters
+    ----------
+    engine
+        Where it is computed.
+    scene
+        Where the nodes are.
+    """
+
+    def __init__(self, engine: Engine, scene: slicer.vtkMRMLScene) -> None:
+        self.engine = engine
+        self._scene = scene
+
+    def start(self, task: Task, listener: Listener) -> Run:
+        """Start a run and return at once.
+
+        Raises
+        ------
+        InputError
+            If the task cannot run; the listener is not called then.
+        """
+        reading = read(task)
+        assert task.fixed is not None  # noqa: S101  # for mypy: `read` has looked
+        assert task.moving is not None  # noqa: S101
+        inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
+        check_existing(self._scene, inputs, task.existing)
+        run = Run(task)
+
+        def done(registration: Registration) -> None:
+            try:
+                run.registration = registration
+                run.results = self._add(task, inputs, reading, registration)
+                run.notes = _aligned(task, run.results)
+            except Exception as error:
+                LOG.exception("The results could not be put into the scene")
+                failed(error if isinstance(error, DeepRegError) else _not_added(error))
+            else:
+                listener.finished(run)
+
+        def failed(error: DeepRegError) -> None:
+            run.error = error
+            listener.failed(error)
+
+        run.job = self.engine.register(
+            reading.fixed,
+            reading.moving,
+            reading.recipe,
+            on_progress=listener.progress,
+            on_result=done,
+            on_error=failed,
+            options=reading.options,
+        )
+        return run
+
+    def wait(self, run: Run) -> None:
+        """Let Qt's events be handled until a run is over."""
+        loop = qt.QEventLoop()
+        timer = qt.QTimer()
+        timer.connect("timeout()", lambda: loop.quit() if run.finished else None)
+        timer.start(10)
+        if not run.finished:
+            loop.exec_()
+        timer.stop()
+
+    def _add(self, task: Task, inputs: Inputs, reading: Reading, registration: Registration) -> Results:
+        if self._scene.IsClosing():
+            raise CancelledError(_("The scene was closed during the registration."))
+        return add_results(
+            self._scene,
+            registration,
+            inputs,
+            task.outputs,
+            layers=reading.layers,
+            existing=task.existing,
+            label_names=reading.label_names,
+        )
+
+
+def _aligned(task: Task, results: Results) -> tuple[str, ...]:
+    """Put the moving nodes under the transform if that is wanted; return why it could not be done."""
+    if not task.align_moving or task.moving is None or task.moving.GetScene() is None:
+        return ()
+    segmentation = task.moving_segmentation
+    follows = segmentation is not None and segmentation.GetScene() is not None
+    try:
+        apply_to_moving(results, current_volume(task.moving), segmentation if follows else None)
+    except DeepRegError as error:
+        return (str(error),)
+    return ()
+
+
+def _not_added(error: Exception) -> DeepRegError:
+    return DeepRegError(
+        _("The results could not be put into the scene: {reason}").format(reason=error),
+        _("The inputs are unchanged; see the Python console, and try again."),
+    )

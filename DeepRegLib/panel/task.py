@@ -1,0 +1,182 @@
+"""One registration as nodes of the scene, and how it becomes images for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.image import Image
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe
+from DeepRegLib.scene.markups import landmark_pairs
+from DeepRegLib.scene.results import Outputs
+from DeepRegLib.scene.segmentations import LabelPair, SegmentLayers, common_labels, layers_from_node, mask_from_node
+from DeepRegLib.scene.sequences import current_volume
+from DeepRegLib.scene.transforms import transform_from_node
+from DeepRegLib.scene.volumes import image_from_volume
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where a scan is looked at.
+
+    Parameters
+    ----------
+    node
+        Segmentation or label map.
+    segments
+        Ids of the segments that count; empty for all.
+    """
+
+    node: slicer.vtkMRMLNode
+    segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to register, how, and what to put into the scene.
+
+    Parameters
+    ----------
+    fixed, moving
+        Scalar volumes, or sequences, of which the frame shown counts.
+    recipe
+        Shipped name, TOML file, or the recipe itself.
+    fixed_mask, moving_mask, fixed_landmarks, moving_landmarks, initial_transform
+        What drives the registration, each optional; landmarks go in pairs.
+    moving_segmentation, fixed_segmentation
+        Brought along, and what it is compared with.
+    device, seed
+        As in `DeepRegLib.pipeline.register`.
+    outputs
+        What is put into the scene.
+    existing
+        Node ids by output name that are overwritten rather than made.
+    prefix
+        First part of the names of new nodes; empty for the moving volume's name.
+    align_moving
+        Put the moving volume under the transform.
+    """
+
+    fixed: slicer.vtkMRMLNode | None
+    moving: slicer.vtkMRMLNode | None
+    recipe: str | Recipe = AUTO
+    fixed_mask: Mask | None = None
+    moving_mask: Mask | None = None
+    fixed_landmarks: slicer.vtkMRMLNode | None = None
+    moving_landmarks: slicer.vtkMRMLNode | None = None
+    initial_transform: slicer.vtkMRMLNode | None = None
+    moving_segmentation: slicer.vtkMRMLNode | None = None
+    fixed_segmentation: slicer.vtkMRMLNode | None = None
+    device: str | None = None
+    seed: int = 0
+    outputs: Outputs = field(default_factory=Outputs)
+    existing: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    align_moving: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A task's data, copied out of the scene: what happens to the nodes later does not matter.
+
+    Parameters
+    ----------
+    fixed, moving, recipe
+        For the engine.
+    options
+        The other fields of the engine's `Request`.
+    layers
+        The segments that are brought along, or None.
+    label_names
+        What the labels are called whose overlap is measured.
+    """
+
+    fixed: Image
+    moving: Image
+    recipe: Recipe
+    options: dict[str, Any]
+    layers: SegmentLayers | None = None
+    label_names: Mapping[int, str] | None = None
+
+
+def check(task: Task) -> None:
+    """Raise an `InputError` if a glance at the nodes shows that the task cannot run; cheap enough for each change."""
+    if task.fixed is None:
+        raise InputError(_("No fixed volume is chosen."), _("Choose the volume that stays where it is."))
+    if task.moving is None:
+        raise InputError(_("No moving volume is chosen."), _("Choose the volume that is to be aligned."))
+    if task.fixed is task.moving:
+        raise InputError(
+            _("Fixed and moving are the same volume, {name}.").format(name=task.fixed.GetName()),
+            _("Choose two different volumes."),
+        )
+    if (task.fixed_landmarks is None) != (task.moving_landmarks is None):
+        raise InputError(
+            _("Landmarks are chosen for one of the volumes only."), _("Choose them for both, or for neither.")
+        )
+    if task.fixed_segmentation is not None and task.moving_segmentation is None:
+        raise InputError(
+            _("There is a segmentation to compare with, but none to bring along."),
+            _("Choose the moving volume's segmentation as well."),
+        )
+
+
+def read(task: Task) -> Reading:
+    """Copy what a task needs out of the scene.
+
+    Raises
+    ------
+    InputError
+        If a node is missing, deleted, of the wrong kind, empty, or placed by a transform that cannot be undone.
+    """
+    check(task)
+    fixed = image_from_volume(current_volume(_alive(task.fixed, _("The fixed volume"))))
+    moving = image_from_volume(current_volume(_alive(task.moving, _("The moving volume"))))
+    options: dict[str, Any] = {"device": task.device or None, "seed": task.seed, "jacobian": task.outputs.jacobian}
+    if task.fixed_mask is not None:
+        options["fixed_mask"] = _mask(task.fixed_mask, fixed, _("The fixed mask"))
+    if task.moving_mask is not None:
+        options["moving_mask"] = _mask(task.moving_mask, moving, _("The moving mask"))
+    if task.fixed_landmarks is not None:
+        options["fixed_landmarks"], options["moving_landmarks"] = landmark_pairs(
+            _alive(task.fixed_landmarks, _("The fixed landmark list")),
+            _alive(task.moving_landmarks, _("The moving landmark list")),
+        )
+    if task.initial_transform is not None:
+        options["initial_transform"] = transform_from_node(_alive(task.initial_transform, _("The initial transform")))
+    recipe = load_recipe(task.recipe)
+    if task.moving_segmentation is None:
+        return Reading(fixed, moving, recipe, options)
+    layers = layers_from_node(_alive(task.moving_segmentation, _("The moving segmentation")))
+    options["moving_layers"] = layers.images
+    if task.fixed_segmentation is None:
+        return Reading(fixed, moving, recipe, options, layers)
+    wanted = layers_from_node(_alive(task.fixed_segmentation, _("The fixed segmentation")))
+    pair = _common(wanted, layers, fixed, moving)
+    options["fixed_labels"], options["moving_labels"] = pair.fixed, pair.moving
+    return Reading(fixed, moving, recipe, options, layers, pair.names)
+
+
+def _common(wanted: SegmentLayers, layers: SegmentLayers, fixed: Image, moving: Image) -> LabelPair:
+    pair = common_labels(wanted, layers, fixed.geometry, moving.geometry)
+    if pair is None:
+        raise InputError(
+            _("The two segmentations have no segment name in common, so they cannot be compared."),
+            _("Give the same structure the same name in both, or choose no segmentation to compare with."),
+        )
+    return pair
+
+
+def _mask(mask: Mask, image: Image, what: str) -> Image:
+    return mask_from_node(_alive(mask.node, what), mask.segments or None, image.geometry)
+
+
+def _alive(node: slicer.vtkMRMLNode | None, what: str) -> slicer.vtkMRMLNode:
+    if node is None or node.GetScene() is None:
+        raise InputError(_("{what} is no longer in the scene.").format(what=what), _("Choose another one, or none."))
+    return node

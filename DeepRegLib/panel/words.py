@@ -1,0 +1,73 @@
+"""What the panel says: progress, verdict and errors in words."""
+
+from __future__ import annotations
+
+import html
+
+from slicer.i18n import tr as _
+
+from DeepRegLib.errors import DeepRegError
+from DeepRegLib.result import CHECK, FAILED, OK
+
+# White on each of these has a contrast above 4.5:1, whatever the theme behind.
+COLOURS = {OK: "#2e7d32", CHECK: "#b45309", FAILED: "#c62828"}
+SECONDS_SHOWN_AS_MINUTES = 90
+
+
+def stage_name(stage: str) -> str:
+    """Return what a stage of the pipeline does, for a clinician."""
+    names = {
+        "waiting": _("Starting the engine"),
+        "prepare": _("Preparing the scans"),
+        "search": _("Searching the starting position"),
+        "linear": _("Aligning (rigid, then affine)"),
+        "deformable": _("Deforming"),
+        "inverse": _("Computing the inverse"),
+        "judge": _("Judging the result"),
+        "outputs": _("Carrying over the segmentation"),
+        "cancelling": _("Cancelling"),
+    }
+    return names.get(stage, stage)
+
+
+def progress_text(stage: str, similarity: float | None, seconds_left: float | None) -> str:
+    """Return one line on where a run is.
+
+    Parameters
+    ----------
+    stage
+        As the pipeline calls it.
+    similarity
+        Of the images now, if known.
+    seconds_left
+        Estimate, if known.
+    """
+    parts = [stage_name(stage)]
+    if similarity is not None:
+        parts.append(_("similarity {value:.3f}").format(value=similarity))
+    if seconds_left is not None:
+        parts.append(duration_left(seconds_left))
+    return " · ".join(parts)
+
+
+def duration_left(seconds: float) -> str:
+    """Return how long it will take yet."""
+    if seconds >= SECONDS_SHOWN_AS_MINUTES:
+        return _("about {minutes} min left").format(minutes=round(seconds / 60))
+    return _("about {seconds} s left").format(seconds=max(1, round(seconds)))
+
+
+def verdict_html(level: str, reasons: list[str] | tuple[str, ...]) -> str:
+    """Return a verdict as a coloured badge and its reasons, in the rich text of a label."""
+    titles = {OK: _("Looks right"), CHECK: _("Check this result"), FAILED: _("Do not use")}
+    badge = (
+        f'<p><span style="background-color:{COLOURS[level]}; color:white; font-weight:bold">'
+        f"&nbsp;{html.escape(titles[level])}&nbsp;</span></p>"
+    )
+    return badge + "".join(f"<p>{html.escape(reason)}</p>" for reason in reasons)
+
+
+def error_html(error: DeepRegError) -> str:
+    """Return an error and what to do about it, in the rich text of a label."""
+    text = f'<p><span style="color:{COLOURS[FAILED]}"><b>{html.escape(error.message)}</b></span></p>'
+    return text + (f"<p>{html.escape(error.hint)}</p>" if error.hint else "")

@@ -1,0 +1,51 @@
+"""Making, marking, finding and removing nodes; the marks are saved with the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import slicer
+
+# On every node and folder that DeepReg made and may remove.
+RESULT_ATTRIBUTE = "DeepReg.Result"
+# On helpers of the comparing views, which go when the views are put back.
+HELPER_ATTRIBUTE = "DeepReg.Helper"
+# On a transform: how far its registration can be trusted.
+VERDICT_ATTRIBUTE = "DeepReg.Verdict"
+# A node's reference to the result it was put under. A reference, for ids change when one scene is added to another.
+APPLIED_ROLE = "DeepReg.Applied"
+
+
+def new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:
+    """Add a node to a scene; a number is appended to its name where the scene has the name."""
+    return scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
+
+
+def nodes_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:
+    """Return all nodes of a scene."""
+    return [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
+
+
+def nodes_with(scene: slicer.vtkMRMLScene, attribute: str) -> list[slicer.vtkMRMLNode]:
+    """Return the nodes of a scene that have an attribute."""
+    return [node for node in nodes_of(scene) if node.GetAttribute(attribute)]
+
+
+def remove_with_companions(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
+    """Remove a node and the display and storage nodes that only it uses."""
+    companions = list(_companions(node))
+    scene.RemoveNode(node)
+    for companion in companions:
+        if companion.GetScene() is scene and not _is_used(scene, companion):
+            scene.RemoveNode(companion)
+
+
+def _companions(node: slicer.vtkMRMLNode) -> Iterator[slicer.vtkMRMLNode]:
+    if node.IsA("vtkMRMLDisplayableNode"):
+        yield from (node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes()))
+    if node.IsA("vtkMRMLStorableNode"):
+        yield from (node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes()))
+
+
+def _is_used(scene: slicer.vtkMRMLScene, companion: slicer.vtkMRMLNode) -> bool:
+    return any(companion is other for node in nodes_of(scene) for other in _companions(node))

@@ -1,0 +1,86 @@
+"""The measures of a result as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import slicer
+import vtk
+
+from DeepRegLib.result import Measures, Registration
+from DeepRegLib.scene.nodes import new_node
+
+COLUMNS = ("Measure", "Before", "After", "Unit")
+
+Row = tuple[str, float | None, float | None, str]
+
+
+def add_measures_table(
+    scene: slicer.vtkMRMLScene,
+    registration: Registration,
+    name: str,
+    label_names: Mapping[int, str] | None = None,
+) -> slicer.vtkMRMLTableNode:
+    """Add the measures of a result to a scene.
+
+    Parameters
+    ----------
+    scene
+        Where to add them.
+    registration
+        The result.
+    name
+        Of the node; a number is appended where the scene has the name.
+    label_names
+        What the labels of `Measures.dice_after` are called; without it, their numbers stand.
+    """
+    node = new_node(scene, "vtkMRMLTableNode", name)
+    set_measures(node, registration, label_names)
+    return node
+
+
+def set_measures(
+    node: slicer.vtkMRMLTableNode, registration: Registration, label_names: Mapping[int, str] | None = None
+) -> None:
+    """Fill a table node as `add_measures_table` does, in place of what it holds."""
+    rows = list(_rows(registration.measures, label_names or {}))
+    changed = node.StartModify()
+    node.RemoveAllColumns()
+    cells = [[measure, _text(before), _text(after), unit] for measure, before, after, unit in rows]
+    cells.insert(0, ["Verdict", "", registration.verdict.level, ""])
+    for number, title in enumerate(COLUMNS):
+        column = vtk.vtkStringArray()
+        column.SetName(title)
+        for row in cells:
+            column.InsertNextValue(row[number])
+        node.AddColumn(column)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetLocked(True)
+    node.EndModify(changed)
+
+
+def _rows(m: Measures, label_names: Mapping[int, str]) -> Iterator[Row]:
+    yield "Structure agreement", m.structure_before, m.structure_after, "0 chance, 1 everywhere"
+    yield "Mutual information", m.nmi_before, m.nmi_after, "1 unrelated, 2 identical"
+    yield "Cross correlation", m.ncc_before, m.ncc_after, "-1 to 1"
+    before, after = m.dice_before or {}, m.dice_after or {}
+    for label in sorted(before.keys() | after.keys()):
+        name = label_names.get(label, f"label {label}")
+        yield f"Dice of {name}", before.get(label), after.get(label), "0 apart, 1 identical"
+    if m.tre_after is not None:
+        yield "Landmark distance, mean", m.tre_before, m.tre_after, "mm"
+    yield "Fixed anatomy covered", None, 100 * m.overlap, "%"
+    yield "Folds", None, m.folds, "voxels"
+    yield "Volume change, whole", None, m.volume_scale, "times"
+    yield "Volume change, smallest", None, m.jacobian_min, "times"
+    yield "Volume change, largest", None, m.jacobian_max, "times"
+    yield "Irregularity (sd of log Jacobian)", None, m.log_jacobian_sd, ""
+    yield "Inverse error, mean", None, m.inverse_error_mean, "mm"
+    yield "Inverse error, 99 % below", None, m.inverse_error_p99, "mm"
+
+
+def _text(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,114 @@
+"""`slicer.app` with Qt: a QApplication that also answers for scene, files, settings and modules."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import slicer
+from PySide6.QtCore import QMessageLogContext, QObject, QSettings, Qt, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QApplication
+
+from Testing.desktop.layout import LayoutManager
+from Testing.desktop.scene import SceneServices
+from Testing.desktop.stand_ins import stand_in
+
+
+@stand_in
+class ModuleManager(QObject):
+    """Knows the modules that were loaded."""
+
+    moduleLoaded = Signal(str)
+    moduleAboutToBeUnloaded = Signal(str)
+
+    def module(self, name: str) -> Any | None:
+        """Return a module, None where there is none of that name."""
+        return getattr(slicer.modules, name.lower(), None)
+
+
+class ExtensionsModel:
+    """Knows which extensions are installed: none."""
+
+    def isExtensionInstalled(self, name: str) -> bool:
+        """Return False."""
+        return False
+
+
+class SlicerApplication(SceneServices, QApplication):
+    """`slicer.app`, on the services that the scene's own application had."""
+
+    startupCompleted = Signal()
+
+    def __init__(self, services: SceneServices) -> None:
+        QApplication.__init__(self, ["Slicer"])
+        self.serve(services.mrmlScene(), services.applicationLogic(), services.temporaryPath)
+        self._modules = ModuleManager()
+        self._extensions = ExtensionsModel()
+        self._layout = LayoutManager(services.applicationLogic())
+        self._settings = own_settings(services.temporaryPath)
+
+    def settings(self) -> QSettings:
+        """Return the settings, which start empty and end with the process."""
+        return self._settings
+
+    def userSettings(self) -> QSettings:
+        """Return the same settings."""
+        return self._settings
+
+    def moduleManager(self) -> ModuleManager:
+        """Return what knows the loaded modules."""
+        return self._modules
+
+    def extensionsManagerModel(self) -> ExtensionsModel:
+        """Return what knows the installed extensions."""
+        return self._extensions
+
+    def layoutManager(self) -> LayoutManager:
+        """Return what knows the slice views."""
+        return self._layout
+
+    def startupEnvironment(self) -> dict[str, str]:
+        """Return the environment in which the application was started."""
+        return dict(os.environ)
+
+    def translate(self, context: str, text: str) -> str:
+        """Return the text as it is: the application speaks English."""
+        return text
+
+    def restart(self) -> None:
+        """Refuse: a test process is not restarted."""
+        raise RuntimeError("the module asked for a restart of Slicer")
+
+
+def own_settings(folder: str) -> QSettings:
+    """Point QSettings() to a file of this process, never to the settings of the person who runs the tests."""
+    QApplication.setOrganizationName("DeepRegTesting")
+    QApplication.setApplicationName("Slicer")
+    QSettings.setDefaultFormat(QSettings.Format.IniFormat)
+    for scope in (QSettings.Scope.UserScope, QSettings.Scope.SystemScope):
+        QSettings.setPath(QSettings.Format.IniFormat, scope, folder)
+    return QSettings()
+
+
+def pass_on_messages() -> None:
+    """Write Qt's warnings to stderr, but for one that the offscreen platform gives for every window."""
+
+    def write(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+        if "propagateSizeHints" not in message:
+            sys.stderr.write(f"Qt: {message}\n")
+
+    qInstallMessageHandler(write)
+
+
+def dress(application: QApplication) -> None:
+    """Give windows the same light look on every machine, close to Slicer's own."""
+    application.setStyle("Fusion")
+    font = application.font()
+    font.setPointSize(10)
+    application.setFont(font)
+    palette = QPalette(QColor("#efefef"))
+    palette.setColor(QPalette.ColorRole.Highlight, QColor("#3584c8"))
+    palette.setColor(QPalette.ColorRole.HighlightedText, Qt.GlobalColor.white)
+    application.setPalette(palette)

@@ -1,0 +1,92 @@
+"""The opened panel, as a person sits before it: what they load, press, and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+
+from DeepRegLib.panel.self_test import example_pair, example_recipe
+from DeepRegLib.recipes import recipe_to_toml
+from DeepRegLib.scene.volumes import add_volume
+from Testing.desktop.running import Desktop
+
+START_SECONDS = 120.0  # torch from a cold disk, on a busy machine
+
+
+class OpenedPanel:
+    """The module in the harness, its panel shown."""
+
+    def __init__(self, desktop: Desktop, module: Path) -> None:
+        self.desktop = desktop
+        self.loaded = desktop.load_module(module)
+        self.window = self.loaded.panel
+        self.widget = self.loaded.widget
+        self.ui = self.widget.ui
+        self.logic = self.widget.logic
+        desktop.show(self.window, size=(460, 900))
+        self.window.enter()
+
+    @property
+    def engine(self) -> Any:
+        """The engine behind the panel."""
+        return self.logic.runner.engine
+
+    @property
+    def parameters(self) -> Any:
+        """What the panel is set to."""
+        return self.widget._parameters
+
+    def load_pair(self) -> tuple[Any, Any]:
+        """Put two small volumes, 9 mm apart, into the scene, and open the module again so that it proposes them."""
+        fixed, moving = (add_volume(slicer.mrmlScene, image, image.name) for image in example_pair())
+        self.window.exit()
+        self.window.enter()
+        self.desktop.process_events()
+        return fixed, moving
+
+    def use_quick_recipe(self, folder: Path) -> None:
+        """Choose a recipe that takes a second."""
+        path = folder / "quick.toml"
+        path.write_text(recipe_to_toml(example_recipe()), encoding="utf-8")
+        self.parameters.recipe = str(path)
+        self.desktop.process_events()
+
+    def press(self) -> None:
+        """Click on Register, or Cancel."""
+        self.desktop.click(self.ui.registerButton)
+
+    def wait_for_end(self, seconds: float = START_SECONDS) -> None:
+        """Let the registration come to its end."""
+        section = self.widget.panel.registration
+        assert self.desktop.wait_until(lambda: not section.running, seconds), self.engine.log
+
+    def wait_for_stage(self, words: str, seconds: float = START_SECONDS) -> None:
+        """Wait until the progress line says something."""
+        assert self.desktop.wait_until(lambda: words in self.ui.progressLabel.text, seconds), self.ui.progressLabel.text
+
+    @property
+    def message(self) -> str:
+        """What the panel complains about; empty if nothing is shown."""
+        return str(self.ui.messageLabel.text) if self.ui.messageLabel.isVisible() else ""
+
+    @property
+    def results(self) -> Any:
+        """The latest run's node ids."""
+        run = self.widget.panel.registration.run
+        return None if run is None else run.results
+
+    def close(self) -> None:
+        """End the engine; the desktop unloads the module."""
+        self.engine.close()
+
+
+def to_moving(node: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where a transform node takes (N, 3) points of the fixed volume in the moving one, RAS mm."""
+    transform = vtk.vtkGeneralTransform()
+    node.GetTransformFromWorld(transform)
+    return np.array([transform.TransformPoint(point) for point in points])

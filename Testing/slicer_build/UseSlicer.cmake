@@ -1,0 +1,8 @@
+include(CTest)
+include(ExternalData)
+set(ExternalData_OBJECT_STORES ${CMAKE_BINARY_DIR})
+include(ctkMacroCompilePythonScript)
+include(ctkFunctionExtractOptimizedLibrary)
+include(SlicerMacroPythonTesting)
+include(SlicerMacroConfigureGenericPythonModuleTests)
+include(SlicerMacroBuildScriptedModule)

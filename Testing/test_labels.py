@@ -1,0 +1,56 @@
+"""Label maps carried over by a registration, on the moving image's grid or on any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DeepRegLib.errors import CancelledError, InputError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
+from DeepRegLib.labels import with_labels, with_layers
+from DeepRegLib.transforms import LinearTransform, jacobian_determinant
+from Testing.small import small_pair, small_registration
+
+
+def cancelled() -> None:
+    raise CancelledError
+
+
+def test_each_layer_comes_from_its_own_grid_onto_the_fixed_one() -> None:
+    identity = replace(small_registration(), transform=LinearTransform.identity())
+    fixed = identity.fixed.geometry
+    corner = Geometry((5, 4, 3), fixed.spacing, fixed.origin, fixed.direction)
+    layers = [
+        Image(np.full(corner.shape, 7, np.int16), corner, "corner"),
+        Image(np.ones(fixed.shape, bool), fixed, "all"),
+    ]
+    first, second = with_layers(identity, layers).warped_layers
+    assert (first.geometry, first.name, first.array.dtype) == (fixed, "corner", np.int16)
+    assert np.all(first.array[:3, :4, :5] == 7)
+    assert np.count_nonzero(first.array) == 60
+    assert second.array.dtype == np.bool_
+    assert second.array.all()
+
+
+def test_layers_saved_as_floats_become_whole_numbers_and_others_are_refused() -> None:
+    result = small_registration()
+    labels = small_pair()[3]
+    (warped,) = with_layers(result, [labels.with_array(labels.array.astype(np.float64))]).warped_layers
+    assert warped.array.dtype == np.int32
+    np.testing.assert_array_equal(warped.array, with_labels(result, labels).warped_labels.array)
+    with pytest.raises(InputError, match="not whole numbers"):
+        with_layers(result, [labels.with_array(labels.array + 0.5)])
+
+
+def test_carrying_labels_and_the_jacobian_can_be_cancelled() -> None:
+    result = small_registration()
+    labels = small_pair()[3]
+    with pytest.raises(CancelledError):
+        with_labels(result, labels, poll=cancelled)
+    with pytest.raises(CancelledError):
+        with_layers(result, [labels], poll=cancelled)
+    with pytest.raises(CancelledError):
+        jacobian_determinant(result.transform, result.fixed.geometry, poll=cancelled)
