@@ -93,9 +93,11 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.unbindParameters()
 
     def cleanup(self):
-        """End the engine: the module is about to be unloaded."""
+        """End panel and engine: the module is about to be unloaded."""
         self.unbindParameters()
         self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
         if self.logic is not None:
             self.logic.close()
 
@@ -243,10 +245,9 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         DeepRegLib.errors.DeepRegError
             If something is wrong with the inputs, or, with `wait`, if the registration fails.
         """
-        from DeepRegLib.scene.results import Outputs
-
         from DeepRegLib.panel.running import Listener
         from DeepRegLib.panel.task import Mask, Task
+        from DeepRegLib.scene.results import Outputs
 
         def mask(choice):
             return choice if choice is None or isinstance(choice, Mask) else Mask(choice)

@@ -42,7 +42,7 @@ TASKS = {
     "benchmark": ("benchmark", [["-m", "Testing.benchmarks"]]),
 }
 INCLUDES = {"demo": {"demo"}, "test": {"demo", "test"}, "benchmark": {"demo", "benchmark"}}
-LEFTOVERS = ("benchmarks", "build", "demo", "dist", "slicer_deepreg.egg-info")
+LEFTOVERS = (".peers", "benchmarks", "build", "demo", "dist", "slicer_deepreg.egg-info")
 CACHES = (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 
 # What pip's output says, and what to do about it; the first that fits is told.

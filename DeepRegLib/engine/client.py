@@ -173,6 +173,11 @@ class EngineClient:
         return self._current is not None or bool(self._waiting)
 
     @property
+    def starting(self) -> bool:
+        """Whether a worker was started that has not come up yet."""
+        return self._transport is not None and self.worker is None
+
+    @property
     def log(self) -> tuple[str, ...]:
         """The last lines the present or latest worker wrote to its standard error."""
         return tuple(self._log)

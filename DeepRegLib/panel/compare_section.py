@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import slicer
 from slicer.i18n import tr as _
 
 from DeepRegLib.panel.comparison import BLEND, CHECKERBOARD, FLICKER, NONE, RED_CYAN, Comparison
 from DeepRegLib.panel.parameters import Parameters
+
+
+NOTHING: tuple[object, ...] = ()
 
 
 class CompareSection:
@@ -25,7 +29,8 @@ class CompareSection:
         self._ui = ui
         self._comparison = comparison
         self._parameters: Parameters | None = None
-        self._shown: tuple[object, ...] = (NONE, None, None, True)
+        self._shown: tuple[object, ...] = NOTHING
+        self._opacity = 0.0
         texts = {
             NONE: _("Views as they were"),
             BLEND: _("Blend"),
@@ -42,7 +47,7 @@ class CompareSection:
         self._parameters = parameters
         if parameters is None:
             self._comparison.forget()
-            self._shown = (NONE, None, None, True)
+            self._shown = NOTHING
 
     def refresh(self) -> None:
         """Show what the parameters say."""
@@ -59,13 +64,19 @@ class CompareSection:
             blocked = self._ui.compareSelector.blockSignals(True)
             self._ui.compareSelector.setCurrentIndex(index)
             self._ui.compareSelector.blockSignals(blocked)
-        wanted = (mode, fixed, warped, parameters.linkedViews)
+        # A result that overwrites an earlier one is in the same nodes, with other voxels.
+        wanted = (mode, fixed, warped, _stamp(fixed), _stamp(warped), parameters.linkedViews)
         if wanted != self._shown:
             self._shown = wanted
             self._comparison.show(mode, fixed, warped, opacity=parameters.blend, linked=parameters.linkedViews)
-        elif mode == BLEND:
+        elif mode == BLEND and parameters.blend != self._opacity:  # else the user's own hand in the views wins
             self._comparison.set_opacity(parameters.blend)
+        self._opacity = parameters.blend
 
     def _on_mode_chosen(self, index: int) -> None:
         if self._parameters is not None and index >= 0:
             self._parameters.compareMode = str(self._ui.compareSelector.itemData(index))
+
+
+def _stamp(node: slicer.vtkMRMLVolumeNode | None) -> int:
+    return 0 if node is None or node.GetImageData() is None else int(node.GetImageData().GetMTime())

@@ -60,8 +60,12 @@ class Engine:
         return self._client
 
     def listen(self, listener: Callable[[str], None]) -> None:
-        """Call a function with each new line of the log."""
+        """Call a function with each new line of the log, until `ignore`."""
         self._listeners.append(listener)
+
+    def ignore(self, listener: Callable[[str], None]) -> None:
+        """Undo `listen`: what the function writes to is about to go."""
+        self._listeners.remove(listener)
 
     def start(self) -> None:
         """Start the worker now, so that the first registration need not wait for it; returns at once.
@@ -122,7 +126,7 @@ class Engine:
 
     def _poll(self) -> None:
         self._client.poll()
-        if self._client.worker is not None and not self._client.busy:
+        if not self._client.busy and not self._client.starting:
             self._timer.stop()
 
     def _keep_log(self, line: str) -> None:

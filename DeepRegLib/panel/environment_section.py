@@ -54,8 +54,12 @@ class EnvironmentSection:
         self._connect()
         for line in engine.log:
             ui.logView.appendPlainText(line)
-        engine.listen(ui.logView.appendPlainText)
+        engine.listen(self._show_line)
         self.refresh()
+
+    def close(self) -> None:
+        """Leave the engine, which outlives the panel."""
+        self._engine.ignore(self._show_line)
 
     def problem(self) -> DeepRegError | None:
         """Return why the engine cannot run as it is set, or None; opens the section then."""
@@ -78,6 +82,9 @@ class EnvironmentSection:
             for name in names:
                 getattr(self._ui, name).visible = shown
         self._ui.environmentStatusLabel.text = self._status or self._describe()
+
+    def _show_line(self, line: str) -> None:
+        self._ui.logView.appendPlainText(line)
 
     def _connect(self) -> None:
         ui = self._ui

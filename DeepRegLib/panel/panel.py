@@ -44,7 +44,7 @@ class Panel:
         store: Store,
         ask: Callable[[str], bool],
     ) -> None:
-        self.environment = EnvironmentSection(ui, runner.engine, store, self.refresh)
+        self.environment = EnvironmentSection(ui, runner.engine, store, self._on_environment_changed)
         self.inputs = InputsSection(ui)
         self.drivers = DriversSection(ui)
         self.registration = RegistrationSection(ui, runner, scene, self.environment.problem, ask)
@@ -62,9 +62,18 @@ class Panel:
             self.registration.show_error(None)
         self.refresh()
 
+    def close(self) -> None:
+        """Leave engine and views: the widgets are about to go."""
+        self.bind(None)
+        self.environment.close()
+
+    def _on_environment_changed(self) -> None:
+        self.registration.show_error(None)  # what stood in the way may be gone
+        self.refresh()
+
     def refresh(self) -> None:
         """Show what the parameters say."""
-        if getattr(self, "_bound", False):
+        if self._bound:
             for section in (self.inputs, self.drivers, self.registration, self.compare, self.advanced):
                 section.refresh()
             self.environment.refresh()

@@ -2,15 +2,19 @@
 
 # No `from __future__ import annotations`: the wrapper reads the annotations as types.
 
-from typing import Annotated
+from typing import Annotated, Union
 
 import slicer
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.util import NodeModify
 
 from DeepRegLib.panel.recipes import adjusted
 from DeepRegLib.panel.task import Mask, Task
 from DeepRegLib.recipes import AUTO, load_recipe
 from DeepRegLib.scene.results import Outputs
+
+# For its selectors the wrapper makes a node of each class, which it cannot of vtkMRMLNode; and it knows no `A | B`.
+Labels = Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
 
 
 @parameterNodeWrapper
@@ -41,23 +45,23 @@ class Parameters:
         the seed of the random numbers.
     compareMode, blend, linkedViews
         How the slice views show the result.
-    comparedFixed, comparedWarped, verdictLevel, verdictReasons
-        Of the latest result: the volumes to look at, and how far to trust it.
+    comparedFixed, comparedWarped, verdictLevel, verdictReasons, verdictNumbers
+        Of the latest result: the volumes to look at, how far to trust it, and the measures behind that.
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
     movingVolume: slicer.vtkMRMLScalarVolumeNode
     recipe: str = AUTO
 
-    fixedMask: slicer.vtkMRMLNode
+    fixedMask: Labels
     fixedMaskSegments: list[str]
-    movingMask: slicer.vtkMRMLNode
+    movingMask: Labels
     movingMaskSegments: list[str]
     fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     initialTransform: slicer.vtkMRMLTransformNode
-    movingSegmentation: slicer.vtkMRMLNode
-    fixedSegmentation: slicer.vtkMRMLNode
+    movingSegmentation: Labels
+    fixedSegmentation: Labels
 
     wantTransform: bool = True
     wantInverse: bool = True
@@ -85,6 +89,7 @@ class Parameters:
     comparedWarped: slicer.vtkMRMLScalarVolumeNode
     verdictLevel: str = ""
     verdictReasons: list[str]
+    verdictNumbers: str = ""
 
 
 # Each pair changes places when fixed and moving are swapped.
@@ -109,10 +114,11 @@ OUTPUTS = {
 
 def swap(parameters: Parameters) -> None:
     """Let fixed and moving change places, with everything that belongs to them."""
-    for fixed, moving in PAIRS:
-        first, second = getattr(parameters, fixed), getattr(parameters, moving)
-        setattr(parameters, fixed, second)
-        setattr(parameters, moving, first)
+    with NodeModify(parameters):
+        for fixed, moving in PAIRS:
+            first, second = getattr(parameters, fixed), getattr(parameters, moving)
+            setattr(parameters, fixed, second)
+            setattr(parameters, moving, first)
 
 
 def task_of(parameters: Parameters) -> Task:

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
+import qt
 import slicer
 from slicer.i18n import tr as _
+from slicer.util import NodeModify
 
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.panel.comparison import BLEND, NONE
 from DeepRegLib.panel.parameters import Parameters, task_of
 from DeepRegLib.panel.running import Listener, Run, Runner
 from DeepRegLib.panel.task import Task, check
-from DeepRegLib.panel.words import error_html, progress_text, verdict_html
+from DeepRegLib.panel.words import error_html, measures_text, progress_text, verdict_html
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
 from DeepRegLib.scene.results import remove_results
 from DeepRegLib.scene.sequences import current_volume
@@ -77,8 +79,8 @@ class RegistrationSection:
             self._ui.registerButton.toolTip = (
                 _("Register the moving volume to the fixed one.") if problem is None else str(problem)
             )
-        level = self._parameters.verdictLevel
-        self._ui.verdictLabel.text = verdict_html(level, self._parameters.verdictReasons) if level else ""
+        level, numbers = self._parameters.verdictLevel, self._parameters.verdictNumbers
+        self._ui.verdictLabel.text = verdict_html(level, self._parameters.verdictReasons, numbers) if level else ""
         self._ui.verdictLabel.visible = bool(level) and not self.running
         self._ui.removeResultsButton.visible = bool(nodes_with(self._scene, RESULT_ATTRIBUTE)) and not self.running
 
@@ -138,12 +140,14 @@ class RegistrationSection:
         self._show_running(False)
         if parameters is None or registration is None or results is None:
             return
-        parameters.verdictLevel = registration.verdict.level
-        parameters.verdictReasons = [*registration.verdict.reasons, *registration.warnings, *run.notes]
-        parameters.comparedFixed = self._volume(run.task.fixed)
-        parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
-        if parameters.compareMode == NONE:
-            parameters.compareMode = BLEND
+        with NodeModify(parameters):  # the views change once
+            parameters.verdictLevel = registration.verdict.level
+            parameters.verdictReasons = [*registration.verdict.reasons, *registration.warnings, *run.notes]
+            parameters.verdictNumbers = measures_text(registration.measures)
+            parameters.comparedFixed = self._volume(run.task.fixed)
+            parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
+            if parameters.compareMode == NONE:
+                parameters.compareMode = BLEND
         self.refresh()
 
     def _volume(self, node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLVolumeNode | None:
@@ -155,13 +159,13 @@ class RegistrationSection:
         if isinstance(error, CancelledError):
             return
         self.show_error(error)
-        if isinstance(error, MemoryShortageError) and self._computes_on_gpu(task) and self._ask(_memory_question()):
-            self._start(replace(task, device=CPU))
+        if isinstance(error, MemoryShortageError) and error.device not in ("", CPU):
+            # Not from here: the engine waits for this call to return, and would hear nothing while the question stands.
+            qt.QTimer.singleShot(0, lambda: self._offer_cpu(task))
 
-    def _computes_on_gpu(self, task: Task) -> bool:
-        worker = self._runner.engine.worker
-        fastest = worker.devices[0] if worker is not None and worker.devices else CPU
-        return (task.device or fastest) != CPU
+    def _offer_cpu(self, task: Task) -> None:
+        if not self.running and self._parameters is not None and self._ask(_memory_question()):
+            self._start(replace(task, device=CPU))
 
     def _on_remove(self, _checked: bool = False) -> None:
         parameters = self._parameters
@@ -169,7 +173,7 @@ class RegistrationSection:
             parameters.compareMode = NONE
         remove_results(self._scene)
         if parameters is not None:
-            parameters.verdictLevel, parameters.verdictReasons = "", []
+            parameters.verdictLevel, parameters.verdictReasons, parameters.verdictNumbers = "", [], ""
         self.show_error(None)
         self.refresh()
 

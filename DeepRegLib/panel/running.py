@@ -14,9 +14,18 @@ from DeepRegLib.engine.client import Job
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.engine import Engine
-from DeepRegLib.panel.task import Reading, Task, read
+from DeepRegLib.panel.task import Reading, Task, check, read
 from DeepRegLib.result import Registration
-from DeepRegLib.scene.results import Inputs, Results, add_results, apply_to_moving, check_existing, inputs_of
+from DeepRegLib.scene.results import (
+    Inputs,
+    Results,
+    add_results,
+    apply_to_moving,
+    check_existing,
+    inputs_of,
+    take_out,
+    taken_out,
+)
 from DeepRegLib.scene.sequences import current_volume
 
 LOG = logging.getLogger(__name__)
@@ -106,11 +115,13 @@ class Runner:
         InputError
             If the task cannot run; the listener is not called then.
         """
-        reading = read(task)
-        assert task.fixed is not None  # noqa: S101  # for mypy: `read` has looked
-        assert task.moving is not None  # noqa: S101
-        inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
-        check_existing(self._scene, inputs, task.existing)
+        check(task)
+        with taken_out(_moved(task)):  # of an earlier result: each run begins where the scan was
+            reading = read(task)
+            assert task.fixed is not None  # noqa: S101  # for mypy: `read` has looked
+            assert task.moving is not None  # noqa: S101
+            inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
+            check_existing(self._scene, inputs, task.existing)
         run = Run(task)
 
         def done(registration: Registration) -> None:
@@ -152,15 +163,24 @@ class Runner:
     def _add(self, task: Task, inputs: Inputs, reading: Reading, registration: Registration) -> Results:
         if self._scene.IsClosing():
             raise CancelledError(_("The scene was closed during the registration."))
-        return add_results(
-            self._scene,
-            registration,
-            inputs,
-            task.outputs,
-            layers=reading.layers,
-            existing=task.existing,
-            label_names=reading.label_names,
-        )
+        with taken_out(_moved(task)):
+            results = add_results(
+                self._scene,
+                registration,
+                inputs,
+                task.outputs,
+                layers=reading.layers,
+                existing=task.existing,
+                label_names=reading.label_names,
+            )
+        take_out(_moved(task))
+        return results
+
+
+def _moved(task: Task) -> list[slicer.vtkMRMLNode]:
+    """Return the nodes that a result moves, as far as they are there."""
+    nodes = (task.moving, task.moving_segmentation)
+    return [node for node in nodes if node is not None and node.GetScene() is not None]
 
 
 def _aligned(task: Task, results: Results) -> tuple[str, ...]:

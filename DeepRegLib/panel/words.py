@@ -7,7 +7,7 @@ import html
 from slicer.i18n import tr as _
 
 from DeepRegLib.errors import DeepRegError
-from DeepRegLib.result import CHECK, FAILED, OK
+from DeepRegLib.result import CHECK, FAILED, OK, Measures
 
 # White on each of these has a contrast above 4.5:1, whatever the theme behind.
 COLOURS = {OK: "#2e7d32", CHECK: "#b45309", FAILED: "#c62828"}
@@ -24,7 +24,7 @@ def stage_name(stage: str) -> str:
         "deformable": _("Deforming"),
         "inverse": _("Computing the inverse"),
         "judge": _("Judging the result"),
-        "outputs": _("Carrying over the segmentation"),
+        "labels": _("Carrying over the segmentation"),
         "cancelling": _("Cancelling"),
     }
     return names.get(stage, stage)
@@ -57,14 +57,31 @@ def duration_left(seconds: float) -> str:
     return _("about {seconds} s left").format(seconds=max(1, round(seconds)))
 
 
-def verdict_html(level: str, reasons: list[str] | tuple[str, ...]) -> str:
-    """Return a verdict as a coloured badge and its reasons, in the rich text of a label."""
+def measures_text(measures: Measures) -> str:
+    """Return the measures that matter most as one line."""
+    parts = [
+        _("likeness {before:.2f} → {after:.2f}").format(
+            before=measures.structure_before, after=measures.structure_after
+        )
+    ]
+    if measures.dice_after:
+        mean = sum(measures.dice_after.values()) / len(measures.dice_after)
+        parts.append(_("overlap of segments {mean:.2f}").format(mean=mean))
+    if measures.tre_after is not None:
+        parts.append(_("landmarks {distance:.1f} mm apart").format(distance=measures.tre_after))
+    parts.append(_("no folds") if measures.folds == 0 else _("{count} folds").format(count=measures.folds))
+    parts.append(_("inverse within {error:.2f} mm").format(error=measures.inverse_error_p99))
+    return " · ".join(parts)
+
+
+def verdict_html(level: str, reasons: list[str] | tuple[str, ...], numbers: str) -> str:
+    """Return a verdict as a coloured badge, its reasons and its numbers, in the rich text of a label."""
     titles = {OK: _("Looks right"), CHECK: _("Check this result"), FAILED: _("Do not use")}
     badge = (
         f'<p><span style="background-color:{COLOURS[level]}; color:white; font-weight:bold">'
         f"&nbsp;{html.escape(titles[level])}&nbsp;</span></p>"
     )
-    return badge + "".join(f"<p>{html.escape(reason)}</p>" for reason in reasons)
+    return badge + "".join(f"<p>{html.escape(text)}</p>" for text in (*reasons, numbers) if text)
 
 
 def error_html(error: DeepRegError) -> str:

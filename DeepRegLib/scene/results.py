@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -243,6 +243,32 @@ def apply_to_moving(
                 top.SetNodeReferenceID(APPLIED_ROLE, transform.GetID())
 
 
+def take_out(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
+    """Take volumes and segmentations out of the results that `apply_to_moving` put them under; their parents stay.
+
+    Parameters
+    ----------
+    nodes
+        In a scene; of a sequence the volume that shows it is taken out.
+    """
+    for link, _ in _applied_links(nodes):
+        link.SetAndObserveTransformNodeID(None)
+        link.SetNodeReferenceID(APPLIED_ROLE, None)
+
+
+@contextmanager
+def taken_out(nodes: Iterable[slicer.vtkMRMLNode]) -> Iterator[None]:
+    """Do something while nodes are out of the results they were put under, as by `take_out`; then put them back."""
+    links = _applied_links(nodes)
+    try:
+        for link, _ in links:
+            link.SetAndObserveTransformNodeID(None)
+        yield
+    finally:
+        for link, applied in links:
+            link.SetAndObserveTransformNodeID(applied)
+
+
 def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -> None:
     """Remove what DeepReg made, and put back where they were the nodes that `apply_to_moving` moved.
 
@@ -364,6 +390,13 @@ def _unusable(scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping[str,
         if other is not None and other.IsA("vtkMRMLTransformableNode") and _hangs_under(other, node):
             return f"The transform {node.GetName()} moves {other.GetName()}, so overwriting it would move the input."
     return ""
+
+
+def _applied_links(nodes: Iterable[slicer.vtkMRMLNode]) -> list[tuple[slicer.vtkMRMLTransformableNode, str]]:
+    """Return which nodes, of these and the transforms above them, were put under a result, and its id."""
+    chains = ([node, *_parents(node)] for node in map(current_volume, nodes))
+    links = [(link, link.GetNodeReferenceID(APPLIED_ROLE)) for chain in chains for link in chain]
+    return [(link, applied) for link, applied in links if applied and link.GetTransformNodeID() == applied]
 
 
 def _hangs_under(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLNode) -> bool:

@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m Testing.benchmarks [poses] [speed] [pairs] [repeat] [wrong] [cancel] [transport]."""
+"""Run the benchmarks: python -m Testing.benchmarks [PART ...], all of them if none is named."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks import cancel, pairs, poses, repeat, speed, transport, wrong
-from Testing.benchmarks.options import Options
+from Testing.benchmarks import cancel, pairs, panel, poses, repeat, speed, transport, wrong
+from Testing.benchmarks.options import Options, PeerOptions
+from Testing.benchmarks.peers import measure as peers
+from Testing.benchmarks.peers.summary import Comparison
+from Testing.benchmarks.peers.tools import PEERS, tools_named
 from Testing.benchmarks.tables import Table
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS: dict[str, Callable[[Options], Table]] = {
+PARTS: dict[str, Callable[[Options], Table | Comparison]] = {
     "poses": poses.measure,
     "speed": speed.measure,
     "pairs": pairs.measure,
@@ -28,6 +31,8 @@ PARTS: dict[str, Callable[[Options], Table]] = {
     "wrong": wrong.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
+    "panel": panel.measure,
+    "peers": peers.measure,
 }
 
 
@@ -48,6 +53,35 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
     """Return the options and the parts to run."""
+    parser = command_line()
+    chosen = parser.parse_args(arguments)
+    try:
+        tools_named(chosen.tools, chosen.recipe)
+        pythons = interpreters(chosen.python)
+    except ValueError as error:
+        parser.error(str(error))
+    options = Options(
+        data=chosen.data,
+        output=chosen.output,
+        only=chosen.only,
+        count=chosen.count,
+        repeats=chosen.repeats,
+        recipe=chosen.recipe,
+        limit=chosen.limit or Options.limit,
+        peers=PeerOptions(
+            tools=chosen.tools,
+            pythons=pythons,
+            threads=chosen.threads,
+            install=chosen.install,
+            fresh=chosen.fresh,
+            limit=chosen.limit or PeerOptions.limit,
+        ),
+    )
+    return options, chosen.parts or list(PARTS)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m Testing.benchmarks", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; default all"
@@ -56,23 +90,37 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="where the tables go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains this")
     parser.add_argument("--count", type=int, default=50, help="poses to try")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of speed and transport")
-    parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed, repeat and cancel")
-    parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="longest time of one run")
-    chosen = parser.parse_args(arguments)
-    options = Options(
-        data=chosen.data,
-        output=chosen.output,
-        only=chosen.only,
-        count=chosen.count,
-        repeats=chosen.repeats,
-        recipe=chosen.recipe,
-        limit=chosen.limit,
+    parser.add_argument("--repeats", type=int, default=3, help="runs of speed, transport and peers")
+    parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed, repeat, cancel and peers")
+    parser.add_argument(
+        "--limit", type=float, metavar="SECONDS", help="longest time of one run; default 300, of peers 3600"
     )
-    return options, chosen.parts or list(PARTS)
+    names = ",".join(tool.name for tool in PEERS)
+    peers_only = parser.add_argument_group("peers")
+    peers_only.add_argument("--tools", default="", metavar="NAMES", help=f"some of deepreg,{names}; default all")
+    peers_only.add_argument(
+        "--python", action="append", default=[], metavar="TOOL=PATH", help="the interpreter that has a tool"
+    )
+    peers_only.add_argument("--threads", type=int, default=PeerOptions.threads, help="threads of each tool")
+    peers_only.add_argument("--install", action="store_true", help="install the tools that are missing, into .peers/")
+    peers_only.add_argument("--fresh", action="store_true", help="measure again what has been measured")
+    return parser
 
 
-def write(table: Table, part: str, folder: Path) -> None:
+def interpreters(entries: list[str]) -> dict[str, str]:
+    """Return interpreters by the names of the tools' scripts, from entries `TOOL=PATH`."""
+    families = {tool.family for tool in PEERS}
+    found = {}
+    for entry in entries:
+        tool, _, path = entry.partition("=")
+        if tool not in families or not path:
+            raise ValueError(f"--python {entry}: give TOOL=PATH, TOOL one of {', '.join(sorted(families))}.")
+        # Not resolved: the link in a virtual environment is what makes it one.
+        found[tool] = str(Path(path).absolute())
+    return found
+
+
+def write(table: Table | Comparison, part: str, folder: Path) -> None:
     """Write a table as Markdown and as JSON, with what it was measured on."""
     machine = {"platform": platform.platform(), "cores": os.cpu_count(), "versions": versions()}
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")

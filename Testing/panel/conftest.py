@@ -1,4 +1,4 @@
-"""The panel on the desktop harness: the real module, the real scene, and an engine that is fake or real."""
+"""The panel on the desktop harness: the real module, the real scene, and an engine that is played or real."""
 
 from __future__ import annotations
 
@@ -11,20 +11,9 @@ import pytest
 if TYPE_CHECKING:
     from Testing.desktop.running import Desktop
     from Testing.panel.opened import OpenedPanel
+    from Testing.panel.played import PlayedEngine
 
 MODULE = Path(__file__).resolve().parents[2] / "DeepReg" / "DeepReg.py"
-
-
-@pytest.fixture
-def desktop() -> Iterator[Desktop]:
-    """Start everything around the module, with an empty scene."""
-    pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
-    pytest.importorskip("PySide6", reason="PySide6 is not installed", exc_type=ImportError)
-    from Testing.desktop import boot
-
-    desktop = boot()
-    yield desktop
-    desktop.close()
 
 
 @pytest.fixture
@@ -35,3 +24,14 @@ def opened(desktop: Desktop) -> Iterator[OpenedPanel]:
     panel = OpenedPanel(desktop, MODULE)
     yield panel
     panel.close()
+
+
+@pytest.fixture
+def played(opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch) -> PlayedEngine:
+    """Let the test play the engine behind the opened panel; two volumes are loaded."""
+    from Testing.panel.played import PlayedEngine
+
+    engine = PlayedEngine(opened)
+    monkeypatch.setattr(opened.engine.client, "_make_transport", engine.hire)
+    opened.load_pair()
+    return engine

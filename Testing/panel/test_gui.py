@@ -19,6 +19,7 @@ pytest.importorskip("PySide6", reason="PySide6 is not installed", exc_type=Impor
 import slicer
 
 from DeepRegLib.panel.self_test import SHIFT_MM
+from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
 from Testing.panel.opened import OpenedPanel, to_moving
 
 pytestmark = pytest.mark.slow
@@ -146,7 +147,7 @@ def test_closing_the_scene_stops_the_run(opened: OpenedPanel) -> None:
     opened.wait_for_stage("Searching")
     slicer.mrmlScene.Clear(0)
     opened.wait_for_end(seconds=10)
-    assert slicer.util.getNodesByClass("vtkMRMLTransformNode") == []
+    assert nodes_with(slicer.mrmlScene, RESULT_ATTRIBUTE) == []
     assert opened.ui.registerButton.text == "Register"
     assert not opened.ui.registerButton.isEnabled()
 

@@ -1,6 +1,6 @@
 """greedy as its quick start shows it: image centres, rigid, affine, deformable; WNCC, and NMI for unlike images.
 
-Its reference says of NMI: for images as different as T1 and T2, but better for the affine than for the deformable stage.
+Its reference says of NMI: for images as different as T1 and T2, better for the affine than for the deformable stage.
 """
 
 from __future__ import annotations

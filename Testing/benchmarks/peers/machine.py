@@ -74,7 +74,9 @@ def busy_seconds() -> float | None:
     except ModuleNotFoundError:
         return None
     times = psutil.cpu_times()
-    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+    # Linux counts a guest's seconds among its user's as well.
+    uncounted = ("idle", "iowait", "guest", "guest_nice")
+    return sum(times) - sum(getattr(times, name, 0.0) for name in uncounted)
 
 
 def child_seconds() -> float:

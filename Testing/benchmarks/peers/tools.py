@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks.child import ROOT
+from Testing.benchmarks.child import ROOT, last_line
 
 DEEPREG = "deepreg"
+ENVIRONMENTS = ROOT / ".peers"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Tool:
         Its script.
     packages
         The distributions that decide its result, the tool's own first; () for DeepReg.
+    requirement
+        What pip installs it from.
     variant
         What the script is told.
     about
@@ -37,6 +40,7 @@ class Tool:
     name: str
     module: str
     packages: tuple[str, ...] = ()
+    requirement: str = ""
     variant: str = ""
     about: str = ""
 
@@ -51,34 +55,40 @@ class Tool:
         return ROOT / Path(*self.module.split(".")).with_suffix(".py")
 
 
-def _tool(name: str, family: str, packages: tuple[str, ...], variant: str, about: str) -> Tool:
-    return Tool(name, f"{__package__}.{family}", packages, variant, about)
+# Numbers that were tried; the tables say which were used.
+GREEDY = ("greedy", ("picsl-greedy",), "picsl-greedy>=1.4")
+ANTS = ("ants", ("antspyx",), "antspyx>=0.6")
+ELASTIX = ("elastix", ("itk-elastix", "itk"), "itk-elastix>=0.25")
+CONVEXADAM = ("convexadam", ("convexadam", "torch"), "convexadam>=0.2")
+FIREANTS = ("fireants", ("fireants", "torch"), "fireants>=1.5")
+
+
+def _tool(name: str, origin: tuple[str, tuple[str, ...], str], variant: str, about: str) -> Tool:
+    family, packages, requirement = origin
+    return Tool(name, f"{__package__}.{family}", packages, requirement, variant, about)
 
 
 PEERS = (
     _tool(
         "greedy",
-        "greedy",
-        ("picsl-greedy",),
+        GREEDY,
         "",
         "image centres, rigid, affine, deformable, 100x50x10; WNCC 2x2x2 (linear stages of unlike images: NMI)",
     ),
-    _tool("greedy-sv", "greedy", ("picsl-greedy",), "velocity", "the same with -sv, as in its quick start"),
-    _tool("ants-quick", "ants", ("antspyx",), "quick", "antsRegistrationSyNQuick[s]"),
-    _tool("ants-syn", "ants", ("antspyx",), "syn", "antsRegistrationSyN[s], CC"),
-    _tool("elastix", "elastix", ("itk-elastix", "itk"), "", "its parameter maps rigid, affine, bspline"),
+    _tool("greedy-sv", GREEDY, "velocity", "the same with -sv, as in its quick start"),
+    _tool("ants-quick", ANTS, "quick", "antsRegistrationSyNQuick[s]"),
+    _tool("ants-syn", ANTS, "syn", "antsRegistrationSyN[s], CC"),
+    _tool("elastix", ELASTIX, "", "its parameter maps rigid, affine, bspline"),
     _tool(
         "convexadam",
-        "convexadam",
-        ("convexadam", "torch"),
+        CONVEXADAM,
         "",
         "MIND, its defaults; moving image resampled to the fixed one with the identity, as its own scripts do: it has "
         "no linear stage",
     ),
     _tool(
         "fireants",
-        "fireants",
-        ("fireants", "torch"),
+        FIREANTS,
         "",
         "moments, rigid, affine, greedy as in its documentation; CC (unlike images: MI)",
     ),
@@ -87,7 +97,7 @@ PEERS = (
 
 def deepreg(recipe: str, name: str = DEEPREG) -> Tool:
     """Return DeepReg with a recipe."""
-    return _tool(name, DEEPREG, (), recipe, f"recipe {recipe}")
+    return _tool(name, (DEEPREG, (), ""), recipe, f"recipe {recipe}")
 
 
 def tools_named(names: str, recipe: str) -> tuple[Tool, ...]:
@@ -111,8 +121,31 @@ def tools_named(names: str, recipe: str) -> tuple[Tool, ...]:
 
 
 def interpreter(tool: Tool, pythons: Mapping[str, str]) -> str:
-    """Return the interpreter that runs a tool."""
-    return pythons.get(tool.family, sys.executable)
+    """Return the interpreter that runs a tool: the one named for it, that of its environment, or this one."""
+    own = environment(tool)
+    return pythons.get(tool.family) or (str(own) if own.is_file() and tool.packages else sys.executable)
+
+
+def environment(tool: Tool) -> Path:
+    """Return the interpreter of a tool's environment, whether it is there or not."""
+    return ENVIRONMENTS / tool.family / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def install(tool: Tool) -> str:
+    """Install a tool into an environment of its own; return what pip said last if that failed, else "".
+
+    The tools contradict each other and DeepReg: antspyx wants an older numpy, FireANTs an older SimpleITK.
+    """
+    python = environment(tool)
+    commands = (
+        [sys.executable, "-m", "venv", str(ENVIRONMENTS / tool.family)],
+        [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", tool.requirement],
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return last_line(done.stderr or done.stdout) or f"exit code {done.returncode}"
+    return ""
 
 
 @cache

@@ -146,7 +146,7 @@ def directory_connector(widget: ctkDirectoryButton, kind: Any, annotations: list
 
 def node_connector(widget: qMRMLNodeComboBox, kind: Any, annotations: list) -> Connector:
     """Connect a node selector, and let it list the parameter's classes."""
-    widget.nodeTypes = [cls.__name__ for cls in node_classes(kind)]
+    widget.nodeTypes = [cls().GetClassName() for cls in node_classes(kind)]  # as Slicer: an abstract class is an error
     return Connector(widget.currentNode, widget.setCurrentNode, widget.currentNodeChanged)
 
 

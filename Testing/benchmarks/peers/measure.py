@@ -1,0 +1,177 @@
+"""Every case with every tool, in alternation, each run in a process of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from Testing.benchmarks.cases import Case, find_cases
+from Testing.benchmarks.child import run_fresh
+from Testing.benchmarks.options import Options
+from Testing.benchmarks.peers import machine, scoring
+from Testing.benchmarks.peers.job import NOT_INSTALLED
+from Testing.benchmarks.peers.scoring import Truth, known_truth, read_chain, score
+from Testing.benchmarks.peers.store import Row, Store
+from Testing.benchmarks.peers.summary import BEFORE, Comparison
+from Testing.benchmarks.peers.tools import Tool, hash_of, install, interpreter, tools_named, version_of
+
+LONG = 600.0  # seconds; a registration that takes longer is timed once
+
+
+def measure(options: Options) -> Comparison:
+    """Run the tools that were asked for on the cases that were asked for."""
+    tools = tools_named(options.peers.tools, options.recipe)
+    if options.peers.install:
+        install_missing(tools, options)
+    return measured(options, tools)
+
+
+def install_missing(tools: Sequence[Tool], options: Options) -> None:
+    """Install the tools that no interpreter has; one that cannot be installed is said and left out."""
+    for tool in tools:
+        if version_of(tool, interpreter(tool, options.peers.pythons)) is None:
+            print(f"  installing {tool.requirement} ...", flush=True)
+            reason = install(tool)
+            if reason:
+                print(f"  {tool.name} could not be installed: {reason}", flush=True)
+            version_of.cache_clear()
+
+
+def measured(options: Options, tools: Sequence[Tool]) -> Comparison:
+    """Run some tools on every case; what fails, takes too long or is not installed is a row as well."""
+    cases = find_cases(options.data, options.only)
+    store = Store(options.output / "peers.json")
+    keys = {case.name: [key_of(case, tool, options) for tool in tools] for case in cases}
+    if options.peers.fresh:
+        store.forget(key for of_case in keys.values() for key in of_case)
+    rows = []
+    for case in cases:
+        bench = Bench(case, options, store)
+        rows.append(bench.before())
+        for count in range(1, options.repeats + 1):
+            for tool, key in zip(tools, keys[case.name], strict=True):
+                bench.run(tool, key, count)
+        rows += [bench.row(key) for key in keys[case.name]]
+    return Comparison(cases, tools, rows, store.rows(), options.peers.threads)
+
+
+def key_of(case: Case, tool: Tool, options: Options) -> Row:
+    """Return the identity of a tool's row: a change of any of it makes it another."""
+    python = interpreter(tool, options.peers.pythons)
+    return {
+        "case": case.name,
+        "tool": tool.name,
+        "version": version_of(tool, python) or NOT_INSTALLED,
+        "options": {**common_options(case), "threads": options.peers.threads, "script": hash_of([tool.script])},
+    }
+
+
+def common_options(case: Case) -> dict[str, Any]:
+    """Return what every row of a case depends on."""
+    files = [path for path in sorted(case.folder.iterdir()) if path.is_file()]
+    return {"data": hash_of(files), "scorer": scoring.VERSION, "machine": machine.description()}
+
+
+class Bench:
+    """The runs of one case.
+
+    Parameters
+    ----------
+    case
+        The case.
+    options
+        The choices of the command line.
+    store
+        What has been measured so far.
+    """
+
+    def __init__(self, case: Case, options: Options, store: Store) -> None:
+        self._case, self._options, self._store = case, options, store
+        self._truth: Truth | None = None
+
+    def before(self) -> Row:
+        """Return the row of the images as they came."""
+        key: Row = {"case": self._case.name, "tool": BEFORE, "version": "", "options": common_options(self._case)}
+        known = self._store.get(key)
+        if known is None:
+            known = key | score(sitk.Transform(3, sitk.sitkIdentity), self._known_truth())
+            self._store.put(known)
+        return known
+
+    def run(self, tool: Tool, key: Row, count: int) -> None:
+        """Run a tool unless it has been run that often, and keep what came of it."""
+        row = self._store.get(key) or key | {"runs": []}
+        if key["version"] == NOT_INSTALLED or enough(row, count, self._options.peers.limit):
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            answer = self._answer(tool, Path(folder))
+            if "error" not in answer and not row["runs"]:
+                answer |= self._scores(answer["transforms"])
+        print(f"  {self._case.name}, {tool.name}: {told(answer)}", flush=True)
+        self._store.put(with_answer(row, answer, self._options.peers.limit))
+
+    def row(self, key: Row) -> Row:
+        """Return what is known of a tool on this case."""
+        if key["version"] == NOT_INSTALLED:
+            return key | {"runs": [], "error": NOT_INSTALLED}
+        return self._store.get(key) or key | {"runs": [], "error": "not run"}
+
+    def _known_truth(self) -> Truth:
+        if self._truth is None:
+            self._truth = known_truth(self._case)
+        return self._truth
+
+    def _answer(self, tool: Tool, folder: Path) -> dict[str, Any]:
+        peers = self._options.peers
+        with machine.watched() as watch:
+            answer = run_fresh(
+                tool.module,
+                self._case.folder.absolute() / "fixed.nii.gz",
+                self._case.folder.absolute() / "moving.nii.gz",
+                folder,
+                peers.threads,
+                self._case.is_multimodal(),
+                tool.variant,
+                limit=peers.limit,
+                python=interpreter(tool, peers.pythons),
+                environment=dict.fromkeys(machine.THREAD_VARIABLES, str(peers.threads)),
+            )
+        return answer | {"whole": watch.seconds, "others": watch.others}
+
+    def _scores(self, transforms: list[str]) -> dict[str, Any]:
+        try:
+            return {"scores": score(read_chain(transforms), self._known_truth())}
+        except RuntimeError:
+            return {"error": "SimpleITK cannot read the transform"}
+        except ValueError as error:
+            return {"error": str(error)}
+
+
+def enough(row: Row, count: int, limit: float) -> bool:
+    """Tell whether a row needs no further run: it has `count`, or one that was long, or it failed for good."""
+    if "error" in row:
+        return bool(row["limit"] >= limit)
+    runs = row["runs"]
+    return len(runs) >= count or any(run["seconds"]["register"] > LONG for run in runs)
+
+
+def with_answer(row: Row, answer: dict[str, Any], limit: float) -> Row:
+    """Return a row with one run more."""
+    row = {name: value for name, value in row.items() if name not in ("error", "limit")}
+    if "error" in answer:
+        return row | {"error": answer["error"], "limit": limit}
+    run = {name: answer[name] for name in ("seconds", "whole", "others", "peak GB", "GPU GB") if name in answer}
+    device = {"device": answer["device"]} if "device" in answer else {}
+    return row | device | answer.get("scores", {}) | {"runs": [*row["runs"], run]}
+
+
+def told(answer: dict[str, Any]) -> str:
+    """Return a run in a few words."""
+    if "error" in answer:
+        return str(answer["error"])
+    scores = {name: round(value, 3) for name, value in answer.get("scores", {}).items() if name != "voxels"}
+    return f"{answer['seconds']['register']:.1f} s {scores}"

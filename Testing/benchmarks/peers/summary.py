@@ -1,0 +1,250 @@
+"""The comparison as tables: by set, by pair, regularity, cost, and what DeepReg lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, median
+from typing import Any
+
+from Testing.benchmarks.cases import Case
+from Testing.benchmarks.peers import machine
+from Testing.benchmarks.peers.store import Row
+from Testing.benchmarks.peers.tools import DEEPREG, Tool
+from Testing.benchmarks.tables import Table, nothing
+
+TITLE = "DeepReg beside other tools"
+BEFORE = "before"
+DIGITS = {"Dice": 3, "TRE": 2}
+BETTER = {"Dice": 1.0, "TRE": -1.0}
+UNITS = {"Dice": "Dice", "TRE": "TRE mm"}
+# What is to be beaten, and by how much: Dice by a hundredth, TRE by a twentieth.
+CLASSICAL = ("greedy", "greedy-sv", "ants-quick", "elastix")
+BUSY = 0.1  # share of the machine
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured, with its tables.
+
+    Parameters
+    ----------
+    cases, tools
+        In the order in which they are shown.
+    rows
+        One for each case and tool, and one for each case as it came.
+    kept
+        All rows of the file, for `as_dict`.
+    threads
+        How many each tool might use.
+    """
+
+    cases: Sequence[Case]
+    tools: Sequence[Tool]
+    rows: Sequence[Row]
+    kept: Sequence[Row]
+    threads: int
+    passed: None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rows; the store reads them again."""
+        return {"rows": list(self.kept)}
+
+    def markdown(self) -> str:
+        """Return everything as Markdown."""
+        if not self.cases:
+            return nothing(TITLE, "There is no case in the folder.").markdown()
+        tables = (self.by_set(), self.by_pair(), self.lost(), self.regularity(), self.cost(), self.failed())
+        return "\n\n".join([self.heading(), *(table.markdown() for table in tables)])
+
+    def heading(self) -> str:
+        """Return what was run, where, and how to read it."""
+        tools = [f"- **{tool.name}** {self._version(tool)}: {tool.about}" for tool in self.tools]
+        lines = [
+            f"# {TITLE}",
+            "",
+            f"{machine.description()}; {self.threads} threads a tool.{self._graphics()} Each run is a process of its "
+            "own, the tools take turns on each pair, and one scorer has SimpleITK apply the transform file each wrote: "
+            "labels by nearest neighbour, mean Dice over the labels of both maps, mean distance of landmarks (TRE).",
+            "",
+            *tools,
+        ]
+        return "\n".join(lines)
+
+    def by_set(self) -> Table:
+        """Return the means of each set."""
+        rows = []
+        for name in dict.fromkeys(case.set_name() for case in self.cases):
+            cases = [case.name for case in self.cases if case.set_name() == name]
+            rows += [self._set_row(name, cases, measure) for measure in DIGITS]
+        summary = (
+            "A tool that failed counts with the images as they came. Target: DeepReg above the best of "
+            f"{', '.join(CLASSICAL)} by 0.01 Dice, or below it by 5 % TRE.",
+        )
+        columns = ("set", "pairs", "measure", BEFORE, *self._names, "target")
+        return Table("By set", columns, [row for row in rows if row], summary)
+
+    def by_pair(self) -> Table:
+        """Return the scores of each pair."""
+        rows = []
+        for case in self.cases:
+            for measure in DIGITS:
+                values = {name: self._score(case.name, name, measure) for name in (BEFORE, *self._names)}
+                if values[BEFORE] is not None:
+                    rows.append({"pair": case.name, "measure": UNITS[measure], **marked(values, measure)})
+        return Table("By pair", ("pair", "measure", BEFORE, *self._names), rows)
+
+    def lost(self) -> Table:
+        """Return where another tool was better than DeepReg, the largest loss first."""
+        losses = []
+        for case in self.cases:
+            for measure in DIGITS:
+                own = self._score(case.name, DEEPREG, measure)
+                others = {name: self._score(case.name, name, measure) for name in self._others}
+                if own is not None:
+                    losses += [(case.name, measure, name, own, value) for name, value in others.items() if value]
+        losses = [loss for loss in losses if gain(loss[3], loss[4], loss[1]) < 0]
+        losses.sort(key=lambda loss: (loss[1], gain(loss[3], loss[4], loss[1])))
+        rows = [
+            {
+                "pair": name,
+                "measure": UNITS[measure],
+                "better tool": tool,
+                "its score": written(value, measure),
+                DEEPREG: written(own, measure),
+                "by": written(abs(own - value), measure),
+            }
+            for name, measure, tool, own, value in losses
+        ]
+        summary = () if rows else ("Nothing.",)
+        columns = ("pair", "measure", "better tool", "its score", DEEPREG, "by")
+        return Table("Where another tool was better", columns, rows, summary)
+
+    def regularity(self) -> Table:
+        """Return folded voxels and the spread of log J."""
+        rows = []
+        for case in self.cases:
+            folds = {name: share(self._row(case.name, name)) for name in self._names}
+            spread = {name: self._score(case.name, name, "sd log J") for name in self._names}
+            rows.append({"pair": case.name, "measure": "folds %", **folds})
+            shown = {name: None if value is None else f"{value:.3f}" for name, value in spread.items()}
+            rows.append({"pair": case.name, "measure": "sd log J", **shown})
+        summary = ("Digital folds and log J on the fixed grid, inside the fixed foreground.",)
+        return Table("Regularity", ("pair", "measure", *self._names), rows, summary)
+
+    def cost(self) -> Table:
+        """Return seconds and memory, and how many times DeepReg's seconds each tool took."""
+        rows = []
+        for case in self.cases:
+            runs = {name: self._row(case.name, name).get("runs", []) for name in self._names}
+            seconds = {name: median(run["seconds"]["register"] for run in of) for name, of in runs.items() if of}
+            own = seconds.get(DEEPREG)
+            busy = {name for name, of in runs.items() if any((run["others"] or 0) > BUSY for run in of)}
+            memory = {name: f"{max(run['peak GB'] for run in of):.2f}" for name, of in runs.items() if of}
+            texts = {name: f"{value:.1f}{'~' if name in busy else ''}" for name, value in seconds.items()}
+            rows.append({"pair": case.name, "measure": "seconds", **texts})
+            if own:
+                ratios = {name: f"{value / own:.2g} x" for name, value in seconds.items() if name != DEEPREG}
+                rows.append({"pair": case.name, "measure": "of DeepReg's", **ratios})
+            rows.append({"pair": case.name, "measure": "peak GB", **memory})
+        summary = (
+            "Seconds of the registration proper, without start-up, reading and writing (greedy and ANTs write their "
+            "transforms meanwhile); median of the runs. Memory of the whole process. "
+            "~: the machine had other things to do, so the seconds are no measurement.",
+        )
+        return Table("Seconds and memory", ("pair", "measure", *self._names), rows, summary)
+
+    def failed(self) -> Table:
+        """Return the runs that gave no transform."""
+        rows = [
+            {"pair": row["case"], "tool": row["tool"], "what happened": row["error"]}
+            for row in self.rows
+            if "error" in row
+        ]
+        summary = () if rows else ("Nothing.",)
+        return Table("What failed", ("pair", "tool", "what happened"), rows, summary)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [tool.name for tool in self.tools]
+
+    @cached_property
+    def _others(self) -> list[str]:
+        return [name for name in self._names if not name.startswith(DEEPREG)]
+
+    @cached_property
+    def _rows_by_place(self) -> dict[tuple[str, str], Row]:
+        return {(row["case"], row["tool"]): row for row in self.rows}
+
+    def _row(self, case: str, tool: str) -> Row:
+        return self._rows_by_place.get((case, tool), {})
+
+    def _score(self, case: str, tool: str, measure: str) -> float | None:
+        row = self._row(case, tool)
+        return None if "error" in row else row.get(measure)
+
+    def _set_row(self, name: str, cases: list[str], measure: str) -> Row:
+        known = [case for case in cases if self._score(case, BEFORE, measure) is not None]
+        if not known:
+            return {}
+        means = {}
+        for tool in (BEFORE, *self._names):
+            done = [self._score(case, tool, measure) for case in known]
+            if any(value is not None for value in done):
+                before = [self._score(case, BEFORE, measure) for case in known]
+                filled = [b if value is None else value for value, b in zip(done, before, strict=True)]
+                means[tool] = fmean(value for value in filled if value is not None)
+        row = {"set": name, "pairs": len(known), "measure": UNITS[measure], **marked(means, measure)}
+        return row | {"target": target(means, measure)}
+
+    def _version(self, tool: Tool) -> str:
+        found = {row["version"] for row in self.rows if row["tool"] == tool.name}
+        return ", ".join(sorted(found))
+
+    def _graphics(self) -> str:
+        devices = sorted({row["device"] for row in self.rows if "device" in row})
+        users = sorted({row["tool"] for row in self.rows if "device" in row})
+        return f" {', '.join(users)} used {', '.join(devices)}." if devices else ""
+
+
+def gain(own: float, other: float, measure: str) -> float:
+    """Return how much better a score is than another; below 0 it is worse."""
+    return BETTER[measure] * (own - other)
+
+
+def target(means: dict[str, float], measure: str) -> str | None:
+    """Return whether DeepReg's mean is as much better than the best classical tool's as it is meant to be."""
+    classical = [means[name] for name in CLASSICAL if name in means]
+    if DEEPREG not in means or not classical:
+        return None
+    best = max(classical, key=lambda value: BETTER[measure] * value)
+    needed = 0.01 if measure == "Dice" else 0.05 * best
+    found = gain(means[DEEPREG], best, measure)
+    word = "reached" if found >= needed else "missed" if found >= 0 else "BELOW"
+    return f"{word} ({found:+.{DIGITS[measure]}f})"
+
+
+def marked(values: dict[str, Any], measure: str) -> dict[str, str | None]:
+    """Return scores as text, the best of the tools' in bold."""
+    known = {name: value for name, value in values.items() if value is not None and not math.isnan(value)}
+    tools = [value for name, value in known.items() if name != BEFORE]
+    best = max(tools, key=lambda value: BETTER[measure] * value) if tools else None
+    return {
+        name: f"**{written(value, measure)}**" if value == best and name != BEFORE else written(value, measure)
+        for name, value in known.items()
+    }
+
+
+def written(value: float, measure: str) -> str:
+    """Return a score as text."""
+    return f"{value:.{DIGITS[measure]}f}"
+
+
+def share(row: Row) -> str | None:
+    """Return the folded share of the foreground in per cent."""
+    if "folds" not in row or "error" in row:
+        return None
+    part = 100 * row["folds"] / max(row["voxels"], 1)
+    return "0" if row["folds"] == 0 else f"{part:.2f}" if part >= 0.01 else "<0.01"
