@@ -10,7 +10,6 @@ from slicer.i18n import tr as _
 from DeepRegLib.panel.comparison import BLEND, CHECKERBOARD, FLICKER, NONE, RED_CYAN, Comparison
 from DeepRegLib.panel.parameters import Parameters
 
-
 NOTHING: tuple[object, ...] = ()
 
 

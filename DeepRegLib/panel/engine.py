@@ -43,6 +43,9 @@ class Engine:
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._poll)
+        self._warm_up = qt.QTimer()
+        self._warm_up.setSingleShot(True)
+        self._warm_up.connect("timeout()", self._start_quietly)
 
     @property
     def worker(self) -> WorkerInfo | None:
@@ -108,6 +111,7 @@ class Engine:
         """End the worker."""
         self._timer.stop()
         self._client.close()
+        self._warm_up.stop()  # after: closing cancels what runs, and that asks for another worker
 
     def _make_transport(self) -> Transport:
         settings = self._settings()
@@ -116,7 +120,7 @@ class Engine:
     def _warm_up_after(self, error: DeepRegError) -> None:
         """Replace a worker that was killed because it did not stop: the next run shall not wait for torch."""
         if isinstance(error, CancelledError) and self._client.worker is None:
-            qt.QTimer.singleShot(0, self._start_quietly)
+            self._warm_up.start(0)
 
     def _start_quietly(self) -> None:
         try:

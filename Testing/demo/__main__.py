@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import logging
 import os
 import sys
@@ -13,7 +13,7 @@ from DeepRegLib.errors import DeepRegError
 from Testing.demo.data import DemoDataError, DemoPair, demo_pair
 
 OUTPUT = Path("demo")
-DESKTOP = ("slicer", "PySide6")  # no wheels for some platforms
+DESKTOP = ("slicer", "PySide6.QtWidgets")  # no wheels for some systems; and Qt needs libraries of the system
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,10 +30,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logging.getLogger().setLevel(logging.WARNING)
     sys.stderr.write(f"Registering the atlas {pair.moving.name} to the head {pair.fixed.name}.\n")
-    if all(importlib.util.find_spec(name) for name in DESKTOP):
+    missing = why_no_desktop()
+    if not missing:
         return in_scene(pair, options.output, options.recipe)
-    sys.stderr.write("There is no build of Slicer's scene for this system: the demo runs on the command line.\n")
+    sys.stderr.write(f"Without the panel, on the command line, because {missing}.\n")
     return on_command_line(pair, options.output, options.recipe)
+
+
+def why_no_desktop() -> str:
+    """Return why the panel cannot run on this system, or an empty text."""
+    try:
+        for name in DESKTOP:
+            importlib.import_module(name)
+    except ImportError as error:
+        return f"Slicer's scene or Qt cannot be loaded ({error})"
+    return ""
 
 
 def in_scene(pair: DemoPair, output: Path, recipe: str) -> int:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from DeepRegLib.image import read_image
 from DeepRegLib.result import Registration
-from DeepRegLib.scene.compare import capture, restore, show_checkerboard, show_red_cyan
 from Testing.demo.data import DemoPair
 from Testing.desktop import boot
 from Testing.desktop.running import Desktop
@@ -52,13 +51,13 @@ def run_in_scene(pair: DemoPair, output: Path, recipe: str) -> Registration:
     desktop = boot()
     try:
         loaded = load(pair)
+        slices = Slices(desktop, loaded) if rendering_available() else None
         module = desktop.load_module(MODULE)
         run = register(desktop, module, loaded, recipe)
         desktop.grab(module.panel, output / "panel.png", PANEL_SIZE)
-        if rendering_available():
-            warped = slicer.mrmlScene.GetNodeByID(run.results.warped)
-            segmentation = slicer.mrmlScene.GetNodeByID(run.results.segmentation)
-            write_picture(pictures(loaded, warped, segmentation), output / "views.png")
+        if slices is not None:
+            slices.look_at_results(module.widget.ui, slicer.mrmlScene.GetNodeByID(run.results.segmentation))
+            write_picture(slices.picture(), output / "views.png")
         else:
             LOG.warning("No GL library: views.png is left out (on Debian or Ubuntu, install libosmesa6).")
         if not slicer.util.saveScene(str(output / "scene.mrb")):
@@ -114,41 +113,49 @@ def register(desktop: Desktop, module: Any, loaded: Loaded, recipe: str) -> Any:
     return section.run
 
 
-def pictures(loaded: Loaded, warped: Any, segmentation: Any) -> NDArray[np.uint8]:
-    """Return slices of the head: blended as loaded; then registered, in red and cyan, as checkerboard, with tissues."""
-    scene = slicer.mrmlScene
-    state = capture(scene)
-    views = [SliceView(name, orientation, VIEW_SIZE) for name, orientation in VIEWS.items()]
-    display = segmentation.GetDisplayNode()
-    display.SetVisibility(False)
-    middle = _middle(loaded.fixed)
-    for view in views:
-        view.show(loaded.fixed, loaded.moving)
-    rows = [_through(views, middle)]
-    show_red_cyan(scene, loaded.fixed, warped)
-    rows.append(_through(views, middle))
-    show_checkerboard(scene, loaded.fixed, warped)
-    rows.append(_through(views, middle))
-    restore(scene, state)
-    display.SetVisibility(True)
-    display.SetVisibility2DFill(False)
-    for view in views:
-        view.show(loaded.fixed)
-    rows.append(_through(views, middle))
-    for view in views:
-        view.close()
-    return side_by_side([picture for row in rows for picture in row], columns=len(views))
+class Slices:
+    """Three slices of the head, taken again and again: blended as loaded, then in each way to compare the result."""
+
+    def __init__(self, desktop: Desktop, loaded: Loaded) -> None:
+        self._desktop = desktop
+        self._middle = middle_of(loaded.fixed)
+        self._fixed = loaded.fixed
+        self._views = [SliceView(name, orientation, VIEW_SIZE) for name, orientation in VIEWS.items()]
+        self._taken: list[NDArray[np.uint8]] = []
+        for view in self._views:
+            view.show(loaded.fixed, loaded.moving)
+        self._take()
+
+    def look_at_results(self, ui: Any, segmentation: Any) -> None:
+        """Choose ways to compare in the panel, and look at the tissues that were brought along."""
+        display = segmentation.GetDisplayNode()
+        display.SetVisibility(False)
+        for mode in ("Red / cyan", "Checkerboard"):
+            self._desktop.choose(ui.compareSelector, mode)
+            self._take()
+        self._desktop.choose(ui.compareSelector, "Views as they were")
+        display.SetVisibility(True)
+        display.SetVisibility2DFill(False)
+        for view in self._views:
+            view.show(self._fixed)
+        self._take()
+        display.SetVisibility2DFill(True)
+        self._desktop.choose(ui.compareSelector, "Blend")
+
+    def picture(self) -> NDArray[np.uint8]:
+        """Return all pictures, a row for each look; the views are gone then."""
+        for view in self._views:
+            view.close()
+        return side_by_side(self._taken, columns=len(self._views))
+
+    def _take(self) -> None:
+        for view in self._views:
+            view.jump_to(self._middle)
+        self._taken += [view.picture() for view in self._views]
 
 
-def _middle(volume: Any) -> list[float]:
+def middle_of(volume: Any) -> list[float]:
     """Return the middle of a volume, RAS mm."""
     bounds = [0.0] * 6
     volume.GetRASBounds(bounds)
     return [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
-
-
-def _through(views: list[SliceView], point: list[float]) -> list[NDArray[np.uint8]]:
-    """Return what the views show of the slices through a point."""
-    for view in views:
-        view.jump_to(point)
-    return [view.picture() for view in views]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
 import slicer
-from PySide6.QtCore import QMessageLogContext, QObject, QSettings, Qt, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtCore import (
+    QMessageLogContext,
+    QObject,
+    QProcessEnvironment,
+    QSettings,
+    Qt,
+    QtMsgType,
+    Signal,
+    qInstallMessageHandler,
+)
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
@@ -69,9 +77,9 @@ class SlicerApplication(SceneServices, QApplication):
         """Return what knows the slice views."""
         return self._layout
 
-    def startupEnvironment(self) -> dict[str, str]:
+    def startupEnvironment(self) -> QProcessEnvironment:
         """Return the environment in which the application was started."""
-        return dict(os.environ)
+        return QProcessEnvironment.systemEnvironment()
 
     def translate(self, context: str, text: str) -> str:
         """Return the text as it is: the application speaks English."""

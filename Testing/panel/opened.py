@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +73,9 @@ class OpenedPanel:
 
     @property
     def message(self) -> str:
-        """What the panel complains about; empty if nothing is shown."""
-        return str(self.ui.messageLabel.text) if self.ui.messageLabel.isVisible() else ""
+        """What the panel complains about, as plain text; empty if nothing is shown."""
+        text = str(self.ui.messageLabel.text) if self.ui.messageLabel.isVisible() else ""
+        return html.unescape(re.sub("<[^>]+>", " ", text)).strip()
 
     @property
     def results(self) -> Any:

@@ -66,8 +66,9 @@ class PlayedEngine:
 
     def fail(self, error: Exception) -> None:
         """End the latest registration with an error."""
+        run = self._opened.widget.panel.registration.run
         self.worker.say(pack_error(error, self.orders[-1].id))
-        self._opened.wait_for_end(SOON)
+        assert self._opened.desktop.wait_until(lambda: run.finished, SOON)
         self._opened.desktop.process_events()
 
     def deliver(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:

@@ -20,7 +20,6 @@ from DeepRegLib.engine.protocol import PROTOCOL_VERSION
 from DeepRegLib.errors import InputError, MemoryShortageError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.panel import environment_section, running
 from DeepRegLib.panel.settings import EngineSettings, save_settings
 from Testing.panel.nodes import (
     all_ids,
@@ -199,7 +198,7 @@ def program(folder: Path, text: str) -> str:
 
 
 def test_torch_is_missing(opened: OpenedPanel, played: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment_section, "torch_version", lambda: "")
+    monkeypatch.setattr("DeepRegLib.panel.environment_section.torch_version", lambda: "")
     assert opened.ui.environmentButton.collapsed
     assert "PyTorch is not installed in Slicer's Python." in complaint(opened, played)
     assert "Install PyTorch" in opened.message
@@ -310,7 +309,7 @@ def test_results_that_cannot_be_added(
 
     before = all_ids(slicer.mrmlScene)
     played.request()
-    monkeypatch.setattr(running, "add_results", fail)
+    monkeypatch.setattr("DeepRegLib.panel.running.add_results", fail)
     played.deliver()
     assert "The results could not be put into the scene: no room" in opened.message
     assert all_ids(slicer.mrmlScene) == before

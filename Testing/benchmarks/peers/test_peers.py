@@ -277,6 +277,10 @@ def test_greedys_matrix_is_the_same_map_in_lps(tmp_path):
     np.testing.assert_allclose(found.TransformPoint(point.tolist()), flip * (ras[:3, :3] @ (flip * point) + ras[:3, 3]))
 
 
+def test_greedy_takes_a_level_less_where_there_are_few_slices():
+    assert [greedy.levels(voxels) for voxels in (200, 16, 15, 8, 7, 1)] == [3, 3, 2, 2, 1, 1]
+
+
 def test_tools_are_chosen_by_name_and_deepreg_by_recipe():
     assert [tool.name for tool in tools.tools_named("", "auto")] == [DEEPREG, *(tool.name for tool in PEERS)]
     greedy_and_fast = tools.tools_named("greedy,deepreg:fast", "auto")

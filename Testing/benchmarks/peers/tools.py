@@ -73,7 +73,8 @@ PEERS = (
         "greedy",
         GREEDY,
         "",
-        "image centres, rigid, affine, deformable, 100x50x10; WNCC 2x2x2 (linear stages of unlike images: NMI)",
+        "image centres, rigid, affine, deformable, 100x50x10 (a level less for few slices); WNCC 2x2x2 (unlike images: "
+        "NMI)",
     ),
     _tool("greedy-sv", GREEDY, "velocity", "the same with -sv, as in its quick start"),
     _tool("ants-quick", ANTS, "quick", "antsRegistrationSyNQuick[s]"),
