@@ -171,6 +171,7 @@ def show_checkerboard(
         scene.AddNode(helper)
     set_volume(helper, Image(board, geometry, CHECKERBOARD_NAME))
     helper.GetDisplayNode().SetWindowLevelMinMax(0, 255)
+    helper.GetDisplayNode().SetInterpolate(False)  # between two layers of cubes the volumes would be mixed everywhere
     _show(scene, helper, None, 0.0, slicer.vtkMRMLSliceCompositeNode.Alpha)
     return helper
 

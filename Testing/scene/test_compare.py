@@ -117,6 +117,11 @@ def test_a_checkerboard_takes_turns(scene, views, fixed, warped) -> None:
     assert from_fixed[:6, 7:12, 7:12].all()
 
 
+def test_a_slice_between_two_layers_of_cubes_still_shows_cubes(scene, views, fixed, warped) -> None:
+    # Linear interpolation would show half of each volume everywhere, just where a view is centred.
+    assert not show_checkerboard(scene, fixed, warped, squares=4).GetDisplayNode().GetInterpolate()
+
+
 def test_cubes_of_a_checkerboard_are_as_wide_as_high_in_mm(scene, views) -> None:
     grid = geometry_in("LPS", (40, 20, 8), (1.0, 2.0, 5.0))
     black = add_volume(scene, Image(np.zeros(grid.shape, np.uint8), grid), "black")
