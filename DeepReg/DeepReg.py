@@ -98,6 +98,7 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             self.panel.close()
+            self.panel = None  # Slicer may call this twice for a module that was reloaded
         if self.logic is not None:
             self.logic.close()
 
@@ -321,6 +322,7 @@ class DeepRegTest(ScriptedLoadableModuleTest):
 
     def test_registration(self):
         """A shifted volume is found where it is."""
+        from DeepRegLib.panel.self_test import example_recipe
         from DeepRegLib.panel.torch_setup import torch_version
 
         if not torch_version():
@@ -328,7 +330,7 @@ class DeepRegTest(ScriptedLoadableModuleTest):
             return
         fixed, moving = self.addExamplePair()
         logic = DeepRegLogic()
-        results = logic.register(fixed, moving, recipe="rigid")
+        results = logic.register(fixed, moving, recipe=example_recipe())
         found = [0.0, 0.0, 0.0]
         transform = vtk.vtkGeneralTransform()
         slicer.mrmlScene.GetNodeByID(results.transform).GetTransformFromWorld(transform)

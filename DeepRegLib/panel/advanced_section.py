@@ -123,7 +123,10 @@ class AdvancedSection:
 def _device_text(device: str) -> str:
     if not device:
         return _("Fastest available")
-    return _("Processor") if device == "cpu" else DEVICE_NAMES.get(device, device)
+    if device == "cpu":
+        return _("Processor")
+    kind, _colon, number = device.partition(":")
+    return f"{DEVICE_NAMES.get(kind, kind)} {number}".strip()
 
 
 def _deforms(recipe: str) -> bool:

@@ -116,9 +116,15 @@ def swap(parameters: Parameters) -> None:
     """Let fixed and moving change places, with everything that belongs to them."""
     with NodeModify(parameters):
         for fixed, moving in PAIRS:
-            first, second = getattr(parameters, fixed), getattr(parameters, moving)
+            first, second = _held(parameters, fixed), _held(parameters, moving)
             setattr(parameters, fixed, second)
             setattr(parameters, moving, first)
+
+
+def _held(parameters: Parameters, name: str) -> object:
+    """Return a parameter's value; of a list a copy, for the wrapper's own changes with the parameter."""
+    value = getattr(parameters, name)
+    return value if value is None or isinstance(value, slicer.vtkMRMLNode) else list(value)
 
 
 def task_of(parameters: Parameters) -> Task:

@@ -91,6 +91,8 @@ class ProcessTransport:
 
     def write(self, pieces: Iterable[Piece]) -> None:
         """Send bytes in the background; drop them if the process is gone."""
+        if self._given_up:
+            return
         for piece in pieces:
             view = memoryview(piece).cast("B")
             self._pieces.append(view)

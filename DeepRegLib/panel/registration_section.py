@@ -148,6 +148,8 @@ class RegistrationSection:
             parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
             if parameters.compareMode == NONE:
                 parameters.compareMode = BLEND
+            # Even if all of that is as before: nodes may have been overwritten.
+            parameters.Modified()  # type: ignore[attr-defined]  # the wrapper has it
         self.refresh()
 
     def _volume(self, node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLVolumeNode | None:

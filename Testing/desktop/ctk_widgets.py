@@ -35,6 +35,7 @@ class ctkCollapsibleButton(QWidget):
         self._text = text if isinstance(text, str) else ""
         self._collapsed = False
         self._hidden_here: list[QWidget] = []
+        self._hiding = False
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self._fit()
 
@@ -66,8 +67,15 @@ class ctkCollapsibleButton(QWidget):
     def _hide_contents(self) -> None:
         for child in self.children():
             if isinstance(child, QWidget) and not child.isHidden():
-                self._hidden_here.append(child)
-                child.hide()
+                self._hide_here(child)
+
+    def _hide_here(self, child: QWidget) -> None:
+        self._hidden_here.append(child)
+        self._hiding = True
+        child.hide()
+        # As CTK does: Qt would take no notice of a second, explicit hide().
+        child.setAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide, False)
+        self._hiding = False
 
     def _show_contents(self) -> None:
         contents, self._hidden_here = self._hidden_here, []
@@ -78,16 +86,18 @@ class ctkCollapsibleButton(QWidget):
     collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)
 
     def childEvent(self, event: QChildEvent) -> None:
-        """Watch new contents, so that nothing shows itself inside a collapsed button."""
+        """Watch new contents: what is shown or hidden inside a collapsed button is so once it is opened."""
         if event.added() and isinstance(event.child(), QWidget):
             event.child().installEventFilter(self)
         super().childEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep a child that is shown while collapsed for later."""
-        if self._collapsed and event.type() == QEvent.Type.ShowToParent and watched not in self._hidden_here:
-            self._hidden_here.append(watched)
-            watched.hide()
+        """Keep for later what is shown while collapsed, and forget what is hidden."""
+        if self._collapsed and not self._hiding:
+            if event.type() == QEvent.Type.ShowToParent and watched not in self._hidden_here:
+                self._hide_here(watched)
+            elif event.type() == QEvent.Type.HideToParent and watched in self._hidden_here:
+                self._hidden_here.remove(watched)
         return False
 
     def sizeHint(self) -> QSize:

@@ -13,6 +13,7 @@ from typing import Any
 
 import shiboken6
 import slicer
+import slicer.util
 import vtk
 from PySide6.QtCore import Property, QObject, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QWidget
@@ -208,8 +209,14 @@ class qMRMLNodeComboBox(QWidget):
     def _nodes(self) -> list[slicer.vtkMRMLNode]:
         if self._scene is None:
             return []
-        nodes = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
-        return [node for node in nodes if self._is_listed(node)]
+        # By class, because most nodes of a scene are none that any selector lists.
+        found = {
+            node.GetID(): node
+            for node_class in self._nodeTypes
+            for node in slicer.util.getNodesByClass(node_class, self._scene)
+            if self._is_listed(node)
+        }
+        return sorted(found.values(), key=self._scene.IsNodePresent)  # its place in the scene
 
     def _is_listed(self, node: slicer.vtkMRMLNode) -> bool:
         if node.GetHideFromEditors() and not self._showHidden:

@@ -47,6 +47,14 @@ def test_what_the_module_hid_stays_hidden_when_the_button_opens(collapsible):
     assert not label.isVisible()
 
 
+def test_what_is_hidden_in_a_collapsed_button_stays_hidden_when_it_opens(collapsible):
+    button, label = collapsible
+    button.collapsed = True
+    label.hide()
+    button.collapsed = False
+    assert not label.isVisible()
+
+
 def test_a_slider_keeps_its_number_within_its_range(ctk):
     slider = ctk.ctkSliderWidget()
     heard = []

@@ -71,11 +71,16 @@ class PlayedEngine:
         assert self._opened.desktop.wait_until(lambda: run.finished, SOON)
         self._opened.desktop.process_events()
 
-    def deliver(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:
+    def answer(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:
         """Answer the latest registration with the shift between the volumes, and return the answer."""
         order = self.orders[-1]
         result = replace(shifted(unpack_request(order)), verdict=Verdict(level, reasons))
         self.worker.say(pack_registration(result, order.id))
+        return result
+
+    def deliver(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:
+        """Answer, and wait until the results are in the scene."""
+        result = self.answer(level, reasons)
         self._opened.wait_for_end(SOON)
         self._opened.desktop.process_events()
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import SimpleITK as sitk
@@ -109,7 +110,7 @@ class Bench:
             return
         with tempfile.TemporaryDirectory() as folder:
             answer = self._answer(tool, Path(folder))
-            if "error" not in answer and not row["runs"]:
+            if "error" not in answer:
                 answer |= self._scores(answer["transforms"])
         print(f"  {self._case.name}, {tool.name}: {told(answer)}", flush=True)
         self._store.put(with_answer(row, answer, self._options.peers.limit))
@@ -164,14 +165,17 @@ def with_answer(row: Row, answer: dict[str, Any], limit: float) -> Row:
     row = {name: value for name, value in row.items() if name not in ("error", "limit")}
     if "error" in answer:
         return row | {"error": answer["error"], "limit": limit}
-    run = {name: answer[name] for name in ("seconds", "whole", "others", "peak GB", "GPU GB") if name in answer}
+    kept = ("seconds", "whole", "others", "peak GB", "GPU GB", "scores")
+    runs = [*row["runs"], {name: answer[name] for name in kept if name in answer}]
     device = {"device": answer["device"]} if "device" in answer else {}
-    return row | device | answer.get("scores", {}) | {"runs": [*row["runs"], run]}
+    # Most tools draw random samples and score a little differently each time.
+    means = {name: fmean(run["scores"][name] for run in runs) for name in answer["scores"]}
+    return row | device | means | {"runs": runs}
 
 
 def told(answer: dict[str, Any]) -> str:
     """Return a run in a few words."""
     if "error" in answer:
         return str(answer["error"])
-    scores = {name: round(value, 3) for name, value in answer.get("scores", {}).items() if name != "voxels"}
+    scores = {name: round(value, 3) for name, value in answer["scores"].items() if name != "voxels"}
     return f"{answer['seconds']['register']:.1f} s {scores}"

@@ -144,14 +144,16 @@ class Comparison:
             busy = {name for name, of in runs.items() if any((run["others"] or 0) > BUSY for run in of)}
             memory = {name: f"{max(run['peak GB'] for run in of):.2f}" for name, of in runs.items() if of}
             texts = {name: f"{value:.1f}{'~' if name in busy else ''}" for name, value in seconds.items()}
+            whole = {name: f"{median(run['whole'] for run in of):.1f}" for name, of in runs.items() if of}
             rows.append({"pair": case.name, "measure": "seconds", **texts})
+            rows.append({"pair": case.name, "measure": "whole process", **whole})
             if own:
                 ratios = {name: f"{value / own:.2g} x" for name, value in seconds.items() if name != DEEPREG}
                 rows.append({"pair": case.name, "measure": "of DeepReg's", **ratios})
             rows.append({"pair": case.name, "measure": "peak GB", **memory})
         summary = (
             "Seconds of the registration proper, without start-up, reading and writing (greedy and ANTs write their "
-            "transforms meanwhile); median of the runs. Memory of the whole process. "
+            "transforms meanwhile), and of the whole process; medians of the runs. Memory of the whole process. "
             "~: the machine had other things to do, so the seconds are no measurement.",
         )
         return Table("Seconds and memory", ("pair", "measure", *self._names), rows, summary)

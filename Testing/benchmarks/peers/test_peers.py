@@ -190,6 +190,21 @@ def test_a_damaged_file_of_results_counts_as_empty(tmp_path):
         assert Store(path).rows() == []
 
 
+def test_a_tool_that_scores_differently_each_time_gets_the_mean(options, monkeypatch):
+    shifts = iter([SHIFT, SHIFT + np.array([0.0, 0.0, 2.0])])
+    run_fresh = measure.run_fresh
+
+    def drawn(module: str, *arguments: object, **named: Any) -> dict[str, Any]:
+        variant = " ".join(map(repr, next(shifts).tolist()))
+        return run_fresh(module, *arguments[:5], variant, **named)
+
+    monkeypatch.setattr(measure, "run_fresh", drawn)
+    row = rows_of(measured(dataclasses.replace(options, repeats=2), [fake("random")]))["random"]
+    expected = (np.linalg.norm(ERROR) + np.linalg.norm(ERROR + np.array([0.0, 0.0, 2.0]))) / 2
+    assert row["TRE"] == pytest.approx(expected, abs=1e-4)
+    assert row["folds"] == 0
+
+
 def test_runs_are_repeated_until_they_are_many_or_long():
     def row(*seconds: float, **more: object) -> dict[str, Any]:
         return {"runs": [{"seconds": {"register": s}} for s in seconds], **more}
@@ -243,12 +258,15 @@ def test_the_tables_show_what_was_lost_and_what_was_won(tmp_path):
 
 def test_times_are_medians_and_those_of_a_busy_machine_are_marked(tmp_path):
     def runs(*seconds: float, others: float = 0.0) -> dict[str, Any]:
-        return {"runs": [{"seconds": {"register": s}, "others": others, "peak GB": s / 10} for s in seconds]}
+        return {
+            "runs": [{"seconds": {"register": s}, "whole": s + 3, "others": others, "peak GB": s / 10} for s in seconds]
+        }
 
     scores = {"heart_1": {BEFORE: {}, DEEPREG: runs(1, 2, 9), "greedy": runs(8, others=0.5), "elastix": {"error": "x"}}}
     table = comparison_of(tmp_path, scores, (DEEPREG, "greedy", "elastix")).cost().markdown()
     assert cells(table, "heart_1") == [
         ["heart_1", "seconds", "2.0", "8.0~", "-"],
+        ["heart_1", "whole process", "5.0", "11.0", "-"],
         ["heart_1", "of DeepReg's", "-", "4 x", "-"],
         ["heart_1", "peak GB", "0.90", "0.80", "-"],
     ]
