@@ -97,12 +97,12 @@ class Comparison:
         return Table("By pair", ("pair", "measure", BEFORE, *self._names), rows)
 
     def lost(self) -> Table:
-        """Return where another tool was better than DeepReg, the largest loss first."""
+        """Return where another tool, or leaving the images alone, was better than DeepReg; the largest loss first."""
         losses = []
         for case in self.cases:
             for measure in DIGITS:
                 own = self._score(case.name, DEEPREG, measure)
-                others = {name: self._score(case.name, name, measure) for name in self._others}
+                others = {name: self._score(case.name, name, measure) for name in (BEFORE, *self._others)}
                 if own is not None:
                     losses += [(case.name, measure, name, own, value) for name, value in others.items() if value]
         losses = [loss for loss in losses if gain(loss[3], loss[4], loss[1]) < 0]
@@ -191,15 +191,21 @@ class Comparison:
         known = [case for case in cases if self._score(case, BEFORE, measure) is not None]
         if not known:
             return {}
-        means = {}
+        means, failures = {}, {}
         for tool in (BEFORE, *self._names):
-            done = [self._score(case, tool, measure) for case in known]
-            if any(value is not None for value in done):
-                before = [self._score(case, BEFORE, measure) for case in known]
-                filled = [b if value is None else value for value, b in zip(done, before, strict=True)]
-                means[tool] = fmean(value for value in filled if value is not None)
-        row = {"set": name, "pairs": len(known), "measure": UNITS[measure], **marked(means, measure)}
-        return row | {"target": target(means, measure)}
+            rows = [self._row(case, tool) for case in known]
+            failures[tool] = sum("error" in row for row in rows)
+            if all(rows) and failures[tool] < len(rows):
+                scores = [
+                    self._row(case, BEFORE if "error" in row else tool)[measure]
+                    for case, row in zip(known, rows, strict=True)
+                ]
+                means[tool] = fmean(scores)
+        cells = {
+            tool: f"{text} ({failures[tool]} failed)" if failures[tool] else text
+            for tool, text in marked(means, measure).items()
+        }
+        return {"set": name, "pairs": len(known), "measure": UNITS[measure], **cells, "target": target(means, measure)}
 
     def _version(self, tool: Tool) -> str:
         found = {row["version"] for row in self.rows if row["tool"] == tool.name}

@@ -244,14 +244,19 @@ def test_the_tables_show_what_was_lost_and_what_was_won(tmp_path):
             "greedy": {"Dice": 0.80},
             "elastix": {"error": "x"},
         },
+        "spine_1": {BEFORE: {"Dice": 0.7}, DEEPREG: {"Dice": 0.6}, "greedy": {"Dice": 0.1}},
         "liver_1": {BEFORE: {"TRE": 9.0}, DEEPREG: {"TRE": 3.0}, "greedy": {"TRE": 2.5}, "elastix": {"TRE": 4.0}},
     }
     comparison = comparison_of(tmp_path, scores, (DEEPREG, "greedy", "elastix"))
     lost = comparison.lost().markdown()
     assert cells(lost, "heart") == [["heart_1", "Dice", "greedy", "0.820", "0.800", "0.020"]]
     assert cells(lost, "liver") == [["liver_1", "TRE mm", "greedy", "2.50", "3.00", "0.50"]]
+    assert cells(lost, "spine") == [["spine_1", "Dice", BEFORE, "0.700", "0.600", "0.100"]]
     sets = comparison.by_set().markdown()
-    assert cells(sets, "heart") == [["heart", "2", "Dice", "0.500", "**0.850**", "0.810", "0.600", "reached (+0.040)"]]
+    assert cells(sets, "heart") == [
+        ["heart", "2", "Dice", "0.500", "**0.850**", "0.810", "0.600 (1 failed)", "reached (+0.040)"]
+    ]
+    assert cells(sets, "spine")[0][4:7] == ["**0.600**", "0.100", "-"]
     assert cells(sets, "liver")[0][-1] == "BELOW (-0.50)"
     assert cells(comparison.by_pair().markdown(), "heart_2")[0][3:] == ["**0.900**", "0.800", "-"]
 
