@@ -18,6 +18,7 @@ STAGE_SHARES: Mapping[str, float] = {
     "prepare": 0.10,
     "search": 0.10,
     "linear": 0.15,
+    "large motion": 0.20,
     "deformable": 0.45,
     "inverse": 0.08,
     "judge": 0.12,

@@ -1,4 +1,4 @@
-"""The way of a registration: prepare, search, linear, deformable, inverse, judge. The one place that orders them."""
+"""The way of a registration: prepare, search, linear, large motion, deformable, inverse, judge. Ordered only here."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import Landmarks, measure, verdict_on
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
+from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.preparation import Prepared, prepare_pair
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.result import Registration
-from DeepRegLib.stages.deformable import deform, finest_level, has_field, invert_well, with_deformable_similarity
+from DeepRegLib.stages.deformable import (
+    deform,
+    finest_level,
+    has_field,
+    invert_well,
+    start_field,
+    with_deformable_similarity,
+)
+from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
@@ -91,10 +100,7 @@ def register(
             start = initial_transform
         transform = start
         if chosen.deformable.enabled:
-            with monitor.stage("deformable"):
-                level = finest_level(run, working, linear)
-                run = with_deformable_similarity(run, level)
-                transform = deform(run, level, linear, initial_transform)
+            transform, run = _deform(run, working, linear, initial_transform)
         with monitor.stage("inverse"):
             inverse = invert_well(run, transform, seed)
         with monitor.stage("judge"):
@@ -108,6 +114,7 @@ def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Tran
         "prepare": True,
         "search": recipe.search.enabled and not given,
         "linear": recipe.linear.model != "none" and not has_given_field,
+        "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not has_given_field,
         "deformable": recipe.deformable.enabled,
         "inverse": True,
         "judge": True,
@@ -134,6 +141,23 @@ def _linear(
         return LinearTransform((found or starts)[0])
     with run.monitor.stage("linear"):
         return refine_linear(run, working, starts + found)
+
+
+def _deform(
+    run: Run, working: WorkingPair, linear: LinearTransform, initial_transform: Transform | None
+) -> tuple[Transform, Run]:
+    """Find the field, from the one given, from a search for large motion, or from zero; decide the similarity."""
+    stages = _stages(run.recipe, None, initial_transform)
+    start = None if initial_transform is None else start_field(run, linear, initial_transform)
+    level: Level | None = None
+    if "large motion" in stages:
+        with run.monitor.stage("large motion"):
+            level = finest_level(run, working, linear)
+            start = large_motion_field(run, level)
+    with run.monitor.stage("deformable"):
+        level = level or finest_level(run, working, linear)
+        run = with_deformable_similarity(run, level)
+        return deform(run, level, linear, start), run
 
 
 def _finish(

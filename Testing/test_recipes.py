@@ -92,6 +92,11 @@ def test_a_file_saved_by_windows_notepad_is_read(tmp_path: Path) -> None:
         ("[prepare]\nclamp = [1, 50, 99]", "prepare.clamp"),
         ("[search]\nangle = 1", "search.angle"),
         ("[search]\ncandidates = 1000", "search.candidates"),
+        ("[large_motion]\nsimilarity = 'ncc'", "large_motion.similarity"),
+        ("[large_motion]\nshrink = [2, 4]", "large_motion.shrink"),
+        ("[large_motion]\nshrink = [4, 1]", "large_motion.shrink"),
+        ("[large_motion]\nradius = [4]", "large_motion.radius"),
+        ("[large_motion]\nradius = [4, 9]", "large_motion.radius"),
         ("name = ''", "name"),
     ],
 )

@@ -10,6 +10,7 @@ AUTO = "auto"
 SIMILARITIES = ("ssd", "ncc", "lncc", "mi", "mind")
 # Mutual information of one pair of images grows with contrast, so a field would drift; MIND takes its place.
 DEFORMABLE_SIMILARITIES = ("ssd", "ncc", "lncc", "mind")
+LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
 LINEAR_MODELS = ("none", "rigid", "similarity", "affine")
 
 
@@ -142,6 +143,51 @@ class Deformable:
 
 
 @dataclass(frozen=True)
+class LargeMotion:
+    """The exhaustive search for displacements, between the linear and the deformable stage.
+
+    For organs that have moved further than they are wide: other people's bodies, a deep breath. It reaches
+    ``shrink * radius`` working voxels along each axis at each level, each level on top of the one before.
+
+    Parameters
+    ----------
+    enabled
+        True starts the deformable stage from its result.
+    similarity
+        What is compared: ``"mind"`` (any contrasts) or ``"lncc"`` (one modality).
+    shrink
+        How many working voxels of the deformable stage two neighbouring trial displacements lie apart, a level.
+    radius
+        How many displacements are tried to each side along each axis, a level.
+    """
+
+    enabled: bool = False
+    similarity: str = "mind"
+    shrink: tuple[int, ...] = (4, 2)
+    radius: tuple[int, ...] = (4, 3)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.similarity in LARGE_MOTION_SIMILARITIES,
+            "large_motion.similarity",
+            self.similarity,
+            f"one of {', '.join(LARGE_MOTION_SIMILARITIES)}",
+        )
+        _require(
+            len(self.shrink) > 0 and min(self.shrink) >= 2 and list(self.shrink) == sorted(self.shrink, reverse=True),
+            "large_motion.shrink",
+            self.shrink,
+            "whole numbers from coarse to fine, 2 or more",
+        )
+        _require(
+            len(self.radius) == len(self.shrink) and min(self.radius) >= 1 and max(self.radius) <= 8,
+            "large_motion.radius",
+            self.radius,
+            "one number from 1 to 8 a level of large_motion.shrink",
+        )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything a registration run is told besides its images.
 
@@ -151,7 +197,7 @@ class Recipe:
         Short name.
     purpose
         One line on what it is for.
-    prepare, search, linear, deformable
+    prepare, search, linear, large_motion, deformable
         The stages.
     """
 
@@ -160,6 +206,7 @@ class Recipe:
     prepare: Prepare = field(default_factory=Prepare)
     search: Search = field(default_factory=Search)
     linear: Linear = field(default_factory=Linear)
+    large_motion: LargeMotion = field(default_factory=LargeMotion)
     deformable: Deformable = field(default_factory=Deformable)
 
     def __post_init__(self) -> None:

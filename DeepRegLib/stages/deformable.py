@@ -33,6 +33,9 @@ from DeepRegLib.transforms import (
 
 logger = logging.getLogger(__name__)
 
+# Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
+StartField = Callable[[Geometry], Tensor]
+
 SAME_CONTRAST = 0.7
 FOLD_ROUNDS = 12
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
@@ -57,7 +60,7 @@ def with_deformable_similarity(run: Run, level: Level) -> Run:
     return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
 
 
-def deform(run: Run, level: Level, linear: LinearTransform, initial_transform: Transform | None) -> Transform:
+def deform(run: Run, level: Level, linear: LinearTransform, start: StartField | None) -> Transform:
     """Find the field u and return x -> linear(x + u(x)), without folds on the working and on the fixed image's grid.
 
     Parameters
@@ -68,12 +71,11 @@ def deform(run: Run, level: Level, linear: LinearTransform, initial_transform: T
         The finest level.
     linear
         The linear transform.
-    initial_transform
-        Where the field starts, if it holds a field; else the field starts at zero.
+    start
+        Gives the field to start from; None for zero.
     """
     recipe = run.recipe.deformable
     levels = _pyramid(run, level, recipe.shrink)
-    start = None if initial_transform is None else _start_field(run, linear, initial_transform)
     fit = register_deformable(levels, recipe, start=start, on_step=_reporter(run, levels), poll=run.monitor.poll)
     for number, curve in enumerate(fit.curves):
         run.curves[f"deformable {number + 1}"] = curve
@@ -81,6 +83,20 @@ def deform(run: Run, level: Level, linear: LinearTransform, initial_transform: T
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
     return compose(_without_folds(run, field, fit.geometry), linear)
+
+
+def start_field(run: Run, linear: LinearTransform, initial: Transform) -> StartField | None:
+    """Return the function that gives u with linear(x + u(x)) = initial(x); None if `initial` holds no field."""
+    if not has_field(initial):
+        return None
+    relative = compose(initial, linear.inverse())
+
+    def start(geometry: Geometry) -> Tensor:
+        voxels = displacement_on_grid(relative, geometry, poll=run.monitor.poll) @ geometry.world_to_index[:3, :3].T
+        channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
+        return torch.from_numpy(channels_first).to(run.device)
+
+    return start
 
 
 def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
@@ -149,20 +165,6 @@ def _reporter(run: Run, levels: Sequence[Level]) -> Callable[[int, int, Tensor],
         run.monitor.step(done / max(sum(costs), 1), float(similarity.max()))
 
     return report
-
-
-def _start_field(run: Run, linear: LinearTransform, initial: Transform) -> Callable[[Geometry], Tensor] | None:
-    """Return the function that gives u with linear(x + u(x)) = initial(x), in voxels of a grid."""
-    if not has_field(initial):
-        return None
-    relative = compose(initial, linear.inverse())
-
-    def start(geometry: Geometry) -> Tensor:
-        voxels = displacement_on_grid(relative, geometry, poll=run.monitor.poll) @ geometry.world_to_index[:3, :3].T
-        channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
-        return torch.from_numpy(channels_first).to(run.device)
-
-    return start
 
 
 def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementField:

@@ -1,0 +1,87 @@
+"""The search for large motion as a stage of a registration, through the public call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DeepRegLib.errors import CancelledError
+from DeepRegLib.image import Image
+from DeepRegLib.pipeline import register
+from DeepRegLib.recipes import LargeMotion, recipe_names
+from DeepRegLib.transforms import LinearTransform, compose
+from Testing.small import FIXED_GRID, TRUTH, small_pair, small_recipe
+from Testing.synthetic import blob_values, geometry_in, interior, smooth_field
+
+RECIPE = replace(small_recipe(), large_motion=LargeMotion(enabled=True, shrink=(2,), radius=(2,)))
+
+
+def test_it_runs_between_the_linear_and_the_deformable_stage_and_tells_its_progress():
+    calls: list[tuple[str, float]] = []
+    result = register(
+        *small_pair()[:2], RECIPE, device="cpu", progress=lambda stage, whole, *_: calls.append((stage, whole))
+    )
+    assert list(result.timings) == ["prepare", "linear", "large motion", "deformable", "inverse", "judge"]
+    assert [whole for _, whole in calls] == sorted(whole for _, whole in calls)
+    assert len([stage for stage, _ in calls if stage == "large motion"]) > 20
+    assert result.measures.folds == 0
+    points = FIXED_GRID.points()[interior(FIXED_GRID.shape, 4)].reshape(-1, 3)
+    error = np.linalg.norm(result.transform.apply_to_points(points) - TRUTH.apply_to_points(points), axis=1)
+    assert error.mean() < 2.4, "a pair that only turned and shifted is not made worse than a voxel"
+
+
+def test_a_given_field_is_refined_and_not_searched_for():
+    given = compose(smooth_field(FIXED_GRID, 2.0), TRUTH)
+    result = register(*small_pair()[:2], RECIPE, device="cpu", initial_transform=given)
+    assert "large motion" not in result.timings
+    turned = register(*small_pair()[:2], RECIPE, device="cpu", initial_transform=TRUTH)
+    assert "large motion" in turned.timings
+
+
+def test_without_a_deformable_stage_it_does_not_run():
+    recipe = replace(RECIPE, deformable=replace(RECIPE.deformable, enabled=False))
+    result = register(*small_pair()[:2], recipe, device="cpu")
+    assert isinstance(result.transform, LinearTransform)
+    assert "large motion" not in result.timings
+
+
+def test_it_can_be_cancelled_on_its_way():
+    stages: list[str] = [""]
+    asked = [0]
+
+    def cancel() -> bool:
+        asked[0] += stages[-1] == "large motion"
+        return asked[0] > 60
+
+    with pytest.raises(CancelledError):
+        register(
+            *small_pair()[:2], RECIPE, device="cpu", progress=lambda stage, *_: stages.append(stage), cancel=cancel
+        )
+    assert stages[-1] == "large motion"
+
+
+@pytest.mark.slow
+def test_the_found_field_is_the_same_each_time_and_the_input_is_not_touched():
+    fixed, moving = small_pair()[:2]
+    before = fixed.array.copy(), moving.array.copy()
+    first, second = (register(fixed, moving, RECIPE, device="cpu").transform for _ in range(2))
+    points = FIXED_GRID.points().reshape(-1, 3)
+    assert np.array_equal(first.apply_to_points(points), second.apply_to_points(points))
+    assert np.array_equal(fixed.array, before[0])
+    assert np.array_equal(moving.array, before[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_registers_a_small_pair(name):
+    grid = geometry_in("LPS", (26, 28, 24), 3.0)
+    field = smooth_field(grid, 3.0)
+    moving = Image(blob_values(grid.points(), radius=28).astype(np.float32), grid, "moving")
+    fixed = Image(blob_values(field.apply_to_points(grid.points()), radius=28).astype(np.float32), grid, "fixed")
+    result = register(fixed, moving, name, device="cpu")
+    assert result.measures.folds == 0
+    assert result.measures.inverse_error_p99 < 1.0
+    assert isinstance(result.transform, LinearTransform) != result.recipe.deformable.enabled
+    assert result.measures.structure_after > result.measures.structure_before
