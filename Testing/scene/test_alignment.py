@@ -15,12 +15,12 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
 from DeepRegLib.result import Registration
+from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
 from DeepRegLib.scene.results import Outputs, Results, add_results, apply_to_moving, inputs_of, remove_results
 from DeepRegLib.scene.segmentations import layers_from_node
 from DeepRegLib.scene.transforms import restore_interpolation
 from DeepRegLib.transforms import Transform, compose, invert
 from Testing.scene.nodes import (
-    all_ids,
     from_world,
     linear_node,
     markups_node,
@@ -239,4 +239,4 @@ def test_a_reread_result_still_comes_off(scene: slicer.vtkMRMLScene, tmp_path) -
     assert reread.GetParentTransformNode() is not None
     remove_results(scene)
     assert reread.GetParentTransformNode() is None
-    assert not {i for i in all_ids(scene) if "Transform" in i or ("Table" in i and "Color" not in i)}
+    assert nodes_with(scene, RESULT_ATTRIBUTE) == []
