@@ -10,7 +10,7 @@ import pytest
 from DeepRegLib.errors import InputError, RecipeError
 from DeepRegLib.recipes import Recipe, load_recipe, recipe_from_dict, recipe_names, recipe_to_dict, recipe_to_toml
 
-PROMISED = {"auto", "rigid", "affine", "brain-mr", "multimodal", "fast"}
+PROMISED = {"auto", "rigid", "affine", "brain-mr", "multimodal", "fast", "abdomen"}
 
 
 def test_the_promised_recipes_ship_with_auto_first() -> None:
