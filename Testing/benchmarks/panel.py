@@ -85,7 +85,7 @@ def click_through(fixed: str, moving: str, recipe: str) -> dict[str, Any]:
 
 def moments() -> list[float]:
     """Return when to cancel, as shares of the progress bar."""
-    return sorted(random.Random(0).uniform(0.05, 0.95) for _ in range(CANCELS))
+    return sorted(random.Random(0).uniform(0.05, 0.85) for _ in range(CANCELS))
 
 
 class Visit:
@@ -122,7 +122,9 @@ class Visit:
     def cancel(self, moment: float) -> float:
         """Start, cancel when the progress bar has come to a share of its length, and return how long that took."""
         self._desktop.click(self._ui.registerButton)
-        self._wait(lambda: self._ui.progressBar.value >= moment * self._ui.progressBar.maximum)
+        self._wait(
+            lambda: self._ui.progressBar.value >= moment * self._ui.progressBar.maximum or not self._section.running
+        )
         start = time.perf_counter()
         self._desktop.click(self._ui.registerButton)
         self._wait(lambda: not self._section.running)
