@@ -128,7 +128,7 @@ class Runner:
             try:
                 run.registration = registration
                 run.results = self._add(task, inputs, reading, registration)
-                run.notes = _aligned(task, run.results)
+                run.notes = (*_edited(reading), *_aligned(task, run.results))
             except Exception as error:
                 LOG.exception("The results could not be put into the scene")
                 failed(error if isinstance(error, DeepRegError) else _not_added(error))
@@ -175,6 +175,17 @@ class Runner:
             )
         take_out(_moved(task))
         return results
+
+
+def _edited(reading: Reading) -> tuple[str, ...]:
+    """Return a sentence for each scan whose voxels were edited in the meantime."""
+    return tuple(
+        _("{name} was edited during the registration, which may have seen both states. Register again.").format(
+            name=scan.name
+        )
+        for scan in reading.untouched
+        if not scan
+    )
 
 
 def _moved(task: Task) -> list[slicer.vtkMRMLNode]:

@@ -17,7 +17,7 @@ from DeepRegLib.scene.results import Outputs
 from DeepRegLib.scene.segmentations import LabelPair, SegmentLayers, common_labels, layers_from_node, mask_from_node
 from DeepRegLib.scene.sequences import current_volume
 from DeepRegLib.scene.transforms import transform_from_node
-from DeepRegLib.scene.volumes import image_from_volume
+from DeepRegLib.scene.volumes import Untouched, image_from_volume
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A task's data, copied out of the scene: what happens to the nodes later does not matter.
+    """A task's data. The two scans show the voxels of their nodes, all else is copied.
 
     Parameters
     ----------
@@ -90,6 +90,8 @@ class Reading:
         For the engine.
     options
         The other fields of the engine's `Request`.
+    untouched
+        Whether the voxels of each scan are still those that were read.
     layers
         The segments that are brought along, or None.
     label_names
@@ -100,6 +102,7 @@ class Reading:
     moving: Image
     recipe: Recipe
     options: dict[str, Any]
+    untouched: tuple[Untouched, ...]
     layers: SegmentLayers | None = None
     label_names: Mapping[int, str] | None = None
 
@@ -127,7 +130,7 @@ def check(task: Task) -> None:
 
 
 def read(task: Task) -> Reading:
-    """Copy what a task needs out of the scene.
+    """Read what a task needs from the scene.
 
     Raises
     ------
@@ -135,8 +138,12 @@ def read(task: Task) -> Reading:
         If a node is missing, deleted, of the wrong kind, empty, or placed by a transform that cannot be undone.
     """
     check(task)
-    fixed = image_from_volume(current_volume(_alive(task.fixed, _("The fixed volume"))))
-    moving = image_from_volume(current_volume(_alive(task.moving, _("The moving volume"))))
+    nodes = [
+        current_volume(_alive(node, what))
+        for node, what in ((task.fixed, _("The fixed volume")), (task.moving, _("The moving volume")))
+    ]
+    fixed, moving = (image_from_volume(node, copy=False) for node in nodes)
+    untouched = tuple(Untouched(node) for node in nodes)
     options: dict[str, Any] = {"device": task.device or None, "seed": task.seed, "jacobian": task.outputs.jacobian}
     if task.fixed_mask is not None:
         options["fixed_mask"] = _mask(task.fixed_mask, fixed, _("The fixed mask"))
@@ -151,15 +158,15 @@ def read(task: Task) -> Reading:
         options["initial_transform"] = transform_from_node(_alive(task.initial_transform, _("The initial transform")))
     recipe = load_recipe(task.recipe)
     if task.moving_segmentation is None:
-        return Reading(fixed, moving, recipe, options)
+        return Reading(fixed, moving, recipe, options, untouched)
     layers = layers_from_node(_alive(task.moving_segmentation, _("The moving segmentation")))
     options["moving_layers"] = layers.images
     if task.fixed_segmentation is None:
-        return Reading(fixed, moving, recipe, options, layers)
+        return Reading(fixed, moving, recipe, options, untouched, layers)
     wanted = layers_from_node(_alive(task.fixed_segmentation, _("The fixed segmentation")))
     pair = _common(wanted, layers, fixed, moving)
     options["fixed_labels"], options["moving_labels"] = pair.fixed, pair.moving
-    return Reading(fixed, moving, recipe, options, layers, pair.names)
+    return Reading(fixed, moving, recipe, options, untouched, layers, pair.names)
 
 
 def _common(wanted: SegmentLayers, layers: SegmentLayers, fixed: Image, moving: Image) -> LabelPair:

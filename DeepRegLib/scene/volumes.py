@@ -27,18 +27,21 @@ SAMPLED_VOXELS = 200_000
 DISPLAYED_PERCENTILES = (0.1, 99.9)
 
 
-def image_from_volume(node: slicer.vtkMRMLScalarVolumeNode | None) -> Image:
-    """Return a copy of a volume as it lies in the world, its parent transforms included.
+def image_from_volume(node: slicer.vtkMRMLScalarVolumeNode | None, *, copy: bool = True) -> Image:
+    """Return a volume as it lies in the world, its parent transforms included.
 
     Parameters
     ----------
     node
         A scalar or label map volume.
+    copy
+        Copy the voxels, so that editing the node later does not change the image. Copying a large scan can hold the
+        window up; without it the image shows the node's own voxels, which stay in memory as long as it does.
 
     Returns
     -------
     Image
-        With a copy of the voxels: editing the node later does not change it.
+        The volume; its array must not be written to.
 
     Raises
     ------
@@ -48,7 +51,27 @@ def image_from_volume(node: slicer.vtkMRMLScalarVolumeNode | None) -> Image:
     """
     volume = _require_volume(node)
     geometry = geometry_of_volume(volume)
-    return Image(voxels_of(volume.GetImageData()).copy(), geometry, volume.GetName())
+    voxels = voxels_of(volume.GetImageData())
+    return Image(voxels.copy() if copy else voxels, geometry, volume.GetName())
+
+
+class Untouched:
+    """Remembers the voxels of a volume, to tell later whether they were edited in place.
+
+    Parameters
+    ----------
+    node
+        A volume with voxels. Giving it other voxels, as a sequence does with each frame, is no edit of these.
+    """
+
+    def __init__(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        self.name = str(node.GetName())
+        self._scalars = node.GetImageData().GetPointData().GetScalars()
+        self._time = self._scalars.GetMTime()
+
+    def __bool__(self) -> bool:
+        """Whether the voxels are as they were."""
+        return bool(self._scalars.GetMTime() == self._time)
 
 
 def geometry_of_volume(node: slicer.vtkMRMLScalarVolumeNode) -> Geometry:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,9 @@ import numpy as np
 from Testing.benchmarks.cases import find_cases, preferred
 from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
-from Testing.benchmarks.speed import PAIRS, SIZE, write_pair
 from Testing.benchmarks.tables import Table, nothing
 
-TITLE = "The panel, {} x {} x {}".format(*SIZE)
+TITLE = "The panel, 160 x 192 x 224"
 MODULE = Path(__file__).resolve().parents[2] / "DeepReg" / "DeepReg.py"
 LIMITS = {
     "first appearance": 0.5,
@@ -35,6 +35,8 @@ WHOLE_SECONDS = 3600.0
 
 def measure(options: Options) -> Table:
     """Click through the panel in a process of its own, with the real engine, and compare with the limits."""
+    from Testing.benchmarks.speed import PAIRS, write_pair  # brings torch, which the process of the panel must not have
+
     cases = preferred(find_cases(options.data, options.only), PAIRS)
     if not cases:
         return nothing(TITLE, f"There is no case in {options.data}.")
@@ -44,7 +46,11 @@ def measure(options: Options) -> Table:
     if "error" in answer:
         return Table(TITLE, ["error"], [answer], (str(answer["error"]),), passed=False)
     rows = [{"what": name, "seconds": round(answer[name], 3), "limit": limit} for name, limit in LIMITS.items()]
-    notes = (f"torch imported by Slicer's process: {answer['torch']}", f"all cancels: {answer['cancels']}")
+    notes = (
+        f"torch imported by Slicer's process: {answer['torch']}",
+        f"click to computing is the median of {answer['starts']}",
+        f"all cancels: {answer['cancels']}",
+    )
     passed = not answer["torch"] and all(answer[name] <= limit for name, limit in LIMITS.items())
     return Table(f"{TITLE} ({cases[0].name})", ["what", "seconds", "limit"], rows, notes, passed)
 
@@ -69,15 +75,16 @@ def click_through(fixed: str, moving: str, recipe: str) -> dict[str, Any]:
     visit = Visit(desktop, module)
     visit.register()
     gaps, loading, computing = visit.register()
-    cancels = [visit.cancel(moment) for moment in moments()]
+    starts, cancels = zip(*(visit.cancel(moment) for moment in moments()), strict=True)
     module.widget.logic.close()
     desktop.close()
     return {
         "first appearance": appeared,
-        "click to computing": computing,
+        "click to computing": median((computing, *starts)),
         "longest gap": gaps,
         "gap of the results": loading,
         "longest cancel": max(cancels),
+        "starts": [round(seconds, 2) for seconds in (computing, *starts)],
         "cancels": [round(seconds, 2) for seconds in cancels],
         "torch": torch,
     }
@@ -104,10 +111,7 @@ class Visit:
         timer = QTimer()
         timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
         timer.start(TICK_MILLISECONDS)
-        start = time.perf_counter()
-        self._desktop.click(self._ui.registerButton)
-        self._wait(lambda: "Starting" not in self._ui.progressLabel.text)
-        computing = time.perf_counter() - start
+        computing = self._start()
         self._wait(lambda: not self._section.running)
         came = time.perf_counter()
         self._desktop.wait_until(lambda: bool(ticks) and ticks[-1] > came + 0.2, 5)
@@ -119,15 +123,21 @@ class Visit:
         before = [gap for gap, end in zip(gaps, ticks[1:], strict=True) if end <= came - 1.0]
         return float(max(before)), float(max(around)), computing
 
-    def cancel(self, moment: float) -> float:
-        """Start, cancel when the progress bar has come to a share of its length, and return how long that took."""
-        self._desktop.click(self._ui.registerButton)
+    def cancel(self, moment: float) -> tuple[float, float]:
+        """Start, cancel when the progress bar has come to a share of its length, and return how long each took."""
+        computing = self._start()
         self._wait(
             lambda: self._ui.progressBar.value >= moment * self._ui.progressBar.maximum or not self._section.running
         )
         start = time.perf_counter()
         self._desktop.click(self._ui.registerButton)
         self._wait(lambda: not self._section.running)
+        return computing, time.perf_counter() - start
+
+    def _start(self) -> float:
+        start = time.perf_counter()
+        self._desktop.click(self._ui.registerButton)
+        self._wait(lambda: "Starting" not in self._ui.progressLabel.text)
         return time.perf_counter() - start
 
     def _wait(self, predicate: Any) -> None:

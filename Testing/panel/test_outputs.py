@@ -73,6 +73,15 @@ def test_nothing_wanted_is_a_verdict_alone(opened: OpenedPanel, played: PlayedEn
     assert not opened.ui.compareSelector.isEnabled()
 
 
+def test_a_volume_that_was_edited_in_mid_run_is_reported(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.request()
+    moving = opened.parameters.movingVolume
+    slicer.util.arrayFromVolume(moving)[:] = 0
+    slicer.util.arrayFromVolumeModified(moving)
+    played.deliver()
+    assert any("self-test moving was edited" in reason for reason in opened.parameters.verdictReasons)
+
+
 def test_names_begin_as_the_user_wants(opened: OpenedPanel, played: PlayedEngine) -> None:
     opened.ui.outputsButton.collapsed = False
     opened.ui.namePrefixEdit.text = " Monday "

@@ -8,7 +8,14 @@ slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not inst
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, to_sitk
-from DeepRegLib.scene.volumes import add_label_volume, add_volume, geometry_of_volume, image_from_volume, set_volume
+from DeepRegLib.scene.volumes import (
+    Untouched,
+    add_label_volume,
+    add_volume,
+    geometry_of_volume,
+    image_from_volume,
+    set_volume,
+)
 from DeepRegLib.scene.world import voxels_of
 from Testing.scene.nodes import TO_RAS, bspline_node, linear_node, sitk_image, volume_node
 from Testing.synthetic import ORIENTATIONS, blobs, geometry_in, label_map, points_in, random_linear
@@ -48,6 +55,36 @@ def test_editing_the_volume_later_does_not_change_the_image(scene: slicer.vtkMRM
     image = image_from_volume(node)
     before = image.array.copy()
     voxels_of(node.GetImageData())[:] = -1
+    np.testing.assert_array_equal(image.array, before)
+
+
+def test_an_image_that_is_no_copy_tells_when_the_voxels_were_edited(scene: slicer.vtkMRMLScene) -> None:
+    node = volume_node(scene, blobs(geometry_in("LPS", (6, 6, 6))))
+    image, untouched = image_from_volume(node, copy=False), Untouched(node)
+    node.GetImageData().GetScalarRange()
+    node.SetName("renamed")
+    assert untouched
+    voxels_of(node.GetImageData())[:] = -1
+    node.GetImageData().GetPointData().GetScalars().Modified()
+    assert not untouched
+    assert image.array.max() == -1
+
+
+def test_other_voxels_for_a_volume_are_no_edit_of_those_before(scene: slicer.vtkMRMLScene) -> None:
+    node = volume_node(scene, blobs(geometry_in("LPS", (6, 6, 6))))
+    image, untouched = image_from_volume(node, copy=False), Untouched(node)
+    before = image.array.copy()
+    set_volume(node, image.with_array(np.zeros_like(image.array)))
+    assert untouched
+    np.testing.assert_array_equal(image.array, before)
+
+
+def test_voxels_in_use_outlive_their_volume(scene: slicer.vtkMRMLScene) -> None:
+    node = volume_node(scene, blobs(geometry_in("LPS", (6, 6, 6))))
+    image = image_from_volume(node, copy=False)
+    before = image.array.copy()
+    scene.RemoveNode(node)
+    del node
     np.testing.assert_array_equal(image.array, before)
 
 
