@@ -16,7 +16,7 @@ from DeepRegLib.preparation import Prepared, prepare_pair
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.result import Registration
-from DeepRegLib.stages.deformable import deform, finest_level, has_field, invert_well, with_deformable_similarity
+from DeepRegLib.stages.deformable import deform, has_field, invert_well, with_deformable_similarity
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
@@ -92,9 +92,8 @@ def register(
         transform = start
         if chosen.deformable.enabled:
             with monitor.stage("deformable"):
-                level = finest_level(run, working, linear)
-                run = with_deformable_similarity(run, level)
-                transform = deform(run, level, linear, initial_transform)
+                run = with_deformable_similarity(run, working.fixed, linear)
+                transform = deform(run, linear, initial_transform)
         with monitor.stage("inverse"):
             inverse = invert_well(run, transform, seed)
         with monitor.stage("judge"):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.similarity.box import box_sum
 
 LEAST_DETERMINANT = 0.1
 MAXIMUM_ROUNDS = 60
@@ -81,7 +82,7 @@ def smooth_locally(field: Tensor, cells: Tensor, *, reach: int) -> Tensor:
     """Blur the field about the marked cells, fading out over `reach` voxels."""
     marked = torch.zeros_like(field[0])
     marked[:-1, :-1, :-1] = cells.to(field.dtype)
-    wide = torch.nn.functional.max_pool3d(marked[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
+    wide = (box_sum(marked, reach) > 0.5).to(field.dtype)
     share = smooth(wide, reach / 2).clamp(0, 1)
     return field.lerp(smooth(field, REPAIR_SIGMA), share)
 

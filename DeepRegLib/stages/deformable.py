@@ -12,15 +12,15 @@ from torch import Tensor
 
 from DeepRegLib.evaluation import folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import resample
+from DeepRegLib.image import Image, resample
 from DeepRegLib.optimization.deformable import Level, register_deformable
 from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
 from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
-from DeepRegLib.optimization.working import coarser
+from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.preparation import foreground_weight, working_image
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.similarity import contrast_agreement
-from DeepRegLib.stages.run import REPORT_EVERY, Run, WorkingPair
+from DeepRegLib.stages.run import MARGIN_VOXELS, REPORT_EVERY, Run, working_grid
 from DeepRegLib.transforms import (
     DisplacementField,
     LinearTransform,
@@ -40,47 +40,40 @@ INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
 INVERSE_REFINEMENTS = (1.25, 1.75, 2.5)
 
 
-def finest_level(run: Run, working: WorkingPair, linear: LinearTransform) -> Level:
-    """Return both images on the fixed working grid, the moving one brought there by the linear transform."""
-    geometry = working.fixed.geometry
-    return Level(working.fixed, working_image(run.pair.moving, geometry, run.device, linear, poll=run.monitor.poll))
-
-
-def with_deformable_similarity(run: Run, level: Level) -> Run:
+def with_deformable_similarity(run: Run, fixed: WorkingImage, linear: LinearTransform) -> Run:
     """Replace ``deformable.similarity = "auto"`` by the choice for this pair, judged on the aligned images."""
     recipe = run.recipe.deformable
     if recipe.similarity != AUTO:
         return run
-    same, reason = _same_contrast(run, level)
+    same, reason = _same_contrast(run, _aligned(run, fixed, linear))
     name, radius = ("lncc", LNCC_RADIUS) if same else ("mind", MIND_RADIUS)
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
     return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
 
 
-def deform(run: Run, level: Level, linear: LinearTransform, initial_transform: Transform | None) -> Transform:
+def deform(run: Run, linear: LinearTransform, initial_transform: Transform | None) -> Transform:
     """Find the field u and return x -> linear(x + u(x)), without folds on the working and on the fixed image's grid.
 
     Parameters
     ----------
     run
         With every ``"auto"`` of its recipe decided.
-    level
-        The finest level.
     linear
         The linear transform.
     initial_transform
         Where the field starts, if it holds a field; else the field starts at zero.
     """
     recipe = run.recipe.deformable
-    levels = _pyramid(run, level, recipe.shrink)
+    levels = _pyramid(run, linear)
     start = None if initial_transform is None else _start_field(run, linear, initial_transform)
     fit = register_deformable(levels, recipe, start=start, on_step=_reporter(run, levels), poll=run.monitor.poll)
     for number, curve in enumerate(fit.curves):
         run.curves[f"deformable {number + 1}"] = curve
-    field, repaired = repair_folds(fit.field, poll=run.monitor.poll)
+    field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
+    field, repaired = repair_folds(field, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
-    return compose(_without_folds(run, field, fit.geometry), linear)
+    return compose(_without_folds(run, field, geometry), linear)
 
 
 def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
@@ -108,6 +101,44 @@ def to_displacement_field(field: Tensor, geometry: Geometry) -> DisplacementFiel
     return DisplacementField((voxels @ geometry.index_to_world[:3, :3].T).astype(np.float32), geometry)
 
 
+def box_around(mask: Image) -> Geometry:
+    """Return the part of a mask's grid that holds its nonzero voxels."""
+    spans = [np.flatnonzero(mask.array.any(axis=tuple({0, 1, 2} - {axis}))) for axis in (2, 1, 0)]
+    first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
+    i, j, k = (last - first + 1).tolist()
+    x, y, z = mask.geometry.to_world(first).tolist()
+    return replace(mask.geometry, size=(i, j, k), origin=(x, y, z))
+
+
+def continued(field: Tensor, geometry: Geometry, fixed: Geometry) -> tuple[Tensor, Geometry]:
+    """Continue a field past its border by the values there until it covers an image.
+
+    Beyond its grid a displacement is zero, and a jump to zero within the image would be a fold.
+
+    Parameters
+    ----------
+    field
+        Shape ``(3, D, H, W)``, in voxels of `geometry`.
+    geometry
+        Its grid.
+    fixed
+        The grid to cover.
+
+    Returns
+    -------
+    Tensor, Geometry
+        The larger field and its grid, which holds all voxels of the old one.
+    """
+    index = geometry.to_index(fixed.corners())
+    before = np.maximum(np.ceil(-index.min(0) - 1e-6), 0).astype(int)
+    after = np.maximum(np.ceil(index.max(0) + 1 - np.array(geometry.size) - 1e-6), 0).astype(int)
+    i, j, k = (np.array(geometry.size) + before + after).tolist()
+    x, y, z = geometry.to_world(-before).tolist()
+    padding = np.stack([before, after], axis=1).ravel().tolist()
+    larger = torch.nn.functional.pad(field[None], padding, mode="replicate")[0]
+    return larger, replace(geometry, size=(i, j, k), origin=(x, y, z))
+
+
 def _same_contrast(run: Run, level: Level) -> tuple[bool, str]:
     ct = [side.is_ct for side in (run.pair.fixed, run.pair.moving)]
     if all(ct):
@@ -123,10 +154,17 @@ def _same_contrast(run: Run, level: Level) -> tuple[bool, str]:
     return same, f"the aligned images look {word} in contrast (local agreement {agreement:.2f}, limit {SAME_CONTRAST})"
 
 
-def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
-    geometry = finest.fixed.geometry
+def _aligned(run: Run, fixed: WorkingImage, linear: LinearTransform) -> Level:
+    """Return both images on the fixed one's grid, the moving one brought there by the linear transform."""
+    return Level(fixed, working_image(run.pair.moving, fixed.geometry, run.device, linear, poll=run.monitor.poll))
+
+
+def _pyramid(run: Run, linear: LinearTransform) -> list[Level]:
+    recipe = run.recipe.deformable
+    geometry = working_grid(box_around(run.pair.fixed.foreground), recipe.voxels, MARGIN_VOXELS)
+    finest = _aligned(run, working_image(run.pair.fixed, geometry, run.device, poll=run.monitor.poll), linear)
     levels = []
-    for factor in shrink:
+    for factor in recipe.shrink:
         fixed, moving = finest.fixed, finest.moving
         if factor != 1:
             grid = geometry.resized(geometry.spacing[0] * factor)
