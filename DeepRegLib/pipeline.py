@@ -100,7 +100,7 @@ def register(
             start = initial_transform
         transform = start
         if chosen.deformable.enabled:
-            transform, run = _deform(run, working, linear, initial_transform)
+            transform, run = _deform(run, linear, initial_transform)
         with monitor.stage("inverse"):
             inverse = invert_well(run, transform, seed)
         with monitor.stage("judge"):
@@ -143,19 +143,17 @@ def _linear(
         return refine_linear(run, working, starts + found)
 
 
-def _deform(
-    run: Run, working: WorkingPair, linear: LinearTransform, initial_transform: Transform | None
-) -> tuple[Transform, Run]:
+def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | None) -> tuple[Transform, Run]:
     """Find the field, from the one given, from a search for large motion, or from zero; decide the similarity."""
     stages = _stages(run.recipe, None, initial_transform)
     start = None if initial_transform is None else start_field(run, linear, initial_transform)
     level: Level | None = None
     if "large motion" in stages:
         with run.monitor.stage("large motion"):
-            level = finest_level(run, working, linear)
+            level = finest_level(run, linear)
             start = large_motion_field(run, level)
     with run.monitor.stage("deformable"):
-        level = level or finest_level(run, working, linear)
+        level = level or finest_level(run, linear)
         run = with_deformable_similarity(run, level)
         return deform(run, level, linear, start), run
 

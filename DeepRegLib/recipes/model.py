@@ -98,7 +98,7 @@ class Deformable:
     radius
         Window (lncc) or patch (mind) radius in working voxels.
     voxels
-        Voxels of the finest working grid; it never gets finer than the images.
+        Voxels of the finest working grid, which spans the foreground; it never gets finer than the fixed image.
     shrink
         How many times coarser than the finest grid each level is.
     iterations

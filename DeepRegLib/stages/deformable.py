@@ -12,7 +12,7 @@ from torch import Tensor
 
 from DeepRegLib.evaluation import folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import resample
+from DeepRegLib.image import Image, resample
 from DeepRegLib.optimization.deformable import Level, register_deformable
 from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
 from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
@@ -20,7 +20,7 @@ from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight, working_image
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.similarity import contrast_agreement
-from DeepRegLib.stages.run import REPORT_EVERY, Run, WorkingPair
+from DeepRegLib.stages.run import MARGIN_VOXELS, REPORT_EVERY, Run, working_grid
 from DeepRegLib.transforms import (
     DisplacementField,
     LinearTransform,
@@ -43,10 +43,15 @@ INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
 INVERSE_REFINEMENTS = (1.25, 1.75, 2.5)
 
 
-def finest_level(run: Run, working: WorkingPair, linear: LinearTransform) -> Level:
-    """Return both images on the fixed working grid, the moving one brought there by the linear transform."""
-    geometry = working.fixed.geometry
-    return Level(working.fixed, working_image(run.pair.moving, geometry, run.device, linear, poll=run.monitor.poll))
+def finest_level(run: Run, linear: LinearTransform) -> Level:
+    """Return both images on the finest working grid about the fixed foreground, the moving one aligned linearly."""
+    geometry = working_grid(box_around(run.pair.fixed.foreground), run.recipe.deformable.voxels, MARGIN_VOXELS)
+    fixed, moving = run.pair.fixed, run.pair.moving
+    poll = run.monitor.poll
+    return Level(
+        working_image(fixed, geometry, run.device, poll=poll),
+        working_image(moving, geometry, run.device, linear, poll=poll),
+    )
 
 
 def with_deformable_similarity(run: Run, level: Level) -> Run:
@@ -79,10 +84,11 @@ def deform(run: Run, level: Level, linear: LinearTransform, start: StartField | 
     fit = register_deformable(levels, recipe, start=start, on_step=_reporter(run, levels), poll=run.monitor.poll)
     for number, curve in enumerate(fit.curves):
         run.curves[f"deformable {number + 1}"] = curve
-    field, repaired = repair_folds(fit.field, poll=run.monitor.poll)
+    field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
+    field, repaired = repair_folds(field, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
-    return compose(_without_folds(run, field, fit.geometry), linear)
+    return compose(_without_folds(run, field, geometry), linear)
 
 
 def start_field(run: Run, linear: LinearTransform, initial: Transform) -> StartField | None:
@@ -122,6 +128,44 @@ def to_displacement_field(field: Tensor, geometry: Geometry) -> DisplacementFiel
     """Turn a field in voxels, ``(3, D, H, W)``, into one in mm (LPS)."""
     voxels = np.moveaxis(field.double().cpu().numpy(), 0, -1)
     return DisplacementField((voxels @ geometry.index_to_world[:3, :3].T).astype(np.float32), geometry)
+
+
+def box_around(mask: Image) -> Geometry:
+    """Return the part of a mask's grid that holds its nonzero voxels."""
+    spans = [np.flatnonzero(mask.array.any(axis=tuple({0, 1, 2} - {axis}))) for axis in (2, 1, 0)]
+    first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
+    i, j, k = (last - first + 1).tolist()
+    x, y, z = mask.geometry.to_world(first).tolist()
+    return replace(mask.geometry, size=(i, j, k), origin=(x, y, z))
+
+
+def continued(field: Tensor, geometry: Geometry, fixed: Geometry) -> tuple[Tensor, Geometry]:
+    """Continue a field past its border by the values there until it covers an image.
+
+    Beyond its grid a displacement is zero, and a jump to zero within the image would be a fold.
+
+    Parameters
+    ----------
+    field
+        Shape ``(3, D, H, W)``, in voxels of `geometry`.
+    geometry
+        Its grid.
+    fixed
+        The grid to cover.
+
+    Returns
+    -------
+    Tensor, Geometry
+        The larger field and its grid, which holds all voxels of the old one.
+    """
+    index = geometry.to_index(fixed.corners())
+    before = np.maximum(np.ceil(-index.min(0) - 1e-6), 0).astype(int)
+    after = np.maximum(np.ceil(index.max(0) + 1 - np.array(geometry.size) - 1e-6), 0).astype(int)
+    i, j, k = (np.array(geometry.size) + before + after).tolist()
+    x, y, z = geometry.to_world(-before).tolist()
+    padding = np.stack([before, after], axis=1).ravel().tolist()
+    larger = torch.nn.functional.pad(field[None], padding, mode="replicate")[0]
+    return larger, replace(geometry, size=(i, j, k), origin=(x, y, z))
 
 
 def _same_contrast(run: Run, level: Level) -> tuple[bool, str]:

@@ -68,16 +68,15 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class WorkingPair:
-    """Both images, each on its own isotropic grid of the recipe's finest resolution."""
+    """Both images, each on its own isotropic grid of the linear stage's finest resolution."""
 
     fixed: WorkingImage
     moving: WorkingImage
 
 
 def working_pair(run: Run) -> WorkingPair:
-    """Bring both prepared images to the recipe's finest resolution."""
-    recipe = run.recipe
-    voxels = recipe.deformable.voxels if recipe.deformable.enabled else recipe.linear.voxels
+    """Bring both prepared images to the finest resolution of the recipe's linear stage."""
+    voxels = run.recipe.linear.voxels
     grid = working_grid(run.pair.fixed.original.geometry, voxels, MARGIN_VOXELS)
     moving = run.pair.moving.original.geometry
     # A moving scan of a larger region may take up to twice the voxels before it gets coarser than the fixed one.

@@ -1,0 +1,59 @@
+"""The field covers the whole fixed image, though it is sought about the anatomy only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from DeepRegLib.image import Image
+from DeepRegLib.stages.deformable import box_around, continued, to_displacement_field
+from DeepRegLib.stages.run import working_grid
+from Testing.synthetic import ORIENTATIONS, geometry_in
+
+
+def anatomy(orientation: str) -> Image:
+    """Return a mask that fills a corner of its grid."""
+    geometry = geometry_in(orientation, (20, 24, 18), 1.5)
+    mask = np.zeros(geometry.shape, dtype=np.bool_)
+    mask[1:8, 3:12, 2:13] = True
+    return Image(mask, geometry, "mask")
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_the_box_around_the_anatomy_holds_its_voxels_and_no_more(orientation):
+    mask = anatomy(orientation)
+    box = box_around(mask)
+    assert box.size == (11, 9, 7)
+    np.testing.assert_allclose(box.origin, mask.geometry.to_world([2, 3, 1]))
+    np.testing.assert_allclose(box.spacing, mask.geometry.spacing)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_field_sought_about_the_anatomy_reaches_every_voxel_of_the_image(orientation):
+    mask = anatomy(orientation)
+    grid = working_grid(box_around(mask), 10**6, 2)
+    field = torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(0))
+    larger, geometry = continued(field, grid, mask.geometry)
+    index = geometry.to_index(mask.geometry.corners())
+    assert index.min() >= -0.5 - 1e-6
+    assert np.all(index <= np.array(geometry.size) - 0.5 + 1e-6)
+    inner, outer = to_displacement_field(field, grid), to_displacement_field(larger, geometry)
+    points = grid.points().reshape(-1, 3)
+    np.testing.assert_allclose(outer.apply_to_points(points), inner.apply_to_points(points), atol=1e-4)
+    last = np.array(grid.size) - 1
+    beyond = last + np.array([2, 0, 0])
+    np.testing.assert_allclose(
+        outer.displacement_at(grid.to_world(beyond)[None]),
+        inner.displacement_at(grid.to_world(last)[None]),
+        atol=1e-4,
+    )
+
+
+def test_a_field_that_covers_the_image_stays_as_it_is():
+    geometry = geometry_in("LPS", (10, 11, 12), 2.0)
+    grid = working_grid(geometry, 10**6, 2)
+    field = torch.randn(3, *grid.shape, generator=torch.Generator().manual_seed(0))
+    larger, same = continued(field, grid, geometry)
+    assert same == grid
+    assert torch.equal(larger, field)
