@@ -12,6 +12,7 @@ from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid, to_image_grid
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
@@ -30,7 +31,9 @@ FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
 WEIGHT_REFRESH = 10
 # The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
 # without it every voxel would be pushed as hard by noise as by an edge.
-QUIET_FORCE: Mapping[str, float] = {"ssd": 0.005, "ncc": 0.05, "lncc": 0.05, "mind": 0.2}
+QUIET_FORCE: Mapping[str, float] = {"ssd": 0.05, "ncc": 0.5, "lncc": 0.5, "mind": 0.2}
+# MIND compares patches, not voxels, so its forces are rougher than what they should move.
+ROUGHNESS: Mapping[str, float] = {"ssd": 1.0, "ncc": 1.0, "lncc": 1.0, "mind": 2.2}
 STALL_WINDOW = 10
 MIND_DILATION = 2
 STALL_GAIN = 2e-4
@@ -46,7 +49,7 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class DeformableFit:
-    """The field in voxels of the last level's grid, ``(3, D, H, W)``, and the similarity per iteration and level."""
+    """The field in voxels of its grid, ``(3, D, H, W)``, that grid, and the similarity per iteration and level."""
 
     field: Tensor
     geometry: Geometry
@@ -63,9 +66,10 @@ def register_deformable(
 ) -> DeformableFit:
     """Find the displacement field that makes the moving image like the fixed one.
 
-    At each iteration: warp; gradient of the similarity times gradient of the warped image; Gaussian (fluid); Adam with
-    one second moment a voxel, so that a step does not depend on the axes; cap; u <- d + u o (id + d); Gaussian
-    (elastic). The composition of capped smooth steps is what keeps the field free of folds.
+    At each iteration: warp; gradient of the similarity times gradient of the warped image, averaged to the field's
+    grid, which is half as fine; Gaussian (fluid); Adam with one second moment a node, so that a step does not depend on
+    the axes; cap; u <- d + u o (id + d); Gaussian (elastic). The composition of capped smooth steps is what keeps the
+    field free of folds.
 
     Parameters
     ----------
@@ -74,18 +78,19 @@ def register_deformable(
     recipe
         Metric, radius, iterations, step and smoothing; its `iterations` has one number a level.
     start
-        Gives the first field in voxels of the grid it is called with; None starts from zero.
+        Gives the first field in voxels of the grid it is called with, that of the first level's field; None starts from
+        zero.
     on_step
         Called after each iteration with the level, the iteration and the similarity ``(1,)`` on the device; may raise.
     poll
         Called within each iteration; may raise to stop.
     """
-    geometry = levels[0].fixed.geometry
+    geometry = field_grid(levels[0].fixed.geometry)
     field = start(geometry) if start else torch.zeros(3, *geometry.shape, device=levels[0].fixed.device)
     curves = []
     for number, (level, iterations) in enumerate(zip(levels, recipe.iterations, strict=True)):
-        field = transfer_field(field, geometry, level.fixed.geometry)
-        geometry = level.fixed.geometry
+        grid = field_grid(level.fixed.geometry)
+        field, geometry = transfer_field(field, geometry, grid), grid
 
         def report(iteration: int, value: Tensor, number: int = number) -> None:
             on_step(number, iteration, value)
@@ -112,8 +117,14 @@ def _run_level(
     poll: Poll,
 ) -> tuple[Tensor, NDArray[np.float64]]:
     fixed, moving = level.fixed, level.moving
-    grid = identity_grid(fixed.geometry.shape, fixed.device)
-    scale = index_scale(fixed.geometry.shape, grid)
+    shape = fixed.geometry.shape
+    grid = identity_grid(shape, fixed.device)
+    nodes = identity_grid(tuple(field.shape[1:]), fixed.device)
+    scale = index_scale(shape, grid)
+    step, smooth_update, smooth_field = (
+        length / RATIO
+        for length in (recipe.step, recipe.smooth_update, recipe.smooth_field * ROUGHNESS[recipe.similarity])
+    )
     channels = moving.channels
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
@@ -122,7 +133,7 @@ def _run_level(
     quiet = QUIET_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
     values: list[Tensor] = []
     for iteration in range(iterations):
-        places = (grid + field.permute(1, 2, 3, 0)).mul_(scale).sub_(1)
+        places = (grid + to_image_grid(field, shape).permute(1, 2, 3, 0)).mul_(scale).sub_(1)
         if metric is None or iteration % WEIGHT_REFRESH == 0:
             warped, seen = sample_normalised(channels, places, padding="zeros")
             weight = fixed.weight * seen
@@ -136,8 +147,9 @@ def _run_level(
         values.append(value)
         poll()
         force = torch.stack([central_difference(warped, dim).mul_(gradient[0]) for dim in (-1, -2, -3)])
-        update = _adam(smooth(force, recipe.smooth_update), quiet, first, second, iteration)
-        field = smooth(compose_fields(field, _capped(update, recipe.step), grid), recipe.smooth_field)
+        poll()
+        update = _adam(smooth(to_field_grid(force), smooth_update), quiet, first, second, iteration)
+        field = smooth(compose_fields(field, _capped(update, step), nodes), smooth_field)
         on_step(iteration, value)
         if _stalled(values):
             break
@@ -156,7 +168,7 @@ def _far_from_unknown(known: Tensor, radius: int) -> Tensor:
 
 
 def _adam(force: Tensor, quiet: Tensor, first: Tensor, second: Tensor, iteration: int) -> Tensor:
-    """One Adam direction with a scalar second moment a voxel; where the force is below `quiet` the step is short."""
+    """One Adam direction with a scalar second moment a node; where the force is below `quiet` the step is short."""
     power = force.square().sum(0)
     first.mul_(FIRST_MOMENT).add_(force, alpha=1 - FIRST_MOMENT)
     second.mul_(SECOND_MOMENT).add_(power, alpha=1 - SECOND_MOMENT)
@@ -165,7 +177,7 @@ def _adam(force: Tensor, quiet: Tensor, first: Tensor, second: Tensor, iteration
 
 
 def _capped(update: Tensor, step: float) -> Tensor:
-    """Scale the update so that no voxel moves further than `step`."""
+    """Scale the update so that no node moves further than `step`."""
     longest = update.square().sum(0).max().sqrt()
     return update * (step / longest.clamp_min(1.0))
 

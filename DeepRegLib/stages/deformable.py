@@ -40,7 +40,7 @@ SAME_CONTRAST = 0.7
 FOLD_ROUNDS = 12
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
-INVERSE_REFINEMENTS = (1.25, 1.75, 2.5)
+INVERSE_REFINEMENTS = (1.5, 2.5, 3.5)
 
 
 def finest_level(run: Run, linear: LinearTransform) -> Level:
@@ -223,7 +223,7 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
         logger.info("Round %d: %d voxels fold on the fixed grid.", attempt + 1, int(folded.sum()))
         cells = _cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
         run.monitor.poll()
-        smoothed = smooth_locally(field, cells.to(field.device), reach=2 + attempt)
+        smoothed = smooth_locally(field, cells.to(field.device), reach=1 + attempt)
         field, _ = repair_folds(smoothed, poll=run.monitor.poll)
         displacement = to_displacement_field(field, geometry)
     return displacement

@@ -14,6 +14,7 @@ from DeepRegLib.devices import available_devices
 from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.deformable import DeformableFit, Level, register_deformable, transfer_field
+from DeepRegLib.optimization.field_grid import field_grid, to_field_grid, to_image_grid
 from DeepRegLib.optimization.regularity import repair_folds
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import Deformable
@@ -64,12 +65,13 @@ def deformed(amplitude: float = 2.5 * SPACING, seed: int = 2) -> tuple[WorkingIm
 
 
 def in_mm(fit: DeformableFit) -> NDArray[np.float64]:
-    return np.moveaxis(fit.field.double().cpu().numpy(), 0, -1) * fit.geometry.spacing[0]
+    """Return the field at the voxels of the images, ``(k, j, i, 3)``."""
+    return np.moveaxis(to_image_grid(fit.field.double().cpu(), GRID.shape).numpy(), 0, -1) * SPACING
 
 
 def movement(fit: DeformableFit) -> NDArray[np.float64]:
-    """Length of the field in voxels."""
-    return np.linalg.norm(np.moveaxis(fit.field.double().cpu().numpy(), 0, -1), axis=-1)
+    """Length of the field at the voxels of the images, in their voxels."""
+    return np.linalg.norm(in_mm(fit), axis=-1) / SPACING
 
 
 def noisy(image: WorkingImage, level: float, seed: int) -> WorkingImage:
@@ -149,7 +151,7 @@ def test_different_anatomies_do_not_fold(similarity):
     fit = run(with_rim(phantom(GRID, seed=1)), phantom(GRID, seed=4), recipe(similarity))
     assert movement(fit).max() > 1
     field, _ = repair_folds(fit.field)
-    voxels = np.moveaxis(field.double().numpy(), 0, -1) * SPACING
+    voxels = np.moveaxis(field.double().numpy(), 0, -1) * fit.geometry.spacing[0]
     assert not folded_voxels(voxels, fit.geometry).any()
 
 
@@ -159,15 +161,15 @@ def test_the_similarity_rises_and_every_level_has_its_curve():
     assert len(fit.curves) == 2
     for curve in fit.curves:
         assert curve[-1] > curve[0]
-    assert fit.geometry == GRID
-    assert fit.field.shape == (3, *GRID.shape)
+    assert fit.geometry == field_grid(GRID)
+    assert fit.field.shape == (3, *fit.geometry.shape)
 
 
 def test_the_start_is_where_the_field_begins():
     fixed, truth = deformed()
     steps = recipe("lncc", (0,))
     levels = [Level(fixed, phantom(GRID))]
-    begun = as_tensor(np.moveaxis(truth / SPACING, -1, 0))
+    begun = to_field_grid(as_tensor(np.moveaxis(truth / SPACING, -1, 0)))
     fit = register_deformable(levels, steps, start=lambda geometry: begun, on_step=silent)
     torch.testing.assert_close(fit.field, begun)
     assert fit.curves[0].size == 0
