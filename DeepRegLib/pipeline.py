@@ -94,7 +94,7 @@ def register(
             pair = prepare_pair(as_image(fixed), as_image(moving), chosen.prepare, *images, poll=monitor.poll)
             run = with_linear_similarity(Run(pair, chosen, where, monitor, list(pair.decisions)))
             working = working_pair(run)
-        linear = _linear(run, working, landmarks, initial_transform)
+        linear, run = _linear(run, working, landmarks, initial_transform)
         start: Transform = linear
         if initial_transform is not None and has_field(initial_transform):
             start = initial_transform
@@ -124,7 +124,7 @@ def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Tran
 
 def _linear(
     run: Run, working: WorkingPair, landmarks: Landmarks | None, initial_transform: Transform | None
-) -> LinearTransform:
+) -> tuple[LinearTransform, Run]:
     """Find the pose: from what the user gives, or by a search; then refine it as far as the recipe wants."""
     stages = _stages(run.recipe, landmarks, initial_transform)
     found: list[NDArray[np.float64]] = []
@@ -138,7 +138,7 @@ def _linear(
         with run.monitor.stage("search"):
             starts, found = scanner_poses(working), searched_poses(run, working)
     if "linear" not in stages:
-        return LinearTransform((found or starts)[0])
+        return LinearTransform((found or starts)[0]), run
     with run.monitor.stage("linear"):
         return refine_linear(run, working, starts + found)
 

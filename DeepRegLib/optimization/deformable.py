@@ -119,7 +119,7 @@ def _run_level(
     fixed, moving = level.fixed, level.moving
     shape = fixed.geometry.shape
     grid = identity_grid(shape, fixed.device)
-    nodes = identity_grid(tuple(field.shape[1:]), fixed.device)
+    nodes = identity_grid(field_grid(fixed.geometry).shape, fixed.device)
     scale = index_scale(shape, grid)
     step, smooth_update, smooth_field = (
         length / RATIO

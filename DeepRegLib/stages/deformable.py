@@ -12,15 +12,15 @@ from torch import Tensor
 
 from DeepRegLib.evaluation import folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, resample
+from DeepRegLib.image import Image
 from DeepRegLib.optimization.deformable import Level, register_deformable
 from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
 from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
 from DeepRegLib.optimization.working import coarser
-from DeepRegLib.preparation import foreground_weight, working_image
+from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.recipes import AUTO
-from DeepRegLib.similarity import contrast_agreement
-from DeepRegLib.stages.run import MARGIN_VOXELS, REPORT_EVERY, Run, working_grid
+from DeepRegLib.stages.contrast import same_contrast
+from DeepRegLib.stages.run import MARGIN_VOXELS, REPORT_EVERY, Run, aligned_level, working_grid
 from DeepRegLib.transforms import (
     DisplacementField,
     LinearTransform,
@@ -36,22 +36,16 @@ logger = logging.getLogger(__name__)
 # Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
 StartField = Callable[[Geometry], Tensor]
 
-SAME_CONTRAST = 0.7
 FOLD_ROUNDS = 12
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
-INVERSE_REFINEMENTS = (1.5, 2.5, 3.5)
+INVERSE_REFINEMENTS = (2.0, 3.0)
 
 
 def finest_level(run: Run, linear: LinearTransform) -> Level:
     """Return both images on the finest working grid about the fixed foreground, the moving one aligned linearly."""
     geometry = working_grid(box_around(run.pair.fixed.foreground), run.recipe.deformable.voxels, MARGIN_VOXELS)
-    fixed, moving = run.pair.fixed, run.pair.moving
-    poll = run.monitor.poll
-    return Level(
-        working_image(fixed, geometry, run.device, poll=poll),
-        working_image(moving, geometry, run.device, linear, poll=poll),
-    )
+    return aligned_level(run, geometry, linear)
 
 
 def with_deformable_similarity(run: Run, level: Level) -> Run:
@@ -59,7 +53,7 @@ def with_deformable_similarity(run: Run, level: Level) -> Run:
     recipe = run.recipe.deformable
     if recipe.similarity != AUTO:
         return run
-    same, reason = _same_contrast(run, level)
+    same, reason = same_contrast(run, level)
     name, radius = ("lncc", LNCC_RADIUS) if same else ("mind", MIND_RADIUS)
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
     return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
@@ -109,13 +103,15 @@ def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
     """Invert on the coarsest grid on which interpolating the inverse is exact enough, or the finest tried."""
     if not has_field(transform):
         return invert(transform)
+    inverse: Transform | None = None
     for refinement in INVERSE_REFINEMENTS:
-        inverse = invert(transform, refinement=refinement, device=str(run.device), poll=run.monitor.poll)
+        inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
         reached = inverse_consistency(
             transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed, poll=run.monitor.poll
         )
         if reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM:
             break
+    assert inverse is not None  # noqa: S101  # for mypy: there are refinements
     return inverse
 
 
@@ -166,21 +162,6 @@ def continued(field: Tensor, geometry: Geometry, fixed: Geometry) -> tuple[Tenso
     padding = np.stack([before, after], axis=1).ravel().tolist()
     larger = torch.nn.functional.pad(field[None], padding, mode="replicate")[0]
     return larger, replace(geometry, size=(i, j, k), origin=(x, y, z))
-
-
-def _same_contrast(run: Run, level: Level) -> tuple[bool, str]:
-    ct = [side.is_ct for side in (run.pair.fixed, run.pair.moving)]
-    if all(ct):
-        return True, "both images are CT"
-    if any(ct):
-        return False, "one image is CT and the other is not"
-    foreground = resample(run.pair.fixed.foreground, level.fixed.geometry, interpolation="nearest").array
-    inside = torch.from_numpy(foreground.astype(np.float32)).to(run.device)
-    weight = level.fixed.weight * level.moving.weight * inside
-    agreement = float(contrast_agreement(level.fixed.intensity, level.moving.intensity, weight))
-    same = agreement >= SAME_CONTRAST
-    word = "same" if same else "different"
-    return same, f"the aligned images look {word} in contrast (local agreement {agreement:.2f}, limit {SAME_CONTRAST})"
 
 
 def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:

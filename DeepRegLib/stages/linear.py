@@ -13,9 +13,11 @@ from DeepRegLib.optimization.linear import CROSS_MODAL, LinearFit, refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser, weighted_centroid
 from DeepRegLib.recipes import AUTO
-from DeepRegLib.stages.run import Run, WorkingPair, working_grid
+from DeepRegLib.stages.contrast import same_contrast
+from DeepRegLib.stages.run import Run, WorkingPair, aligned_level, working_grid
 from DeepRegLib.transforms import LinearTransform
 
+ANY_CONTRAST = "mi"
 COARSE_VOXELS = (32_000, 120_000)
 FIRST_STEP_VOXELS = (0.4, 0.4, 0.3)
 KEPT_CANDIDATES = 4
@@ -26,13 +28,9 @@ SCANNER_POSE_DEGREES = 45.0
 
 
 def with_linear_similarity(run: Run) -> Run:
-    """Replace ``linear.similarity = "auto"`` by the choice for this pair."""
-    if run.recipe.linear.similarity != AUTO:
-        return run
+    """Replace ``linear.similarity = "auto"`` by the choice for this pair, if it can be made before they are aligned."""
     both_ct = run.pair.fixed.is_ct and run.pair.moving.is_ct
-    name, reason = ("ncc", "both images are CT") if both_ct else ("mi", "it holds for any pair of contrasts")
-    run.decisions.append(f"Linear similarity: {name}, because {reason}.")
-    return run.with_recipe(replace(run.recipe, linear=replace(run.recipe.linear, similarity=name)))
+    return _decided(run, "lncc", "both images are CT") if both_ct else run
 
 
 def scanner_poses(working: WorkingPair) -> list[NDArray[np.float64]]:
@@ -48,7 +46,7 @@ def searched_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
     Intensities are searched within a modality, intensities and edges where the contrast may differ.
     """
     search = run.recipe.search
-    kinds = (False, True) if run.recipe.linear.similarity in CROSS_MODAL else (False,)
+    kinds = (False, True) if run.recipe.linear.similarity in (AUTO, *CROSS_MODAL) else (False,)
     poses: list[NDArray[np.float64]] = []
     for number, edges in enumerate(kinds):
 
@@ -67,13 +65,16 @@ def searched_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
     return poses
 
 
-def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> LinearTransform:
+def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> tuple[LinearTransform, Run]:
     """Refine all starting poses on a coarse grid, the best few on a finer one, the best on the finest.
+
+    A similarity that is still ``"auto"`` is MI, which holds for any contrasts, until the images lie close enough to
+    tell whether LNCC, which is sharper but needs one contrast, may take over on the finest grid.
 
     Parameters
     ----------
     run
-        With the linear similarity decided.
+        Its recipe's linear similarity is decided on the way.
     working
         The images.
     starts
@@ -89,13 +90,16 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
     poses, scanner = starts, starts[0]
     fit = LinearFit([], np.zeros(0))
     for level, voxels in enumerate(sizes):
+        if level == len(sizes) - 1 and recipe.similarity == AUTO:
+            run = _with_similarity_of(run, working, LinearTransform(poses[0]))
+            recipe = run.recipe.linear
         fixed, moving = _shrunk(working.fixed, voxels), _shrunk(working.moving, voxels)
         fit = refine_poses(
             fixed,
             moving,
             poses,
             model="rigid" if level == 0 and len(sizes) > 1 else recipe.model,
-            similarity=recipe.similarity,
+            similarity=ANY_CONTRAST if recipe.similarity == AUTO else recipe.similarity,
             iterations=recipe.iterations,
             first_step=FIRST_STEP_VOXELS[min(level, 2)],
             on_step=run.reporter(level, len(sizes), recipe.iterations),
@@ -104,7 +108,20 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
         count = KEPT_CANDIDATES if level == 0 else 1
         poses = _preferred(fit, scanner, weighted_centroid(fixed), count, SAME_POSE_VOXELS * fixed.geometry.spacing[0])
     _check_found(fit.poses)
-    return LinearTransform(poses[0])
+    return LinearTransform(poses[0]), run
+
+
+def _with_similarity_of(run: Run, working: WorkingPair, linear: LinearTransform) -> Run:
+    grid = working_grid(working.fixed.geometry, COARSE_VOXELS[-1])
+    same, reason = same_contrast(run, aligned_level(run, grid, linear))
+    return _decided(run, "lncc" if same else ANY_CONTRAST, reason)
+
+
+def _decided(run: Run, similarity: str, reason: str) -> Run:
+    if run.recipe.linear.similarity != AUTO:
+        return run
+    run.decisions.append(f"Linear similarity: {similarity}, because {reason}.")
+    return run.with_recipe(replace(run.recipe, linear=replace(run.recipe.linear, similarity=similarity)))
 
 
 def _preferred(

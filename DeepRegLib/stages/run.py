@@ -12,9 +12,11 @@ from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Monitor
+from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import PreparedPair, working_image
 from DeepRegLib.recipes import Recipe
+from DeepRegLib.transforms import LinearTransform
 
 MARGIN_VOXELS = 4
 REPORT_EVERY = 10
@@ -84,6 +86,15 @@ def working_pair(run: Run) -> WorkingPair:
     return WorkingPair(
         working_image(run.pair.fixed, grid, run.device, poll=run.monitor.poll),
         working_image(run.pair.moving, moving.resized(step), run.device, poll=run.monitor.poll),
+    )
+
+
+def aligned_level(run: Run, geometry: Geometry, linear: LinearTransform) -> Level:
+    """Return both images on an isotropic grid in the fixed world, the moving one aligned linearly."""
+    poll = run.monitor.poll
+    return Level(
+        working_image(run.pair.fixed, geometry, run.device, poll=poll),
+        working_image(run.pair.moving, geometry, run.device, linear, poll=poll),
     )
 
 
