@@ -18,6 +18,7 @@ from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.deformable import (
+    StartField,
     deform,
     finest_level,
     has_field,
@@ -148,14 +149,15 @@ def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | No
     stages = _stages(run.recipe, None, initial_transform)
     start = None if initial_transform is None else start_field(run, linear, initial_transform)
     level: Level | None = None
+    searched: StartField | None = None
     if "large motion" in stages:
         with run.monitor.stage("large motion"):
             level = finest_level(run, linear)
-            start = large_motion_field(run, level)
+            searched = large_motion_field(run, level)
     with run.monitor.stage("deformable"):
         level = level or finest_level(run, linear)
         run = with_deformable_similarity(run, level)
-        return deform(run, level, linear, start), run
+        return deform(run, level, linear, start, searched), run
 
 
 def _finish(

@@ -100,6 +100,17 @@ def register_deformable(
     return DeformableFit(field, geometry, curves)
 
 
+def match(level: Level, field: Tensor, recipe: Deformable) -> float:
+    """Return the similarity of both images of a level under a field on the grid of the level's field."""
+    shape = level.fixed.geometry.shape
+    grid = identity_grid(shape, field.device)
+    places = (grid + to_image_grid(field, shape).permute(1, 2, 3, 0)).mul_(index_scale(shape, grid)).sub_(1)
+    warped, seen = sample_normalised(level.moving.channels, places, padding="zeros")
+    weight = level.fixed.weight * seen
+    metric = make_similarity(recipe.similarity, level.fixed.intensity[None], weight[None], radius=recipe.radius)
+    return float(metric.value(warped[None]))
+
+
 def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:
     """Move a field from one isotropic grid to another of the same orientation, in voxels of each."""
     if old == new:

@@ -120,7 +120,7 @@ class Deformable:
     iterations: tuple[int, ...] = (100, 100, 50, 20)
     step: float = 0.5
     smooth_update: float = 1.4
-    smooth_field: float = 0.5
+    smooth_field: float = 0.45
 
     def __post_init__(self) -> None:
         _require_similarity("deformable.similarity", self.similarity, DEFORMABLE_SIMILARITIES)

@@ -13,7 +13,8 @@ from torch import Tensor
 from DeepRegLib.evaluation import folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.optimization.deformable import Level, register_deformable
+from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
+from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
 from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
 from DeepRegLib.optimization.working import coarser
@@ -37,9 +38,11 @@ logger = logging.getLogger(__name__)
 StartField = Callable[[Geometry], Tensor]
 
 FOLD_ROUNDS = 12
-INVERSE_MEAN_MM, INVERSE_P99_MM = 0.08, 0.4
+# A search looks so far that it also finds matches by accident: it must be better by this share.
+CLEARLY_BETTER = 0.015
+INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
-INVERSE_REFINEMENTS = (2.0, 3.0)
+INVERSE_REFINEMENTS = (2.0, 3.0, 4.5)
 
 
 def finest_level(run: Run, linear: LinearTransform) -> Level:
@@ -59,7 +62,13 @@ def with_deformable_similarity(run: Run, level: Level) -> Run:
     return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
 
 
-def deform(run: Run, level: Level, linear: LinearTransform, start: StartField | None) -> Transform:
+def deform(
+    run: Run,
+    level: Level,
+    linear: LinearTransform,
+    start: StartField | None,
+    searched: StartField | None = None,
+) -> Transform:
     """Find the field u and return x -> linear(x + u(x)), without folds on the working and on the fixed image's grid.
 
     Parameters
@@ -72,12 +81,16 @@ def deform(run: Run, level: Level, linear: LinearTransform, start: StartField | 
         The linear transform.
     start
         Gives the field to start from; None for zero.
+    searched
+        Gives what the search for large motion has found. The levels coarser than the search are done as well, and the
+        field that matches better goes on to the finer ones.
     """
-    recipe = run.recipe.deformable
-    levels = _pyramid(run, level, recipe.shrink)
-    fit = register_deformable(levels, recipe, start=start, on_step=_reporter(run, levels), poll=run.monitor.poll)
-    for number, curve in enumerate(fit.curves):
-        run.curves[f"deformable {number + 1}"] = curve
+    levels = _pyramid(run, level, run.recipe.deformable.shrink)
+    coarse = 0
+    if searched is not None:
+        coarse = sum(shrink > run.recipe.large_motion.shrink[-1] for shrink in run.recipe.deformable.shrink)
+        start = _better_start(run, levels, coarse, start, searched)
+    fit = _descend(run, levels, slice(coarse, None), start)
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     field, repaired = repair_folds(field, poll=run.monitor.poll)
     if repaired:
@@ -164,6 +177,38 @@ def continued(field: Tensor, geometry: Geometry, fixed: Geometry) -> tuple[Tenso
     return larger, replace(geometry, size=(i, j, k), origin=(x, y, z))
 
 
+def _better_start(
+    run: Run, levels: Sequence[Level], coarse: int, start: StartField | None, searched: StartField
+) -> StartField:
+    """Return what goes on to the finer levels: what the search has found, or what the coarse levels come to."""
+    if coarse in (0, len(levels)):
+        return searched
+    fit = _descend(run, levels, slice(coarse), start)
+
+    def descended(geometry: Geometry) -> Tensor:
+        return transfer_field(fit.field, fit.geometry, geometry)
+
+    level = levels[coarse]
+    grid = field_grid(level.fixed.geometry)
+    by_descent, by_search = (match(level, field(grid), run.recipe.deformable) for field in (descended, searched))
+    better = by_search - by_descent > CLEARLY_BETTER * abs(by_descent)
+    reason = f"similarity {by_search:.3f} after it, {by_descent:.3f} after a descent"
+    run.decisions.append(f"Search for large motion: {'used' if better else 'not needed'} ({reason}).")
+    return searched if better else descended
+
+
+def _descend(run: Run, levels: Sequence[Level], part: slice, start: StartField | None) -> DeformableFit:
+    """Descend through some of the levels, and note how."""
+    recipe = run.recipe.deformable
+    chosen = replace(recipe, shrink=recipe.shrink[part], iterations=recipe.iterations[part])
+    first = part.start or 0
+    report = _reporter(run, levels, first)
+    fit = register_deformable(levels[part], chosen, start=start, on_step=report, poll=run.monitor.poll)
+    for number, curve in enumerate(fit.curves):
+        run.curves[f"deformable {first + number + 1}"] = curve
+    return fit
+
+
 def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
     geometry = finest.fixed.geometry
     levels = []
@@ -178,14 +223,15 @@ def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
     return levels
 
 
-def _reporter(run: Run, levels: Sequence[Level]) -> Callable[[int, int, Tensor], None]:
+def _reporter(run: Run, levels: Sequence[Level], first: int) -> Callable[[int, int, Tensor], None]:
     iterations = run.recipe.deformable.iterations
     costs = [level.fixed.intensity.numel() * n for level, n in zip(levels, iterations, strict=True)]
 
-    def report(level: int, iteration: int, similarity: Tensor) -> None:
+    def report(number: int, iteration: int, similarity: Tensor) -> None:
         if iteration % REPORT_EVERY:
             run.monitor.poll()
             return
+        level = first + number
         done = sum(costs[:level]) + costs[level] * iteration / max(iterations[level], 1)
         run.monitor.step(done / max(sum(costs), 1), float(similarity.max()))
 
