@@ -15,12 +15,12 @@ Poll = Callable[[], None]
 
 # Rough shares of the seconds a default run takes, for the progress bar only.
 STAGE_SHARES: Mapping[str, float] = {
-    "prepare": 0.10,
+    "prepare": 0.06,
     "search": 0.10,
-    "linear": 0.15,
-    "large motion": 0.20,
-    "deformable": 0.45,
-    "inverse": 0.08,
+    "linear": 0.18,
+    "large motion": 0.18,
+    "deformable": 0.26,
+    "inverse": 0.10,
     "judge": 0.12,
 }
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from DeepRegLib.errors import CancelledError
 from DeepRegLib.image import Image
+from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import LargeMotion, recipe_names
 from DeepRegLib.transforms import LinearTransform, compose
@@ -30,6 +32,44 @@ def test_it_runs_between_the_linear_and_the_deformable_stage_and_tells_its_progr
     points = FIXED_GRID.points()[interior(FIXED_GRID.shape, 4)].reshape(-1, 3)
     error = np.linalg.norm(result.transform.apply_to_points(points) - TRUTH.apply_to_points(points), axis=1)
     assert error.mean() < 2.4, "a pair that only turned and shifted is not made worse than a voxel"
+
+
+SHIFT_VOXELS, SPACING_MM = 9, 2.0
+COARSE_TOO = replace(
+    small_recipe(),
+    linear=replace(small_recipe().linear, model="none"),
+    large_motion=LargeMotion(enabled=True, shrink=(4, 2), radius=(3, 2)),
+    deformable=replace(
+        small_recipe().deformable, voxels=120_000, shrink=(4, 2, 1), iterations=(30, 20, 10), similarity="lncc"
+    ),
+)
+
+
+def crowd(shift: int) -> Image:
+    """Return a crowd of blobs, some 4 voxels wide, shifted along i."""
+    grid = geometry_in("LPS", (40, 40, 40), SPACING_MM)
+    blobs = smooth(torch.randn(grid.shape, generator=torch.Generator().manual_seed(0)), 2.0)
+    return Image(np.roll(blobs.numpy(), shift, axis=2), grid, f"shift {shift}")
+
+
+def searched(decisions: tuple[str, ...]) -> str:
+    (sentence,) = [d for d in decisions if d.startswith("Search for large motion")]
+    return sentence
+
+
+def test_the_search_is_used_where_all_moved_further_than_it_is_wide():
+    pair = crowd(0), crowd(SHIFT_VOXELS)
+    result = register(*pair, COARSE_TOO, device="cpu", initial_transform=LinearTransform.identity())
+    assert "used" in searched(result.decisions)
+    points = pair[0].geometry.points()[12:28, 12:28, 12:28].reshape(-1, 3)
+    error = result.transform.apply_to_points(points) - points - [SHIFT_VOXELS * SPACING_MM, 0, 0]
+    assert np.median(np.linalg.norm(error, axis=1)) < SPACING_MM
+    assert list(result.curves) == ["deformable 1", "deformable 2", "deformable 3"]
+
+
+def test_a_search_that_is_not_clearly_better_gives_way_to_the_descent():
+    result = register(*small_pair()[:2], COARSE_TOO, device="cpu", initial_transform=TRUTH)
+    assert "not needed" in searched(result.decisions)
 
 
 def test_a_given_field_is_refined_and_not_searched_for():
