@@ -23,6 +23,11 @@ from Testing.benchmarks.peers.tools import PEERS, tools_named
 from Testing.benchmarks.tables import Table
 
 ROOT = Path(__file__).resolve().parents[2]
+REPEAT = """## How to repeat it
+
+`make benchmark ARGS="peers --install --store docs/benchmarks.json"` measures what is missing and writes this page
+({day}); `--data FOLDER` takes your own pairs in the same layout, `--fresh` measures everything again, `--repeats 0`
+only writes the page. The scans are public ones that the project does not ship."""
 PARTS: dict[str, Callable[[Options], Table | Comparison]] = {
     "poses": poses.measure,
     "speed": speed.measure,
@@ -48,7 +53,15 @@ def main(arguments: list[str] | None = None) -> int:
         tables[part] = PARTS[part](options)
         print(tables[part].markdown(), flush=True)
         write(tables[part], part, options.output)
+        if part == "peers" and options.peers.store is not None:
+            publish(tables[part], options.peers.store.with_suffix(".md"))
     return 0 if all(table.passed is not False for table in tables.values()) else 1
+
+
+def publish(table: Table | Comparison, path: Path) -> None:
+    """Write the comparison for readers, with how to repeat it."""
+    day = datetime.now(timezone.utc).date().isoformat()
+    path.write_text(f"{table.markdown()}\n\n{REPEAT.format(day=day)}\n", encoding="utf-8")
 
 
 def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
@@ -75,6 +88,7 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
             install=chosen.install,
             fresh=chosen.fresh,
             limit=chosen.limit or PeerOptions.limit,
+            store=chosen.store,
         ),
     )
     return options, chosen.parts or list(PARTS)
@@ -90,7 +104,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="where the tables go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains this")
     parser.add_argument("--count", type=int, default=50, help="poses to try")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of speed, transport and peers")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="runs of speed, transport and peers; 0 shows what is known of peers"
+    )
     parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed, repeat, cancel and peers")
     parser.add_argument(
         "--limit", type=float, metavar="SECONDS", help="longest time of one run; default 300, of peers 3600"
@@ -100,6 +116,9 @@ def command_line() -> argparse.ArgumentParser:
     peers_only.add_argument("--tools", default="", metavar="NAMES", help=f"some of deepreg,{names}; default all")
     peers_only.add_argument(
         "--python", action="append", default=[], metavar="TOOL=PATH", help="the interpreter that has a tool"
+    )
+    peers_only.add_argument(
+        "--store", type=Path, metavar="FILE", help="keep the results of peers here and write their tables beside it"
     )
     peers_only.add_argument("--threads", type=int, default=PeerOptions.threads, help="threads of each tool")
     peers_only.add_argument("--install", action="store_true", help="install the tools that are missing, into .peers/")

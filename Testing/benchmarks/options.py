@@ -26,6 +26,9 @@ class PeerOptions:
         Whether to measure again what has been measured.
     limit
         Longest time of one run in seconds.
+    store
+        File of what has been measured; None for ``peers.json`` in the folder for the tables. The tables of a file that
+        is named are written beside it.
     """
 
     tools: str = ""
@@ -34,6 +37,7 @@ class PeerOptions:
     install: bool = False
     fresh: bool = False
     limit: float = 3600.0
+    store: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def install_missing(tools: Sequence[Tool], options: Options) -> None:
 def measured(options: Options, tools: Sequence[Tool]) -> Comparison:
     """Run some tools on every case; what fails, takes too long or is not installed is a row as well."""
     cases = find_cases(options.data, options.only)
-    store = Store(options.output / "peers.json")
+    store = Store(options.peers.store or options.output / "peers.json")
     keys = {case.name: [key_of(case, tool, options) for tool in tools] for case in cases}
     if options.peers.fresh:
         store.forget(key for of_case in keys.values() for key in of_case)
@@ -56,7 +56,7 @@ def measured(options: Options, tools: Sequence[Tool]) -> Comparison:
         for count in range(1, options.repeats + 1):
             for tool, key in zip(tools, keys[case.name], strict=True):
                 bench.run(tool, key, count)
-        rows += [bench.row(key) for key in keys[case.name]]
+        rows += [row for row in map(bench.row, keys[case.name]) if row is not None]
     return Comparison(cases, tools, rows, store.rows(), options.peers.threads)
 
 
@@ -115,11 +115,11 @@ class Bench:
         print(f"  {self._case.name}, {tool.name}: {told(answer)}", flush=True)
         self._store.put(with_answer(row, answer, self._options.peers.limit))
 
-    def row(self, key: Row) -> Row:
-        """Return what is known of a tool on this case."""
+    def row(self, key: Row) -> Row | None:
+        """Return what is known of a tool on this case; None if it was not run."""
         if key["version"] == NOT_INSTALLED:
             return key | {"runs": [], "error": NOT_INSTALLED}
-        return self._store.get(key) or key | {"runs": [], "error": "not run"}
+        return self._store.get(key)
 
     def _known_truth(self) -> Truth:
         if self._truth is None:

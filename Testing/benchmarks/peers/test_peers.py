@@ -167,6 +167,21 @@ def test_a_second_run_measures_only_what_is_missing(options, monkeypatch):
     assert len(started) == 3
 
 
+def test_no_runs_show_what_is_known_and_leave_out_what_is_not(options):
+    measured(options, [exact()])
+    known = measured(dataclasses.replace(options, repeats=0), [exact(), exact("other")])
+    assert set(rows_of(known)) == {BEFORE, "exact"}
+    assert not known.failed().rows
+    assert "other" not in known.by_set().rows[0]
+
+
+def test_results_may_be_kept_elsewhere(options, tmp_path):
+    elsewhere = dataclasses.replace(options, peers=dataclasses.replace(options.peers, store=tmp_path / "kept.json"))
+    measured(elsewhere, [exact()])
+    assert len(Store(tmp_path / "kept.json").rows()) == 2
+    assert not (options.output / "peers.json").exists()
+
+
 def test_a_case_that_has_changed_is_measured_again(options):
     before = rows_of(measured(options, [exact()]))
     points = options.data / "pair" / "moving_landmarks.csv"
