@@ -25,6 +25,7 @@ from DeepRegLib.stages.deformable import (
     invert_well,
     start_field,
     with_deformable_similarity,
+    with_useful_levels,
 )
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
@@ -156,7 +157,7 @@ def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | No
             searched = large_motion_field(run, level)
     with run.monitor.stage("deformable"):
         level = level or finest_level(run, linear)
-        run = with_deformable_similarity(run, level)
+        run = with_useful_levels(with_deformable_similarity(run, level), level)
         return deform(run, level, linear, start, searched), run
 
 

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 # Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
 StartField = Callable[[Geometry], Tensor]
 
+FEWEST_VOXELS = 12
 FOLD_ROUNDS = 12
 # A search looks so far that it also finds matches by accident: it must be better by this share.
 CLEARLY_BETTER = 0.015
@@ -60,6 +61,20 @@ def with_deformable_similarity(run: Run, level: Level) -> Run:
     name, radius = ("lncc", LNCC_RADIUS) if same else ("mind", MIND_RADIUS)
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
     return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
+
+
+def with_useful_levels(run: Run, finest: Level) -> Run:
+    """Leave out the coarse levels on which the anatomy would be too few voxels across to tell anything."""
+    recipe = run.recipe.deformable
+    across = sorted(finest.fixed.geometry.size)[1]  # a stack of few slices is judged by its slices
+    first = next((n for n, shrink in enumerate(recipe.shrink) if across / shrink >= FEWEST_VOXELS), -1)
+    useful = slice(first, None)
+    left = replace(recipe, shrink=recipe.shrink[useful], iterations=recipe.iterations[useful])
+    if left == recipe:
+        return run
+    kept = ", ".join(map(str, left.shrink))
+    run.decisions.append(f"Levels: shrink {kept} only, as coarser ones are below {FEWEST_VOXELS} voxels across.")
+    return run.with_recipe(replace(run.recipe, deformable=left))
 
 
 def deform(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from DeepRegLib.image import Image
+from DeepRegLib.pipeline import register
 from DeepRegLib.stages.deformable import box_around, continued, to_displacement_field
 from DeepRegLib.stages.run import working_grid
+from Testing.small import small_pair, small_recipe
 from Testing.synthetic import ORIENTATIONS, geometry_in
 
 
@@ -57,3 +61,22 @@ def test_a_field_that_covers_the_image_stays_as_it_is():
     larger, same = continued(field, grid, geometry)
     assert same == grid
     assert torch.equal(larger, field)
+
+
+def test_levels_too_coarse_for_the_anatomy_are_left_out_and_the_user_is_told():
+    small = small_recipe()
+    wanted = replace(small.deformable, voxels=60_000, shrink=(8, 2, 1), iterations=(3, 2, 1))
+    result = register(*small_pair()[:2], replace(small, deformable=wanted), device="cpu")
+    assert result.recipe.deformable.shrink == (2, 1)
+    assert result.recipe.deformable.iterations == (2, 1)
+    assert any("shrink 2, 1 only" in decision for decision in result.decisions)
+    again = register(*small_pair()[:2], result.recipe, device="cpu")
+    points = result.fixed.geometry.points()[::4, ::4, ::4].reshape(-1, 3)
+    assert np.array_equal(again.transform.apply_to_points(points), result.transform.apply_to_points(points))
+
+
+def test_the_finest_level_always_stays():
+    small = small_recipe()
+    coarse = replace(small.deformable, voxels=1500, shrink=(2, 1), iterations=(2, 1))
+    result = register(*small_pair()[:2], replace(small, deformable=coarse), device="cpu")
+    assert result.recipe.deformable.shrink == (1,)

@@ -68,7 +68,7 @@ def test_the_search_is_used_where_all_moved_further_than_it_is_wide():
 
 
 def test_a_search_that_is_not_clearly_better_gives_way_to_the_descent():
-    result = register(*small_pair()[:2], COARSE_TOO, device="cpu", initial_transform=TRUTH)
+    result = register(crowd(0), crowd(1), COARSE_TOO, device="cpu", initial_transform=LinearTransform.identity())
     assert "not needed" in searched(result.decisions)
 
 
