@@ -15,14 +15,12 @@ from typing import Any
 
 from DeepRegLib.image import read_image
 from DeepRegLib.pipeline import register
-from Testing.benchmarks.cases import find_cases, preferred
+from Testing.benchmarks.cases import FULL_SIZE_PAIRS, find_cases, preferred, write_pair
 from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
-from Testing.benchmarks.speed import write_pair
 from Testing.benchmarks.tables import Table, nothing
 
 TITLE = "Longest time between two polls of cancel"
-PAIRS = ("brain_t1_nirep_na02_na03",)
 LIMIT = 0.7  # seconds, so that a cancel is answered within one on a machine that has other things to do
 COLUMNS = ("image", "stage", "seconds", "cpu seconds", "polls", "from", "to")
 WATCHERS = ("cancel.py", "monitoring.py")
@@ -81,7 +79,7 @@ class PollWatch:
 
 def measure(options: Options) -> Table:
     """Run one pair at its own size and at that of the speed measurement, each in a process of its own."""
-    cases = preferred(find_cases(options.data, options.only), PAIRS)
+    cases = preferred(find_cases(options.data, options.only), FULL_SIZE_PAIRS)
     if not cases:
         return nothing(TITLE, f"There is no case in {options.data}.")
     with tempfile.TemporaryDirectory() as folder:

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from DeepRegLib.image import Image, read_image
+from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.landmarks import read_points
+from DeepRegLib.preprocessing import smooth_and_resample
 
+# The size that times are stated for, and the pairs to take for it.
+FULL_SIZE = (160, 192, 224)
+FULL_SIZE_PAIRS = ("brain_t1_nirep_na02_na03",)
 # By how the names of the cases begin.
 SETS = {
     "brain_t1": "brain with labels",
@@ -75,3 +79,14 @@ def preferred(cases: list[Case], names: tuple[str, ...]) -> list[Case]:
     """Return the cases of these names, in this order; without any of them, as many of the first ones."""
     by_name = {case.name: case for case in cases}
     return [by_name[name] for name in names if name in by_name] or cases[: len(names)]
+
+
+def write_pair(case: Case, folder: Path) -> tuple[Path, Path]:
+    """Resample both images of a case to `FULL_SIZE` voxels over their field of view and write them."""
+    paths = []
+    for image, side in zip(case.images(), ("fixed", "moving"), strict=True):
+        spacing = tuple(float(e) / n for e, n in zip(image.geometry.extent, FULL_SIZE, strict=True))
+        resampled = smooth_and_resample(image, image.geometry.recentred(FULL_SIZE, spacing))
+        paths.append(folder / f"{side}.nii")
+        write_image(Image(resampled.array, resampled.geometry, side), paths[-1])
+    return paths[0], paths[1]

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from Testing.benchmarks.cases import find_cases, preferred
+from Testing.benchmarks.cases import FULL_SIZE, FULL_SIZE_PAIRS, find_cases, preferred, write_pair
 from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table, nothing
 
-TITLE = "The panel, 160 x 192 x 224"
+TITLE = "The panel, {} x {} x {}".format(*FULL_SIZE)
 MODULE = Path(__file__).resolve().parents[2] / "DeepReg" / "DeepReg.py"
 LIMITS = {
     "first appearance": 0.5,
@@ -35,9 +35,7 @@ WHOLE_SECONDS = 3600.0
 
 def measure(options: Options) -> Table:
     """Click through the panel in a process of its own, with the real engine, and compare with the limits."""
-    from Testing.benchmarks.speed import PAIRS, write_pair  # brings torch, which the process of the panel must not have
-
-    cases = preferred(find_cases(options.data, options.only), PAIRS)
+    cases = preferred(find_cases(options.data, options.only), FULL_SIZE_PAIRS)
     if not cases:
         return nothing(TITLE, f"There is no case in {options.data}.")
     with tempfile.TemporaryDirectory() as folder:

@@ -10,23 +10,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from DeepRegLib.image import Image, read_image, write_image
+from DeepRegLib.image import read_image
 from DeepRegLib.pipeline import register
-from DeepRegLib.preprocessing import smooth_and_resample
-from Testing.benchmarks.cases import Case, find_cases, preferred
+from Testing.benchmarks.cases import FULL_SIZE_PAIRS, find_cases, preferred, write_pair
 from Testing.benchmarks.child import peak_memory, run_fresh
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table, nothing
 
 TITLE = "Speed, 160 x 192 x 224"
-PAIRS = ("brain_t1_nirep_na02_na03",)
-SIZE = (160, 192, 224)
 LIMITS = {"deformable": 15.0, "total": 40.0, "peak GB": 3.0}
 
 
 def measure(options: Options) -> Table:
     """Run the registration several times, each in a process of its own, and compare the medians with the limits."""
-    cases = preferred(find_cases(options.data, options.only), PAIRS)
+    cases = preferred(find_cases(options.data, options.only), FULL_SIZE_PAIRS)
     if not cases:
         return nothing(TITLE, f"There is no case in {options.data}.")
     with tempfile.TemporaryDirectory() as folder:
@@ -50,17 +47,6 @@ def summed_up(name: str, rows: list[dict[str, Any]]) -> Table:
     summary = [f"{key}: median {middle[key]:.2f}, limit {limit:g}" for key, limit in LIMITS.items() if key in middle]
     passed = len(done) == len(rows) and all(middle.get(key, 0) <= limit for key, limit in LIMITS.items())
     return Table(title, columns, [*rows, {"run": "median", **middle}], summary, passed)
-
-
-def write_pair(case: Case, folder: Path) -> tuple[Path, Path]:
-    """Resample both images of a case to `SIZE` voxels over their field of view and write them."""
-    paths = []
-    for image, side in zip(case.images(), ("fixed", "moving"), strict=True):
-        spacing = tuple(float(e) / n for e, n in zip(image.geometry.extent, SIZE, strict=True))
-        resampled = smooth_and_resample(image, image.geometry.recentred(SIZE, spacing))
-        paths.append(folder / f"{side}.nii")
-        write_image(Image(resampled.array, resampled.geometry, side), paths[-1])
-    return paths[0], paths[1]
 
 
 def run_once(fixed: str, moving: str, recipe: str) -> dict[str, float]:
