@@ -7,7 +7,7 @@ import logging
 import math
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,15 @@ def read_image(path: str | Path) -> Image:
         raise InputError(f"{source} cannot be opened: {error.strerror}.", "Check the path.") from error
     except (RuntimeError, MemoryError) as error:
         raise _unreadable(source, error) from error
+
+
+def box_around(mask: Image) -> Geometry:
+    """Return the part of a mask's grid that holds its nonzero voxels."""
+    spans = [np.flatnonzero(mask.array.any(axis=tuple({0, 1, 2} - {axis}))) for axis in (2, 1, 0)]
+    first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
+    i, j, k = (last - first + 1).tolist()
+    x, y, z = mask.geometry.to_world(first).tolist()
+    return replace(mask.geometry, size=(i, j, k), origin=(x, y, z))
 
 
 def as_image(source: Image | str | Path) -> Image:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.evaluation import (
     FixedEdges,
+    comparison_grid,
     fixed_edges,
     inverse_consistency,
     jacobian_statistics,
@@ -21,11 +22,11 @@ from DeepRegLib.evaluation import (
 from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preparation import PreparedPair
+from DeepRegLib.preprocessing import smooth_and_resample
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Verdict
 from DeepRegLib.transforms import (
     LinearTransform,
     Transform,
-    apply_to_image,
     linear_part,
     transform_to_sitk,
 )
@@ -68,7 +69,9 @@ def measure(
     seed: int,
     poll: Poll,
 ) -> Measures:
-    """Measure a result on the fixed grid, inside the fixed foreground that the moving image covers.
+    """Measure a result inside the fixed foreground that the moving image covers.
+
+    Folds and overlap are those of the fixed grid; how alike the images are is judged on a coarser one.
 
     Parameters
     ----------
@@ -89,13 +92,13 @@ def measure(
     """
     geometry, foreground = pair.fixed.original.geometry, pair.fixed.foreground
     at_start = LinearTransform.identity()
-    before = likeness(_aligned(pair, at_start, poll), poll)
-    aligned = _aligned(pair, transform, poll, seen)
+    fixed = _fixed_side(pair, poll)
+    before = likeness(_aligned(fixed, pair, at_start, poll), poll)
+    aligned = _aligned(fixed, pair, transform, poll)
     after = likeness(aligned, poll)
     structure_linear = after.structure
     if start is not transform:
-        structure_linear = structure(_aligned(pair, start, poll, like=aligned), poll)
-    del aligned
+        structure_linear = structure(_aligned(fixed, pair, start, poll, like=aligned), poll)
     jacobian = jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
@@ -128,7 +131,7 @@ class Aligned:
     Parameters
     ----------
     fixed, warped
-        Intensities on the fixed grid.
+        Intensities on one grid.
     mask
         The part of the fixed foreground that the moving image shows.
     edges
@@ -159,22 +162,28 @@ def structure(aligned: Aligned, poll: Poll = keep_going) -> float:
     return structure_agreement(aligned.fixed, aligned.warped, aligned.mask, edges=aligned.edges, poll=poll)
 
 
-def _aligned(
-    pair: PreparedPair, transform: Transform, poll: Poll, seen: Image | None = None, like: Aligned | None = None
-) -> Aligned:
-    """Bring the moving intensities onto the fixed grid.
+def _fixed_side(pair: PreparedPair, poll: Poll) -> tuple[Image, Image]:
+    """Return the fixed intensities and foreground on the grid on which images are compared."""
+    foreground = pair.fixed.foreground
+    grid = comparison_grid(foreground)
+    share = smooth_and_resample(foreground, grid, poll=poll)
+    inside = share.with_array(np.greater(share.array, 0.5))
+    return smooth_and_resample(pair.fixed.intensity, grid, poll=poll), inside
 
-    `seen` is the moving field of view by this transform, where it is known already; the fixed edges of `like` are taken
-    over if its mask is the same.
-    """
-    geometry, fixed = pair.fixed.original.geometry, pair.fixed.intensity
-    known = seen
-    if known is None or not pair.moving.known.array.all():
-        chain = transform_to_sitk(transform)
-        known = resample(pair.moving.known, geometry, interpolation="nearest", transform=chain, poll=poll)
-    mask = pair.fixed.foreground.with_array(np.logical_and(pair.fixed.foreground.array, known.array))
-    warped = apply_to_image(transform, pair.moving.intensity, geometry, poll=poll)
-    poll()
+
+def _aligned(
+    fixed_side: tuple[Image, Image],
+    pair: PreparedPair,
+    transform: Transform,
+    poll: Poll,
+    like: Aligned | None = None,
+) -> Aligned:
+    """Bring the moving intensities onto the fixed ones; the edges of `like` are taken over if its mask is the same."""
+    fixed, foreground = fixed_side
+    chain = transform_to_sitk(transform)
+    known = resample(pair.moving.known, fixed.geometry, interpolation="nearest", transform=chain, poll=poll)
+    mask = foreground.with_array(np.logical_and(foreground.array, known.array))
+    warped = smooth_and_resample(pair.moving.intensity, fixed.geometry, chain, poll=poll)
     if like is not None and like.edges is not None and like.edges.are_of(fixed, mask):
         return Aligned(fixed, warped, mask, like.edges)
     return Aligned(fixed, warped, mask, fixed_edges(fixed, mask, poll=poll) if mask.array.any() else None)

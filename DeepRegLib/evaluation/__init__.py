@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from DeepRegLib.evaluation.grids import comparison_grid
 from DeepRegLib.evaluation.labels import SurfaceDistance, dice, mean_dice, surface_distances
 from DeepRegLib.evaluation.landmarks import target_registration_error
 from DeepRegLib.evaluation.regularity import (
@@ -20,6 +21,7 @@ __all__ = [
     "InverseConsistency",
     "JacobianStatistics",
     "SurfaceDistance",
+    "comparison_grid",
     "dice",
     "digital_folds",
     "fixed_edges",

@@ -1,10 +1,14 @@
-"""The check that what is compared lies on one grid."""
+"""The grids on which images are compared."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, box_around
+
+COMPARED_VOXELS = 1_000_000
 
 
 def require_one_grid(first: Image, *others: Image) -> None:
@@ -17,3 +21,9 @@ def require_on_grid(geometry: Geometry, image: Image, owner: str = "the fixed im
     """Raise InputError unless an image lies on a grid, which the message calls that of `owner`."""
     if not geometry.is_close(image.geometry):
         raise InputError(f"{image.name} does not lie on the grid of {owner}.", "Resample it onto that grid first.")
+
+
+def comparison_grid(mask: Image) -> Geometry:
+    """Return a grid of cubic voxels, `COMPARED_VOXELS` at most, over the box around a mask, no finer than its own."""
+    box = box_around(mask)
+    return box.resized(max(float(np.prod(box.extent) / COMPARED_VOXELS) ** (1 / 3), min(box.spacing)))

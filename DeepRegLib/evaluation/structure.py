@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from DeepRegLib.evaluation.grids import require_one_grid
+from DeepRegLib.evaluation.grids import comparison_grid, require_one_grid
 from DeepRegLib.evaluation.similarity import value_range
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, to_sitk
@@ -16,7 +16,6 @@ from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing import finite, smooth_and_resample
 from DeepRegLib.preprocessing.arrays import float_array
 
-STRUCTURE_VOXELS = 1_000_000
 STRUCTURE_SIGMA = 1.5  # working voxels
 FEWEST_EDGES = 100  # working voxels
 
@@ -60,7 +59,7 @@ def fixed_edges(fixed: Image, mask: Image, *, poll: Poll = keep_going) -> FixedE
     """
     require_one_grid(fixed, mask)
     inside = mask.array.astype(np.bool_)
-    grid = _structure_grid(fixed.geometry, inside)
+    grid = comparison_grid(mask.with_array(inside))
     keep = float_array(smooth_and_resample(mask.with_array(inside), grid, poll=poll)) > 0.5
     return FixedEdges(fixed, inside, grid, keep, _gradients(fixed, inside, grid, poll)[keep])
 
@@ -107,21 +106,6 @@ def structure_agreement(
     second = _gradients(warped, inside, of_fixed.grid, poll)[of_fixed.keep]
     poll()
     return _direction_agreement(of_fixed.gradients, second)
-
-
-def _structure_grid(geometry: Geometry, inside: NDArray[np.bool_]) -> Geometry:
-    """Cubic voxels over the box around the mask, no finer than the finest axis of the image."""
-    where = [np.flatnonzero(inside.any(axis=axes)) for axes in ((0, 1), (0, 2), (1, 2))]
-    low = np.array([w[0] for w in where])
-    size = np.array([w[-1] for w in where]) - low + 1
-    x, y, z = geometry.to_world(low)
-    box = Geometry(
-        (int(size[0]), int(size[1]), int(size[2])),
-        geometry.spacing,
-        (float(x), float(y), float(z)),
-        geometry.direction,
-    )
-    return box.resized(max(float(np.prod(box.extent) / STRUCTURE_VOXELS) ** (1 / 3), min(geometry.spacing)))
 
 
 def _gradients(image: Image, inside: NDArray[np.bool_], grid: Geometry, poll: Poll) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.deformable import Level, transfer_field
+from DeepRegLib.optimization.field_grid import RATIO, field_grid
 from DeepRegLib.optimization.regularity import repair_folds
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage, coarser
@@ -29,10 +30,9 @@ from DeepRegLib.similarity import mind_features
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample
 
-# A cell of the control grid is this many feature voxels wide (2 instead of 1 takes an eighth of the memory, and cost
-# the abdomen 0.06 Dice); a feature voxel is this many image voxels wide.
-CELL = 1
-POOL = 2
+# A feature voxel is this many image voxels wide. It is a cell of the control grid, too: cells twice as wide take an
+# eighth of the memory, and cost the abdomen 0.06 Dice.
+POOL = RATIO
 MIND_RADIUS, MIND_DILATION = 1, 2
 NORMALISATION_RADIUS = 3
 # How firmly a cell's displacement is tied to the mean of its neighbours', from nearly free to nearly fixed, relative to
@@ -74,7 +74,7 @@ def find_large_motion(
     *,
     on_step: Callable[[float], None],
     poll: Poll = keep_going,
-) -> Tensor:
+) -> tuple[Tensor, Geometry]:
     """Find a smooth field without folds that brings far-moved structures near each other.
 
     Parameters
@@ -91,11 +91,12 @@ def find_large_motion(
 
     Returns
     -------
-    Tensor
-        ``(3, D, H, W)``, in voxels of the finest grid.
+    Tensor, Geometry
+        ``(3, d, h, w)`` in voxels of the field's grid, and that grid.
     """
     geometry = finest.fixed.geometry
-    field = torch.zeros(3, *geometry.shape, device=finest.fixed.device)
+    nodes = field_grid(geometry)
+    field = torch.zeros(3, *nodes.shape, device=finest.fixed.device)
     work = [(2 * radius + 1) ** 3 / shrink**3 for radius, shrink in zip(recipe.radius, recipe.shrink, strict=True)]
     done = 0.0
     for shrink, radius, share in zip(recipe.shrink, recipe.radius, work, strict=True):
@@ -106,12 +107,11 @@ def find_large_motion(
         grid = _grid_of_level(geometry, shrink, radius)
         fixed, moving = (coarser(image, grid) if grid != geometry else image for image in (finest.fixed, finest.moving))
         poll()
-        so_far = transfer_field(field, geometry, grid)
-        found = _find_at_level(fixed, _warped(moving, so_far), recipe, radius, report, poll)
-        so_far, _ = repair_folds(compose_fields(so_far, found, identity_grid(grid.shape, found.device)), poll=poll)
-        field = transfer_field(so_far, grid, geometry)
+        moved = _warped(moving, transfer_field(field, nodes, grid))
+        found = _between_cells(_find_at_level(fixed, moved, recipe, radius, report, poll), field_grid(grid), nodes)
+        field, _ = repair_folds(compose_fields(field, found, identity_grid(nodes.shape, found.device)), poll=poll)
         done += share
-    return repair_folds(field, poll=poll)[0]
+    return field, nodes
 
 
 def displacements(radius: int, device: torch.device) -> Tensor:
@@ -149,8 +149,8 @@ def cost_volumes(
 ) -> CostVolumes:
     """Compare both images at every displacement up to `radius` feature voxels along each axis.
 
-    The squared difference at a displacement is computed once and summed over the cells it leaves from (forward) and the
-    cells it arrives at (backward). Where the other image is unknown the cost is 0, neither good nor bad.
+    The squared difference at a displacement is computed once and kept for the cell it leaves from (forward) and the
+    cell it arrives at (backward). Where the other image is unknown the cost is 0, neither good nor bad.
 
     Parameters
     ----------
@@ -164,21 +164,20 @@ def cost_volumes(
         Called at each displacement; may raise to stop.
     """
     shape = fixed.weight.shape
-    cells = [-(-n // CELL) for n in shape]
     count = (2 * radius + 1) ** 3
-    forward = fixed.weight.new_empty(count, *cells)
-    backward = torch.empty_like(forward)
+    forward = fixed.weight.new_zeros(count, *shape)
+    backward = torch.zeros_like(forward)
     # Without displacement.
     neutral = _mean_difference(fixed, moving)
-    scale = 1 / (CELL**3 * neutral.clamp_min(torch.finfo(neutral.dtype).tiny))
+    scale = 1 / neutral.clamp_min(torch.finfo(neutral.dtype).tiny)
     for number, (dk, dj, di) in enumerate(itertools.product(range(-radius, radius + 1), repeat=3)):
         poll()
         here, there = zip(*(_overlap(n, d) for n, d in zip(shape, (dk, dj, di), strict=True)), strict=True)
         difference = fixed.channels[(..., *here)] - moving.channels[(..., *there)]
         cost = difference.square_().sum(0).sub_(neutral).mul_(scale)
         cost.mul_(fixed.weight[here]).mul_(moving.weight[there])
-        forward[number] = _placed_block_sums(cost, here, shape)
-        backward[count - 1 - number] = _placed_block_sums(cost, there, shape)
+        forward[(number, *here)] = cost
+        backward[(count - 1 - number, *there)] = cost
         on_step((number + 1) / count)
     return CostVolumes(forward, backward)
 
@@ -231,7 +230,7 @@ def made_consistent(forward: Tensor, backward: Tensor, *, poll: Poll = keep_goin
 
 def _grid_of_level(geometry: Geometry, shrink: int, radius: int) -> Geometry:
     """Return the grid of the images whose features are `shrink` working voxels wide, or as coarse as memory asks."""
-    values = float(np.prod(geometry.size)) * ((2 * radius + 1) / (shrink * CELL)) ** 3
+    values = float(np.prod(geometry.size)) * ((2 * radius + 1) / shrink) ** 3
     factor = shrink / POOL * max(1.0, values / LARGEST_VOLUME) ** (1 / 3)
     return geometry if factor == 1 else geometry.resized(geometry.spacing[0] * factor)
 
@@ -244,7 +243,7 @@ def _find_at_level(
     on_step: Callable[[float], None],
     poll: Poll,
 ) -> Tensor:
-    """Return the field of one level in voxels of its images."""
+    """Return the field of one level in cells, on the grid of the cells."""
     poll()
     fixed_features = make_features(fixed, recipe.similarity)
     poll()
@@ -253,18 +252,15 @@ def _find_at_level(
     fields = []
     for cost in (volumes.forward, volumes.backward):
         smoothed = _smoothed_costs(cost, poll)
-        fields.append(smoothest_minimum(smoothed, radius, poll=poll) / CELL)
+        fields.append(smoothest_minimum(smoothed, radius, poll=poll))
     forward, _ = made_consistent(*fields, poll=poll)
-    # Here a fold is a few cells and cheap to smooth away; on the image grid it is thousands of voxels.
-    forward, _ = repair_folds(forward, poll=poll)
-    return _on_image_grid(forward, fixed.geometry.shape)
+    # Here a fold is a few cells and cheap to smooth away; on a finer grid it is thousands.
+    return repair_folds(forward, poll=poll)[0]
 
 
-def _on_image_grid(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Bring a field from cells, in cells, to image voxels, in voxels; about a B-spline with the cells as knots."""
-    width = CELL * POOL
-    index = (identity_grid(shape, field.device) - (width - 1) / 2) / width
-    return smooth(sample(field, index) * width, width / 2)
+def _between_cells(field: Tensor, cells: Geometry, nodes: Geometry) -> Tensor:
+    """Bring a field to a finer grid, in voxels of each; about a B-spline with the cells as knots."""
+    return smooth(transfer_field(field, cells, nodes), cells.spacing[0] / nodes.spacing[0] / 2)
 
 
 def _warped(image: WorkingImage, field: Tensor) -> WorkingImage:
@@ -303,12 +299,6 @@ def _block_sums(volume: Tensor, width: int) -> Tensor:
     padded = functional.pad(volume, [v for n in missing for v in (0, n)]) if any(missing) else volume
     d, h, w = (n // width for n in padded.shape)
     return padded.reshape(d, width, h, width, w, width).sum((1, 3, 5))
-
-
-def _placed_block_sums(part: Tensor, place: tuple[slice, ...], shape: torch.Size) -> Tensor:
-    """Sum blocks of `CELL` voxels of a volume that is zero but for `part`."""
-    around = [v for at, n in zip(reversed(place), reversed(shape), strict=True) for v in (at.start, n - at.stop)]
-    return _block_sums(functional.pad(part, around), CELL)
 
 
 def _smoothed_costs(cost: Tensor, poll: Poll) -> Tensor:

@@ -36,20 +36,7 @@ def corner_determinants(field: Tensor) -> Tensor:
     Tensor
         Shape ``(D - 1, H - 1, W - 1)``; 1 where nothing moves, 0 or below where the field folds.
     """
-    # Axis order of differences is (i, j, k); a corner is named by which end of each axis it sits at.
-    corners = {bits: _corner(field, bits) for bits in _BITS}
-    determinants = [_central_determinant(corners, parity) for parity in (0, 1)]
-    for bits in _BITS:
-        edges = []
-        for axis in range(3):
-            low, high = _with(bits, axis, 0), _with(bits, axis, 1)
-            edge = corners[high] - corners[low]
-            edge[axis] += 1
-            edges.append(edge)
-        determinants.append(_triple(*edges))
-        if len(determinants) > 1:
-            determinants = [functools.reduce(torch.minimum, determinants)]
-    return determinants[0]
+    return _smallest_determinant({bits: _corner(field, bits) for bits in _BITS})
 
 
 def repair_folds(field: Tensor, *, poll: Poll = keep_going) -> tuple[Tensor, int]:
@@ -67,16 +54,20 @@ def repair_folds(field: Tensor, *, poll: Poll = keep_going) -> tuple[Tensor, int
     Tensor, int
         The repaired field and the number of cells that had been below the limit.
     """
+    poll()
+    bad = corner_determinants(field) < LEAST_DETERMINANT
     found = 0
     for attempt in range(MAXIMUM_ROUNDS):
-        poll()
-        bad = corner_determinants(field) < LEAST_DETERMINANT
         count = int(bad.sum())
         found = max(found, count)
         if count == 0:
             break
         poll()
+        before = field
         field = smooth_locally(field, bad, reach=1 + attempt // ROUNDS_A_REACH)
+        poll()
+        touched = _cells_of((field != before).any(0)).flatten().nonzero()[:, 0]
+        bad.view(-1)[touched] = _determinants_at(field, touched) < LEAST_DETERMINANT
     return field, found
 
 
@@ -99,8 +90,39 @@ def _with(bits: tuple[int, int, int], axis: int, bit: int) -> tuple[int, int, in
 
 
 def _corner(field: Tensor, bits: tuple[int, int, int]) -> Tensor:
+    """View what lies at one corner of each cell, on the last three axes."""
     i, j, k = (slice(1, None) if bit else slice(None, -1) for bit in bits)
-    return field[:, k, j, i]
+    return field[..., k, j, i]
+
+
+def _cells_of(nodes: Tensor) -> Tensor:
+    """Mark the cells that have a marked corner."""
+    return functools.reduce(torch.logical_or, [_corner(nodes, bits) for bits in _BITS])
+
+
+def _determinants_at(field: Tensor, cells: Tensor) -> Tensor:
+    """Return `corner_determinants` of some cells, given by their numbers in memory's order."""
+    _, depth, height, width = field.shape
+    i = cells % (width - 1)
+    j = cells // (width - 1) % (height - 1)
+    k = cells // ((width - 1) * (height - 1))
+    nodes = field.reshape(3, depth * height * width)
+    return _smallest_determinant({(x, y, z): nodes[:, ((k + z) * height + j + y) * width + i + x] for x, y, z in _BITS})
+
+
+def _smallest_determinant(corners: dict[tuple[int, int, int], Tensor]) -> Tensor:
+    """Return each cell's smallest determinant from the displacements at its corners, ``(3, ...)`` each."""
+    # Axis order of differences is (i, j, k); a corner is named by which end of each axis it sits at.
+    smallest = torch.minimum(*(_central_determinant(corners, parity) for parity in (0, 1)))
+    for bits in _BITS:
+        edges = []
+        for axis in range(3):
+            low, high = _with(bits, axis, 0), _with(bits, axis, 1)
+            edge = corners[high] - corners[low]
+            edge[axis] += 1
+            edges.append(edge)
+        smallest = torch.minimum(smallest, _triple(*edges))
+    return smallest
 
 
 def _triple(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

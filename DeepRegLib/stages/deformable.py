@@ -12,7 +12,7 @@ from torch import Tensor
 
 from DeepRegLib.evaluation import folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image
+from DeepRegLib.image import box_around
 from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
@@ -152,15 +152,6 @@ def to_displacement_field(field: Tensor, geometry: Geometry) -> DisplacementFiel
     """Turn a field in voxels, ``(3, D, H, W)``, into one in mm (LPS)."""
     voxels = np.moveaxis(field.double().cpu().numpy(), 0, -1)
     return DisplacementField((voxels @ geometry.index_to_world[:3, :3].T).astype(np.float32), geometry)
-
-
-def box_around(mask: Image) -> Geometry:
-    """Return the part of a mask's grid that holds its nonzero voxels."""
-    spans = [np.flatnonzero(mask.array.any(axis=tuple({0, 1, 2} - {axis}))) for axis in (2, 1, 0)]
-    first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
-    i, j, k = (last - first + 1).tolist()
-    x, y, z = mask.geometry.to_world(first).tolist()
-    return replace(mask.geometry, size=(i, j, k), origin=(x, y, z))
 
 
 def continued(field: Tensor, geometry: Geometry, fixed: Geometry) -> tuple[Tensor, Geometry]:

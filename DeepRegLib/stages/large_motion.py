@@ -27,9 +27,9 @@ def large_motion_field(run: Run, level: Level) -> StartField:
     geometry = level.fixed.geometry
     rim = foreground_weight(run.pair.fixed, geometry, run.device, poll=run.monitor.poll)
     inside = Level(replace(level.fixed, weight=level.fixed.weight * rim), level.moving)
-    field = find_large_motion(inside, run.recipe.large_motion, on_step=run.monitor.step, poll=run.monitor.poll)
+    field, nodes = find_large_motion(inside, run.recipe.large_motion, on_step=run.monitor.step, poll=run.monitor.poll)
 
     def start(grid: Geometry) -> Tensor:
-        return transfer_field(field, geometry, grid)
+        return transfer_field(field, nodes, grid)
 
     return start

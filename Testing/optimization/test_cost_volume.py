@@ -14,7 +14,6 @@ from DeepRegLib.errors import CancelledError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization import cost_volume
 from DeepRegLib.optimization.cost_volume import (
-    CELL,
     COUPLINGS,
     Features,
     cost_volumes,
@@ -24,7 +23,7 @@ from DeepRegLib.optimization.cost_volume import (
     make_features,
     smoothest_minimum,
 )
-from DeepRegLib.optimization.deformable import Level, register_deformable
+from DeepRegLib.optimization.deformable import Level, register_deformable, transfer_field
 from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, corner_determinants
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import Deformable, LargeMotion
@@ -91,7 +90,7 @@ def middle_movement(field: torch.Tensor) -> float:
 
 
 def find(fixed: WorkingImage, moving: WorkingImage, settings: LargeMotion = SETTINGS) -> torch.Tensor:
-    return find_large_motion(Level(fixed, moving), settings, on_step=silent)
+    return transfer_field(*find_large_motion(Level(fixed, moving), settings, on_step=silent), fixed.geometry)
 
 
 def descend(fixed: WorkingImage, moving: WorkingImage) -> torch.Tensor:
@@ -100,7 +99,8 @@ def descend(fixed: WorkingImage, moving: WorkingImage) -> torch.Tensor:
         Level(*(image if n == 1 else coarser(image, GRID.resized(SPACING * n)) for image in (fixed, moving)))
         for n in recipe.shrink
     ]
-    return register_deformable(levels, recipe, on_step=lambda level, iteration, value: None).field
+    fit = register_deformable(levels, recipe, on_step=lambda level, iteration, value: None)
+    return transfer_field(fit.field, fit.geometry, GRID)
 
 
 def test_the_cost_volume_is_that_of_a_plain_loop():
@@ -110,7 +110,7 @@ def test_the_cost_volume_is_that_of_a_plain_loop():
     still = (fixed.channels - moving.channels).square().sum(0)
     both = fixed.weight * moving.weight
     neutral = float((still * both).sum() / both.sum())
-    forward, backward = np.zeros((2, 27, *(-(-n // CELL) for n in shape)))
+    forward, backward = np.zeros((2, 27, *shape))
     tried = displacements(radius, torch.device("cpu")).int().tolist()
     for number, (di, dj, dk) in enumerate(tried):
         for k, j, i in itertools.product(*map(range, shape)):
@@ -119,9 +119,9 @@ def test_the_cost_volume_is_that_of_a_plain_loop():
                 continue
             difference = float((fixed.channels[:, k, j, i] - moving.channels[(slice(None), *there)]).square().sum())
             weight = float(fixed.weight[k, j, i] * moving.weight[there])
-            share = weight * (difference - neutral) / (neutral * CELL**3)
-            forward[number, k // CELL, j // CELL, i // CELL] += share
-            backward[(tried.index([-di, -dj, -dk]), *(a // CELL for a in there))] += share
+            share = weight * (difference - neutral) / neutral
+            forward[number, k, j, i] += share
+            backward[(tried.index([-di, -dj, -dk]), *there)] += share
     np.testing.assert_allclose(volumes.forward.numpy(), forward, atol=1e-5)
     np.testing.assert_allclose(volumes.backward.numpy(), backward, atol=1e-5)
 
@@ -172,9 +172,10 @@ def test_a_shift_of_a_third_of_the_image_is_found_where_a_descent_fails(similari
 
 def test_a_strong_bend_is_brought_near_and_does_not_fold():
     truth = bump(8 * SPACING / np.sqrt(3))
-    found = find(scan(truth), scan(seed=1))
+    field, nodes = find_large_motion(Level(scan(truth), scan(seed=1)), SETTINGS, on_step=silent)
+    found = transfer_field(field, nodes, GRID)
     assert error(found, truth) < 0.4 * error(torch.zeros_like(found), truth)
-    assert float(corner_determinants(found).min()) >= LEAST_DETERMINANT
+    assert float(corner_determinants(field).min()) >= LEAST_DETERMINANT
 
 
 def test_both_directions_undo_each_other():

@@ -10,7 +10,14 @@ import torch
 
 from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, corner_determinants, repair_folds, smooth_locally
+from DeepRegLib.optimization.regularity import (
+    LEAST_DETERMINANT,
+    MAXIMUM_ROUNDS,
+    ROUNDS_A_REACH,
+    corner_determinants,
+    repair_folds,
+    smooth_locally,
+)
 
 CORNERS = list(itertools.product((0, 1), repeat=3))
 
@@ -111,6 +118,18 @@ def test_wild_noise_is_repaired():
     repaired, found = repair_folds(noise_field((16, 16, 16), 1.0))
     assert found > 1000
     assert float(corner_determinants(repaired).min()) >= LEAST_DETERMINANT
+
+
+@pytest.mark.parametrize("field", [planted(), noise_field((9, 12, 15), 1.0)], ids=["planted", "noise"])
+def test_looking_only_where_the_field_has_changed_repairs_as_looking_everywhere(field):
+    expected = field
+    for attempt in range(MAXIMUM_ROUNDS):
+        bad = corner_determinants(expected) < LEAST_DETERMINANT
+        if not bad.any():
+            break
+        expected = smooth_locally(expected, bad, reach=1 + attempt // ROUNDS_A_REACH)
+    assert attempt > 1
+    torch.testing.assert_close(repair_folds(field)[0], expected, atol=0, rtol=0)
 
 
 def test_smoothing_locally_reaches_only_so_far():
