@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preprocessing import (
     background_is_blank,
@@ -27,7 +27,6 @@ from DeepRegLib.preprocessing import (
     smooth_and_resample,
     window,
 )
-from DeepRegLib.preprocessing.resampling import gaussian
 from DeepRegLib.recipes import Prepare
 from DeepRegLib.transforms import LinearTransform, transform_to_sitk
 
@@ -166,9 +165,10 @@ def foreground_weight(
     inside = resample(_as_float(side.foreground), geometry, transform=chain, poll=poll)
     # The outline itself is information, so the foreground counts a little past its border.
     rim = max(FOREGROUND_RIM * float(np.min(side.original.geometry.extent)), geometry.spacing[0])
-    picture = sitk.GetImageFromArray(inside.array)
-    blurred = sitk.GetArrayFromImage(gaussian(picture, [(rim / geometry.spacing[0]) ** 2] * 3, poll))
-    return _tensor(np.clip(4 * blurred, 0, 1), device)
+    poll()
+    share = _tensor(inside.array, device)
+    blurred, covered = smooth(torch.stack([share, torch.ones_like(share)]), rim / geometry.spacing[0])
+    return (4 * blurred / covered).clamp_(0, 1)
 
 
 def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[str], poll: Poll) -> Prepared:

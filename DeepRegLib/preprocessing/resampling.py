@@ -93,11 +93,6 @@ def _smooth(picture: sitk.Image, axis: int, sigma: float, poll: Poll) -> sitk.Im
         return sitk.RecursiveGaussian(picture, sigma, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
     variance = [0.0, 0.0, 0.0]
     variance[axis] = sigma**2
-    return gaussian(picture, variance, poll)
-
-
-def gaussian(picture: sitk.Image, variance: Sequence[float], poll: Poll = keep_going) -> sitk.Image:
-    """Blur with a truncated Gaussian, its variance along i, j, k in squared mm; `poll` may raise to stop."""
     blur = sitk.DiscreteGaussianImageFilter()
     blur.SetVariance(variance)
     blur.SetMaximumKernelWidth(64)
