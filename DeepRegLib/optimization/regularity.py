@@ -14,7 +14,7 @@ from DeepRegLib.similarity.box import box_sum
 
 LEAST_DETERMINANT = 0.1
 MAXIMUM_ROUNDS = 80
-# As little as helps: smoothing more widely than the few cells that fold costs a tenth of the overlap gained.
+# As little as helps: on a brain, smoothing more widely than the few cells that fold cost a fifth of the overlap gained.
 REPAIR_SIGMA = 0.8
 ROUNDS_A_REACH = 8
 

@@ -110,6 +110,9 @@ class Deformable:
     smooth_field
         Gaussian sigma on the whole field after each step, in voxels of the level (elastic regularisation); mind gets
         about twice as much.
+    ignore_unmatched
+        Let places of the fixed image count less that are not found again in the moving one: a resection, a tumour that
+        has grown.
     """
 
     enabled: bool = True
@@ -121,6 +124,7 @@ class Deformable:
     step: float = 0.5
     smooth_update: float = 1.4
     smooth_field: float = 0.45
+    ignore_unmatched: bool = False
 
     def __post_init__(self) -> None:
         _require_similarity("deformable.similarity", self.similarity, DEFORMABLE_SIMILARITIES)

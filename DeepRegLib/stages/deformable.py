@@ -22,6 +22,7 @@ from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.stages.contrast import same_contrast
 from DeepRegLib.stages.run import MARGIN_VOXELS, REPORT_EVERY, Run, aligned_level, working_grid
+from DeepRegLib.stages.unmatched import without_unmatched
 from DeepRegLib.transforms import (
     DisplacementField,
     LinearTransform,
@@ -101,6 +102,8 @@ def deform(
         field that matches better goes on to the finer ones.
     """
     levels = _pyramid(run, level, run.recipe.deformable.shrink)
+    if run.recipe.deformable.ignore_unmatched:
+        levels = without_unmatched(run, levels, linear)
     coarse = 0
     if searched is not None:
         coarse = sum(shrink > run.recipe.large_motion.shrink[-1] for shrink in run.recipe.deformable.shrink)

@@ -30,7 +30,9 @@ SCANNER_POSE_DEGREES = 45.0
 def with_linear_similarity(run: Run) -> Run:
     """Replace ``linear.similarity = "auto"`` by the choice for this pair, if it can be made before they are aligned."""
     both_ct = run.pair.fixed.is_ct and run.pair.moving.is_ct
-    return _decided(run, "lncc", "both images are CT") if both_ct else run
+    if run.recipe.linear.similarity != AUTO or not both_ct:
+        return run
+    return _decided(run, "lncc", "both images are CT")
 
 
 def scanner_poses(working: WorkingPair) -> list[NDArray[np.float64]]:
@@ -118,8 +120,6 @@ def _with_similarity_of(run: Run, working: WorkingPair, linear: LinearTransform)
 
 
 def _decided(run: Run, similarity: str, reason: str) -> Run:
-    if run.recipe.linear.similarity != AUTO:
-        return run
     run.decisions.append(f"Linear similarity: {similarity}, because {reason}.")
     return run.with_recipe(replace(run.recipe, linear=replace(run.recipe.linear, similarity=similarity)))
 
