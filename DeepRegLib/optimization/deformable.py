@@ -12,7 +12,7 @@ from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid, to_image_grid
+from DeepRegLib.optimization.field_grid import RATIO, field_grid, sampling_places, to_field_grid
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
@@ -103,8 +103,8 @@ def register_deformable(
 def match(level: Level, field: Tensor, recipe: Deformable) -> float:
     """Return the similarity of both images of a level under a field on the grid of the level's field."""
     shape = level.fixed.geometry.shape
-    grid = identity_grid(shape, field.device)
-    places = (grid + to_image_grid(field, shape).permute(1, 2, 3, 0)).mul_(index_scale(shape, grid)).sub_(1)
+    scale = index_scale(shape, field)
+    places = sampling_places(field, identity_grid(shape, field.device) * scale - 1, scale)
     warped, seen = sample_normalised(level.moving.channels, places, padding="zeros")
     weight = level.fixed.weight * seen
     metric = make_similarity(recipe.similarity, level.fixed.intensity[None], weight[None], radius=recipe.radius)
@@ -129,9 +129,9 @@ def _run_level(
 ) -> tuple[Tensor, NDArray[np.float64]]:
     fixed, moving = level.fixed, level.moving
     shape = fixed.geometry.shape
-    grid = identity_grid(shape, fixed.device)
     nodes = identity_grid(field_grid(fixed.geometry).shape, fixed.device)
-    scale = index_scale(shape, grid)
+    scale = index_scale(shape, nodes)
+    identity = identity_grid(shape, fixed.device) * scale - 1
     step, smooth_update, smooth_field = (
         length / RATIO
         for length in (recipe.step, recipe.smooth_update, recipe.smooth_field * ROUGHNESS[recipe.similarity])
@@ -144,7 +144,7 @@ def _run_level(
     quiet = QUIET_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
     values: list[Tensor] = []
     for iteration in range(iterations):
-        places = (grid + to_image_grid(field, shape).permute(1, 2, 3, 0)).mul_(scale).sub_(1)
+        places = sampling_places(field, identity, scale)
         if metric is None or iteration % WEIGHT_REFRESH == 0:
             warped, seen = sample_normalised(channels, places, padding="zeros")
             weight = fixed.weight * seen
@@ -157,9 +157,11 @@ def _run_level(
         value, gradient = metric.value_and_gradient(warped[None])
         values.append(value)
         poll()
-        force = torch.stack([central_difference(warped, dim).mul_(gradient[0]) for dim in (-1, -2, -3)])
+        # One axis after the other, so that no force is ever held on the grid of the images.
+        slopes = (central_difference(warped, dim) for dim in (-1, -2, -3))
+        force = torch.cat([to_field_grid(slope.mul_(gradient[0])[None]) for slope in slopes])
         poll()
-        update = _adam(smooth(to_field_grid(force), smooth_update), quiet, first, second, iteration)
+        update = _adam(smooth(force, smooth_update), quiet, first, second, iteration)
         field = smooth(compose_fields(field, _capped(update, step), nodes), smooth_field)
         on_step(iteration, value)
         if _stalled(values):

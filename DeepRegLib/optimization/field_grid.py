@@ -44,8 +44,33 @@ def to_image_grid(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """
     fine = field * RATIO
     for dim in (3, 2, 1):  # along memory first, while there is least of it
-        fine = _twice_as_fine(fine, dim).narrow(dim, 0, shape[dim - 1])
+        fine = _twice_as_fine(fine, dim, shape[dim - 1])
     return fine
+
+
+def sampling_places(field: Tensor, identity: Tensor, scale: Tensor) -> Tensor:
+    """Return where each voxel of the images is looked up, as `sample_normalised` takes it.
+
+    The same as ``(grid + to_image_grid(field)) * scale - 1``, in fewer passes through memory.
+
+    Parameters
+    ----------
+    field
+        Shape ``(3, d, h, w)``, in voxels of its grid.
+    identity
+        ``grid * scale - 1`` with the images' `identity_grid`, shape ``(D, H, W, 3)``.
+    scale
+        The images' `index_scale`.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(D, H, W, 3)``.
+    """
+    fine = field.permute(1, 2, 3, 0) * (RATIO * scale)
+    for dim in (2, 1, 0):
+        fine = _twice_as_fine(fine, dim, identity.shape[dim])
+    return fine.add_(identity)
 
 
 def to_field_grid(values: Tensor) -> Tensor:
@@ -72,9 +97,14 @@ def to_field_grid(values: Tensor) -> Tensor:
     return (rows[..., 0] + rows[..., 1]).mul_(1 / RATIO**3)
 
 
-def _twice_as_fine(values: Tensor, dim: int) -> Tensor:
+def _twice_as_fine(values: Tensor, dim: int, size: int) -> Tensor:
+    """Interpolate between the nodes along one axis, and cut the result to its size."""
     count = values.shape[dim]
-    before = torch.cat([values.narrow(dim, 0, 1), values.narrow(dim, 0, count - 1)], dim)
-    after = torch.cat([values.narrow(dim, 1, count - 1), values.narrow(dim, count - 1, 1)], dim)
-    sides = [torch.lerp(values, other, FARTHER_SHARE) for other in (before, after)]
-    return torch.stack(sides, dim + 1).flatten(dim, dim + 1)
+    fine = values.new_empty(*values.shape[: dim + 1], 2, *values.shape[dim + 1 :])
+    inner, outer = values.narrow(dim, 0, count - 1), values.narrow(dim, 1, count - 1)
+    before, after = fine.unbind(dim + 1)
+    before.narrow(dim, 0, 1).copy_(values.narrow(dim, 0, 1))
+    torch.lerp(outer, inner, FARTHER_SHARE, out=before.narrow(dim, 1, count - 1))
+    torch.lerp(inner, outer, FARTHER_SHARE, out=after.narrow(dim, 0, count - 1))
+    after.narrow(dim, count - 1, 1).copy_(values.narrow(dim, count - 1, 1))
+    return fine.flatten(dim, dim + 1).narrow(dim, 0, size)

@@ -73,9 +73,12 @@ def _box_sum_tile(volumes: Tensor, planes: slice, radius: int) -> Tensor:
     thickness = planes.stop - planes.start
     source = slice(max(planes.start - radius, 0), min(planes.stop + radius, depth))
     first = source.start - (planes.start - radius)
-    padded = volumes.new_zeros(count, thickness + 2 * radius, height + 2 * radius, width + 2 * radius)
-    inside = padded[:, first:, radius : radius + height, radius : radius + width]
-    inside[:, : source.stop - source.start] = volumes[:, source]
+    padded = volumes.new_empty(count, thickness + 2 * radius, height + 2 * radius, width + 2 * radius)
+    last = first + source.stop - source.start
+    padded[:, :first], padded[:, last:] = 0, 0
+    padded[:, :, :radius], padded[:, :, radius + height :] = 0, 0
+    padded[..., :radius], padded[..., radius + width :] = 0, 0
+    padded[:, first:last, radius : radius + height, radius : radius + width] = volumes[:, source]
     flat = padded.view(-1)
     for stride in padded.stride()[1:]:
         flat = _window_sum(flat, 2 * radius + 1, stride)
