@@ -118,9 +118,9 @@ class Deformable:
     enabled: bool = True
     similarity: str = AUTO
     radius: int = 2
-    voxels: int = 3_000_000
+    voxels: int = 5_000_000
     shrink: tuple[int, ...] = (8, 4, 2, 1)
-    iterations: tuple[int, ...] = (100, 100, 50, 20)
+    iterations: tuple[int, ...] = (100, 100, 50, 15)
     step: float = 0.5
     smooth_update: float = 1.4
     smooth_field: float = 0.45

@@ -30,6 +30,11 @@ def ncc(fixed: Tensor, weight: Tensor, warped: Tensor) -> Tensor:
 
 
 def lncc(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
+    return lncc_terms(fixed, weight, warped, radius).sum(AXES)
+
+
+def lncc_terms(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
+    """Return what the window about each voxel adds."""
     fixed, weight, warped = torch.broadcast_tensors(fixed, weight, warped)
     mass = window_sum(weight, radius)
     kept = mass >= 0.05 * (2 * radius + 1) ** 3 * weight.amax(AXES, keepdim=True)
@@ -47,7 +52,7 @@ def lncc(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
     fixed_variance = local(fixed, fixed)
     squared = local(fixed, warped) ** 2 / ((fixed_variance + floor(fixed)) * (local(warped, warped) + floor(warped)))
     contrast = weight * kept * fixed_variance / (fixed_variance + floor(fixed))
-    return (weight * kept * squared).sum(AXES) / contrast.sum(AXES)
+    return weight * kept * squared / contrast.sum(AXES, keepdim=True)
 
 
 def cubic_spline(x: Tensor) -> Tensor:

@@ -182,3 +182,14 @@ def test_what_cannot_be_used_is_refused_in_words():
         NCC(image.expand(2, -1, -1, -1), image.expand(3, -1, -1, -1))
     with pytest.raises(InputError, match="one type"):
         NCC(image, image.float())
+
+
+@pytest.mark.parametrize("radius", [1, 2])
+def test_the_own_windows_gradient_is_that_of_each_window_by_its_middle(radius):
+    generator = torch.Generator().manual_seed(3)
+    fixed, warped, weight = (torch.rand(1, 6, 5, 7, generator=generator, dtype=torch.float64) for _ in range(3))
+    _, gradient = LNCC(fixed, weight, radius, own_window=True).value_and_gradient(warped)
+    terms = torch.autograd.functional.jacobian(lambda m: references.lncc_terms(fixed, weight, m, radius), warped)
+    own = terms.reshape(fixed.numel(), -1).diagonal().reshape(fixed.shape) * references.window_sum(weight, radius)
+    # The floor under the variances, a share of the whole image's, is what little is not of the own window.
+    torch.testing.assert_close(gradient, own, atol=2e-4 * float(own.abs().max()), rtol=0)
