@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -351,6 +352,52 @@ def test_a_tool_that_cannot_be_installed_is_said_and_the_others_go_on(options, m
     assert "nowhere could not be installed: no no-such-package for this machine" in capsys.readouterr().out
     assert rows["nowhere"]["error"] == NOT_INSTALLED
     assert rows["exact"]["Dice"] == 1.0
+
+
+def test_what_decides_a_result_and_nothing_else_makes_deepregs_rows_stale(tmp_path):
+    shutil.copytree(ROOT / "DeepRegLib", tmp_path / "DeepRegLib", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def counts(path: str) -> bool:
+        before = tools.library_hash("auto", tmp_path)
+        with (tmp_path / "DeepRegLib" / path).open("a", encoding="utf-8") as file:
+            file.write("# changed")
+        return tools.library_hash("auto", tmp_path) != before
+
+    assert all(map(counts, ("optimization/deformable.py", "similarity/lncc.py", "recipes/auto.toml")))
+    others = ("recipes/fast.toml", "panel/registration_section.py", "cli/app.py", "engine/server.py")
+    assert not any(map(counts, (*others, "report/template.html.j2")))
+
+
+def test_the_recipe_is_part_of_the_version(tmp_path):
+    assert tools.library_hash("auto") != tools.library_hash("fast")
+    own = tmp_path / "own.toml"
+    own.write_text("[deformable]\n")
+    before = tools.library_hash(str(own))
+    own.write_text("[deformable]\nradius = 1\n")
+    assert tools.library_hash(str(own)) != before
+
+
+@pytest.mark.slow
+def test_a_registration_loads_no_source_that_the_hash_leaves_out(tmp_path):
+    read, write = tmp_path / "files.txt", tmp_path / "transform.h5"
+    code = f"""
+import sys
+from dataclasses import replace
+from DeepRegLib.pipeline import register
+from DeepRegLib.recipes import Search, load_recipe
+from DeepRegLib.transforms import write_transform
+from Testing.synthetic import blobs, geometry_in
+images = [blobs(geometry_in("LPS", (20, 22, 18), 2.0), seed=seed) for seed in (0, 1)]
+auto = load_recipe("auto")
+linear, deformable = replace(auto.linear, iterations=1), replace(auto.deformable, iterations=(1, 1, 1, 1))
+recipe = replace(auto, search=Search(angle=90, candidates=1), linear=linear, deformable=deformable)
+write_transform(register(*images, recipe=recipe).transform, {str(write)!r})
+files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "DeepRegLib"]
+open({str(read)!r}, "w").write("\\n".join(files))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    assert write.is_file()
+    assert set(map(Path, read.read_text().splitlines())) == set(tools.registration_files())
 
 
 def test_the_scripts_of_all_tools_are_there():
