@@ -12,7 +12,7 @@ import pytest
 from DeepRegLib.engine.packing import build_request
 from DeepRegLib.transforms import apply_to_image
 from Testing.benchmarks import repeat, speed, transport
-from Testing.benchmarks.__main__ import PARTS, main
+from Testing.benchmarks.__main__ import PARTS, main, parsed
 from Testing.benchmarks.cancel import PollWatch
 from Testing.benchmarks.child import ROOT, peak_memory, run_fresh
 from Testing.benchmarks.options import Options
@@ -32,6 +32,12 @@ def test_an_empty_folder_gives_an_empty_table(part, tmp_path):
     table = PARTS[part](Options(data=tmp_path, output=tmp_path))
     assert table.passed is None
     assert "no case" in table.markdown()
+
+
+def test_what_takes_hours_runs_only_if_it_is_named():
+    assert set(PARTS) - set(parsed([])[1]) == {"scaling", "recipes"}
+    assert parsed(["scaling", "--sizes", "64,96"])[1] == ["scaling"]
+    assert parsed(["scaling", "--sizes", "64,96"])[0].sizes == (64, 96)
 
 
 def test_an_unknown_part_is_refused(capsys):
