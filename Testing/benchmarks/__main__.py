@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m Testing.benchmarks [PART ...], all of them if none is named."""
+"""Run the benchmarks: python -m Testing.benchmarks [PART ...], all but recipes and scaling if none is named."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from DeepRegLib.provenance import versions
 from Testing.benchmarks import cancel, pairs, panel, poses, repeat, speed, transport, wrong
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
+from Testing.benchmarks.peers import recipes
 from Testing.benchmarks.peers.summary import Comparison
 from Testing.benchmarks.peers.tools import PEERS, tools_named
+from Testing.benchmarks.scaling import measure as scaling
+from Testing.benchmarks.scaling.page import Scaling
 from Testing.benchmarks.tables import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 REPEAT = """## How to repeat it
 
-`make benchmark ARGS="peers --install --store docs/benchmarks.json"` measures what is missing and writes this page
+`make benchmark ARGS="{part} --store docs/benchmarks.json"` measures what is missing and writes this page
 ({day}); `--data FOLDER` takes your own pairs in the same layout, `--fresh` measures everything again, `--repeats 0`
 only writes the page. The scans are public ones that the project does not ship."""
-PARTS: dict[str, Callable[[Options], Table | Comparison]] = {
+ELSEWHERE = "How seconds and memory grow with the size of the scans, and what more cores bring: [{name}]({name})."
+Result = Table | Comparison | Scaling
+PARTS: dict[str, Callable[[Options], Result]] = {
     "poses": poses.measure,
     "speed": speed.measure,
     "pairs": pairs.measure,
@@ -37,8 +42,13 @@ PARTS: dict[str, Callable[[Options], Table | Comparison]] = {
     "cancel": cancel.measure,
     "transport": transport.measure,
     "panel": panel.measure,
+    # In this order the page of peers has what the other two have measured.
+    "scaling": scaling.measure,
+    "recipes": recipes.measure,
     "peers": peers.measure,
 }
+# They take hours.
+ONLY_IF_NAMED = ("scaling", "recipes")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,15 +63,31 @@ def main(arguments: list[str] | None = None) -> int:
         tables[part] = PARTS[part](options)
         print(tables[part].markdown(), flush=True)
         write(tables[part], part, options.output)
-        if part == "peers" and options.peers.store is not None:
-            publish(tables[part], options.peers.store.with_suffix(".md"))
+        if options.peers.store is not None:
+            publish(tables[part], options, options.peers.store)
     return 0 if all(table.passed is not False for table in tables.values()) else 1
 
 
-def publish(table: Table | Comparison, path: Path) -> None:
-    """Write the comparison for readers, with how to repeat it."""
-    day = datetime.now(timezone.utc).date().isoformat()
-    path.write_text(f"{table.markdown()}\n\n{REPEAT.format(day=day)}\n", encoding="utf-8")
+def publish(result: Result, options: Options, store: Path) -> None:
+    """Write the page of the comparison with other tools, or that of the scaling, for readers."""
+    scaled = scaling.store_path(options).with_suffix(".md")
+    if isinstance(result, Scaling):
+        write_page(scaled, [result.markdown(), repeated("scaling")])
+    elif isinstance(result, Comparison):
+        beside = recipes.known(options)
+        sections = [beside.markdown()] if any(row["auto is"] for row in beside.rows) else []
+        link = [ELSEWHERE.format(name=scaled.name)] if scaled.is_file() else []
+        write_page(store.with_suffix(".md"), [result.markdown(), *sections, *link, repeated("recipes peers --install")])
+
+
+def write_page(path: Path, sections: list[str]) -> None:
+    """Write the sections of a page."""
+    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def repeated(part: str) -> str:
+    """Return how to repeat a part."""
+    return REPEAT.format(part=part, day=datetime.now(timezone.utc).date().isoformat())
 
 
 def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
@@ -81,6 +107,7 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
         repeats=chosen.repeats,
         recipe=chosen.recipe,
         limit=chosen.limit or Options.limit,
+        sizes=chosen.sizes,
         peers=PeerOptions(
             tools=chosen.tools,
             pythons=pythons,
@@ -91,39 +118,59 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
             store=chosen.store,
         ),
     )
-    return options, chosen.parts or list(PARTS)
+    return options, chosen.parts or [part for part in PARTS if part not in ONLY_IF_NAMED]
 
 
 def command_line() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m Testing.benchmarks", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; default all"
+        "parts",
+        nargs="*",
+        choices=[*PARTS, []],
+        metavar="PART",
+        help=f"{', '.join(PARTS)}; default all but {', '.join(ONLY_IF_NAMED)}",
     )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="a folder of cases")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="where the tables go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains this")
     parser.add_argument("--count", type=int, default=50, help="poses to try")
     parser.add_argument(
-        "--repeats", type=int, default=3, help="runs of speed, transport and peers; 0 shows what is known of peers"
+        "--repeats",
+        type=int,
+        default=3,
+        help="runs of speed, transport, peers and scaling; 0 shows what is known of the last two and of recipes",
     )
     parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed, repeat, cancel and peers")
     parser.add_argument(
-        "--limit", type=float, metavar="SECONDS", help="longest time of one run; default 300, of peers 3600"
+        "--limit",
+        type=float,
+        metavar="SECONDS",
+        help="longest time of one run; default 300, of peers, recipes and scaling 3600",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=numbers,
+        default=Options.sizes,
+        metavar="N,N",
+        help=f"cubes of scaling; default {','.join(map(str, Options.sizes))}",
     )
     names = ",".join(tool.name for tool in PEERS)
-    peers_only = parser.add_argument_group("peers")
+    peers_only = parser.add_argument_group("peers", "--store, --threads and --fresh also of recipes and scaling")
     peers_only.add_argument("--tools", default="", metavar="NAMES", help=f"some of deepreg,{names}; default all")
     peers_only.add_argument(
         "--python", action="append", default=[], metavar="TOOL=PATH", help="the interpreter that has a tool"
     )
-    peers_only.add_argument(
-        "--store", type=Path, metavar="FILE", help="keep the results of peers here and write their tables beside it"
-    )
+    peers_only.add_argument("--store", type=Path, metavar="FILE", help="keep results here and write pages beside it")
     peers_only.add_argument("--threads", type=int, default=PeerOptions.threads, help="threads of each tool")
     peers_only.add_argument("--install", action="store_true", help="install the tools that are missing, into .peers/")
     peers_only.add_argument("--fresh", action="store_true", help="measure again what has been measured")
     return parser
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return whole numbers from a list separated by commas."""
+    return tuple(map(int, text.split(",")))
 
 
 def interpreters(entries: list[str]) -> dict[str, str]:
@@ -139,7 +186,7 @@ def interpreters(entries: list[str]) -> dict[str, str]:
     return found
 
 
-def write(table: Table | Comparison, part: str, folder: Path) -> None:
+def write(table: Result, part: str, folder: Path) -> None:
     """Write a table as Markdown and as JSON, with what it was measured on."""
     machine = {"platform": platform.platform(), "cores": os.cpu_count(), "versions": versions()}
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class PeerOptions:
-    """The choices of the comparison with other tools.
+    """The choices of the comparison with other tools; `recipes` and `scaling` take those that they have a use for.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ class PeerOptions:
     pythons
         Interpreter by name of a tool's script, where it is not this one.
     threads
-        How many threads each tool may use.
+        How many threads each tool may use; `scaling` takes fewer as well.
     install
         Whether to install the tools that are missing, each in an environment of its own.
     fresh
@@ -27,8 +27,8 @@ class PeerOptions:
     limit
         Longest time of one run in seconds.
     store
-        File of what has been measured; None for ``peers.json`` in the folder for the tables. The tables of a file that
-        is named are written beside it.
+        File of what `peers` and `recipes` have measured; None for ``peers.json`` in the folder for the tables. The
+        tables of a file that is named are written beside it, and so is all that `scaling` has.
     """
 
     tools: str = ""
@@ -58,6 +58,8 @@ class Options:
         Recipe of all parts but `poses`.
     limit
         Longest time of one run in seconds.
+    sizes
+        Voxels along each axis of the cubes of `scaling`.
     peers
         The choices of the comparison with other tools.
     """
@@ -69,4 +71,5 @@ class Options:
     repeats: int = 3
     recipe: str = "auto"
     limit: float = 300.0
+    sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512)
     peers: PeerOptions = field(default_factory=PeerOptions)

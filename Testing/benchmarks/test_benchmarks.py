@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ import pytest
 from DeepRegLib.engine.packing import build_request
 from DeepRegLib.transforms import apply_to_image
 from Testing.benchmarks import repeat, speed, transport
-from Testing.benchmarks.__main__ import PARTS, main
+from Testing.benchmarks.__main__ import PARTS, main, parsed
 from Testing.benchmarks.cancel import PollWatch
-from Testing.benchmarks.child import run_fresh
+from Testing.benchmarks.child import ROOT, peak_memory, run_fresh
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.poses import LARGEST_CUT, LARGEST_SHIFT, moved_grid, random_pose
 from Testing.benchmarks.tables import Table
@@ -30,6 +32,12 @@ def test_an_empty_folder_gives_an_empty_table(part, tmp_path):
     table = PARTS[part](Options(data=tmp_path, output=tmp_path))
     assert table.passed is None
     assert "no case" in table.markdown()
+
+
+def test_what_takes_hours_runs_only_if_it_is_named():
+    assert set(PARTS) - set(parsed([])[1]) == {"scaling", "recipes"}
+    assert parsed(["scaling", "--sizes", "64,96"])[1] == ["scaling"]
+    assert parsed(["scaling", "--sizes", "64,96"])[0].sizes == (64, 96)
 
 
 def test_an_unknown_part_is_refused(capsys):
@@ -83,6 +91,17 @@ def test_repeatability_compares_hashes_and_tells_errors():
 def test_a_child_that_fails_is_a_row():
     assert "error" in run_fresh("Testing.benchmarks.no_such_module", limit=60)
     assert run_fresh("json.tool", limit=0.001) == {"error": "not done after 0 s"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the other systems do not say what part of it is the parent's")
+def test_the_peak_memory_of_a_child_is_its_own(tmp_path):
+    ballast = np.ones(100_000_000)
+    del ballast
+    answer = tmp_path / "answer"
+    code = f"from Testing.benchmarks.child import peak_memory; open({str(answer)!r}, 'w').write(str(peak_memory()))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    assert 0 < float(answer.read_text()) < 0.2
+    assert peak_memory() > 0.8
 
 
 def test_the_longest_time_between_two_polls_is_found_stage_by_stage():

@@ -42,9 +42,9 @@ def install_missing(tools: Sequence[Tool], options: Options) -> None:
             version_of.cache_clear()
 
 
-def measured(options: Options, tools: Sequence[Tool]) -> Comparison:
-    """Run some tools on every case; what fails, takes too long or is not installed is a row as well."""
-    cases = find_cases(options.data, options.only)
+def measured(options: Options, tools: Sequence[Tool], cases: Sequence[Case] | None = None) -> Comparison:
+    """Run some tools on some cases or all; what fails, takes too long or is not installed is a row as well."""
+    cases = find_cases(options.data, options.only) if cases is None else cases
     store = Store(options.peers.store or options.output / "peers.json")
     keys = {case.name: [key_of(case, tool, options) for tool in tools] for case in cases}
     if options.peers.fresh:

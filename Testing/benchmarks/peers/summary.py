@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, median
@@ -23,6 +23,29 @@ UNITS = {"Dice": "Dice", "TRE": "TRE mm"}
 # What is to be beaten, and by how much: Dice by a hundredth, TRE by a twentieth.
 CLASSICAL = ("greedy", "greedy-sv", "ants-quick", "elastix")
 BUSY = 0.1  # share of the machine
+
+
+@dataclass(frozen=True)
+class SetMeans:
+    """The mean scores of one set of cases.
+
+    Parameters
+    ----------
+    name, measure
+        Which set, which score.
+    pairs
+        How many cases of the set have that score.
+    means
+        Mean score by tool, and of the images as they came; a tool that was not run on all of the pairs is left out.
+    failures
+        How many runs of each tool failed; they count with the images as they came.
+    """
+
+    name: str
+    measure: str
+    pairs: int
+    means: Mapping[str, float]
+    failures: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -75,16 +98,23 @@ class Comparison:
 
     def by_set(self) -> Table:
         """Return the means of each set."""
-        rows = []
-        for name in dict.fromkeys(case.set_name() for case in self.cases):
-            cases = [case.name for case in self.cases if case.set_name() == name]
-            rows += [self._set_row(name, cases, measure) for measure in DIGITS]
+        rows = [self._set_row(found) for found in self.sets()]
         summary = (
             "A tool that failed counts with the images as they came. Target: DeepReg above the best of "
             f"{', '.join(CLASSICAL)} by 0.01 Dice, or below it by 5 % TRE.",
         )
         columns = ("set", "pairs", "measure", BEFORE, *self._names, "target")
-        return Table("By set", columns, [row for row in rows if row], summary)
+        return Table("By set", columns, rows, summary)
+
+    def sets(self) -> list[SetMeans]:
+        """Return the mean scores of each set."""
+        found = []
+        for name in dict.fromkeys(case.set_name() for case in self.cases):
+            cases = [case.name for case in self.cases if case.set_name() == name]
+            for measure in DIGITS:
+                known = [case for case in cases if self._score(case, BEFORE, measure) is not None]
+                found += [self._set_means(name, known, measure)] if known else []
+        return found
 
     def by_pair(self) -> Table:
         """Return the scores of each pair."""
@@ -187,25 +217,27 @@ class Comparison:
         row = self._row(case, tool)
         return None if "error" in row else row.get(measure)
 
-    def _set_row(self, name: str, cases: list[str], measure: str) -> Row:
-        known = [case for case in cases if self._score(case, BEFORE, measure) is not None]
-        if not known:
-            return {}
+    def _set_means(self, name: str, cases: list[str], measure: str) -> SetMeans:
         means, failures = {}, {}
         for tool in (BEFORE, *self._names):
-            rows = [self._row(case, tool) for case in known]
+            rows = [self._row(case, tool) for case in cases]
             failures[tool] = sum("error" in row for row in rows)
-            if all(rows) and failures[tool] < len(rows):
+            if all(rows):
                 scores = [
                     self._row(case, BEFORE if "error" in row else tool)[measure]
-                    for case, row in zip(known, rows, strict=True)
+                    for case, row in zip(cases, rows, strict=True)
                 ]
                 means[tool] = fmean(scores)
+        return SetMeans(name, measure, len(cases), means, failures)
+
+    def _set_row(self, found: SetMeans) -> Row:
+        means = {tool: mean for tool, mean in found.means.items() if found.failures[tool] < found.pairs}
         cells = {
-            tool: f"{text} ({failures[tool]} failed)" if failures[tool] else text
-            for tool, text in marked(means, measure).items()
+            tool: f"{text} ({found.failures[tool]} failed)" if found.failures[tool] else text
+            for tool, text in marked(means, found.measure).items()
         }
-        return {"set": name, "pairs": len(known), "measure": UNITS[measure], **cells, "target": target(means, measure)}
+        row = {"set": found.name, "pairs": found.pairs, "measure": UNITS[found.measure], **cells}
+        return row | {"target": target(means, found.measure)}
 
     def _version(self, tool: Tool) -> str:
         found = {row["version"] for row in self.rows if row["tool"] == tool.name}

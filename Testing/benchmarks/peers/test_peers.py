@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from Testing.benchmarks.__main__ import main
 from Testing.benchmarks.cases import Case
 from Testing.benchmarks.child import ROOT
 from Testing.benchmarks.options import Options, PeerOptions
-from Testing.benchmarks.peers import greedy, machine, measure, tools
+from Testing.benchmarks.peers import greedy, machine, measure, recipes, tools
 from Testing.benchmarks.peers.job import NOT_INSTALLED
 from Testing.benchmarks.peers.measure import LONG, enough, measured
 from Testing.benchmarks.peers.scoring import Truth, read_chain, score
@@ -276,6 +277,73 @@ def test_the_tables_show_what_was_lost_and_what_was_won(tmp_path):
     assert cells(comparison.by_pair().markdown(), "heart_2")[0][3:] == ["**0.900**", "0.800", "-"]
 
 
+RECIPES = ("auto", "affine", "fast")
+
+
+def recipe_comparison(tmp_path: Path, scores: dict[str, dict[str, dict[str, Any]]]) -> Comparison:
+    """Return a comparison of recipes with rows made by hand: case, recipe, what the row holds."""
+    names = {"auto": DEEPREG, **{name: f"{DEEPREG}:{name}" for name in RECIPES[1:]}}
+    named = {case: {names.get(name, name): row for name, row in rows.items()} for case, rows in scores.items()}
+    made = comparison_of(tmp_path, named, tuple(names.values()))
+    return dataclasses.replace(made, tools=[deepreg(recipe, name) for recipe, name in names.items()])
+
+
+def test_auto_is_judged_by_the_best_recipe_of_each_set(tmp_path):
+    heart = {BEFORE: {"Dice": 0.5}, "auto": {"Dice": 0.80}, "affine": {"Dice": 0.60}, "fast": {"Dice": 0.81}}
+    liver = {BEFORE: {"TRE": 9.0}, "auto": {"TRE": 3.0}, "affine": {"TRE": 2.5}, "fast": {"error": "x"}}
+    spine = {BEFORE: {"Dice": 0.7}, "auto": {"error": "x"}, "affine": {"Dice": 0.9}, "fast": {"Dice": 0.8}}
+    table = recipes.recipe_table(recipe_comparison(tmp_path, {"heart_1": heart, "liver_1": liver, "spine_1": spine}))
+    text = table.markdown()
+    assert cells(text, "heart") == [
+        ["heart", "1", "Dice", "0.500", "0.800", "0.600", "**0.810**", "within (-0.010, fast)"]
+    ]
+    assert cells(text, "liver")[0][4:] == ["3.00", "**2.50**", "9.00", "BEHIND (-0.50, affine)"]
+    assert cells(text, "spine")[0][4:] == ["0.700", "**0.900**", "0.800", "BEHIND (-0.200, affine)"]
+    assert table.passed is False
+
+
+def test_auto_passes_only_when_all_recipes_have_run_on_all_sets(tmp_path):
+    heart = {BEFORE: {"Dice": 0.5}, "auto": {"Dice": 0.80}, "affine": {"Dice": 0.60}, "fast": {"Dice": 0.79}}
+    (tmp_path / "all").mkdir()
+    assert recipes.recipe_table(recipe_comparison(tmp_path / "all", {"heart_1": heart})).passed is True
+    (tmp_path / "some").mkdir()
+    some = recipes.recipe_table(
+        recipe_comparison(tmp_path / "some", {"heart_1": heart, "liver_1": {BEFORE: {"TRE": 9}}})
+    )
+    assert some.passed is None
+    assert cells(some.markdown(), "liver")[0][4:] == ["-", "-", "-", "-"]
+
+
+def test_recipes_share_the_results_of_peers_and_their_page(options, monkeypatch, tmp_path):
+    made = {"auto": exact(DEEPREG), "fast": fake("0 0 0", f"{DEEPREG}:fast")}
+    monkeypatch.setattr(recipes, "recipe_tools", made.values)
+    (options.data / "without truth").mkdir()
+    for side in ("fixed", "moving"):
+        shutil.copy(options.data / "pair" / f"{side}.nii.gz", options.data / "without truth")
+    kept = tmp_path / "kept.json"
+    folders = ["--data", str(options.data), "--output", str(options.output), "--store", str(kept)]
+    assert main(["recipes", *folders, "--repeats", "3", "--threads", "1"]) == 1  # the identity has the smaller TRE
+    rows = [row for row in Store(kept).rows() if row["tool"] != BEFORE]
+    assert [(row["case"], row["tool"], len(row["runs"])) for row in rows] == [
+        ("pair", DEEPREG, 1),
+        ("pair", f"{DEEPREG}:fast", 1),
+    ]
+    assert main(["peers", *folders, "--repeats", "0", "--threads", "1", "--tools", "greedy"]) == 0
+    page = kept.with_suffix(".md").read_text(encoding="utf-8")
+    assert recipes.TITLE in page
+    table = page.partition(recipes.TITLE)[2]
+    assert [row[-1] for row in cells(table, "pair |")] == ["within (+0.533, fast)", "BEHIND (-1.97, fast)"]
+
+
+def test_auto_comes_first_and_every_shipped_recipe_beside_it():
+    made = recipes.recipe_tools()
+    assert (made[0].name, made[0].variant) == (DEEPREG, "auto")
+    assert {(tool.name, tool.variant) for tool in made[1:]} >= {
+        ("deepreg:fast", "fast"),
+        ("deepreg:abdomen", "abdomen"),
+    }
+
+
 def test_times_are_medians_and_those_of_a_busy_machine_are_marked(tmp_path):
     def runs(*seconds: float, others: float = 0.0) -> dict[str, Any]:
         return {
@@ -351,6 +419,52 @@ def test_a_tool_that_cannot_be_installed_is_said_and_the_others_go_on(options, m
     assert "nowhere could not be installed: no no-such-package for this machine" in capsys.readouterr().out
     assert rows["nowhere"]["error"] == NOT_INSTALLED
     assert rows["exact"]["Dice"] == 1.0
+
+
+def test_what_decides_a_result_and_nothing_else_makes_deepregs_rows_stale(tmp_path):
+    shutil.copytree(ROOT / "DeepRegLib", tmp_path / "DeepRegLib", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def counts(path: str) -> bool:
+        before = tools.library_hash("auto", tmp_path)
+        with (tmp_path / "DeepRegLib" / path).open("a", encoding="utf-8") as file:
+            file.write("# changed")
+        return tools.library_hash("auto", tmp_path) != before
+
+    assert all(map(counts, ("optimization/deformable.py", "similarity/lncc.py", "recipes/auto.toml")))
+    others = ("recipes/fast.toml", "panel/registration_section.py", "cli/app.py", "engine/server.py")
+    assert not any(map(counts, (*others, "report/template.html.j2")))
+
+
+def test_the_recipe_is_part_of_the_version(tmp_path):
+    assert tools.library_hash("auto") != tools.library_hash("fast")
+    own = tmp_path / "own.toml"
+    own.write_text("[deformable]\n")
+    before = tools.library_hash(str(own))
+    own.write_text("[deformable]\nradius = 1\n")
+    assert tools.library_hash(str(own)) != before
+
+
+@pytest.mark.slow
+def test_a_registration_loads_no_source_that_the_hash_leaves_out(tmp_path):
+    read, write = tmp_path / "files.txt", tmp_path / "transform.h5"
+    code = f"""
+import sys
+from dataclasses import replace
+from DeepRegLib.pipeline import register
+from DeepRegLib.recipes import Search, load_recipe
+from DeepRegLib.transforms import write_transform
+from Testing.synthetic import blobs, geometry_in
+images = [blobs(geometry_in("LPS", (20, 22, 18), 2.0), seed=seed) for seed in (0, 1)]
+auto = load_recipe("auto")
+linear, deformable = replace(auto.linear, iterations=1), replace(auto.deformable, iterations=(1, 1, 1, 1))
+recipe = replace(auto, search=Search(angle=90, candidates=1), linear=linear, deformable=deformable)
+write_transform(register(*images, recipe=recipe).transform, {str(write)!r})
+files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "DeepRegLib"]
+open({str(read)!r}, "w").write("\\n".join(files))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    assert write.is_file()
+    assert set(map(Path, read.read_text().splitlines())) == set(tools.registration_files())
 
 
 def test_the_scripts_of_all_tools_are_there():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -153,7 +153,7 @@ def install(tool: Tool) -> str:
 def version_of(tool: Tool, python: str) -> str | None:
     """Return what decides a tool's result beside its options, or None where it is not installed."""
     if not tool.packages:
-        return f"{versions()['deepreg']} ({library_hash()})"
+        return f"{versions()['deepreg']} ({library_hash(tool.variant)})"
     code = "import importlib.metadata as m, sys; print(*map(m.version, sys.argv[1:]))"
     try:
         done = subprocess.run([python, "-c", code, *tool.packages], capture_output=True, text=True, check=True)
@@ -164,14 +164,29 @@ def version_of(tool: Tool, python: str) -> str | None:
     return f"{own} ({beside})" if beside else own
 
 
+def library_hash(recipe: str, root: Path = ROOT) -> str:
+    """Return a hash of what decides DeepReg's results: the sources that a registration loads, and its recipe.
+
+    Its version does not change with every change of its results, and the panel and the command line change none.
+    """
+    shipped = root / "DeepRegLib" / "recipes" / f"{recipe}.toml"
+    own = shipped if shipped.is_file() else Path(recipe)
+    return hash_of([*registration_files(root), *([own] if own.is_file() else [])])
+
+
 @cache
-def library_hash() -> str:
-    """Return a hash of DeepReg's own sources: its version does not change with every change of its results."""
-    files = sorted(path for path in (ROOT / "DeepRegLib").rglob("*") if path.suffix in (".py", ".toml"))
-    return hash_of(files)
+def registration_files(root: Path = ROOT) -> tuple[Path, ...]:
+    """Return the files of DeepRegLib that `register` and what it imports come from, as a fresh process finds them."""
+    code = (
+        "import sys, DeepRegLib.pipeline\n"
+        "names = sorted(name for name in sys.modules if name.partition('.')[0] == 'DeepRegLib')\n"
+        "print(*(sys.modules[name].__file__ for name in names), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    return tuple(map(Path, done.stdout.splitlines()))
 
 
-def hash_of(files: list[Path]) -> str:
+def hash_of(files: Iterable[Path]) -> str:
     """Return a short hash of the contents of files."""
     digest = hashlib.sha256()
     for path in files:
