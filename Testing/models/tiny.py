@@ -65,6 +65,17 @@ class Recurrent(Shift):
         return constant(self.shift * iterations, fixed)
 
 
+class Remembered(nn.Module):
+    """Sees nothing and answers the field it was given."""
+
+    def __init__(self, shape: Sequence[int], shift: Sequence[float] = (0, 0, 0)) -> None:
+        super().__init__()
+        self.field = nn.Parameter(torch.zeros(1, 3, *shape) + torch.tensor(shift).reshape(1, 3, 1, 1, 1))
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        return self.field
+
+
 def _centroid(image: Tensor) -> Tensor:
     volume = image[0, 0].double()
     places = [volume.sum(tuple({0, 1, 2} - {axis})) * torch.arange(volume.shape[axis]) for axis in (2, 1, 0)]
@@ -73,7 +84,7 @@ def _centroid(image: Tensor) -> Tensor:
 
 def build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Build one of these networks, as `DeepRegLib.networks.build_network` builds others."""
-    networks = {"shift": Shift, "centroid": Centroid, "recurrent": Recurrent}
+    networks = {"shift": Shift, "centroid": Centroid, "recurrent": Recurrent, "remembered": Remembered}
     if architecture not in networks:
         raise ModelError(f"The architecture {architecture!r} is unknown.", f"Choose one of {', '.join(networks)}.")
     return networks[architecture](**arguments)

@@ -11,18 +11,20 @@ import pytest
 import torch
 
 from DeepRegLib.errors import CancelledError, ModelError, RecipeError
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.models import ModelBundle, ModelInput
+from DeepRegLib.models import ModelBundle, ModelInput, save_bundle
+from DeepRegLib.models.inference import network_grid
 from DeepRegLib.monitoring import Monitor
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.pipeline import register
 from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.recipes import Deformable, LargeMotion, Model, Recipe, load_recipe
-from DeepRegLib.stages.deformable import finest_level, to_displacement_field
+from DeepRegLib.stages.deformable import box_around, finest_level, to_displacement_field
 from DeepRegLib.stages.model import UNCERTAINTY, model_field, model_of, on_image_grid
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import LinearTransform
-from Testing.models.tiny import own_folder, tiny_bundle, tiny_networks
+from Testing.models.tiny import MANIFEST, build, own_folder, tiny_bundle, tiny_networks
 from Testing.small import FIXED_GRID, TRUTH, small_pair, small_recipe
 from Testing.synthetic import ORIENTATIONS, blob_values, geometry_in, smooth_field
 
@@ -69,6 +71,34 @@ def test_what_a_network_sees_moved_is_moved_as_far_in_the_world(orientation: str
         middle = displacement.array[tuple(n // 2 for n in grid.shape)]
         np.testing.assert_allclose(middle, MOVE - known, atol=0.35)
         np.testing.assert_allclose(displacement.array, np.broadcast_to(middle, displacement.array.shape), atol=1e-3)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_field_that_differs_from_place_to_place_lies_where_the_network_saw_it(
+    orientation: str, tmp_path: Path
+) -> None:
+    fixed, moving = moved_pair(orientation)
+    run = run_of(fixed, moving, with_model("tiny", consistent=False))
+    seen = network_grid(box_around(run.pair.fixed.foreground), ModelInput(2.0), 1)
+    nodes = Geometry(
+        (seen.size[0] // 2, seen.size[1] // 2, seen.size[2] // 2),
+        (4.0, 4.0, 4.0),
+        tuple(seen.to_world([0.5, 0.5, 0.5]).tolist()),  # type: ignore[arg-type]  # three of them
+        seen.direction,
+    )
+    slope = np.random.default_rng(0).normal(scale=0.05, size=(3, 3))
+
+    def truth(points: np.ndarray) -> np.ndarray:
+        return (points - seen.centre) @ slope.T
+
+    voxels = truth(nodes.points()) @ seen.axes / 4.0
+    manifest = replace(MANIFEST, architecture="remembered", arguments={"shape": nodes.shape}, input=ModelInput(2.0))
+    state = {"field": torch.tensor(np.moveaxis(voxels, -1, 0)[None])}
+    bundle = save_bundle(tmp_path / "tiny", manifest, state, build=build)
+    for spacing in (1.7, 6.0):
+        grid = seen.resized(spacing, -8.0)  # past the outer nodes a field is continued as it is
+        displacement = to_displacement_field(model_field(run, LinearTransform.identity(), bundle)(grid), grid)
+        np.testing.assert_allclose(displacement.array, truth(grid.points()), atol=5e-3)
 
 
 def test_values_on_the_network_s_grid_are_interpolated_at_the_voxels_of_the_scan() -> None:
