@@ -41,6 +41,8 @@ FEWEST_VOXELS = 12
 FOLD_ROUNDS = 12
 # A search looks so far that it also finds matches by accident: it must be better by this share.
 CLEARLY_BETTER = 0.015
+# A network proposes one field only, so any gain counts that is more than rounding.
+SLIGHTLY_BETTER = 0.001
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
 INVERSE_REFINEMENTS = (2.0, 3.0, 4.5)
@@ -212,7 +214,7 @@ def _better_start(
         if searched is not None:
             best = _better_of(run, levels[coarse], best, searched, "Search for large motion", CLEARLY_BETTER)
     if predicted is not None:
-        best = _better_of(run, levels[coarse], best, predicted, "The model's field", 0.0)
+        best = _better_of(run, levels[coarse], best, predicted, "The model's field", SLIGHTLY_BETTER)
     return best
 
 

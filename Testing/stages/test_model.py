@@ -173,6 +173,12 @@ def test_a_wrong_prediction_changes_nothing(tmp_path: Path) -> None:
     assert np.array_equal(plain.transform.apply_to_points(points), advised.transform.apply_to_points(points))
 
 
+def test_a_prediction_that_says_nothing_is_not_preferred(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", (0.002, 0, 0))
+    result = register(*small_pair()[:2], with_model(bundle.folder, consistent=False), device="cpu")
+    assert any(d.startswith("The model's field: not needed") for d in result.decisions)
+
+
 def test_a_search_that_is_better_than_the_model_stays(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", (2, 2, 2))
     recipe = replace(CROWDED, large_motion=LargeMotion(enabled=True, shrink=(4, 2), radius=(3, 2)))
