@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from DeepRegLib.errors import RecipeError
+from DeepRegLib.naming import base_name
 from DeepRegLib.recipes.model import Recipe
 
 if sys.version_info >= (3, 11):
@@ -67,6 +68,25 @@ def recipe_from_dict(table: Mapping[str, Any], origin: str = "recipe") -> Recipe
         return _build(Recipe, table, "")
     except RecipeError as error:
         raise RecipeError(f"{origin}: {error.message}", error.hint) from error
+
+
+def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = False) -> Recipe:
+    """Return a recipe with the model of this name or folder, None for its own, and its uncertainty where asked for.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe has no deformable stage.
+    """
+    wanted = recipe.model
+    if model is not None:
+        wanted = replace(wanted, name=str(model))
+    return replace(recipe, model=replace(wanted, uncertainty=wanted.uncertainty or uncertainty))
+
+
+def without_folder(recipe: Recipe) -> Recipe:
+    """Return a recipe that may be shown to others: a model given by its folder is named without the folders above."""
+    return replace(recipe, model=replace(recipe.model, name=base_name(recipe.model.name)))
 
 
 def recipe_to_toml(recipe: Recipe) -> str:
