@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 def publish(result: Result, options: Options, store: Path) -> None:
     """Write the page of the comparison with other tools, or that of the scaling, for readers."""
     scaled = scaling.store_path(options).with_suffix(".md")
-    if isinstance(result, Scaling):
+    if isinstance(result, Scaling) and result.rows:
         write_page(scaled, [result.markdown(), repeated("scaling")])
     elif isinstance(result, Comparison):
         beside = recipes.known(options)

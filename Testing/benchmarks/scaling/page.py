@@ -144,11 +144,11 @@ class Scaling:
         """Return whether CT kept the limit on memory, at the size it is stated for and at those that were run below."""
         runs = {run.size: run for run in self.runs(CT) if run.size <= LIMIT_SIZE}
         broken = [size for size, run in runs.items() if not self._is_within(run)]
-        told = ", ".join(f"{size}^3: {self._told(run)}" for size, run in runs.items()) or "not measured"
+        told = [", ".join(f"{size}^3: {self._told(run)}" for size, run in runs.items()) + "."] if runs else []
         title = f"{CT} of {LIMIT_SIZE}^3 voxels within {LIMIT_GB:g} GB"
         passed = False if broken else True if LIMIT_SIZE in runs else None
         missing = () if LIMIT_SIZE in runs else (f"{LIMIT_SIZE}^3 has not been measured.",)
-        return Table(title, (), (), (f"{told}.", *missing), passed)
+        return Table(title, (), (), (*told, *missing), passed)
 
     def runs(self, role: str, *, cores: bool = False) -> list[Run]:
         """Return the runs of a curve: of a pair by size with all threads, or at the one size of `cores` by threads."""

@@ -184,6 +184,8 @@ def test_the_pages_stand_beside_the_store_and_name_each_other(options, started, 
     page = (tmp_path / "scaling.md").read_text(encoding="utf-8")
     assert "scaling.svg" in page
     assert "--store docs/benchmarks.json" in page
+    assert main(["scaling", *folders, *others, "--only", "no such case"]) == 0
+    assert (tmp_path / "scaling.md").read_text(encoding="utf-8") == page
     assert main(["peers", *folders, "--tools", "deepreg", "--repeats", "0"]) == 0
     assert "[scaling.md](scaling.md)" in (tmp_path / "kept.md").read_text(encoding="utf-8")
 
