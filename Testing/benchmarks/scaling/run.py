@@ -8,11 +8,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from DeepRegLib.image import read_image
+from DeepRegLib.image import box_around, read_image
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.result import Registration
-from DeepRegLib.stages.deformable import box_around
 from DeepRegLib.stages.run import MARGIN_VOXELS, working_grid
 from Testing.benchmarks.child import peak_memory
 
