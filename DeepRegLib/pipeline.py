@@ -15,7 +15,7 @@ from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.preparation import Prepared, prepare_pair
 from DeepRegLib.provenance import provenance_of
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe
+from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.deformable import (
     StartField,
@@ -30,6 +30,7 @@ from DeepRegLib.stages.deformable import (
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
+from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, linear_part
 
@@ -100,11 +101,11 @@ def register(
         start: Transform = linear
         if initial_transform is not None and has_field(initial_transform):
             start = initial_transform
-        transform = start
+        transform, known_inverse = start, None
         if chosen.deformable.enabled:
-            transform, run = _deform(run, linear, initial_transform)
+            transform, known_inverse, run = _deform(run, linear, initial_transform)
         with monitor.stage("inverse"):
-            inverse = invert_well(run, transform, seed)
+            inverse = invert_well(run, transform, seed, known_inverse)
         with monitor.stage("judge"):
             return _finish(run, start, transform, inverse, landmarks, seed)
 
@@ -145,8 +146,13 @@ def _linear(
         return refine_linear(run, working, starts + found)
 
 
-def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | None) -> tuple[Transform, Run]:
-    """Find the field, from the one given, from a search for large motion, or from zero; decide the similarity."""
+def _deform(
+    run: Run, linear: LinearTransform, initial_transform: Transform | None
+) -> tuple[Transform, Transform | None, Run]:
+    """Find the field, from the one given, from a search for large motion, or from zero; decide the similarity.
+
+    Where the inverse comes with it, it is returned too.
+    """
     stages = _stages(run.recipe, None, initial_transform)
     start = None if initial_transform is None else start_field(run, linear, initial_transform)
     level: Level | None = None
@@ -158,7 +164,9 @@ def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | No
     with run.monitor.stage("deformable"):
         level = level or finest_level(run, linear)
         run = with_useful_levels(with_deformable_similarity(run, level), level)
-        return deform(run, level, linear, start, searched), run
+        if run.recipe.deformable.parametrisation == VELOCITY:
+            return *deform_by_flow(run, level, linear, start, searched), run
+        return deform(run, level, linear, start, searched), None, run
 
 
 def _finish(

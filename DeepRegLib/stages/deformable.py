@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from DeepRegLib.evaluation import folded_voxels, inverse_consistency
+from DeepRegLib.evaluation import InverseConsistency, folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
@@ -42,6 +42,7 @@ FOLD_ROUNDS = 12
 # A search looks so far that it also finds matches by accident: it must be better by this share.
 CLEARLY_BETTER = 0.015
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
+INVERSE_SAMPLES = 20_000
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
 INVERSE_REFINEMENTS = (2.0, 3.0, 4.5)
 
@@ -100,17 +101,25 @@ def deform(
         Gives what the search for large motion has found. The levels coarser than the search are done as well, and the
         field that matches better goes on to the finer ones.
     """
-    levels = _pyramid(run, level, run.recipe.deformable.shrink)
-    coarse = 0
-    if searched is not None:
-        coarse = sum(shrink > run.recipe.large_motion.shrink[-1] for shrink in run.recipe.deformable.shrink)
-        start = _better_start(run, levels, coarse, start, searched)
-    fit = _descend(run, levels, slice(coarse, None), start)
+    fit = find_field(run, level, start, searched)
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     field, repaired = repair_folds(field, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
     return compose(_without_folds(run, field, geometry), linear)
+
+
+def find_field(run: Run, level: Level, start: StartField | None, searched: StartField | None) -> DeformableFit:
+    """Descend from a start through the levels; the parameters are those of `deform`.
+
+    With ``parametrisation = "velocity"`` both starts are velocities, and so is the field found.
+    """
+    levels = _pyramid(run, level, run.recipe.deformable.shrink)
+    coarse = 0
+    if searched is not None:
+        coarse = sum(shrink > run.recipe.large_motion.shrink[-1] for shrink in run.recipe.deformable.shrink)
+        start = _better_start(run, levels, coarse, start, searched)
+    return _descend(run, levels, slice(coarse, None), start)
 
 
 def start_field(run: Run, linear: LinearTransform, initial: Transform) -> StartField | None:
@@ -127,20 +136,39 @@ def start_field(run: Run, linear: LinearTransform, initial: Transform) -> StartF
     return start
 
 
-def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
-    """Invert on the coarsest grid on which interpolating the inverse is exact enough, or the finest tried."""
+def invert_well(run: Run, transform: Transform, seed: int, known: Transform | None = None) -> Transform:
+    """Return a known inverse if it is exact enough, or invert numerically.
+
+    That is done on the coarsest grid on which interpolating the inverse is exact enough, or the finest tried.
+    """
     if not has_field(transform):
         return invert(transform)
+    if known is not None:
+        reached = consistency(run, transform, known, seed)
+        if is_exact(reached):
+            return known
+        run.decisions.append(
+            f"Inverse: solved numerically, because the flow backwards misses by {reached.mean:.2g} mm on average and "
+            f"{reached.p99:.2g} mm at the 99th percentile."
+        )
     inverse: Transform | None = None
     for refinement in INVERSE_REFINEMENTS:
         inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
-        reached = inverse_consistency(
-            transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed, poll=run.monitor.poll
-        )
-        if reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM:
+        if is_exact(consistency(run, transform, inverse, seed)):
             break
     assert inverse is not None  # noqa: S101  # for mypy: there are refinements
     return inverse
+
+
+def consistency(run: Run, transform: Transform, inverse: Transform, seed: int = 0) -> InverseConsistency:
+    """Return how far points of the fixed foreground end from where they started, on a sample of them."""
+    foreground = run.pair.fixed.foreground
+    return inverse_consistency(transform, inverse, foreground, INVERSE_SAMPLES, seed, poll=run.monitor.poll)
+
+
+def is_exact(reached: InverseConsistency) -> bool:
+    """Tell whether an inverse is as exact as one should be."""
+    return reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM
 
 
 def has_field(transform: Transform) -> bool:
@@ -263,7 +291,7 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
         if not folded.any():
             break
         logger.info("Round %d: %d voxels fold on the fixed grid.", attempt + 1, int(folded.sum()))
-        cells = _cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
+        cells = cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
         run.monitor.poll()
         smoothed = smooth_locally(field, cells.to(field.device), reach=1 + attempt)
         field, _ = repair_folds(smoothed, poll=run.monitor.poll)
@@ -271,7 +299,7 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
     return displacement
 
 
-def _cells_at(index: np.ndarray, fixed: Geometry, geometry: Geometry) -> Tensor:
+def cells_at(index: np.ndarray, fixed: Geometry, geometry: Geometry) -> Tensor:
     """Mark the cells of `geometry` that hold voxels of `fixed`."""
     cells = np.floor(geometry.to_index(fixed.to_world(index))).astype(np.int64)
     i, j, k = np.clip(cells, 0, np.array(geometry.size) - 2).T
