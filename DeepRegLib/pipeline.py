@@ -16,10 +16,11 @@ from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.preparation import Prepared, prepare_pair
 from DeepRegLib.provenance import provenance_of
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
+from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.deformable import (
     StartField,
+    Starts,
     deform,
     finest_level,
     has_field,
@@ -32,6 +33,7 @@ from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
 from DeepRegLib.stages.model import UNCERTAINTY, model_field, model_of
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
+from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, linear_part
 
@@ -107,11 +109,11 @@ def register(
         start: Transform = linear
         if initial_transform is not None and given_field:
             start = initial_transform
-        transform = start
+        transform, known_inverse = start, None
         if chosen.deformable.enabled:
-            transform, run = _deform(run, linear, initial_transform, bundle)
+            transform, known_inverse, run = _deform(run, linear, initial_transform, bundle)
         with monitor.stage("inverse"):
-            inverse = invert_well(run, transform, seed)
+            inverse = invert_well(run, transform, seed, known_inverse)
         with monitor.stage("judge"):
             return _finish(run, start, transform, inverse, landmarks, seed)
 
@@ -155,10 +157,13 @@ def _linear(
 
 def _deform(
     run: Run, linear: LinearTransform, initial_transform: Transform | None, bundle: ModelBundle | None
-) -> tuple[Transform, Run]:
-    """Find the field, from one given, predicted or searched for, or from zero; decide the similarity."""
+) -> tuple[Transform, Transform | None, Run]:
+    """Find the field, from one given, predicted or searched for, or from zero; decide the similarity.
+
+    Where the inverse comes with it, it is returned too.
+    """
     stages = _stages(run.recipe, None, initial_transform)
-    start = None if initial_transform is None else start_field(run, linear, initial_transform)
+    given = None if initial_transform is None else start_field(run, linear, initial_transform)
     level: Level | None = None
     searched: StartField | None = None
     predicted: StartField | None = None
@@ -172,7 +177,10 @@ def _deform(
     with run.monitor.stage("deformable"):
         level = level or finest_level(run, linear)
         run = with_useful_levels(with_deformable_similarity(run, level), level)
-        return deform(run, level, linear, start, searched, predicted), run
+        starts = Starts(given, searched, predicted)
+        if run.recipe.deformable.parametrisation == VELOCITY:
+            return *deform_by_flow(run, level, linear, starts), run
+        return deform(run, level, linear, starts), None, run
 
 
 def _finish(

@@ -85,6 +85,7 @@ def test_a_file_saved_by_windows_notepad_is_read(tmp_path: Path) -> None:
         ("[deformable]\niterations = [10]", "deformable.iterations"),
         ("[deformable]\niterations = [10, -1, 3]", "deformable.iterations"),
         ("[deformable]\nsimilarity = 'lnc'", "deformable.similarity"),
+        ("[deformable]\nparametrisation = 'spline'", "deformable.parametrisation"),
         ("[linear]\nmodel = 'elastic'", "linear.model"),
         ("[linear]\nvoxels = 10", "linear.voxels"),
         ("[linear]\niterations = 0", "linear.iterations"),

@@ -13,6 +13,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, sampling_places, to_field_grid
+from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
@@ -20,7 +21,6 @@ from DeepRegLib.similarity import LNCC, Similarity, make_similarity
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.transforms.sampling import (
     central_difference,
-    compose_fields,
     identity_grid,
     index_scale,
     resize_field,
@@ -53,7 +53,10 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class DeformableFit:
-    """The field in voxels of its grid, ``(3, D, H, W)``, that grid, and the similarity per iteration and level."""
+    """The field in voxels of its grid, ``(3, D, H, W)``, that grid, and the similarity per iteration and level.
+
+    The field is what `Deformable.parametrisation` says: a displacement, or a velocity.
+    """
 
     field: Tensor
     geometry: Geometry
@@ -73,7 +76,7 @@ def register_deformable(
     At each iteration: warp; gradient of the similarity times gradient of the warped image, averaged to the field's
     grid, which is half as fine; Gaussian (fluid); Adam with one second moment a node, so that a step does not depend on
     the axes; cap; u <- d + u o (id + d); Gaussian (elastic). The composition of capped smooth steps is what keeps the
-    field free of folds.
+    field free of folds. With ``recipe.parametrisation = "velocity"`` the composition is one of velocities.
 
     Parameters
     ----------
@@ -82,8 +85,8 @@ def register_deformable(
     recipe
         Metric, radius, iterations, step and smoothing; its `shrink` and `iterations` have one number a level.
     start
-        Gives the first field in voxels of the grid it is called with, that of the first level's field; None starts from
-        zero.
+        Gives the first field (a velocity where the recipe says so) in voxels of the grid it is called with, that of the
+        first level's field; None starts from zero.
     on_step
         Called after each iteration with the level, the iteration and the similarity ``(1,)`` on the device; may raise.
     poll
@@ -108,7 +111,8 @@ def match(level: Level, field: Tensor, recipe: Deformable) -> float:
     """Return the similarity of both images of a level under a field on the grid of the level's field."""
     shape = level.fixed.geometry.shape
     scale = index_scale(shape, field)
-    places = sampling_places(field, identity_grid(shape, field.device) * scale - 1, scale)
+    displacement = parametrisation(recipe, field_grid(level.fixed.geometry).shape, field).displacement(field)
+    places = sampling_places(displacement, identity_grid(shape, field.device) * scale - 1, scale)
     warped, seen = sample_normalised(level.moving.channels, places, padding="zeros")
     weight = level.fixed.weight * seen
     metric = make_similarity(recipe.similarity, level.fixed.intensity[None], weight[None], radius=recipe.radius)
@@ -134,13 +138,13 @@ def _run_level(
 ) -> tuple[Tensor, NDArray[np.float64]]:
     fixed, moving = level.fixed, level.moving
     shape = fixed.geometry.shape
-    nodes = identity_grid(field_grid(fixed.geometry).shape, fixed.device)
-    scale = index_scale(shape, nodes)
+    scale = index_scale(shape, field)
     identity = identity_grid(shape, fixed.device) * scale - 1
     step, smooth_update, smooth_field = (
         length / RATIO
         for length in (recipe.step, recipe.smooth_update, recipe.smooth_field * ROUGHNESS[recipe.similarity])
     )
+    motion = parametrisation(recipe, field_grid(fixed.geometry).shape, field, smooth_field)
     channels = moving.channels
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
@@ -149,7 +153,7 @@ def _run_level(
     quiet = QUIET_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
     values: list[Tensor] = []
     for iteration in range(iterations):
-        places = sampling_places(field, identity, scale)
+        places = sampling_places(motion.displacement(field), identity, scale)
         if metric is None or iteration % WEIGHT_REFRESH == 0:
             warped, seen = sample_normalised(channels, places, padding="zeros")
             weight = fixed.weight * seen
@@ -167,7 +171,7 @@ def _run_level(
         force = torch.cat([to_field_grid(slope.mul_(gradient[0])[None]) for slope in slopes])
         poll()
         update = _adam(smooth(force, smooth_update), quiet, first, second, iteration)
-        field = smooth(compose_fields(field, _capped(update, step), nodes), smooth_field)
+        field = motion.stepped(field, _capped(update, step))
         on_step(iteration, value)
         if _stalled(values):
             break

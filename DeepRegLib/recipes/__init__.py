@@ -11,10 +11,23 @@ from DeepRegLib.recipes.loading import (
     with_model,
     without_folder,
 )
-from DeepRegLib.recipes.model import AUTO, Deformable, LargeMotion, Linear, Model, Prepare, Recipe, Search
+from DeepRegLib.recipes.model import (
+    AUTO,
+    DISPLACEMENT,
+    VELOCITY,
+    Deformable,
+    LargeMotion,
+    Linear,
+    Model,
+    Prepare,
+    Recipe,
+    Search,
+)
 
 __all__ = [
     "AUTO",
+    "DISPLACEMENT",
+    "VELOCITY",
     "Deformable",
     "LargeMotion",
     "Linear",

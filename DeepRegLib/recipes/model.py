@@ -11,6 +11,8 @@ SIMILARITIES = ("ssd", "ncc", "lncc", "mi", "mind")
 # Mutual information of one pair of images grows with contrast, so a field would drift; MIND takes its place.
 DEFORMABLE_SIMILARITIES = ("ssd", "ncc", "lncc", "mind")
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
+DISPLACEMENT, VELOCITY = "displacement", "velocity"
+PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)
 LINEAR_MODELS = ("none", "rigid", "similarity", "affine")
 
 
@@ -93,6 +95,10 @@ class Deformable:
     ----------
     enabled
         False ends with the linear transform.
+    parametrisation
+        ``"displacement"``: the displacement is sought, and inverted numerically at the end. ``"velocity"``: a
+        stationary velocity is sought; its flow is the displacement and its flow backwards the inverse. That takes
+        about half as long again, and cannot follow every deformation as closely.
     similarity
         One of `DEFORMABLE_SIMILARITIES`, or ``"auto"``.
     radius
@@ -116,6 +122,7 @@ class Deformable:
     """
 
     enabled: bool = True
+    parametrisation: str = DISPLACEMENT
     similarity: str = AUTO
     radius: int = 2
     voxels: int = 5_000_000
@@ -127,6 +134,12 @@ class Deformable:
     ignore_unmatched: bool = False
 
     def __post_init__(self) -> None:
+        _require(
+            self.parametrisation in PARAMETRISATIONS,
+            "deformable.parametrisation",
+            self.parametrisation,
+            f"one of {', '.join(PARAMETRISATIONS)}",
+        )
         _require_similarity("deformable.similarity", self.similarity, DEFORMABLE_SIMILARITIES)
         _require(1 <= self.radius <= 10, "deformable.radius", self.radius, "1 to 10 voxels")
         _require(1000 <= self.voxels <= 10**9, "deformable.voxels", self.voxels, "1000 or more")

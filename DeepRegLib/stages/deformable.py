@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from DeepRegLib.evaluation import folded_voxels, inverse_consistency
+from DeepRegLib.evaluation import InverseConsistency, folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import box_around
 from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
@@ -38,6 +38,27 @@ logger = logging.getLogger(__name__)
 # Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
 StartField = Callable[[Geometry], Tensor]
 
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """The fields a descent may start from.
+
+    Parameters
+    ----------
+    given
+        By the user; None for zero.
+    searched
+        By the search for large motion. The levels coarser than the search are done as well, and the field that matches
+        better goes on to the finer ones.
+    predicted
+        By a model; it goes on instead if it matches better still.
+    """
+
+    given: StartField | None = None
+    searched: StartField | None = None
+    predicted: StartField | None = None
+
+
 FEWEST_VOXELS = 12
 FOLD_ROUNDS = 12
 # A search looks so far that it also finds matches by accident: it must be better by this share.
@@ -45,6 +66,7 @@ CLEARLY_BETTER = 0.015
 # A network proposes one field only, so any gain counts that is more than rounding.
 SLIGHTLY_BETTER = 0.001
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
+INVERSE_SAMPLES = 20_000
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
 INVERSE_REFINEMENTS = (2.0, 3.0, 4.5)
 
@@ -80,14 +102,7 @@ def with_useful_levels(run: Run, finest: Level) -> Run:
     return run.with_recipe(replace(run.recipe, deformable=left))
 
 
-def deform(
-    run: Run,
-    level: Level,
-    linear: LinearTransform,
-    start: StartField | None,
-    searched: StartField | None = None,
-    predicted: StartField | None = None,
-) -> Transform:
+def deform(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> Transform:
     """Find the field u and return x -> linear(x + u(x)), without folds on the working and on the fixed image's grid.
 
     Parameters
@@ -98,28 +113,31 @@ def deform(
         The finest level.
     linear
         The linear transform.
-    start
-        Gives the field to start from; None for zero.
-    searched
-        Gives what the search for large motion has found. The levels coarser than the search are done as well, and the
-        field that matches better goes on to the finer ones.
-    predicted
-        Gives what a model says, which goes on instead of that if it matches better still.
+    starts
+        What there is to start from.
     """
-    levels = _pyramid(run, level, run.recipe.deformable.shrink)
-    if run.recipe.deformable.ignore_unmatched:
-        levels = without_unmatched(run, levels, linear)
-    coarse = 0
-    if searched is not None or predicted is not None:
-        coarse = sum(shrink > run.recipe.large_motion.shrink[-1] for shrink in run.recipe.deformable.shrink)
-        coarse = min(coarse, len(levels) - 1)
-        start = _better_start(run, levels, coarse, start, searched, predicted)
-    fit = _descend(run, levels, slice(coarse, None), start)
+    fit = find_field(run, level, linear, starts)
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     field, repaired = repair_folds(field, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
     return compose(_without_folds(run, field, geometry), linear)
+
+
+def find_field(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> DeformableFit:
+    """Descend from a start through the levels; the parameters are those of `deform`.
+
+    With ``parametrisation = "velocity"`` the starts are velocities, and so is the field found.
+    """
+    levels = _pyramid(run, level, run.recipe.deformable.shrink)
+    if run.recipe.deformable.ignore_unmatched:
+        levels = without_unmatched(run, levels, linear)
+    coarse, start = 0, starts.given
+    if starts.searched is not None or starts.predicted is not None:
+        coarse = sum(shrink > run.recipe.large_motion.shrink[-1] for shrink in run.recipe.deformable.shrink)
+        coarse = min(coarse, len(levels) - 1)
+        start = _better_start(run, levels, coarse, starts)
+    return _descend(run, levels, slice(coarse, None), start)
 
 
 def start_field(run: Run, linear: LinearTransform, initial: Transform) -> StartField | None:
@@ -136,20 +154,39 @@ def start_field(run: Run, linear: LinearTransform, initial: Transform) -> StartF
     return start
 
 
-def invert_well(run: Run, transform: Transform, seed: int) -> Transform:
-    """Invert on the coarsest grid on which interpolating the inverse is exact enough, or the finest tried."""
+def invert_well(run: Run, transform: Transform, seed: int, known: Transform | None = None) -> Transform:
+    """Return a known inverse if it is exact enough, or invert numerically.
+
+    That is done on the coarsest grid on which interpolating the inverse is exact enough, or the finest tried.
+    """
     if not has_field(transform):
         return invert(transform)
+    if known is not None:
+        reached = consistency(run, transform, known, seed)
+        if is_exact(reached):
+            return known
+        run.decisions.append(
+            f"Inverse: solved numerically, because the flow backwards misses by {reached.mean:.2g} mm on average and "
+            f"{reached.p99:.2g} mm at the 99th percentile."
+        )
     inverse: Transform | None = None
     for refinement in INVERSE_REFINEMENTS:
         inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
-        reached = inverse_consistency(
-            transform, inverse, run.pair.fixed.foreground, samples=20_000, seed=seed, poll=run.monitor.poll
-        )
-        if reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM:
+        if is_exact(consistency(run, transform, inverse, seed)):
             break
     assert inverse is not None  # noqa: S101  # for mypy: there are refinements
     return inverse
+
+
+def consistency(run: Run, transform: Transform, inverse: Transform, seed: int = 0) -> InverseConsistency:
+    """Return how far points of the fixed foreground end from where they started, on a sample of them."""
+    foreground = run.pair.fixed.foreground
+    return inverse_consistency(transform, inverse, foreground, INVERSE_SAMPLES, seed, poll=run.monitor.poll)
+
+
+def is_exact(reached: InverseConsistency) -> bool:
+    """Tell whether an inverse is as exact as one should be."""
+    return reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM
 
 
 def has_field(transform: Transform) -> bool:
@@ -192,23 +229,17 @@ def continued(field: Tensor, geometry: Geometry, fixed: Geometry) -> tuple[Tenso
     return larger, replace(geometry, size=(i, j, k), origin=(x, y, z))
 
 
-def _better_start(
-    run: Run,
-    levels: Sequence[Level],
-    coarse: int,
-    start: StartField | None,
-    searched: StartField | None,
-    predicted: StartField | None,
-) -> StartField | None:
+def _better_start(run: Run, levels: Sequence[Level], coarse: int, starts: Starts) -> StartField | None:
     """Return what goes on to the finer levels: what the coarse ones come to, what was searched for, or predicted."""
-    if coarse == 0 and searched is not None:
-        best: StartField | None = searched
+    level = levels[coarse]
+    if coarse == 0 and starts.searched is not None:
+        best: StartField | None = starts.searched
     else:
-        best = _descended(run, levels, coarse, start)
-        if searched is not None:
-            best = _better_of(run, levels[coarse], best, searched, "Search for large motion", CLEARLY_BETTER)
-    if predicted is not None:
-        best = _better_of(run, levels[coarse], best, predicted, "The model's field", SLIGHTLY_BETTER)
+        best = _descended(run, levels, coarse, starts.given)
+        if starts.searched is not None:
+            best = _better_of(run, level, best, starts.searched, "Search for large motion", CLEARLY_BETTER)
+    if starts.predicted is not None:
+        best = _better_of(run, level, best, starts.predicted, "The model's field", SLIGHTLY_BETTER)
     return best
 
 
@@ -289,7 +320,7 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
         if not folded.any():
             break
         logger.info("Round %d: %d voxels fold on the fixed grid.", attempt + 1, int(folded.sum()))
-        cells = _cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
+        cells = cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
         run.monitor.poll()
         smoothed = smooth_locally(field, cells.to(field.device), reach=1 + attempt)
         field, _ = repair_folds(smoothed, poll=run.monitor.poll)
@@ -297,7 +328,7 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
     return displacement
 
 
-def _cells_at(index: np.ndarray, fixed: Geometry, geometry: Geometry) -> Tensor:
+def cells_at(index: np.ndarray, fixed: Geometry, geometry: Geometry) -> Tensor:
     """Mark the cells of `geometry` that hold voxels of `fixed`."""
     cells = np.floor(geometry.to_index(fixed.to_world(index))).astype(np.int64)
     i, j, k = np.clip(cells, 0, np.array(geometry.size) - 2).T

@@ -12,6 +12,7 @@ from DeepRegLib.optimization.deformable import Level, register_deformable
 from DeepRegLib.optimization.field_grid import to_image_grid
 from DeepRegLib.optimization.unmatched import matched_weight
 from DeepRegLib.preparation import foreground_weight
+from DeepRegLib.recipes import DISPLACEMENT
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
@@ -48,7 +49,7 @@ def _reversed(run: Run, level: Level, linear: LinearTransform) -> Level:
 
 def _field(run: Run, levels: Sequence[Level]) -> Tensor:
     recipe = run.recipe.deformable
-    chosen = replace(recipe, shrink=recipe.shrink[:-1], iterations=recipe.iterations[:-1])
+    chosen = replace(recipe, shrink=recipe.shrink[:-1], iterations=recipe.iterations[:-1], parametrisation=DISPLACEMENT)
     poll = run.monitor.poll
     fit = register_deformable(levels, chosen, on_step=lambda *_: poll(), poll=poll)
     return to_image_grid(fit.field, levels[-1].fixed.geometry.shape)

@@ -1,0 +1,121 @@
+"""The deformable stage with a stationary velocity: its flow is the displacement, its flow backwards the inverse."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from DeepRegLib.evaluation import folded_voxels
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization.deformable import Level, transfer_field
+from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, corner_determinants, smooth_locally
+from DeepRegLib.optimization.velocity import exponential, logarithm, squarings_for
+from DeepRegLib.stages.deformable import (
+    StartField,
+    Starts,
+    cells_at,
+    consistency,
+    continued,
+    find_field,
+    is_exact,
+    to_displacement_field,
+)
+from DeepRegLib.stages.run import Run
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose, displacement_on_grid
+from DeepRegLib.transforms.sampling import identity_grid
+
+logger = logging.getLogger(__name__)
+
+# Between voxels both flows are interpolated, an error that a finer grid makes smaller in both alike.
+FLOW_REFINEMENTS = (1, 2, 3)
+REPAIR_ROUNDS = 40
+ROUNDS_A_REACH = 4
+
+
+def deform_by_flow(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> tuple[Transform, Transform]:
+    """Find the velocity v and return x -> linear(exp(v)(x)), without folds, and its inverse.
+
+    The parameters are those of `deform`. A start is replaced by the flow that comes nearest to it: kept beside the
+    velocity, as exp(v) o start, it would need an inverse of its own, which can only be solved numerically.
+
+    Returns
+    -------
+    Transform, Transform
+        On the coarsest grid on which both undo each other as an inverse should; on the coarsest where none does.
+    """
+    velocities = Starts(*(_as_velocity(run, start) for start in (starts.given, starts.searched, starts.predicted)))
+    fit = find_field(run, level, linear, velocities)
+    coarsest: tuple[Transform, Transform] | None = None
+    for refinement in FLOW_REFINEMENTS:
+        there, back = _flows(run, *continued(fit.field, fit.geometry, run.pair.fixed.original.geometry), refinement)
+        both = compose(there, linear), compose(linear.inverse(), back)
+        if is_exact(consistency(run, *both)):
+            return both
+        coarsest = coarsest or both
+    assert coarsest is not None  # noqa: S101  # for mypy: there are refinements
+    return coarsest
+
+
+def _as_velocity(run: Run, start: StartField | None) -> StartField | None:
+    """Turn a function that gives a displacement into one that gives the velocity behind it."""
+    if start is None:
+        return None
+
+    @functools.cache
+    def velocity(geometry: Geometry) -> Tensor:
+        found = logarithm(start(geometry), poll=run.monitor.poll)
+        mean, largest = (float(error * geometry.spacing[0]) for error in (found.mean_error, found.largest_error))
+        run.decisions.append(
+            f"Start: a flow that ends {mean:.2g} mm from the field given on average, {largest:.2g} mm at most."
+        )
+        return found.velocity
+
+    return velocity
+
+
+def _flows(
+    run: Run, velocity: Tensor, geometry: Geometry, refinement: int
+) -> tuple[DisplacementField, DisplacementField]:
+    """Return the flow and the flow backwards on a finer grid; where one would fold, the velocity is smoothed first."""
+    fixed = run.pair.fixed.original.geometry
+    grid = geometry if refinement == 1 else geometry.resized(geometry.spacing[0] / refinement)
+    for attempt in range(REPAIR_ROUNDS):
+        run.monitor.poll()
+        flow = _flow(run, velocity, geometry, grid)
+        there = to_displacement_field(flow, grid)
+        folded = _folds(run, flow, there, fixed)
+        if not len(folded):
+            break
+        logger.info("Round %d: the flow folds or nearly does at %d places.", attempt + 1, len(folded))
+        cells = _cells_on_the_way(folded, there, geometry)
+        velocity = smooth_locally(velocity, cells.to(velocity.device), reach=1 + attempt // ROUNDS_A_REACH)
+    return there, to_displacement_field(_flow(run, -velocity, geometry, grid), grid)
+
+
+def _flow(run: Run, velocity: Tensor, geometry: Geometry, grid: Geometry) -> Tensor:
+    finer = transfer_field(velocity, geometry, grid)
+    return exponential(finer, squarings_for(finer), identity_grid(grid.shape, finer.device), poll=run.monitor.poll)
+
+
+def _folds(run: Run, flow: Tensor, there: DisplacementField, fixed: Geometry) -> NDArray[np.float64]:
+    """Return where the flow nearly folds on its grid, or else where it folds on the fixed image's, ``(n, 3)``, mm."""
+    low = (corner_determinants(flow) < LEAST_DETERMINANT).cpu().numpy()
+    if low.any():
+        return there.geometry.to_world(np.argwhere(low)[:, ::-1] + 0.5)
+    run.monitor.poll()
+    sampled = displacement_on_grid(there, fixed, poll=run.monitor.poll)
+    folded = folded_voxels(sampled, fixed, poll=run.monitor.poll)
+    return fixed.to_world(np.argwhere(folded)[:, ::-1])
+
+
+def _cells_on_the_way(points: NDArray[np.float64], there: DisplacementField, geometry: Geometry) -> Tensor:
+    """Mark the cells of the velocity's grid that points ``(n, 3)`` pass: somewhere there space was squeezed."""
+    way = there.displacement_at(points)
+    steps = 1 + int(np.ceil(np.linalg.norm(way, axis=1).max() / geometry.spacing[0]))
+    marked = [cells_at(geometry.to_index(points + way * n / steps), geometry, geometry) for n in range(steps + 1)]
+    return torch.stack(marked).any(0)
