@@ -21,7 +21,8 @@ STAGE_SHARES: Mapping[str, float] = {
     "large motion": 0.18,
     "deformable": 0.26,
     "inverse": 0.10,
-    "judge": 0.12,
+    "judge": 0.10,
+    "labels": 0.02,
 }
 
 

@@ -110,6 +110,11 @@ class Deformable:
     smooth_field
         Gaussian sigma on the whole field after each step, in voxels of the level (elastic regularisation); mind gets
         about twice as much.
+    landmark_pull
+        How hard given landmarks draw the field to their partners: 1 outweighs any edge once a landmark is a voxel off,
+        0 leaves the field to the images.
+    label_pull
+        The same for the borders of the labels that are given for both images.
     """
 
     enabled: bool = True
@@ -121,6 +126,8 @@ class Deformable:
     step: float = 0.5
     smooth_update: float = 1.4
     smooth_field: float = 0.45
+    landmark_pull: float = 1.0
+    label_pull: float = 1.0
 
     def __post_init__(self) -> None:
         _require_similarity("deformable.similarity", self.similarity, DEFORMABLE_SIMILARITIES)
@@ -141,6 +148,8 @@ class Deformable:
         _require(0 < self.step <= 1, "deformable.step", self.step, "above 0, at most 1 voxel")
         _require(0 <= self.smooth_update <= 10, "deformable.smooth_update", self.smooth_update, "0 to 10 voxels")
         _require(0 <= self.smooth_field <= 10, "deformable.smooth_field", self.smooth_field, "0 to 10 voxels")
+        _require(0 <= self.landmark_pull <= 100, "deformable.landmark_pull", self.landmark_pull, "0 (off) to 100")
+        _require(0 <= self.label_pull <= 100, "deformable.label_pull", self.label_pull, "0 (off) to 100")
 
 
 @dataclass(frozen=True)

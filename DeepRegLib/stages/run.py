@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Monitor
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
@@ -40,6 +41,12 @@ class Run:
         Sentences on what was chosen and why; stages append.
     curves
         Similarity per iteration, one array a stage and level; stages add.
+    warnings
+        Sentences on what the user should know; stages append.
+    landmarks
+        Fixed and moving points ``(n, 3)``, LPS mm, that belong together, or None.
+    labels
+        Fixed and moving label maps of whole numbers, each on its image's grid, or None.
     """
 
     pair: PreparedPair
@@ -48,6 +55,9 @@ class Run:
     monitor: Monitor
     decisions: list[str] = field(default_factory=list)
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    labels: tuple[Image, Image] | None = None
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""
