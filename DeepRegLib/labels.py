@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.evaluation import dice
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, as_image
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, apply_to_labels
@@ -47,6 +48,25 @@ def check_labels(labels: Image, image: Image) -> Image:
             "Resample the labels onto the image's grid (nearest neighbour).",
         )
     return label_map(labels)
+
+
+def check_label_pair(
+    fixed_labels: Image | str | Path | None, moving_labels: Image | str | Path | None, fixed: Image, moving: Image
+) -> tuple[Image | None, Image | None]:
+    """Return the label maps of both images, as far as given, with whole numbers as voxels.
+
+    Raises
+    ------
+    InputError
+        If only fixed labels were given, a file cannot be read, a label map lies on another grid than its image, or a
+        voxel is not a whole number.
+    """
+    if fixed_labels is not None and moving_labels is None:
+        raise InputError("Labels were given on the fixed image only.", "Give moving labels too, or leave them out.")
+    return (
+        None if fixed_labels is None else check_labels(as_image(fixed_labels), fixed),
+        None if moving_labels is None else check_labels(as_image(moving_labels), moving),
+    )
 
 
 def with_labels(

@@ -22,7 +22,8 @@ STAGE_SHARES: Mapping[str, float] = {
     "large motion": 0.17,
     "deformable": 0.23,
     "inverse": 0.10,
-    "judge": 0.12,
+    "judge": 0.10,
+    "labels": 0.02,
 }
 
 

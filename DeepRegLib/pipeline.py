@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import Landmarks, measure, verdict_on
+from DeepRegLib.labels import check_label_pair, with_labels
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
@@ -47,6 +48,8 @@ def register(
     moving_mask: Image | str | Path | None = None,
     fixed_landmarks: NDArray[np.floating] | None = None,
     moving_landmarks: NDArray[np.floating] | None = None,
+    fixed_labels: Image | str | Path | None = None,
+    moving_labels: Image | str | Path | None = None,
     initial_transform: Transform | None = None,
     model: str | Path | None = None,
     device: str | None = None,
@@ -65,7 +68,12 @@ def register(
     fixed_mask, moving_mask
         Nonzero where the image counts, on the image's own grid.
     fixed_landmarks, moving_landmarks
-        Corresponding points ``(n, 3)`` in LPS mm; they set the starting pose and are measured.
+        Corresponding points ``(n, 3)`` in LPS mm: they set the starting pose, draw the field to where they belong
+        (``deformable.landmark_pull`` of the recipe says how hard, 0 not at all), and are measured.
+    fixed_labels, moving_labels
+        Label maps, each on its image's grid. The moving one is brought along. With both, the structures that they
+        share draw the field too (``deformable.label_pull``), and their Dice is measured. To measure a Dice that says
+        something about the registration, leave them out and use `Registration.with_labels`.
     initial_transform
         Fixed points to moving points; replaces the search. A transform with a field also replaces the linear stage.
     model
@@ -87,7 +95,7 @@ def register(
     Raises
     ------
     InputError
-        If an image, mask, landmark list, recipe, model or device cannot be used.
+        If an image, mask, label map, landmark list, recipe, model or device cannot be used.
     RegistrationError
         If the images cannot be brought to overlap, or memory runs out.
     CancelledError
@@ -98,12 +106,17 @@ def register(
     bundle = model_of(chosen, has_field=given_field)
     where = choose_device(device)
     landmarks = check_landmarks(fixed_landmarks, moving_landmarks)
-    monitor = Monitor(_stages(chosen, landmarks, initial_transform), progress, cancel)
+    stages = _stages(chosen, landmarks, initial_transform)
+    monitor = Monitor(stages if moving_labels is None else [*stages, "labels"], progress, cancel)
     with memory_errors_explained(where), torch.no_grad():
         with monitor.stage("prepare"):
-            images = [None if image is None else as_image(image) for image in (fixed_mask, moving_mask)]
-            pair = prepare_pair(as_image(fixed), as_image(moving), chosen.prepare, *images, poll=monitor.poll)
-            run = with_linear_similarity(Run(pair, chosen, where, monitor, list(pair.decisions)))
+            images = as_image(fixed), as_image(moving)
+            fixed_map, moving_map = check_label_pair(fixed_labels, moving_labels, *images)
+            masks = [None if mask is None else as_image(mask) for mask in (fixed_mask, moving_mask)]
+            pair = prepare_pair(*images, chosen.prepare, *masks, poll=monitor.poll)
+            labels = None if fixed_map is None or moving_map is None else (fixed_map, moving_map)
+            run = Run(pair, chosen, where, monitor, list(pair.decisions), landmarks=landmarks, labels=labels)
+            run = with_linear_similarity(run)
             working = working_pair(run)
         linear, run = _linear(run, working, landmarks, initial_transform)
         start: Transform = linear
@@ -115,7 +128,11 @@ def register(
         with monitor.stage("inverse"):
             inverse = invert_well(run, transform, seed, known_inverse)
         with monitor.stage("judge"):
-            return _finish(run, start, transform, inverse, landmarks, seed)
+            result = _finish(run, start, transform, inverse, landmarks, seed)
+        if moving_map is None:
+            return result
+        with monitor.stage("labels"):
+            return with_labels(result, moving_map, fixed_map, poll=monitor.poll)
 
 
 def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Transform | None) -> list[str]:
@@ -202,11 +219,12 @@ def _finish(
         measures=measures,
         verdict=verdict_on(measures, deformed=run.recipe.deformable.enabled),
         recipe=run.recipe,
-        warnings=run.pair.warnings,
+        warnings=(*run.pair.warnings, *run.warnings),
         decisions=tuple(run.decisions),
         curves=run.curves,
         timings=run.monitor.timings,
-        provenance=provenance_of(fixed, moving, run.device, seed, poll=poll) | run.provenance,
+        provenance=provenance_of(fixed, moving, run.device, seed, landmarks=run.landmarks, labels=run.labels, poll=poll)
+        | run.provenance,
         uncertainty=run.maps.get(UNCERTAINTY),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, keep_going
@@ -33,7 +34,14 @@ def _library_version(name: str) -> str:
 
 
 def provenance_of(
-    fixed: Image, moving: Image, device: torch.device, seed: int, *, poll: Poll = keep_going
+    fixed: Image,
+    moving: Image,
+    device: torch.device,
+    seed: int,
+    *,
+    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    labels: tuple[Image, Image] | None = None,
+    poll: Poll = keep_going,
 ) -> dict[str, Any]:
     """Return versions, device, seed and input hashes of a run; `poll` may raise to stop."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
@@ -46,7 +54,20 @@ def provenance_of(
         "seed": seed,
         "fixed_sha256": image_hash(fixed, poll=poll),
         "moving_sha256": image_hash(moving, poll=poll),
-    }
+    } | _hashes_of_drivers(landmarks, labels, poll)
+
+
+def _hashes_of_drivers(
+    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None, labels: tuple[Image, Image] | None, poll: Poll
+) -> dict[str, str]:
+    """Return the hashes of what was given to drive the run besides the images."""
+    hashes = {}
+    if landmarks is not None:
+        points = np.ascontiguousarray(np.stack(landmarks), dtype="<f8")
+        hashes["landmarks_sha256"] = hashlib.sha256(points.tobytes()).hexdigest()
+    if labels is not None:
+        hashes["fixed_labels_sha256"], hashes["moving_labels_sha256"] = (image_hash(m, poll=poll) for m in labels)
+    return hashes
 
 
 def image_hash(image: Image, *, poll: Poll = keep_going) -> str:

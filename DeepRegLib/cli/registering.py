@@ -117,7 +117,8 @@ def register(
     """Bring a moving scan onto a fixed one.
 
     Writes transform.h5 (fixed points to moving points), inverse.h5, warped.nii.gz, result.json and report.html into the
-    output folder, and warped_labels.nii.gz if there are moving labels. With labels on both scans, Dice is measured too.
+    output folder, and warped_labels.nii.gz if there are moving labels. Landmarks, and labels given for both scans, draw
+    the deformation to where they belong and are measured; a recipe with landmark_pull or label_pull 0 measures only.
     deepreg models list shows what --model takes.
     """
     request = Request(
@@ -154,9 +155,6 @@ def _run(request: Request, output: Path, overwrite: bool, screen: Session, repor
         inputs = _read(request)
     check_output_folder(output, overwrite, expected_bytes(inputs.fixed, inputs.recipe, inputs.moving_labels))
     result = _register(request, inputs, screen, report)
-    if inputs.moving_labels is not None:
-        report("labels", 1.0)
-        result = result.with_labels(inputs.moving_labels, inputs.fixed_labels)
     report("save", 1.0)
     result.save(output, overwrite=overwrite)
     return result
@@ -174,6 +172,8 @@ def _register(request: Request, inputs: Inputs, screen: Session, report: Reporte
             moving_mask=inputs.moving_mask,
             fixed_landmarks=inputs.landmarks[0] if inputs.landmarks else None,
             moving_landmarks=inputs.landmarks[1] if inputs.landmarks else None,
+            fixed_labels=inputs.fixed_labels,
+            moving_labels=inputs.moving_labels,
             initial_transform=inputs.initial_transform,
             device=request.device,
             seed=request.seed,

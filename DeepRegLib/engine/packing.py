@@ -23,7 +23,10 @@ from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearT
 Arrays = dict[str, NDArray[np.generic]]
 Content = dict[str, Any]
 
-REQUEST_IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_labels", "moving_labels")
+REQUEST_IMAGES = (
+    *("fixed", "moving", "fixed_mask", "moving_mask", "fixed_labels", "moving_labels"),
+    *("compared_fixed_labels", "compared_moving_labels"),
+)
 RESULT_IMAGES = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty")
 LANDMARKS = ("fixed_landmarks", "moving_landmarks")
 
@@ -36,10 +39,10 @@ class Request:
     ----------
     fixed, moving, recipe, fixed_mask, moving_mask, fixed_landmarks, moving_landmarks
         As there.
-    initial_transform, device, seed
+    fixed_labels, moving_labels, initial_transform, device, seed
         As there.
-    moving_labels, fixed_labels
-        Label maps for `Registration.with_labels`.
+    compared_fixed_labels, compared_moving_labels
+        Label maps for `Registration.with_labels`: their Dice is measured, but they do not pull.
     moving_layers
         Label maps in the moving world, each on its own grid, for `Registration.warped_layers`.
     jacobian
@@ -53,11 +56,13 @@ class Request:
     moving_mask: Image | None = None
     fixed_landmarks: NDArray[np.floating] | None = None
     moving_landmarks: NDArray[np.floating] | None = None
+    fixed_labels: Image | None = None
+    moving_labels: Image | None = None
     initial_transform: Transform | None = None
     device: str | None = None
     seed: int = 0
-    moving_labels: Image | None = None
-    fixed_labels: Image | None = None
+    compared_fixed_labels: Image | None = None
+    compared_moving_labels: Image | None = None
     moving_layers: tuple[Image, ...] = ()
     jacobian: bool = False
 

@@ -264,6 +264,8 @@ def run_request(request: Request, progress: Progress, cancel: Cancel) -> Registr
         moving_mask=request.moving_mask,
         fixed_landmarks=request.fixed_landmarks,
         moving_landmarks=request.moving_landmarks,
+        fixed_labels=request.fixed_labels,
+        moving_labels=request.moving_labels,
         initial_transform=request.initial_transform,
         device=request.device,
         seed=request.seed,
@@ -282,9 +284,10 @@ def _with_extras(registration: Registration, request: Request, progress: Progres
     from DeepRegLib.transforms import jacobian_determinant
 
     with memory_errors_explained(torch.device("cpu")):
-        if request.moving_labels is not None:
+        compared = request.compared_moving_labels
+        if compared is not None:
             progress("labels", 1.0, None, None)
-            registration = with_labels(registration, request.moving_labels, request.fixed_labels, poll=poll)
+            registration = with_labels(registration, compared, request.compared_fixed_labels, poll=poll)
         if request.moving_layers:
             progress("labels", 1.0, None, None)
             registration = with_layers(registration, request.moving_layers, poll=poll)

@@ -14,6 +14,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, sampling_places, to_field_grid
 from DeepRegLib.optimization.parametrisation import parametrisation
+from DeepRegLib.optimization.pulls import Pull
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
@@ -45,10 +46,14 @@ STALL_GAIN = 2e-4
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Both images of one resolution on one grid, the moving one already brought there by the linear transform."""
+    """Both images of one resolution on one grid, the moving one already brought there by the linear transform.
+
+    `pulls` move the field besides the similarity; they are made for the grid of the level's field.
+    """
 
     fixed: WorkingImage
     moving: WorkingImage
+    pulls: tuple[Pull, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +79,10 @@ def register_deformable(
     """Find the displacement field that makes the moving image like the fixed one.
 
     At each iteration: warp; gradient of the similarity times gradient of the warped image, averaged to the field's
-    grid, which is half as fine; Gaussian (fluid); Adam with one second moment a node, so that a step does not depend on
-    the axes; cap; u <- d + u o (id + d); Gaussian (elastic). The composition of capped smooth steps is what keeps the
-    field free of folds. With ``recipe.parametrisation = "velocity"`` the composition is one of velocities.
+    grid, which is half as fine; plus the forces of the level's pulls; Gaussian (fluid); Adam with one second moment a
+    node, so that a step does not depend on the axes; cap; u <- d + u o (id + d); Gaussian (elastic). The composition of
+    capped smooth steps is what keeps the field free of folds. With ``recipe.parametrisation = "velocity"`` the
+    composition is one of velocities.
 
     Parameters
     ----------
@@ -152,8 +158,10 @@ def _run_level(
     # The similarity is a mean over the weights, so one voxel's share of it is one over their sum.
     quiet = QUIET_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
     values: list[Tensor] = []
+    followed: list[list[Tensor]] = [[] for _ in level.pulls]
     for iteration in range(iterations):
-        places = sampling_places(motion.displacement(field), identity, scale)
+        displacement = motion.displacement(field)
+        places = sampling_places(displacement, identity, scale)
         if metric is None or iteration % WEIGHT_REFRESH == 0:
             warped, seen = sample_normalised(channels, places, padding="zeros")
             weight = fixed.weight * seen
@@ -169,11 +177,16 @@ def _run_level(
         # One axis after the other, so that no force is ever held on the grid of the images.
         slopes = (central_difference(warped, dim) for dim in (-1, -2, -3))
         force = torch.cat([to_field_grid(slope.mul_(gradient[0])[None]) for slope in slopes])
+        for pull, history in zip(level.pulls, followed, strict=True):
+            poll()
+            reached, pulling = pull.value_and_force(displacement)
+            history.append(reached)
+            force.addcmul_(pulling, quiet)
         poll()
         update = _adam(smooth(force, smooth_update), quiet, first, second, iteration)
         field = motion.stepped(field, _capped(update, step))
         on_step(iteration, value)
-        if _stalled(values):
+        if all(map(_stalled, [values, *followed])):
             break
     curve = torch.cat(values).double().cpu().numpy() if values else np.zeros(0)
     return field, curve
@@ -211,7 +224,7 @@ def _capped(update: Tensor, step: float) -> Tensor:
 
 
 def _stalled(values: list[Tensor]) -> bool:
-    """Tell, every `STALL_WINDOW` iterations, whether the similarity has stopped rising."""
+    """Tell, every `STALL_WINDOW` iterations, whether the values have stopped rising."""
     count = len(values)
     if count < 2 * STALL_WINDOW or count % STALL_WINDOW:
         return False

@@ -165,7 +165,7 @@ def read(task: Task) -> Reading:
         return Reading(fixed, moving, recipe, options, untouched, layers)
     wanted = layers_from_node(_alive(task.fixed_segmentation, _("The fixed segmentation")))
     pair = _common(wanted, layers, fixed, moving)
-    options["fixed_labels"], options["moving_labels"] = pair.fixed, pair.moving
+    options["compared_fixed_labels"], options["compared_moving_labels"] = pair.fixed, pair.moving
     return Reading(fixed, moving, recipe, options, untouched, layers, pair.names)
 
 

@@ -119,6 +119,11 @@ class Deformable:
     ignore_unmatched
         Let places of the fixed image count less that are not found again in the moving one: a resection, a tumour that
         has grown.
+    landmark_pull
+        How hard given landmarks draw the field to their partners: 1 outweighs any edge once a landmark is a voxel off,
+        0 leaves the field to the images.
+    label_pull
+        The same for the borders of the labels that are given for both images.
     """
 
     enabled: bool = True
@@ -132,6 +137,8 @@ class Deformable:
     smooth_update: float = 1.4
     smooth_field: float = 0.45
     ignore_unmatched: bool = False
+    landmark_pull: float = 1.0
+    label_pull: float = 1.0
 
     def __post_init__(self) -> None:
         _require(
@@ -158,6 +165,8 @@ class Deformable:
         _require(0 < self.step <= 1, "deformable.step", self.step, "above 0, at most 1 voxel")
         _require(0 <= self.smooth_update <= 10, "deformable.smooth_update", self.smooth_update, "0 to 10 voxels")
         _require(0 <= self.smooth_field <= 10, "deformable.smooth_field", self.smooth_field, "0 to 10 voxels")
+        _require(0 <= self.landmark_pull <= 100, "deformable.landmark_pull", self.landmark_pull, "0 (off) to 100")
+        _require(0 <= self.label_pull <= 100, "deformable.label_pull", self.label_pull, "0 (off) to 100")
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,12 @@ class Run:
         Volumes on the fixed image's grid that are delivered beside the transform, by name; stages add.
     provenance
         What else the result depends on, such as a model; stages add.
+    warnings
+        Sentences on what the user should know; stages append.
+    landmarks
+        Fixed and moving points ``(n, 3)``, LPS mm, that belong together, or None.
+    labels
+        Fixed and moving label maps of whole numbers, each on its image's grid, or None.
     """
 
     pair: PreparedPair
@@ -56,6 +62,9 @@ class Run:
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     maps: dict[str, Image] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    labels: tuple[Image, Image] | None = None
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""

@@ -59,4 +59,5 @@ def _weighted(level: Level, weight: Tensor, geometry: Geometry) -> Level:
     fixed = level.fixed
     offset = weight.new_tensor(geometry.to_index(fixed.geometry.origin).tolist())
     index = identity_grid(fixed.geometry.shape, weight.device) * (fixed.geometry.spacing[0] / geometry.spacing[0])
-    return Level(replace(fixed, weight=fixed.weight * sample(weight[None], index + offset)[0]), level.moving)
+    kept = fixed.weight * sample(weight[None], index + offset)[0]
+    return replace(level, fixed=replace(fixed, weight=kept))

@@ -79,6 +79,12 @@ def fractional_labels(folder: Path, files: Files) -> list[object]:
     return [files.fixed, files.moving, "--moving-labels", folder / "bad.nii.gz"]
 
 
+def fixed_labels_elsewhere(folder: Path, files: Files) -> list[object]:
+    elsewhere(folder / "bad.nii.gz")
+    labels = ("--fixed-labels", folder / "bad.nii.gz", "--moving-labels", files.moving_labels)
+    return [files.fixed, files.moving, *labels]
+
+
 def uneven_landmarks(folder: Path, files: Files) -> list[object]:
     write_points(np.eye(3), folder / "bad.csv")
     write_points(np.eye(3)[:2], folder / "other.csv")
@@ -104,6 +110,7 @@ CASES: dict[str, tuple[Case, str, str]] = {
     "moving mask elsewhere": (with_option("--moving-mask", "bad.nii.gz", elsewhere), "not lie on the grid", "Resample"),
     "empty mask": (empty_mask, "is empty", "Draw"),
     "labels elsewhere": (with_option("--moving-labels", "bad.nii.gz", elsewhere), "not lie on the grid", "Resample"),
+    "fixed labels elsewhere": (fixed_labels_elsewhere, "not lie on the grid", "Resample"),
     "fractional labels": (fractional_labels, "not whole numbers", "label map"),
     "fixed labels alone": (with_option("--fixed-labels", "bad.nii.gz", elsewhere), "without moving labels", "Give"),
     "uneven landmarks": (uneven_landmarks, "3 points and .*other.csv holds 2", "same number"),

@@ -68,6 +68,23 @@ def test_a_pair_with_labels_landmarks_and_masks(deepreg: Deepreg, files: Files, 
 
 
 @pytest.mark.usefixtures("no_report")
+def test_labels_pull_as_hard_as_the_recipe_says(deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
+    off = tmp_path / "off.toml"
+    off.write_text(files.recipe.read_text(encoding="utf-8").replace("label_pull = 1.0", "label_pull = 0.0"), "utf-8")
+    labels = ("--fixed-labels", files.fixed_labels, "--moving-labels", files.moving_labels)
+    tables = []
+    for recipe in (files.recipe, off):
+        out = tmp_path / recipe.stem
+        outcome = deepreg("register", files.fixed, files.moving, "-o", out, "--recipe", recipe, *labels, "--json")
+        assert outcome.code in (0, 1), outcome.err
+        tables.append(json.loads(outcome.out))
+    pulled, measured = tables
+    assert [any("that pull on the field: 2, 7, 250." in d for d in t["decisions"]) for t in tables] == [True, False]
+    assert sum(pulled["measures"]["dice_after"].values()) > sum(measured["measures"]["dice_after"].values())
+    assert pulled["measures"]["folds"] == 0
+
+
+@pytest.mark.usefixtures("no_report")
 def test_an_initial_transform_replaces_the_search(deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
     write_transform(TRUTH, tmp_path / "start.tfm")
     recipe = tmp_path / "none.toml"

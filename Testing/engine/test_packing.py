@@ -79,7 +79,9 @@ def test_a_request_arrives_as_it_was(orientation: str, dtype: str) -> None:
         initial_transform=CompositeTransform((random_linear(1), smooth_field(grid), random_linear(2))),
         device="cpu",
         seed=3,
+        fixed_labels=tiny_image("fixed labels"),
         moving_labels=tiny_image("labels"),
+        compared_moving_labels=tiny_image("compared labels", (2, 3, 4)),
         moving_layers=(tiny_image("first layer", (2, 2, 3)), tiny_image("second layer")),
         jacobian=True,
     )

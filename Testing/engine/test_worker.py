@@ -19,10 +19,12 @@ from DeepRegLib.engine.packing import Request, pack_request
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, MissingLibraryError, encode
 from DeepRegLib.engine.transport import SubprocessTransport, default_command
 from DeepRegLib.errors import CancelledError, InputError
+from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.transforms import apply_to_labels, jacobian_determinant, parts_of
 from Testing.engine.fakes import HELLO, alive
-from Testing.small import small_pair, small_recipe, small_registration
+from Testing.small import TRUTH, small_pair, small_recipe, small_registration
+from Testing.synthetic import CENTRE
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE_COMMAND = [sys.executable, "-m", "DeepRegLib.engine.worker"]
@@ -137,8 +139,8 @@ def test_the_worker_gives_the_numbers_of_one_process(client: EngineClient) -> No
         small_recipe(),
         progress=lambda *report: reports.append(report),
         device="cpu",
-        moving_labels=moving_labels,
-        fixed_labels=fixed_labels,
+        compared_moving_labels=moving_labels,
+        compared_fixed_labels=fixed_labels,
         moving_layers=[moving_labels, fixed_labels],
         jacobian=True,
     )
@@ -170,6 +172,26 @@ def test_the_worker_gives_the_numbers_of_one_process(client: EngineClient) -> No
     assert fractions == sorted(fractions)
     assert client.worker is not None
     assert client.worker.devices[-1] == "cpu"
+
+
+def test_landmarks_and_labels_pull_there_as_they_do_here(client: EngineClient) -> None:
+    fixed, moving, fixed_labels, moving_labels = small_pair()
+    points = CENTRE + np.random.default_rng(0).uniform(-8, 8, (4, 3))
+    given = {
+        "fixed_landmarks": points,
+        "moving_landmarks": TRUTH.apply_to_points(points) + 2.0,
+        "fixed_labels": fixed_labels,
+        "moving_labels": moving_labels,
+        "device": "cpu",
+    }
+    there = client.register_blocking(fixed, moving, small_recipe(), **given)
+    here = register(fixed, moving, small_recipe(), **given)
+    images_alone = small_registration()
+    assert there.warped.array.tobytes() == here.warped.array.tobytes() != images_alone.warped.array.tobytes()
+    for name in ("measures", "verdict", "warnings", "decisions", "recipe", "provenance"):
+        assert getattr(there, name) == getattr(here, name)
+    assert there.warped_labels.array.tobytes() == here.warped_labels.array.tobytes()
+    assert sum("that pull on the field" in decision for decision in there.decisions) == 2
 
 
 def test_input_errors_are_those_of_one_process(client: EngineClient) -> None:

@@ -141,6 +141,17 @@ def test_landmarks_are_sent_in_pairs(opened: OpenedPanel, played: PlayedEngine) 
     np.testing.assert_allclose(request.moving_landmarks, points + SHIFT[:3, 3], atol=1e-9)
 
 
+def test_segmentations_chosen_for_comparison_are_compared_and_do_not_pull(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    opened.parameters.movingSegmentation = segmentation("M")
+    opened.parameters.fixedSegmentation = segmentation("F")
+    request = played.request()
+    assert (request.fixed_labels, request.moving_labels) == (None, None)
+    assert set(np.unique(request.compared_fixed_labels.array)) == {0, 1, 2}
+    assert request.compared_moving_labels.geometry.is_close(request.moving.geometry)
+
+
 def test_the_initial_transform_is_sent_as_the_map_from_fixed_to_moving(
     opened: OpenedPanel, played: PlayedEngine
 ) -> None:
