@@ -30,6 +30,7 @@ from DeepRegLib.stages.deformable import (
 )
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
+from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, linear_part
@@ -175,7 +176,9 @@ def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | No
     with run.monitor.stage("deformable"):
         level = level or finest_level(run, linear)
         run = with_useful_levels(with_deformable_similarity(run, level), level)
-        return deform(run, level, linear, start, searched), run
+        transform = deform(run, level, linear, start, searched)
+        warn_of_unmet_landmarks(run, transform, level.fixed.geometry.spacing[0])
+        return transform, run
 
 
 def _finish(
