@@ -33,6 +33,7 @@ from DeepRegLib.stages.deformable import (
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
 from DeepRegLib.stages.model import UNCERTAINTY, model_field, model_of
+from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
@@ -195,9 +196,13 @@ def _deform(
         level = level or finest_level(run, linear)
         run = with_useful_levels(with_deformable_similarity(run, level), level)
         starts = Starts(given, searched, predicted)
+        inverse: Transform | None = None
         if run.recipe.deformable.parametrisation == VELOCITY:
-            return *deform_by_flow(run, level, linear, starts), run
-        return deform(run, level, linear, starts), None, run
+            transform, inverse = deform_by_flow(run, level, linear, starts)
+        else:
+            transform = deform(run, level, linear, starts)
+        warn_of_unmet_landmarks(run, transform, level.fixed.geometry.spacing[0])
+        return transform, inverse, run
 
 
 def _finish(

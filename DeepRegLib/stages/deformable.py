@@ -21,7 +21,7 @@ from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.stages.contrast import same_contrast
-from DeepRegLib.stages.pulls import pulls_on, warn_of_unmet_landmarks
+from DeepRegLib.stages.pulls import with_pulls
 from DeepRegLib.stages.run import MARGIN_VOXELS, REPORT_EVERY, Run, aligned_level, working_grid
 from DeepRegLib.stages.unmatched import without_unmatched
 from DeepRegLib.transforms import (
@@ -122,9 +122,7 @@ def deform(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> T
     field, repaired = repair_folds(field, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
-    transform = compose(_without_folds(run, field, geometry), linear)
-    warn_of_unmet_landmarks(run, transform, level.fixed.geometry.spacing[0])
-    return transform
+    return compose(_without_folds(run, field, geometry), linear)
 
 
 def find_field(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> DeformableFit:
@@ -132,7 +130,7 @@ def find_field(run: Run, level: Level, linear: LinearTransform, starts: Starts) 
 
     With ``parametrisation = "velocity"`` the starts are velocities, and so is the field found.
     """
-    levels = _pyramid(run, level, linear)
+    levels = with_pulls(run, _pyramid(run, level, run.recipe.deformable.shrink), linear)
     if run.recipe.deformable.ignore_unmatched:
         levels = without_unmatched(run, levels, linear)
     coarse, start = 0, starts.given
@@ -284,18 +282,17 @@ def _descend(run: Run, levels: Sequence[Level], part: slice, start: StartField |
     return fit
 
 
-def _pyramid(run: Run, finest: Level, linear: LinearTransform) -> list[Level]:
+def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
     geometry = finest.fixed.geometry
-    pulls = pulls_on(run, geometry, linear)
     levels = []
-    for factor in run.recipe.deformable.shrink:
+    for factor in shrink:
         fixed, moving = finest.fixed, finest.moving
         if factor != 1:
             grid = geometry.resized(geometry.spacing[0] * factor)
             fixed, moving = coarser(fixed, grid), coarser(moving, grid)
         # Only now, or the background would bleed into the moving image alone and identical images would differ.
         rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
-        levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving, pulls(fixed.geometry)))
+        levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving))
     return levels
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,14 +15,12 @@ from DeepRegLib.evaluation import target_registration_error
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, execute, to_sitk
 from DeepRegLib.monitoring import Poll
+from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.pulls import LabelPull, LandmarkPull, Pull, Structure
 from DeepRegLib.preprocessing import smooth_and_resample
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import LinearTransform, Transform, field_of_view, transform_to_sitk
-
-# Gives the pulls on the field of the images of a grid.
-PullsOn = Callable[[Geometry], tuple[Pull, ...]]
 
 # Nodes about a structure, so that it can move and be blurred.
 MARGIN_NODES = 2
@@ -39,38 +37,35 @@ class _LabelMaps:
     moving: Image
 
 
-def pulls_on(run: Run, finest: Geometry, linear: LinearTransform) -> PullsOn:
-    """Return the function that gives the pulls of a level, and note what pulls.
+def with_pulls(run: Run, levels: Sequence[Level], linear: LinearTransform) -> list[Level]:
+    """Add to each level what pulls on its field, and note what that is.
 
     Parameters
     ----------
     run
         With landmarks, labels, both or neither, and a recipe that says how hard they pull.
-    finest
-        The grid of the finest level's images, in the fixed world.
+    levels
+        Coarse to fine.
     linear
         The linear transform that all fields come before.
     """
     recipe = run.recipe.deformable
     landmarks = run.landmarks if recipe.landmark_pull > 0 else None
+    maps = _label_maps(run, field_grid(levels[-1].fixed.geometry), linear) if recipe.label_pull > 0 else []
     if landmarks is not None:
         run.decisions.append(
             f"Landmarks that pull on the field: {len(landmarks[0])}. Their error says nothing about other places."
         )
-    maps = _label_maps(run, field_grid(finest), linear) if recipe.label_pull > 0 else []
-
-    def on(geometry: Geometry) -> tuple[Pull, ...]:
-        grid = field_grid(geometry)
+    pulling = []
+    for level in levels:
+        grid = field_grid(level.fixed.geometry)
         pulls: list[Pull] = []
         if landmarks is not None:
-            places, targets = grid.to_index(landmarks[0]), grid.to_index(linear.inverse().apply_to_points(landmarks[1]))
-            weight = recipe.landmark_pull
-            pulls.append(LandmarkPull(places, targets, grid.shape, weight=weight, device=run.device))
+            pulls.append(_landmark_pull(run, landmarks, grid, linear))
         if maps:
             pulls.append(_label_pull(run, maps, grid, linear))
-        return tuple(pulls)
-
-    return on
+        pulling.append(replace(level, pulls=tuple(pulls)))
+    return pulling
 
 
 def warn_of_unmet_landmarks(run: Run, transform: Transform, spacing: float) -> None:
@@ -97,6 +92,14 @@ def warn_of_unmet_landmarks(run: Run, transform: Transform, spacing: float) -> N
         f"{unmet.size} of {error.size} landmarks are not met: {_listed(named, unmet.size)}. "
         "They contradict each other or the images; check them."
     )
+
+
+def _landmark_pull(
+    run: Run, landmarks: tuple[NDArray[np.float64], NDArray[np.float64]], grid: Geometry, linear: LinearTransform
+) -> Pull:
+    fixed, moving = landmarks
+    places, targets = grid.to_index(fixed), grid.to_index(linear.inverse().apply_to_points(moving))
+    return LandmarkPull(places, targets, grid.shape, weight=run.recipe.deformable.landmark_pull, device=run.device)
 
 
 def _label_pull(run: Run, maps: list[_LabelMaps], grid: Geometry, linear: LinearTransform) -> Pull:

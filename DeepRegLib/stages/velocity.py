@@ -25,7 +25,6 @@ from DeepRegLib.stages.deformable import (
     is_exact,
     to_displacement_field,
 )
-from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose, displacement_on_grid
 from DeepRegLib.transforms.sampling import identity_grid
@@ -55,14 +54,11 @@ def deform_by_flow(run: Run, level: Level, linear: LinearTransform, starts: Star
     for refinement in FLOW_REFINEMENTS:
         there, back = _flows(run, *continued(fit.field, fit.geometry, run.pair.fixed.original.geometry), refinement)
         both = compose(there, linear), compose(linear.inverse(), back)
-        coarsest = coarsest or both
         if is_exact(consistency(run, *both)):
-            break
-    else:
-        assert coarsest is not None  # noqa: S101  # for mypy: there are refinements
-        both = coarsest
-    warn_of_unmet_landmarks(run, both[0], level.fixed.geometry.spacing[0])
-    return both
+            return both
+        coarsest = coarsest or both
+    assert coarsest is not None  # noqa: S101  # for mypy: there are refinements
+    return coarsest
 
 
 def _as_velocity(run: Run, start: StartField | None) -> StartField | None:
