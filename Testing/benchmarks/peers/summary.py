@@ -172,7 +172,8 @@ class Comparison:
             seconds = {name: median(run["seconds"]["register"] for run in of) for name, of in runs.items() if of}
             own = seconds.get(DEEPREG)
             busy = {name for name, of in runs.items() if any((run["others"] or 0) > BUSY for run in of)}
-            memory = {name: f"{max(run['peak GB'] for run in of):.2f}" for name, of in runs.items() if of}
+            peaks = {name: [run["peak GB"] for run in of if "peak GB" in run] for name, of in runs.items()}
+            memory = {name: f"{max(of):.2f}" for name, of in peaks.items() if of}
             texts = {name: f"{value:.1f}{'~' if name in busy else ''}" for name, value in seconds.items()}
             whole = {name: f"{median(run['whole'] for run in of):.1f}" for name, of in runs.items() if of}
             rows.append({"pair": case.name, "measure": "seconds", **texts})
@@ -183,7 +184,8 @@ class Comparison:
             rows.append({"pair": case.name, "measure": "peak GB", **memory})
         summary = (
             "Seconds of the registration proper, without start-up, reading and writing (greedy and ANTs write their "
-            "transforms meanwhile), and of the whole process; medians of the runs. Memory of the whole process. "
+            "transforms meanwhile), and of the whole process; medians of the runs. Memory of the whole process; - where "
+            "it was measured in an earlier way, which counted the benchmark's own. "
             "~: the machine had other things to do, so the seconds are no measurement.",
         )
         return Table("Seconds and memory", ("pair", "measure", *self._names), rows, summary)
