@@ -184,8 +184,8 @@ class Comparison:
             rows.append({"pair": case.name, "measure": "peak GB", **memory})
         summary = (
             "Seconds of the registration proper, without start-up, reading and writing (greedy and ANTs write their "
-            "transforms meanwhile), and of the whole process; medians of the runs. Memory of the whole process; - where "
-            "it was measured in an earlier way, which counted the benchmark's own. "
+            "transforms meanwhile), and of the whole process; medians of the runs. Memory of the whole process; - if "
+            "measured in an earlier way, which counted the benchmark's own. "
             "~: the machine had other things to do, so the seconds are no measurement.",
         )
         return Table("Seconds and memory", ("pair", "measure", *self._names), rows, summary)
