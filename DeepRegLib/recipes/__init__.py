@@ -9,10 +9,20 @@ from DeepRegLib.recipes.loading import (
     recipe_to_dict,
     recipe_to_toml,
 )
-from DeepRegLib.recipes.model import AUTO, Deformable, LargeMotion, Linear, Prepare, Recipe, Search
+from DeepRegLib.recipes.model import (
+    AUTO,
+    CROSS_MODAL_SIMILARITIES,
+    Deformable,
+    LargeMotion,
+    Linear,
+    Prepare,
+    Recipe,
+    Search,
+)
 
 __all__ = [
     "AUTO",
+    "CROSS_MODAL_SIMILARITIES",
     "Deformable",
     "LargeMotion",
     "Linear",
