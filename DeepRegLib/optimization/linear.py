@@ -14,15 +14,16 @@ from torch import Tensor
 from DeepRegLib.optimization.global_search import AMPLE_OVERLAP, Pose
 from DeepRegLib.optimization.rotations import rotation_from_vector
 from DeepRegLib.optimization.working import WorkingImage, weighted_centroid, weighted_radius
+from DeepRegLib.recipes import CROSS_MODAL_SIMILARITIES
 from DeepRegLib.similarity import Similarity, make_similarity
 from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample_normalised
 
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
 WEIGHT_REFRESH = 5
 FINAL_STEP = 0.02
-LNCC_RADIUS = 2
+LNCC_RADIUS = SSIM_RADIUS = 2
 MIND_RADIUS = 1
-CROSS_MODAL = ("mi", "mind")
+RADIUS = {"lncc": LNCC_RADIUS, "ssim": SSIM_RADIUS, "mind": MIND_RADIUS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def score_poses(
     ndarray
         Shape ``(n,)``: masked NCC within a modality, mutual information across, times coverage^(1/4).
     """
-    ranking = "mi" if similarity in CROSS_MODAL else "ncc"
+    ranking = "mi" if similarity in CROSS_MODAL_SIMILARITIES else "ncc"
     problem = _LinearProblem(fixed, moving, ranking)
     warped, weight, _ = problem.warp(problem.start(matrices))
     value = problem.metric(weight).value(warped)
@@ -170,7 +171,7 @@ class _LinearProblem:
         return sampled[:, 0], weight, _spatial_gradient
 
     def metric(self, weight: Tensor) -> Similarity:
-        radius = LNCC_RADIUS if self.similarity == "lncc" else MIND_RADIUS
+        radius = RADIUS.get(self.similarity, 1)
         return make_similarity(self.similarity, self.fixed.intensity[None], weight, radius=radius)
 
     def pose_gradient(self, state: Tensor, gradient: Tensor, slopes: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from DeepRegLib.recipes.loading import (
 )
 from DeepRegLib.recipes.model import (
     AUTO,
+    CROSS_MODAL_SIMILARITIES,
     DISPLACEMENT,
     VELOCITY,
     Deformable,
@@ -26,6 +27,7 @@ from DeepRegLib.recipes.model import (
 
 __all__ = [
     "AUTO",
+    "CROSS_MODAL_SIMILARITIES",
     "DISPLACEMENT",
     "VELOCITY",
     "Deformable",

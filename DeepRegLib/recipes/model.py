@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from DeepRegLib.errors import RecipeError
 
 AUTO = "auto"
-SIMILARITIES = ("ssd", "ncc", "lncc", "mi", "mind")
+# For one modality: intensities that are equal (ssd, ssim), or equal up to a gain and an offset, of the image (ncc) or
+# of a window (lncc). For any two: how well one intensity tells the other (mi), which patches are alike (mind), which
+# way edges run (ngf).
+SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", "mi", "mind", "ngf")
+CROSS_MODAL_SIMILARITIES = ("mi", "mind", "ngf")
 # Mutual information of one pair of images grows with contrast, so a field would drift; MIND takes its place.
-DEFORMABLE_SIMILARITIES = ("ssd", "ncc", "lncc", "mind")
+DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", "mind", "ngf")
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
 DISPLACEMENT, VELOCITY = "displacement", "velocity"
 PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)
@@ -102,7 +106,7 @@ class Deformable:
     similarity
         One of `DEFORMABLE_SIMILARITIES`, or ``"auto"``.
     radius
-        Window (lncc) or patch (mind) radius in working voxels.
+        Window (lncc, ssim) or patch (mind) radius in working voxels; the others have none.
     voxels
         Voxels of the finest working grid, which spans the foreground; it never gets finer than the fixed image.
     shrink
@@ -114,8 +118,8 @@ class Deformable:
     smooth_update
         Gaussian sigma on each update, in voxels of the level (fluid regularisation).
     smooth_field
-        Gaussian sigma on the whole field after each step, in voxels of the level (elastic regularisation); mind gets
-        about twice as much.
+        Gaussian sigma on the whole field after each step, in voxels of the level (elastic regularisation); mind and
+        ngf get about twice as much.
     ignore_unmatched
         Let places of the fixed image count less that are not found again in the moving one: a resection, a tumour that
         has grown.

@@ -16,7 +16,7 @@ import numpy as np
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.naming import base_name, without_folders
-from DeepRegLib.recipes import AUTO, Recipe, recipe_to_toml, without_folder
+from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES, Recipe, recipe_to_toml, without_folder
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
 from DeepRegLib.transforms import linear_part
 
@@ -176,7 +176,7 @@ def _uri(data: bytes, kind: str = "jpeg") -> str:
 def _one_modality(recipe: Recipe) -> bool:
     """Tell whether brightness was comparable, from the similarity that the run chose."""
     stage = recipe.deformable if recipe.deformable.enabled else recipe.linear
-    return stage.similarity not in ("mi", "mind", AUTO)
+    return stage.similarity not in (AUTO, *CROSS_MODAL_SIMILARITIES)
 
 
 def _transform_rows(registration: Registration) -> list[tuple[str, str, str]]:

@@ -18,13 +18,17 @@ from DeepRegLib.similarity.lncc import LNCC
 from DeepRegLib.similarity.mattes import MattesMI
 from DeepRegLib.similarity.mind import MIND, mind_features
 from DeepRegLib.similarity.ncc import NCC
+from DeepRegLib.similarity.ngf import NGF
 from DeepRegLib.similarity.ssd import SSD
+from DeepRegLib.similarity.ssim import SSIM
 
 __all__ = [
     "LNCC",
     "MIND",
     "NCC",
+    "NGF",
     "SSD",
+    "SSIM",
     "MattesMI",
     "Similarity",
     "contrast_agreement",
@@ -47,10 +51,12 @@ class Similarity(Protocol):
 
 _METRICS: dict[str, Callable[[Tensor, Tensor, int], Similarity]] = {
     "ssd": lambda fixed, weight, _: SSD(fixed, weight),
+    "ssim": SSIM,
     "ncc": lambda fixed, weight, _: NCC(fixed, weight),
     "lncc": LNCC,
     "mi": lambda fixed, weight, _: MattesMI(fixed, weight),
     "mind": MIND,
+    "ngf": lambda fixed, weight, _: NGF(fixed, weight),
 }
 
 
@@ -60,13 +66,14 @@ def make_similarity(name: str, fixed: Tensor, weight: Tensor, *, radius: int) ->
     Parameters
     ----------
     name
-        ``"ssd"``, ``"ncc"``, ``"lncc"``, ``"mi"`` or ``"mind"``.
+        ``"ssd"``, ``"ssim"``, ``"ncc"``, ``"lncc"``, ``"mi"``, ``"mind"`` or ``"ngf"``.
     fixed
         ``(1 or B, D, H, W)`` float32 or float64; ``"mi"`` expects warped images scaled to [0, 1].
     weight
         ``(1 or B, D, H, W)``, at least 0, same type and device.
     radius
-        Half width in voxels of the window of ``"lncc"`` or the patch of ``"mind"``; the others have none.
+        Half width in voxels of the window of ``"lncc"`` and ``"ssim"``, or of the patch of ``"mind"``; the others have
+        none.
 
     Raises
     ------

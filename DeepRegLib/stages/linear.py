@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import RegistrationError
 from DeepRegLib.optimization.global_search import Pose, distinct_poses, search_poses
-from DeepRegLib.optimization.linear import CROSS_MODAL, LinearFit, refine_poses
+from DeepRegLib.optimization.linear import LinearFit, refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser, weighted_centroid
-from DeepRegLib.recipes import AUTO
+from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES
 from DeepRegLib.stages.contrast import same_contrast
 from DeepRegLib.stages.run import Run, WorkingPair, aligned_level, working_grid
 from DeepRegLib.transforms import LinearTransform
@@ -48,7 +48,7 @@ def searched_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
     Intensities are searched within a modality, intensities and edges where the contrast may differ.
     """
     search = run.recipe.search
-    kinds = (False, True) if run.recipe.linear.similarity in (AUTO, *CROSS_MODAL) else (False,)
+    kinds = (False, True) if run.recipe.linear.similarity in (AUTO, *CROSS_MODAL_SIMILARITIES) else (False,)
     poses: list[NDArray[np.float64]] = []
     for number, edges in enumerate(kinds):
 

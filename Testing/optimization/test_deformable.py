@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from DeepRegLib.devices import available_devices
 from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.optimization.deformable import DeformableFit, Level, register_deformable, transfer_field
+from DeepRegLib.optimization.deformable import (
+    QUIET_FORCE,
+    ROUGHNESS,
+    DeformableFit,
+    Level,
+    register_deformable,
+    transfer_field,
+)
 from DeepRegLib.optimization.field_grid import field_grid, to_field_grid, to_image_grid
 from DeepRegLib.optimization.regularity import repair_folds
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import Deformable
+from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
 from Testing.optimization.phantoms import RADIUS, SPACING, as_tensor, cube, depth, image_of, phantom, with_rim
 from Testing.synthetic import CENTRE, blob_values, smooth_field
 
@@ -79,7 +87,11 @@ def noisy(image: WorkingImage, level: float, seed: int) -> WorkingImage:
     return replace(image, intensity=(image.intensity + noise).clamp(0, 1))
 
 
-@pytest.mark.parametrize("similarity", ["ssd", "ncc", "lncc", "mind"])
+def test_every_similarity_has_its_scales():
+    assert set(QUIET_FORCE) == set(ROUGHNESS) == set(DEFORMABLE_SIMILARITIES)
+
+
+@pytest.mark.parametrize("similarity", DEFORMABLE_SIMILARITIES)
 def test_a_known_field_is_recovered_below_half_a_voxel(similarity):
     fixed, truth = deformed()
     assert np.linalg.norm(truth[INSIDE], axis=-1).mean() > 0.8 * SPACING
@@ -88,10 +100,11 @@ def test_a_known_field_is_recovered_below_half_a_voxel(similarity):
     assert error.mean() < 0.5 * SPACING
 
 
-def test_mind_recovers_a_field_across_contrasts():
+@pytest.mark.parametrize("similarity", ["mind", "ngf"])
+def test_a_field_is_recovered_across_contrasts(similarity):
     fixed, truth = deformed()
     inverted = replace(fixed, intensity=1 - fixed.intensity)
-    fit = run(inverted, phantom(GRID), recipe("mind"))
+    fit = run(inverted, phantom(GRID), recipe(similarity))
     error = np.linalg.norm(in_mm(fit) - truth, axis=-1)[INSIDE]
     assert error.mean() < 0.5 * SPACING
 
@@ -100,8 +113,10 @@ def test_mind_recovers_a_field_across_contrasts():
     ("similarity", "limit"),
     [
         ("ssd", 0.05),
+        ("ssim", 0.05),
         ("ncc", 0.05),
         ("mind", 0.05),
+        ("ngf", 0.05),
         ("lncc", 0.15),  # the variance floor favours a little more contrast
     ],
 )
@@ -110,7 +125,7 @@ def test_identical_images_stay_put(similarity, limit):
     assert movement(run(with_rim(image), image, recipe(similarity, (20, 20)))).max() < limit
 
 
-@pytest.mark.parametrize("similarity", ["lncc", "mind"])
+@pytest.mark.parametrize("similarity", ["ssim", "lncc", "mind", "ngf"])
 def test_noise_moves_an_aligned_pair_by_a_fraction_of_a_voxel(similarity):
     image = phantom(GRID)
     moved = movement(run(noisy(with_rim(image), 0.01, 0), noisy(image, 0.01, 1), recipe(similarity)))
@@ -128,15 +143,7 @@ def test_what_has_no_weight_is_not_fitted():
     assert movement(fitted).max() > 0.5
 
 
-@pytest.mark.parametrize(
-    "similarity",
-    [
-        "ssd",
-        "ncc",
-        "lncc",
-        "mind",
-    ],
-)
+@pytest.mark.parametrize("similarity", DEFORMABLE_SIMILARITIES)
 def test_what_lies_outside_the_moving_field_of_view_is_not_fitted(similarity):
     image = phantom(GRID)
     half = np.ones(GRID.shape)
@@ -146,7 +153,7 @@ def test_what_lies_outside_the_moving_field_of_view_is_not_fitted(similarity):
     assert moved[:, :, 28:].max() < 0.3
 
 
-@pytest.mark.parametrize("similarity", ["lncc", "mind"])
+@pytest.mark.parametrize("similarity", ["ssim", "lncc", "mind", "ngf"])
 def test_different_anatomies_do_not_fold(similarity):
     fit = run(with_rim(phantom(GRID, seed=1)), phantom(GRID, seed=4), recipe(similarity))
     assert movement(fit).max() > 1

@@ -155,9 +155,10 @@ def test_names_are_escaped():
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_other_modalities_get_no_difference():
+@pytest.mark.parametrize("similarity", ["mind", "ngf"])
+def test_other_modalities_get_no_difference(similarity):
     recipe = load_recipe("multimodal")
-    recipe = dataclasses.replace(recipe, deformable=dataclasses.replace(recipe.deformable, similarity="mind"))
+    recipe = dataclasses.replace(recipe, deformable=dataclasses.replace(recipe.deformable, similarity=similarity))
     page = render_report(registration(recipe=recipe))
     assert "<h2>Difference" not in page
     assert "<h2>Edges of the fixed image" in page

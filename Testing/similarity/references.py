@@ -55,6 +55,51 @@ def lncc_terms(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Te
     return weight * kept * squared / contrast.sum(AXES, keepdim=True)
 
 
+def ssim(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
+    fixed, weight, warped = torch.broadcast_tensors(fixed, weight, warped)
+    mass = window_sum(weight, radius)
+    kept = mass >= 0.05 * (2 * radius + 1) ** 3 * weight.amax(AXES, keepdim=True)
+    mass = torch.where(kept, mass, torch.ones_like(mass))
+    low = fixed.masked_fill(weight == 0, torch.inf).amin(AXES, keepdim=True)
+    high = fixed.masked_fill(weight == 0, -torch.inf).amax(AXES, keepdim=True)
+    c1, c2 = (0.01 * (high - low)) ** 2, (0.03 * (high - low)) ** 2
+
+    def mean(x: Tensor) -> Tensor:
+        return window_sum(weight * x, radius) / mass
+
+    f, m = fixed - low, warped - low
+    mean_f, mean_m = mean(f), mean(m)
+    variance_f, variance_m = mean(f * f) - mean_f**2, mean(m * m) - mean_m**2
+    luminance = (2 * mean_f * mean_m + c1) / (mean_f**2 + mean_m**2 + c1)
+    structure = (2 * (mean(f * m) - mean_f * mean_m) + c2) / (variance_f + variance_m + c2)
+    return (weight * kept * luminance * structure).sum(AXES) / (weight * kept).sum(AXES)
+
+
+def ngf(fixed: Tensor, weight: Tensor, warped: Tensor, edge: float) -> Tensor:
+    fixed, weight, warped = torch.broadcast_tensors(fixed, weight, warped)
+    corners = list(itertools.product((0, 1), repeat=3))
+
+    def at(x: Tensor, corner: tuple[int, ...]) -> Tensor:
+        k, j, i = (slice(c, n - 1 + c) for c, n in zip(corner, x.shape[1:], strict=True))
+        return x[:, k, j, i]
+
+    cells = torch.stack([at(weight, corner) for corner in corners]).amin(0)
+
+    def normal(x: Tensor) -> Tensor:
+        slopes = torch.stack([sum((2 * c[axis] - 1) * at(x, c) for c in corners) / 4 for axis in range(3)])
+        squares = (slopes**2).sum(0)
+        noise = edge * (cells * squares.sqrt()).sum(AXES, keepdim=True) / cells.sum(AXES, keepdim=True)
+        return slopes / (squares + noise**2).sqrt()
+
+    fixed_normal, warped_normal = normal(fixed), normal(warped)
+
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return (cells * (x * y).sum(0) ** 2).sum(AXES)
+
+    sizes = product(fixed_normal, fixed_normal) * product(warped_normal, warped_normal)
+    return product(fixed_normal, warped_normal) / sizes.sqrt()
+
+
 def cubic_spline(x: Tensor) -> Tensor:
     x = x.abs()
     inner, outer = 2 / 3 - x**2 + x**3 / 2, (2 - x).clamp(min=0) ** 3 / 6

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.similarity import LNCC, MIND, NCC, SSD, MattesMI, make_similarity
+from DeepRegLib.recipes.model import SIMILARITIES
+from DeepRegLib.similarity import LNCC, MIND, NCC, NGF, SSD, SSIM, MattesMI, make_similarity
 from Testing.similarity import references
 from Testing.similarity.images import random_weight, smooth_image
 
@@ -14,6 +15,8 @@ METRICS = {
     "ncc": (NCC, references.ncc),
     "lncc1": (lambda f, w: LNCC(f, w, 1), lambda f, w, m: references.lncc(f, w, m, 1)),
     "lncc2": (LNCC, lambda f, w, m: references.lncc(f, w, m, 2)),
+    "ssim1": (lambda f, w: SSIM(f, w, 1), lambda f, w, m: references.ssim(f, w, m, 1)),
+    "ssim2": (SSIM, lambda f, w, m: references.ssim(f, w, m, 2)),
     "mi": (
         lambda f, w: MattesMI(f, w, bins=12, moving_range=(0.1, 0.8)),
         lambda f, w, m: references.mutual_information(f, w, m, 12, (0.1, 0.8)),
@@ -21,6 +24,8 @@ METRICS = {
     "mi32": (MattesMI, lambda f, w, m: references.mutual_information(f, w, m, 32, (0.0, 1.0))),
     "mind": (MIND, lambda f, w, m: references.mind(f, w, m, 1, 2)),
     "mind0": (lambda f, w: MIND(f, w, 0, 1), lambda f, w, m: references.mind(f, w, m, 0, 1)),
+    "ngf": (NGF, lambda f, w, m: references.ngf(f, w, m, 1.0)),
+    "ngf0.2": (lambda f, w: NGF(f, w, 0.2), lambda f, w, m: references.ngf(f, w, m, 0.2)),
 }
 WINDOWLESS = ("ssd", "ncc", "mi", "mi32")
 every_metric = pytest.mark.parametrize("metric", METRICS)
@@ -98,7 +103,7 @@ def test_constant_images_give_finite_numbers(metric, dtype, level, constant):
     value, gradient = METRICS[metric][0](fixed, weight).value_and_gradient(warped)
     assert value.isfinite().all()
     assert gradient.isfinite().all()
-    if metric in ("ncc", "lncc1", "lncc2"):
+    if metric in ("ncc", "lncc1", "lncc2", "ngf", "ngf0.2") or (metric in ("ssim1", "ssim2") and constant != "warped"):
         assert value == 0
         assert (gradient == 0).all()
 
@@ -155,7 +160,7 @@ def test_nothing_waits_for_the_device(metric):
     assert (value.shape, gradient.shape) == ((3,), (3, *SHAPE))
 
 
-@pytest.mark.parametrize("name", ["ssd", "ncc", "lncc", "mi", "mind"])
+@pytest.mark.parametrize("name", SIMILARITIES)
 def test_recipes_make_metrics_by_name(name):
     fixed, warped = smooth_image((1, *SHAPE), 30), smooth_image((2, *SHAPE), 31)
     similarity = make_similarity(name, fixed, torch.ones_like(fixed), radius=1)
@@ -170,6 +175,10 @@ def test_what_cannot_be_used_is_refused_in_words():
         make_similarity("nothing", image, image, radius=1)
     with pytest.raises(InputError, match="radius is 0"):
         LNCC(image, image, 0)
+    with pytest.raises(InputError, match="radius is 0"):
+        SSIM(image, image, 0)
+    with pytest.raises(InputError, match="edge parameter is 0"):
+        NGF(image, image, 0)
     with pytest.raises(InputError, match="3 bins"):
         MattesMI(image, image, bins=3)
     with pytest.raises(InputError, match="moving range"):

@@ -30,7 +30,7 @@ from DeepRegLib.optimization.field_grid import RATIO
 
 BYTES = 4
 # Channels of the fixed image that the similarity reads.
-FIXED: Mapping[str, int] = MappingProxyType({"ssd": 1, "ncc": 1, "lncc": 1, "mind": 12})
+FIXED: Mapping[str, int] = MappingProxyType({"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, "mind": 12, "ngf": 1})
 FIELD = 3 + 3 + 6 + 14 + 9 + 6
 
 
