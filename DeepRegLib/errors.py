@@ -31,6 +31,10 @@ class RecipeError(InputError):
     """A recipe that does not exist, or has a wrong key or value."""
 
 
+class ModelError(InputError):
+    """A network or a model that does not exist, is damaged, or has a wrong argument or field."""
+
+
 class OutputError(DeepRegError):
     """A result that cannot be written: the folder is read-only, the disk is full."""
 
