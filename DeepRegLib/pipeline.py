@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device, memory_errors_explained
+from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import Landmarks, measure, verdict_on
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
-from DeepRegLib.preparation import Prepared, prepare_pair
+from DeepRegLib.preparation import Prepared, checked_mask, prepare_pair
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe
 from DeepRegLib.result import Registration
@@ -42,6 +43,7 @@ def register(
     *,
     fixed_mask: Image | str | Path | None = None,
     moving_mask: Image | str | Path | None = None,
+    sliding_mask: Image | str | Path | None = None,
     fixed_landmarks: NDArray[np.floating] | None = None,
     moving_landmarks: NDArray[np.floating] | None = None,
     initial_transform: Transform | None = None,
@@ -60,6 +62,9 @@ def register(
         Name of a shipped recipe, path of a TOML file, or a `Recipe`.
     fixed_mask, moving_mask
         Nonzero where the image counts, on the image's own grid.
+    sliding_mask
+        Nonzero in an organ that slides along what surrounds it (a lung, the organs of the abdomen), on the fixed grid.
+        Across its surface the displacement may then jump along the surface, but not open a gap.
     fixed_landmarks, moving_landmarks
         Corresponding points ``(n, 3)`` in LPS mm; they set the starting pose and are measured.
     initial_transform
@@ -95,7 +100,11 @@ def register(
         with monitor.stage("prepare"):
             images = [None if image is None else as_image(image) for image in (fixed_mask, moving_mask)]
             pair = prepare_pair(as_image(fixed), as_image(moving), chosen.prepare, *images, poll=monitor.poll)
-            run = with_linear_similarity(Run(pair, chosen, where, monitor, list(pair.decisions)))
+            sliding = (
+                None if sliding_mask is None else _sliding_mask(pair.fixed.original, as_image(sliding_mask), chosen)
+            )
+            run = Run(pair, chosen, where, monitor, list(pair.decisions), sliding_mask=sliding)
+            run = with_linear_similarity(run)
             working = working_pair(run)
         linear, run = _linear(run, working, landmarks, initial_transform)
         start: Transform = linear
@@ -108,6 +117,20 @@ def register(
             inverse = invert_well(run, transform, seed, known_inverse)
         with monitor.stage("judge"):
             return _finish(run, start, transform, inverse, landmarks, seed)
+
+
+def _sliding_mask(fixed: Image, mask: Image, recipe: Recipe) -> Image:
+    """Return the checked mask as bool."""
+    if not recipe.deformable.enabled or recipe.deformable.parametrisation == VELOCITY:
+        found = "a velocity" if recipe.deformable.enabled else "no deformable stage"
+        raise InputError(
+            f"The recipe {recipe.name} has {found}, and only a displacement can slide.",
+            "Take a recipe with a deformable stage that seeks a displacement, or leave out the sliding mask.",
+        )
+    inside = checked_mask(fixed, mask)
+    if inside.all():
+        raise InputError(f"The mask {mask.name} fills the image.", "Draw it over the organ that slides, and no more.")
+    return mask.with_array(inside)
 
 
 def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Transform | None) -> list[str]:

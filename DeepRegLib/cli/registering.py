@@ -48,6 +48,7 @@ class Request:
     recipe: str
     fixed_mask: Path | None
     moving_mask: Path | None
+    sliding_mask: Path | None
     fixed_landmarks: Path | None
     moving_landmarks: Path | None
     initial_transform: Path | None
@@ -67,6 +68,7 @@ class Inputs:
     moving: Image
     fixed_mask: Image | None
     moving_mask: Image | None
+    sliding_mask: Image | None
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     initial_transform: Transform | None
     moving_labels: Image | None
@@ -84,6 +86,10 @@ def register(
     ] = "auto",
     fixed_mask: Mask = None,
     moving_mask: Mask = None,
+    sliding_mask: Annotated[
+        Path | None,
+        typer.Option(help="Nonzero in an organ that slides along what surrounds it; on the fixed image's grid."),
+    ] = None,
     fixed_landmarks: Points = None,
     moving_landmarks: Points = None,
     initial_transform: Annotated[
@@ -116,6 +122,7 @@ def register(
         recipe=recipe,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,
+        sliding_mask=sliding_mask,
         fixed_landmarks=fixed_landmarks,
         moving_landmarks=moving_landmarks,
         initial_transform=initial_transform,
@@ -160,6 +167,7 @@ def _register(request: Request, inputs: Inputs, screen: Session, report: Reporte
             inputs.recipe,
             fixed_mask=inputs.fixed_mask,
             moving_mask=inputs.moving_mask,
+            sliding_mask=inputs.sliding_mask,
             fixed_landmarks=inputs.landmarks[0] if inputs.landmarks else None,
             moving_landmarks=inputs.landmarks[1] if inputs.landmarks else None,
             initial_transform=inputs.initial_transform,
@@ -217,7 +225,10 @@ def _read(request: Request) -> Inputs:
     landmarks = _read_landmarks(request.fixed_landmarks, request.moving_landmarks)
     start = None if request.initial_transform is None else read_transform(request.initial_transform)
     fixed, moving = read_image(request.fixed), read_image(request.moving)
-    masks = [None if path is None else read_image(path) for path in (request.fixed_mask, request.moving_mask)]
+    masks = [
+        None if path is None else read_image(path)
+        for path in (request.fixed_mask, request.moving_mask, request.sliding_mask)
+    ]
     labels = [
         None if path is None else check_labels(read_image(path), image)
         for path, image in ((request.fixed_labels, fixed), (request.moving_labels, moving))
@@ -228,6 +239,7 @@ def _read(request: Request) -> Inputs:
         moving=moving,
         fixed_mask=masks[0],
         moving_mask=masks[1],
+        sliding_mask=masks[2],
         landmarks=landmarks,
         initial_transform=start,
         moving_labels=labels[1],

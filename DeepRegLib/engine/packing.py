@@ -23,7 +23,7 @@ from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearT
 Arrays = dict[str, NDArray[np.generic]]
 Content = dict[str, Any]
 
-REQUEST_IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_labels", "moving_labels")
+REQUEST_IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask", "sliding_mask", "fixed_labels", "moving_labels")
 RESULT_IMAGES = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian")
 LANDMARKS = ("fixed_landmarks", "moving_landmarks")
 
@@ -34,7 +34,7 @@ class Request:
 
     Parameters
     ----------
-    fixed, moving, recipe, fixed_mask, moving_mask, fixed_landmarks, moving_landmarks
+    fixed, moving, recipe, fixed_mask, moving_mask, sliding_mask, fixed_landmarks, moving_landmarks
         As there.
     initial_transform, device, seed
         As there.
@@ -51,6 +51,7 @@ class Request:
     recipe: Recipe
     fixed_mask: Image | None = None
     moving_mask: Image | None = None
+    sliding_mask: Image | None = None
     fixed_landmarks: NDArray[np.floating] | None = None
     moving_landmarks: NDArray[np.floating] | None = None
     initial_transform: Transform | None = None

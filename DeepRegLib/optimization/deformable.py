@@ -14,7 +14,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid, to_image_grid
 from DeepRegLib.optimization.parametrisation import parametrisation
-from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.optimization.sliding import Surface, smoothing
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.similarity import Similarity, make_similarity
@@ -41,10 +41,14 @@ STALL_GAIN = 2e-4
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Both images of one resolution on one grid, the moving one already brought there by the linear transform."""
+    """Both images of one resolution on one grid, the moving one already brought there by the linear transform.
+
+    Where an organ slides, `surface` says along what, on the grid of the level's field.
+    """
 
     fixed: WorkingImage
     moving: WorkingImage
+    surface: Surface | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +139,12 @@ def _run_level(
     shape = fixed.geometry.shape
     grid = identity_grid(shape, fixed.device)
     scale = index_scale(shape, grid)
-    step, smooth_update, smooth_field = (
+    step, sigma_update, sigma_field = (
         length / RATIO
         for length in (recipe.step, recipe.smooth_update, recipe.smooth_field * ROUGHNESS[recipe.similarity])
     )
-    motion = parametrisation(recipe, field_grid(fixed.geometry).shape, field, smooth_field)
+    motion = parametrisation(recipe, field_grid(fixed.geometry).shape, field, sigma_field, level.surface)
+    smooth_update = smoothing(level.surface, sigma_update)
     channels = moving.channels
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
@@ -164,7 +169,7 @@ def _run_level(
         poll()
         force = torch.stack([central_difference(warped, dim).mul_(gradient[0]) for dim in (-1, -2, -3)])
         poll()
-        update = _adam(smooth(to_field_grid(force), smooth_update), quiet, first, second, iteration)
+        update = _adam(smooth_update(to_field_grid(force)), quiet, first, second, iteration)
         field = motion.stepped(field, _capped(update, step))
         on_step(iteration, value)
         if _stalled(values):

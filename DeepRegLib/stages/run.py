@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Monitor
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
@@ -40,6 +41,8 @@ class Run:
         Sentences on what was chosen and why; stages append.
     curves
         Similarity per iteration, one array a stage and level; stages add.
+    sliding_mask
+        Bool, on the fixed grid: the organ along whose surface the field may slide.
     """
 
     pair: PreparedPair
@@ -48,6 +51,7 @@ class Run:
     monitor: Monitor
     decisions: list[str] = field(default_factory=list)
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    sliding_mask: Image | None = None
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""
