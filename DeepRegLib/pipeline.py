@@ -9,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device, memory_errors_explained
+from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import Landmarks, measure, verdict_on
 from DeepRegLib.labels import check_label_pair, with_labels
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
-from DeepRegLib.preparation import Prepared, prepare_pair
+from DeepRegLib.preparation import Prepared, checked_mask, prepare_pair
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.result import Registration
@@ -47,6 +48,7 @@ def register(
     *,
     fixed_mask: Image | str | Path | None = None,
     moving_mask: Image | str | Path | None = None,
+    sliding_mask: Image | str | Path | None = None,
     fixed_landmarks: NDArray[np.floating] | None = None,
     moving_landmarks: NDArray[np.floating] | None = None,
     fixed_labels: Image | str | Path | None = None,
@@ -68,6 +70,9 @@ def register(
         Name of a shipped recipe, path of a TOML file, or a `Recipe`.
     fixed_mask, moving_mask
         Nonzero where the image counts, on the image's own grid.
+    sliding_mask
+        Nonzero in an organ that slides along what surrounds it (a lung, the organs of the abdomen), on the fixed grid.
+        Across its surface the displacement may then jump along the surface, but not open a gap.
     fixed_landmarks, moving_landmarks
         Corresponding points ``(n, 3)`` in LPS mm: they set the starting pose, draw the field to where they belong
         (``deformable.landmark_pull`` of the recipe says how hard, 0 not at all), and are measured.
@@ -115,8 +120,16 @@ def register(
             fixed_map, moving_map = check_label_pair(fixed_labels, moving_labels, *images)
             masks = [None if mask is None else as_image(mask) for mask in (fixed_mask, moving_mask)]
             pair = prepare_pair(*images, chosen.prepare, *masks, poll=monitor.poll)
-            labels = None if fixed_map is None or moving_map is None else (fixed_map, moving_map)
-            run = Run(pair, chosen, where, monitor, list(pair.decisions), landmarks=landmarks, labels=labels)
+            run = Run(
+                pair,
+                chosen,
+                where,
+                monitor,
+                list(pair.decisions),
+                landmarks=landmarks,
+                labels=None if fixed_map is None or moving_map is None else (fixed_map, moving_map),
+                sliding_mask=_sliding_mask(images[0], sliding_mask, chosen),
+            )
             run = with_linear_similarity(run)
             working = working_pair(run)
         linear, run = _linear(run, working, landmarks, initial_transform)
@@ -134,6 +147,23 @@ def register(
             return result
         with monitor.stage("labels"):
             return with_labels(result, moving_map, fixed_map, poll=monitor.poll)
+
+
+def _sliding_mask(fixed: Image, given: Image | str | Path | None, recipe: Recipe) -> Image | None:
+    """Return the checked mask as bool."""
+    if given is None:
+        return None
+    if not recipe.deformable.enabled or recipe.deformable.parametrisation == VELOCITY:
+        found = "a velocity" if recipe.deformable.enabled else "no deformable stage"
+        raise InputError(
+            f"The recipe {recipe.name} has {found}, and only a displacement can slide.",
+            "Take a recipe with a deformable stage that seeks a displacement, or leave out the sliding mask.",
+        )
+    mask = as_image(given)
+    inside = checked_mask(fixed, mask)
+    if inside.all():
+        raise InputError(f"The mask {mask.name} fills the image.", "Draw it over the organ that slides, and no more.")
+    return mask.with_array(inside)
 
 
 def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Transform | None) -> list[str]:

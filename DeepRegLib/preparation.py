@@ -181,7 +181,7 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
         warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
         known = np.logical_and(known, np.logical_not(bad.array))
     if mask is not None:
-        known = np.logical_and(known, _checked_mask(image, mask))
+        known = np.logical_and(known, checked_mask(image, mask))
     ct = is_ct(intensity)
     foreground = np.logical_and(foreground_mask(intensity, poll=poll).array, known)
     if not foreground.any():
@@ -191,7 +191,14 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     return Prepared(image, intensity, image.with_array(known), image.with_array(foreground), ct)
 
 
-def _checked_mask(image: Image, mask: Image) -> NDArray[np.bool_]:
+def checked_mask(image: Image, mask: Image) -> NDArray[np.bool_]:
+    """Return where the mask of an image is above zero.
+
+    Raises
+    ------
+    InputError
+        If it is nowhere, or the mask lies on another grid.
+    """
     if not image.geometry.is_close(mask.geometry):
         raise InputError(
             f"The mask {mask.name} does not lie on the grid of {image.name}.",

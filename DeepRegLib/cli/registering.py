@@ -50,6 +50,7 @@ class Request:
     uncertainty: bool
     fixed_mask: Path | None
     moving_mask: Path | None
+    sliding_mask: Path | None
     fixed_landmarks: Path | None
     moving_landmarks: Path | None
     initial_transform: Path | None
@@ -69,6 +70,7 @@ class Inputs:
     moving: Image
     fixed_mask: Image | None
     moving_mask: Image | None
+    sliding_mask: Image | None
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     initial_transform: Transform | None
     moving_labels: Image | None
@@ -93,6 +95,10 @@ def register(
     ] = False,
     fixed_mask: Mask = None,
     moving_mask: Mask = None,
+    sliding_mask: Annotated[
+        Path | None,
+        typer.Option(help="Nonzero in an organ that slides along what surrounds it; on the fixed image's grid."),
+    ] = None,
     fixed_landmarks: Points = None,
     moving_landmarks: Points = None,
     initial_transform: Annotated[
@@ -129,6 +135,7 @@ def register(
         uncertainty=uncertainty,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,
+        sliding_mask=sliding_mask,
         fixed_landmarks=fixed_landmarks,
         moving_landmarks=moving_landmarks,
         initial_transform=initial_transform,
@@ -170,6 +177,7 @@ def _register(request: Request, inputs: Inputs, screen: Session, report: Reporte
             inputs.recipe,
             fixed_mask=inputs.fixed_mask,
             moving_mask=inputs.moving_mask,
+            sliding_mask=inputs.sliding_mask,
             fixed_landmarks=inputs.landmarks[0] if inputs.landmarks else None,
             moving_landmarks=inputs.landmarks[1] if inputs.landmarks else None,
             fixed_labels=inputs.fixed_labels,
@@ -232,7 +240,10 @@ def _read(request: Request) -> Inputs:
     landmarks = _read_landmarks(request.fixed_landmarks, request.moving_landmarks)
     start = None if request.initial_transform is None else read_transform(request.initial_transform)
     fixed, moving = read_image(request.fixed), read_image(request.moving)
-    masks = [None if path is None else read_image(path) for path in (request.fixed_mask, request.moving_mask)]
+    masks = [
+        None if path is None else read_image(path)
+        for path in (request.fixed_mask, request.moving_mask, request.sliding_mask)
+    ]
     labels = [
         None if path is None else check_labels(read_image(path), image)
         for path, image in ((request.fixed_labels, fixed), (request.moving_labels, moving))
@@ -243,6 +254,7 @@ def _read(request: Request) -> Inputs:
         moving=moving,
         fixed_mask=masks[0],
         moving_mask=masks[1],
+        sliding_mask=masks[2],
         landmarks=landmarks,
         initial_transform=start,
         moving_labels=labels[1],

@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[np.generic]]
 Content = dict[str, Any]
 
 REQUEST_IMAGES = (
-    *("fixed", "moving", "fixed_mask", "moving_mask", "fixed_labels", "moving_labels"),
+    *("fixed", "moving", "fixed_mask", "moving_mask", "sliding_mask", "fixed_labels", "moving_labels"),
     *("compared_fixed_labels", "compared_moving_labels"),
 )
 RESULT_IMAGES = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty")
@@ -37,7 +37,7 @@ class Request:
 
     Parameters
     ----------
-    fixed, moving, recipe, fixed_mask, moving_mask, fixed_landmarks, moving_landmarks
+    fixed, moving, recipe, fixed_mask, moving_mask, sliding_mask, fixed_landmarks, moving_landmarks
         As there.
     fixed_labels, moving_labels, initial_transform, device, seed
         As there.
@@ -54,6 +54,7 @@ class Request:
     recipe: Recipe
     fixed_mask: Image | None = None
     moving_mask: Image | None = None
+    sliding_mask: Image | None = None
     fixed_landmarks: NDArray[np.floating] | None = None
     moving_landmarks: NDArray[np.floating] | None = None
     fixed_labels: Image | None = None

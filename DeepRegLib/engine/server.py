@@ -262,6 +262,7 @@ def run_request(request: Request, progress: Progress, cancel: Cancel) -> Registr
         request.recipe,
         fixed_mask=request.fixed_mask,
         moving_mask=request.moving_mask,
+        sliding_mask=request.sliding_mask,
         fixed_landmarks=request.fixed_landmarks,
         moving_landmarks=request.moving_landmarks,
         fixed_labels=request.fixed_labels,

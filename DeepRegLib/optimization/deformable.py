@@ -15,7 +15,7 @@ from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, sampling_places, to_field_grid
 from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.pulls import Pull
-from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.optimization.sliding import Surface, smoothing
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.similarity import LNCC, Similarity, make_similarity
@@ -48,12 +48,14 @@ STALL_GAIN = 2e-4
 class Level:
     """Both images of one resolution on one grid, the moving one already brought there by the linear transform.
 
-    `pulls` move the field besides the similarity; they are made for the grid of the level's field.
+    `pulls` move the field besides the similarity; they are made for the grid of the level's field. Where an organ slides,
+    `surface` says along what, on that grid.
     """
 
     fixed: WorkingImage
     moving: WorkingImage
     pulls: tuple[Pull, ...] = ()
+    surface: Surface | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,11 +148,12 @@ def _run_level(
     shape = fixed.geometry.shape
     scale = index_scale(shape, field)
     identity = identity_grid(shape, fixed.device) * scale - 1
-    step, smooth_update, smooth_field = (
+    step, sigma_update, sigma_field = (
         length / RATIO
         for length in (recipe.step, recipe.smooth_update, recipe.smooth_field * ROUGHNESS[recipe.similarity])
     )
-    motion = parametrisation(recipe, field_grid(fixed.geometry).shape, field, smooth_field)
+    motion = parametrisation(recipe, field_grid(fixed.geometry).shape, field, sigma_field, level.surface)
+    smooth_update = smoothing(level.surface, sigma_update)
     channels = moving.channels
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
@@ -183,7 +186,7 @@ def _run_level(
             history.append(reached)
             force.addcmul_(pulling, quiet)
         poll()
-        update = _adam(smooth(force, smooth_update), quiet, first, second, iteration)
+        update = _adam(smooth_update(force), quiet, first, second, iteration)
         field = motion.stepped(field, _capped(update, step))
         on_step(iteration, value)
         if all(map(_stalled, [values, *followed])):

@@ -27,6 +27,14 @@ def field_grid(geometry: Geometry) -> Geometry:
     return replace(geometry, size=(i, j, k), origin=(x, y, z), spacing=(a, b, c))
 
 
+def image_grid(geometry: Geometry) -> Geometry:
+    """Return the grid of the images whose field is on a grid, twice as many voxels an axis."""
+    i, j, k = (RATIO * n for n in geometry.size)
+    x, y, z = geometry.to_world([-(RATIO - 1) / (2 * RATIO)] * 3).tolist()
+    a, b, c = (step / RATIO for step in geometry.spacing)
+    return replace(geometry, size=(i, j, k), origin=(x, y, z), spacing=(a, b, c))
+
+
 def to_image_grid(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Interpolate a field linearly at the voxels of its images.
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from DeepRegLib.optimization.sliding import SlidingSteps, Surface
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.velocity import bracket, exponential, squarings_for
 from DeepRegLib.recipes import VELOCITY, Deformable
@@ -90,8 +91,13 @@ class VelocitySteps:
 
 
 def parametrisation(
-    recipe: Deformable, shape: tuple[int, int, int], like: Tensor, sigma: float = 0.0
+    recipe: Deformable, shape: tuple[int, int, int], like: Tensor, sigma: float = 0.0, surface: Surface | None = None
 ) -> Parametrisation:
-    """Return the parametrisation a recipe asks for, for fields of a shape that live where `like` does."""
+    """Return the parametrisation a recipe asks for, for fields of a shape that live where `like` does.
+
+    A field that slides along a surface is a displacement: a flow would carry the surface away from where it is.
+    """
     grid = identity_grid(shape, like.device)
+    if surface is not None:
+        return SlidingSteps(grid, surface, sigma)
     return VelocitySteps(grid, sigma) if recipe.parametrisation == VELOCITY else DisplacementSteps(grid, sigma)

@@ -14,11 +14,13 @@ from DeepRegLib.evaluation import InverseConsistency, folded_voxels, inverse_con
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import box_around
 from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
-from DeepRegLib.optimization.field_grid import field_grid
+from DeepRegLib.optimization.field_grid import RATIO, field_grid, image_grid
 from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
 from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
+from DeepRegLib.optimization.sliding import Surface, sharpened, surface_of
 from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight
+from DeepRegLib.preprocessing import smooth_and_resample
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.stages.contrast import same_contrast
 from DeepRegLib.stages.pulls import with_pulls
@@ -119,6 +121,8 @@ def deform(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> T
     """
     fit = find_field(run, level, linear, starts)
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
+    if run.sliding_mask is not None:
+        field, geometry = _with_sharp_jump(run, run.sliding_mask, field, geometry)
     field, repaired = repair_folds(field, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
@@ -171,7 +175,8 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
             f"{reached.p99:.2g} mm at the 99th percentile."
         )
     inverse: Transform | None = None
-    for refinement in INVERSE_REFINEMENTS:
+    sharper = 1 if run.sliding_mask is None else RATIO  # such a field has the finer grid itself
+    for refinement in (factor / sharper for factor in INVERSE_REFINEMENTS):
         inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
         if is_exact(consistency(run, transform, inverse, seed)):
             break
@@ -292,8 +297,26 @@ def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
             fixed, moving = coarser(fixed, grid), coarser(moving, grid)
         # Only now, or the background would bleed into the moving image alone and identical images would differ.
         rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
-        levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving))
+        surface = _surface(run, field_grid(fixed.geometry))
+        levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving, surface=surface))
     return levels
+
+
+def _surface(run: Run, geometry: Geometry) -> Surface | None:
+    """Return the surface to slide along on the grid of a field."""
+    return None if run.sliding_mask is None else surface_of(_share(run, run.sliding_mask, geometry))
+
+
+def _share(run: Run, mask: Image, geometry: Geometry) -> Tensor:
+    """Return how much of each voxel of a grid lies in a mask, ``(D, H, W)``."""
+    return torch.from_numpy(smooth_and_resample(mask, geometry, poll=run.monitor.poll).array).to(run.device)
+
+
+def _with_sharp_jump(run: Run, mask: Image, field: Tensor, geometry: Geometry) -> tuple[Tensor, Geometry]:
+    """Return the field on the grid of its images, where its jump at the surface of the mask is narrower."""
+    finer = image_grid(geometry)
+    shares = (_share(run, mask, grid) for grid in (geometry, finer))
+    return sharpened(field, surface_of(next(shares)), next(shares), poll=run.monitor.poll), finer
 
 
 def _reporter(run: Run, levels: Sequence[Level], first: int) -> Callable[[int, int, Tensor], None]:

@@ -52,6 +52,8 @@ class Run:
         Fixed and moving points ``(n, 3)``, LPS mm, that belong together, or None.
     labels
         Fixed and moving label maps of whole numbers, each on its image's grid, or None.
+    sliding_mask
+        Bool, on the fixed grid: the organ along whose surface the field may slide.
     """
 
     pair: PreparedPair
@@ -65,6 +67,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     labels: tuple[Image, Image] | None = None
+    sliding_mask: Image | None = None
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""

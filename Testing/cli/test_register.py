@@ -49,6 +49,7 @@ def test_a_pair_with_labels_landmarks_and_masks(deepreg: Deepreg, files: Files, 
     outcome = deepreg(
         *("register", files.fixed, files.moving, "-o", out, "--recipe", files.recipe, "--device", "cpu", "--seed", 3),
         *("--fixed-mask", tmp_path / "fixed_mask.nii.gz", "--moving-mask", tmp_path / "moving_mask.nii.gz"),
+        *("--sliding-mask", files.fixed_labels),
         *("--fixed-landmarks", tmp_path / "fixed.fcsv", "--moving-landmarks", tmp_path / "moving.mrk.json"),
         *("--fixed-labels", files.fixed_labels, "--moving-labels", files.moving_labels),
     )

@@ -74,6 +74,7 @@ def test_a_request_arrives_as_it_was(orientation: str, dtype: str) -> None:
         moving=tiny_image("moving"),
         recipe=replace(load_recipe("brain-mr"), name="mine"),
         fixed_mask=Image(image.array != 0, grid, "mask"),
+        sliding_mask=Image(image.array == 0, grid, "lungs"),
         fixed_landmarks=np.random.default_rng(1).normal(size=(4, 3)),
         moving_landmarks=np.random.default_rng(2).normal(size=(4, 3)),
         initial_transform=CompositeTransform((random_linear(1), smooth_field(grid), random_linear(2))),

@@ -57,7 +57,10 @@ def test_without_drivers_the_engine_gets_the_volumes_alone(opened: OpenedPanel, 
     np.testing.assert_array_equal(request.fixed.array, slicer.util.arrayFromVolume(opened.parameters.fixedVolume))
     np.testing.assert_array_equal(request.moving.array, slicer.util.arrayFromVolume(opened.parameters.movingVolume))
     assert request.fixed.geometry.is_close(GRID)
-    others = ("fixed_mask", "moving_mask", "fixed_landmarks", "initial_transform", "moving_labels", "device")
+    others = (
+        *("fixed_mask", "moving_mask", "sliding_mask", "fixed_landmarks"),
+        *("initial_transform", "moving_labels", "device"),
+    )
     assert {name: getattr(request, name) for name in others} == dict.fromkeys(others)
     assert (request.seed, request.moving_layers, request.jacobian) == (0, (), False)
     assert request.recipe == load_recipe("auto")
