@@ -48,8 +48,8 @@ STALL_GAIN = 2e-4
 class Level:
     """Both images of one resolution on one grid, the moving one already brought there by the linear transform.
 
-    `pulls` move the field besides the similarity; they are made for the grid of the level's field. Where an organ slides,
-    `surface` says along what, on that grid.
+    `pulls` move the field besides the similarity; they are made for the grid of the level's field. Where an organ
+    slides, `surface` says along what, on that grid.
     """
 
     fixed: WorkingImage

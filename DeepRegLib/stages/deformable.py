@@ -12,7 +12,7 @@ from torch import Tensor
 
 from DeepRegLib.evaluation import InverseConsistency, folded_voxels, inverse_consistency
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import box_around
+from DeepRegLib.image import Image, box_around
 from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, image_grid
 from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
