@@ -99,7 +99,7 @@ def test_every_weight_is_used(name):
 def test_half_precision_gives_about_the_same(name, halved):
     network = build(name).eval()
     for key, weight in network.named_parameters():
-        if key.endswith("last.weight") or key.endswith("gain"):
+        if key.endswith(("last.weight", "gain")):
             nn.init.constant_(weight, 0.01) if weight.ndim < 2 else nn.init.normal_(weight, std=0.01)
     arguments = images(network, (2, 2, 2))
     with torch.no_grad():
