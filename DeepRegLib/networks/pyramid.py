@@ -28,7 +28,7 @@ class PyramidNet(nn.Module):
     """Register two images by matching their features coarse to fine.
 
     One encoder describes both images at 1/2, 1/4, ... of their resolution. At each level, from the coarsest, the moving
-    features are warped by the field so far and compared with the fixed ones, neighbours included. Where they match best,
+    features are warped by the field so far and compared with the fixed ones, neighbours included. Where they match,
     corrected by convolutions, is the displacement that is still missing, which is composed with the field. After the
     cost volume pyramid of Sun et al. 2018 (PWC-Net), on the grid of a field rather than of its images.
 
