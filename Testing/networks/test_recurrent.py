@@ -12,11 +12,12 @@ from Testing.networks.pairs import pair
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_more_steps_than_in_training_help_where_more_has_moved():
     torch.manual_seed(0)
     network = RecurrentNet(channels=8, iterations=2)
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-    for seed in range(25):
+    for seed in range(60):
         images = pair(motion=2, seed=seed)
         optimiser.zero_grad()
         functional.l1_loss(network(images.fixed, images.moving), images.field).backward()
