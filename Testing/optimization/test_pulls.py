@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from DeepRegLib.devices import available_devices
 from DeepRegLib.optimization.deformable import DeformableFit, Level, register_deformable
 from DeepRegLib.optimization.field_grid import RATIO, field_grid
 from DeepRegLib.optimization.pulls import (
@@ -154,6 +155,24 @@ def test_a_part_of_the_grid_gives_the_force_of_the_whole():
     ]
     torch.testing.assert_close(results[0][0], results[1][0])
     torch.testing.assert_close(results[0][1], results[1][1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in available_devices() if name != "cpu"] or ["none"])
+def test_other_devices_give_nearly_the_same(name):
+    if name == "none":
+        pytest.skip("there is only the CPU here")
+    field = random_field(SHAPE, 0.5)
+    maps, seen = (blob(SHAPE, (4.0, 4.5, 4.0), 1.5), blob(SHAPE, (4.6, 4.0, 4.0), 1.5)), torch.ones(SHAPE)
+
+    def forces(device: torch.device) -> list[Tensor]:
+        landmarks = LandmarkPull(np.full((2, 3), 3.3), np.full((2, 3), 4.0), SHAPE, device=device)
+        structure = Structure((0, 0, 0), *(m.to(device) for m in maps))
+        labels = LabelPull([structure], seen.to(device), seen.to(device))
+        return [pull.value_and_force(field.to(device))[1] for pull in (landmarks, labels)]
+
+    for here, there in zip(forces(CPU), forces(torch.device(name)), strict=True):
+        assert there.device.type == torch.device(name).type
+        torch.testing.assert_close(there.cpu(), here, atol=1e-3, rtol=1e-3)
 
 
 def blank_inside() -> WorkingImage:
