@@ -31,6 +31,10 @@ class RecipeError(InputError):
     """A recipe that does not exist, or has a wrong key or value."""
 
 
+class ModelError(InputError):
+    """A model bundle that does not exist, is damaged, or cannot be used here."""
+
+
 class OutputError(DeepRegError):
     """A result that cannot be written: the folder is read-only, the disk is full."""
 

@@ -51,6 +51,45 @@ def write_text(path: str | Path, text: str) -> None:
     write_atomically(path, lambda temporary: _write_text(temporary, text))
 
 
+def write_folder(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Call `write` with an empty folder beside `path`, then rename that; leave nothing behind on failure.
+
+    Parameters
+    ----------
+    path
+        Final folder name: not there yet, or an empty folder. Its parents are created.
+    write
+        Writes the whole content into the folder it is given.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    OutputError
+        If there is something of that name, the folder above cannot be written, or the disk is full.
+    """
+    target = Path(path)
+    if os.path.lexists(target) and not _is_empty_folder(target):
+        raise OutputError(f"{target} exists already.", "Choose another folder, or remove it first.")
+    partial = make_folder(target.absolute().parent) / f".{target.name}.partial-{uuid.uuid4().hex[:8]}"
+    try:
+        partial.mkdir()
+        write(partial)
+        if target.is_dir():
+            target.rmdir()
+        partial.rename(target)
+    except OutputError as error:
+        raise OutputError(error.message.replace(str(partial), str(target)), error.hint) from error
+    except OSError as error:
+        raise output_error(target, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
 def make_folder(path: str | Path) -> Path:
     """Create a folder with its parents and return it.
 
@@ -86,6 +125,10 @@ def output_error(path: Path, error: BaseException) -> OutputError:
 def _write_text(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def _existing_parent(path: Path) -> Path:

@@ -18,8 +18,9 @@ STAGE_SHARES: Mapping[str, float] = {
     "prepare": 0.06,
     "search": 0.10,
     "linear": 0.18,
-    "large motion": 0.18,
-    "deformable": 0.26,
+    "model": 0.04,
+    "large motion": 0.17,
+    "deformable": 0.23,
     "inverse": 0.10,
     "judge": 0.12,
 }

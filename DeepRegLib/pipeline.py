@@ -1,4 +1,4 @@
-"""The way of a registration: prepare, search, linear, large motion, deformable, inverse, judge. Ordered only here."""
+"""The way of a registration: prepare, search, linear, model, large motion, deformable, inverse, judge; ordered here."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import Landmarks, measure, verdict_on
+from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.preparation import Prepared, prepare_pair
 from DeepRegLib.provenance import provenance_of
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.deformable import (
     StartField,
@@ -29,6 +30,7 @@ from DeepRegLib.stages.deformable import (
 )
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
+from DeepRegLib.stages.model import UNCERTAINTY, model_field, model_of
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, linear_part
@@ -44,6 +46,7 @@ def register(
     fixed_landmarks: NDArray[np.floating] | None = None,
     moving_landmarks: NDArray[np.floating] | None = None,
     initial_transform: Transform | None = None,
+    model: str | Path | None = None,
     device: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -63,6 +66,8 @@ def register(
         Corresponding points ``(n, 3)`` in LPS mm; they set the starting pose and are measured.
     initial_transform
         Fixed points to moving points; replaces the search. A transform with a field also replaces the linear stage.
+    model
+        Name or folder of a model, in place of the recipe's; it proposes a field, which is used if it matches better.
     device
         ``"cpu"``, ``"cuda"``, ``"mps"``; None takes the fastest there is.
     seed
@@ -80,13 +85,15 @@ def register(
     Raises
     ------
     InputError
-        If an image, mask, landmark list, recipe or device cannot be used.
+        If an image, mask, landmark list, recipe, model or device cannot be used.
     RegistrationError
         If the images cannot be brought to overlap, or memory runs out.
     CancelledError
         If `cancel` returned true.
     """
-    chosen = load_recipe(recipe)
+    chosen = with_model(load_recipe(recipe), model)
+    given_field = initial_transform is not None and has_field(initial_transform)
+    bundle = model_of(chosen, has_field=given_field)
     where = choose_device(device)
     landmarks = check_landmarks(fixed_landmarks, moving_landmarks)
     monitor = Monitor(_stages(chosen, landmarks, initial_transform), progress, cancel)
@@ -98,11 +105,11 @@ def register(
             working = working_pair(run)
         linear, run = _linear(run, working, landmarks, initial_transform)
         start: Transform = linear
-        if initial_transform is not None and has_field(initial_transform):
+        if initial_transform is not None and given_field:
             start = initial_transform
         transform = start
         if chosen.deformable.enabled:
-            transform, run = _deform(run, linear, initial_transform)
+            transform, run = _deform(run, linear, initial_transform, bundle)
         with monitor.stage("inverse"):
             inverse = invert_well(run, transform, seed)
         with monitor.stage("judge"):
@@ -116,6 +123,7 @@ def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Tran
         "prepare": True,
         "search": recipe.search.enabled and not given,
         "linear": recipe.linear.model != "none" and not has_given_field,
+        "model": bool(recipe.model.name) and not has_given_field,
         "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not has_given_field,
         "deformable": recipe.deformable.enabled,
         "inverse": True,
@@ -145,12 +153,18 @@ def _linear(
         return refine_linear(run, working, starts + found)
 
 
-def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | None) -> tuple[Transform, Run]:
-    """Find the field, from the one given, from a search for large motion, or from zero; decide the similarity."""
+def _deform(
+    run: Run, linear: LinearTransform, initial_transform: Transform | None, bundle: ModelBundle | None
+) -> tuple[Transform, Run]:
+    """Find the field, from one given, predicted or searched for, or from zero; decide the similarity."""
     stages = _stages(run.recipe, None, initial_transform)
     start = None if initial_transform is None else start_field(run, linear, initial_transform)
     level: Level | None = None
     searched: StartField | None = None
+    predicted: StartField | None = None
+    if bundle is not None:
+        with run.monitor.stage("model"):
+            predicted = model_field(run, linear, bundle)
     if "large motion" in stages:
         with run.monitor.stage("large motion"):
             level = finest_level(run, linear)
@@ -158,7 +172,7 @@ def _deform(run: Run, linear: LinearTransform, initial_transform: Transform | No
     with run.monitor.stage("deformable"):
         level = level or finest_level(run, linear)
         run = with_useful_levels(with_deformable_similarity(run, level), level)
-        return deform(run, level, linear, start, searched), run
+        return deform(run, level, linear, start, searched, predicted), run
 
 
 def _finish(
@@ -184,7 +198,8 @@ def _finish(
         decisions=tuple(run.decisions),
         curves=run.curves,
         timings=run.monitor.timings,
-        provenance=provenance_of(fixed, moving, run.device, seed, poll=poll),
+        provenance=provenance_of(fixed, moving, run.device, seed, poll=poll) | run.provenance,
+        uncertainty=run.maps.get(UNCERTAINTY),
     )
 
 

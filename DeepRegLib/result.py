@@ -103,6 +103,8 @@ class Registration:
         Further label maps on the fixed grid, in the order they were given; `DeepRegLib.labels.with_layers`.
     jacobian
         float32 determinant of the transform on the fixed grid (1 keeps volume), or None if nobody asked for it.
+    uncertainty
+        float32, mm, on the fixed grid: how far a model's answers to the same pair differ; None if nobody asked for it.
     fixed_foreground
         Bool image on the fixed grid: where the measures were taken.
     measures, verdict, warnings
@@ -132,6 +134,7 @@ class Registration:
     warped_labels: Image | None = None
     warped_layers: tuple[Image, ...] = ()
     jacobian: Image | None = None
+    uncertainty: Image | None = None
     warnings: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from DeepRegLib.files import make_folder, output_error, write_text
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.naming import base_name, without_folders
-from DeepRegLib.recipes import Recipe, recipe_to_dict
+from DeepRegLib.recipes import Recipe, recipe_to_dict, without_folder
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, linear_part, parts_of, write_transform
 
@@ -36,6 +36,7 @@ OUTPUT_FILES: Mapping[str, str] = {
     "warped": "warped.nii.gz",
     "warped_labels": "warped_labels.nii.gz",
     "jacobian": "jacobian.nii.gz",
+    "uncertainty": "uncertainty.nii.gz",
     "report": "report.html",
     "result": RESULT,
 }
@@ -109,8 +110,8 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
     directory
         The folder, created with its parents where there is none. It gets ``transform.h5``, ``inverse.h5``,
         ``warped.nii.gz``, ``result.json``, ``report.html`` (if jinja2 and matplotlib are installed), and of what the
-        registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, and ``jacobian.nii.gz``. Other
-        files in it stay.
+        registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, ``jacobian.nii.gz`` and
+        ``uncertainty.nii.gz``. Other files in it stay.
     overwrite
         Whether an earlier result in it may be replaced.
 
@@ -174,7 +175,7 @@ def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict
         "fixed": _description(registration.fixed),
         "moving": _description(registration.moving),
         "transform": _transform_description(registration.transform),
-        "recipe": recipe_to_dict(registration.recipe),
+        "recipe": recipe_to_dict(without_folder(registration.recipe)),
         "timings": registration.timings,
         "curves": registration.curves,
         "provenance": registration.provenance,
@@ -226,6 +227,7 @@ def _images(registration: Registration) -> dict[str, tuple[str, Image]]:
         "warped": registration.warped,
         "warped_labels": registration.warped_labels,
         "jacobian": registration.jacobian,
+        "uncertainty": registration.uncertainty,
     }
     images = {name: (OUTPUT_FILES[name], image) for name, image in single.items() if image is not None}
     for number, layer in enumerate(registration.warped_layers, start=1):

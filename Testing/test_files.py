@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from DeepRegLib.errors import DeepRegError, OutputError
-from DeepRegLib.files import make_folder, output_error, write_atomically, write_text
+from DeepRegLib.files import make_folder, output_error, write_atomically, write_folder, write_text
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.transforms import LinearTransform, write_transform
@@ -184,3 +184,36 @@ def test_a_long_library_message_becomes_one_short_line(tmp_path: Path) -> None:
     error = output_error(tmp_path / "v.nrrd", RuntimeError("ITK ERROR:\n" + "deep\n\tinside " * 200))
     assert "\n" not in str(error)
     assert len(str(error)) < 500
+
+
+def test_a_folder_appears_whole_with_its_parents(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out"
+
+    def write(folder: Path) -> None:
+        (folder / "a.txt").write_text("a")
+        assert not target.exists()
+
+    assert write_folder(target, write) == target
+    assert [path.name for path in target.iterdir()] == ["a.txt"]
+    assert [path.name for path in target.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OutputError("x"), ValueError("x")])
+def test_a_folder_that_fails_on_its_way_is_not_there(tmp_path: Path, error: Exception) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "a.txt").write_text("half")
+        raise error
+
+    with pytest.raises(ValueError if isinstance(error, ValueError) else OutputError) as caught:
+        write_folder(tmp_path / "out", fail)
+    assert "partial" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_not_written_over_anything_but_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write_folder(tmp_path / "empty", lambda folder: (folder / "a.txt").touch())
+    for name in ("empty", "empty/a.txt"):
+        with pytest.raises(OutputError, match="exists already"):
+            write_folder(tmp_path / name, lambda folder: (folder / "b.txt").touch())
+    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["a.txt"]

@@ -76,13 +76,20 @@ WITHOUT_TORCH_MODULES = (
     "DeepRegLib.engine.packing",
     "DeepRegLib.engine.protocol",
     "DeepRegLib.engine.transport",
+    "DeepRegLib.models",
+    "DeepRegLib.models.bundle",
+    "DeepRegLib.models.manifest",
+    "DeepRegLib.models.registry",
     "DeepRegLib.transforms",
 )
 SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")
 # The rooms that live in Slicer's process, and what of Slicer they may know.
 SLICER_ROOMS = {"scene": ("slicer", "vtk"), "panel": ("slicer", "vtk", "qt", "ctk")}
 # The core needs numpy, SimpleITK and torch; everything else is an extra.
-EXTRAS = ("jinja2", "matplotlib", "nibabel", "nilearn", "pandas", "psutil", "rich", "scipy", "skimage", "typer")
+EXTRAS = (
+    *("jinja2", "matplotlib", "nibabel", "nilearn", "pandas", "psutil", "rich", "safetensors", "scipy", "skimage"),
+    "typer",
+)
 ROOMS_WITH_EXTRAS = ("cli", "report", "training")
 
 IMPORTER = """

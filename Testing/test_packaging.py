@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from DeepRegLib.models.bundle import WEIGHTS
+from DeepRegLib.models.manifest import MANIFEST
+from DeepRegLib.models.registry import SHIPPED_FOLDER
 from Testing.packaging import FOLDERS, RESOURCES, ROOT, SCRIPTS, listed, present, with_lists
 
 if sys.version_info >= (3, 11):
@@ -56,14 +59,29 @@ def test_recipes_report_and_type_marker_are_installed() -> None:
 
 
 def test_pip_installs_the_library_s_files_too() -> None:
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    patterns = tool["package-data"]["*"]
-    left_out = [
-        file
-        for file in listed(cmake("DeepRegLib"))[RESOURCES]
-        if not any(fnmatch(Path(file).name, pattern) for pattern in patterns)
-    ]
+    left_out = [file for file in listed(cmake("DeepRegLib"))[RESOURCES] if not is_package_data(file)]
     assert not left_out, f"no pattern in pyproject.toml's package-data takes {left_out}"
+
+
+def is_package_data(file: str) -> bool:
+    """Tell whether pip installs a file, given relative to the library."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    data = tool["package-data"]
+    models = SHIPPED_FOLDER.parent.relative_to(ROOT / "DeepRegLib").as_posix()
+    whole = [f"{models}/{pattern}" for pattern in data["DeepRegLib.models"]]
+    return any(fnmatch(Path(file).name, pattern) for pattern in data["*"]) or any(
+        fnmatch(file, pattern) for pattern in whole
+    )
+
+
+def test_a_shipped_model_is_installed_by_slicer_and_by_pip(tmp_path: Path) -> None:
+    place = SHIPPED_FOLDER.relative_to(ROOT / "DeepRegLib") / "brain"
+    (tmp_path / place).mkdir(parents=True)
+    files = {(place / name).as_posix() for name in (MANIFEST, WEIGHTS)}
+    for file in files:
+        (tmp_path / file).touch()
+    assert set(present(tmp_path)[RESOURCES]) == files
+    assert all(is_package_data(file) for file in files)
 
 
 def test_every_folder_of_the_library_is_a_package() -> None:

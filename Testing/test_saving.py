@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from DeepRegLib import saving
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.image import Image, read_image
-from DeepRegLib.recipes import load_recipe, recipe_from_dict
+from DeepRegLib.recipes import Model, load_recipe, recipe_from_dict
 from DeepRegLib.result import FAILED, Registration, Verdict
 from DeepRegLib.saving import check_output_folder, expected_bytes, json_text, result_to_dict, to_plain
 from DeepRegLib.transforms import LinearTransform, read_transform
@@ -73,12 +73,13 @@ def test_everything_is_saved_and_can_be_read_back(result: Registration, tmp_path
 
 
 @pytest.mark.usefixtures("no_report")
-def test_layers_and_jacobian_are_saved_and_make_room_for_a_result_without(result: Registration, tmp_path: Path) -> None:
+def test_layers_and_maps_are_saved_and_make_room_for_a_result_without(result: Registration, tmp_path: Path) -> None:
     labels = small_pair()[3]
     jacobian = result.warped.with_array(np.full(result.warped.array.shape, 1.25, np.float32))
-    rich = replace(result, warped_layers=(result.field_of_view, result.fixed_foreground), jacobian=jacobian)
+    layers = (result.field_of_view, result.fixed_foreground)
+    rich = replace(result, warped_layers=layers, jacobian=jacobian, uncertainty=jacobian)
     folder = rich.save(tmp_path / "out")
-    added = {"warped_layer_1.nii.gz", "warped_layer_2.nii.gz", "jacobian.nii.gz"}
+    added = {"warped_layer_1.nii.gz", "warped_layer_2.nii.gz", "jacobian.nii.gz", "uncertainty.nii.gz"}
     assert set(names(folder)) == (ALL - {"warped_labels.nii.gz"}) | added
     assert added < set(strict((folder / "result.json").read_text(encoding="utf-8"))["files"].values())
     second = read_image(folder / "warped_layer_2.nii.gz").array
@@ -112,6 +113,7 @@ def test_the_json_tells_all_and_names_no_folder(result: Registration, tmp_path: 
         result,
         verdict=Verdict(FAILED, (f"{fixed} shows something else.",)),
         warnings=(f"{fixed} has 3 NaN or infinite voxels.",),
+        recipe=replace(result.recipe, model=Model("/clinic/Smith John/brain")),
         measures=replace(result.measures, ncc_after=math.nan, jacobian_max=math.inf, dice_after={7: math.nan, 2: 0.5}),
     )
     text = (told.save(tmp_path / "out") / "result.json").read_text(encoding="utf-8")
@@ -125,7 +127,7 @@ def test_the_json_tells_all_and_names_no_folder(result: Registration, tmp_path: 
     assert table["measures"]["jacobian_max"] is None
     assert table["measures"]["dice_after"] == {"7": None, "2": 0.5}
     assert table["measures"]["folds"] == result.measures.folds
-    assert recipe_from_dict(table["recipe"]) == result.recipe
+    assert recipe_from_dict(table["recipe"]) == replace(result.recipe, model=Model("brain"))
     assert list(table["timings"]) == list(result.timings)
     assert {name: len(curve) for name, curve in table["curves"].items()} == {
         name: len(curve) for name, curve in result.curves.items()

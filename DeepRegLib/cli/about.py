@@ -15,7 +15,7 @@ from DeepRegLib.errors import DeepRegError
 Finding = dict[str, Any]
 
 TOLERANCE = 1e-2  # mm, far above rounding, far below what would matter
-EXTRAS = {"jinja2": "report", "matplotlib": "report", "typer": "cli", "rich": "cli"}
+EXTRAS = {"jinja2": "report", "matplotlib": "report", "typer": "cli", "rich": "cli", "safetensors": "model"}
 
 
 def recipes(

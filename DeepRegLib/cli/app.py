@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from DeepRegLib.cli import about, evaluate, registering, transforming
+from DeepRegLib.cli import about, evaluate, models, registering, transforming
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import VERSION
 
@@ -52,6 +52,7 @@ for command in (
     about.doctor,
 ):
     app.command()(command)
+app.add_typer(models.app, name="models")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

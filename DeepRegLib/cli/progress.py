@@ -20,6 +20,7 @@ STAGES = {
     "prepare": "preparing",
     "search": "searching the pose",
     "linear": "linear",
+    "model": "asking the model",
     "large motion": "large motion",
     "deformable": "deformable",
     "inverse": "inverting",

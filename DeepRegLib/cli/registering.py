@@ -46,6 +46,8 @@ class Request:
     fixed: Path
     moving: Path
     recipe: str
+    model: str | None
+    uncertainty: bool
     fixed_mask: Path | None
     moving_mask: Path | None
     fixed_landmarks: Path | None
@@ -82,6 +84,13 @@ def register(
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe, or a TOML file; see deepreg recipes.")
     ] = "auto",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A model to ask for a first field, or its folder.")
+    ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Also write uncertainty.nii.gz: how far the model's answers differ, mm."),
+    ] = False,
     fixed_mask: Mask = None,
     moving_mask: Mask = None,
     fixed_landmarks: Points = None,
@@ -109,11 +118,14 @@ def register(
 
     Writes transform.h5 (fixed points to moving points), inverse.h5, warped.nii.gz, result.json and report.html into the
     output folder, and warped_labels.nii.gz if there are moving labels. With labels on both scans, Dice is measured too.
+    deepreg models list shows what --model takes.
     """
     request = Request(
         fixed=fixed,
         moving=moving,
         recipe=recipe,
+        model=model,
+        uncertainty=uncertainty,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,
         fixed_landmarks=fixed_landmarks,
@@ -206,14 +218,17 @@ def _read(request: Request) -> Inputs:
     """Read every file and find every mistake that can be found before the long part begins."""
     from DeepRegLib.image import read_image
     from DeepRegLib.labels import check_labels
-    from DeepRegLib.recipes import load_recipe
+    from DeepRegLib.models import find_model
+    from DeepRegLib.recipes import load_recipe, with_model
     from DeepRegLib.transforms import read_transform
 
     if request.fixed_labels is not None and request.moving_labels is None:
         raise InputError(
             f"{request.fixed_labels} was given without moving labels.", "Give --moving-labels too, or leave it out."
         )
-    recipe = load_recipe(request.recipe)
+    recipe = with_model(load_recipe(request.recipe), request.model, uncertainty=request.uncertainty)
+    if recipe.model.name and request.engine is None:
+        find_model(recipe.model.name)
     landmarks = _read_landmarks(request.fixed_landmarks, request.moving_landmarks)
     start = None if request.initial_transform is None else read_transform(request.initial_transform)
     fixed, moving = read_image(request.fixed), read_image(request.moving)

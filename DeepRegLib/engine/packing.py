@@ -16,7 +16,7 @@ from DeepRegLib.engine.protocol import EngineError, Message, MissingLibraryError
 from DeepRegLib.errors import DeepRegError, MemoryShortageError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, as_image
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe, recipe_from_dict, recipe_to_dict
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe, recipe_from_dict, recipe_to_dict, with_model
 from DeepRegLib.result import Measures, Registration, Verdict
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearTransform, Transform
 
@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[np.generic]]
 Content = dict[str, Any]
 
 REQUEST_IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_labels", "moving_labels")
-RESULT_IMAGES = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian")
+RESULT_IMAGES = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty")
 LANDMARKS = ("fixed_landmarks", "moving_landmarks")
 
 
@@ -63,14 +63,19 @@ class Request:
 
 
 def build_request(
-    fixed: Image | str | Path, moving: Image | str | Path, recipe: str | Path | Recipe = AUTO, **options: Any
+    fixed: Image | str | Path,
+    moving: Image | str | Path,
+    recipe: str | Path | Recipe = AUTO,
+    *,
+    model: str | Path | None = None,
+    **options: Any,
 ) -> Request:
     """Return a request; images and the recipe are read here, for a worker elsewhere cannot read this machine's files.
 
     Parameters
     ----------
-    fixed, moving, recipe
-        As in `DeepRegLib.pipeline.register`.
+    fixed, moving, recipe, model
+        As in `DeepRegLib.pipeline.register`. A model given by its folder is looked for where the worker runs.
     options
         The other fields of `Request`; images may be paths.
 
@@ -85,7 +90,7 @@ def build_request(
     }
     if "moving_layers" in read:
         read["moving_layers"] = tuple(as_image(layer) for layer in read["moving_layers"])
-    return Request(as_image(fixed), as_image(moving), load_recipe(recipe), **read)
+    return Request(as_image(fixed), as_image(moving), with_model(load_recipe(recipe), model), **read)
 
 
 def pack_request(request: Request, number: int) -> Message:

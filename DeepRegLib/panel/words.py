@@ -21,6 +21,7 @@ def stage_name(stage: str) -> str:
         "prepare": _("Preparing the scans"),
         "search": _("Searching the starting position"),
         "linear": _("Aligning (rigid, then affine)"),
+        "model": _("Asking the model"),
         "large motion": _("Searching large motion"),
         "deformable": _("Deforming"),
         "inverse": _("Computing the inverse"),

@@ -8,14 +8,17 @@ from DeepRegLib.recipes.loading import (
     recipe_names,
     recipe_to_dict,
     recipe_to_toml,
+    with_model,
+    without_folder,
 )
-from DeepRegLib.recipes.model import AUTO, Deformable, LargeMotion, Linear, Prepare, Recipe, Search
+from DeepRegLib.recipes.model import AUTO, Deformable, LargeMotion, Linear, Model, Prepare, Recipe, Search
 
 __all__ = [
     "AUTO",
     "Deformable",
     "LargeMotion",
     "Linear",
+    "Model",
     "Prepare",
     "Recipe",
     "Search",
@@ -24,4 +27,6 @@ __all__ = [
     "recipe_names",
     "recipe_to_dict",
     "recipe_to_toml",
+    "with_model",
+    "without_folder",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError, RecipeError
+from DeepRegLib.naming import base_name
 from DeepRegLib.recipes.model import Recipe
 from DeepRegLib.tables import from_table, read_toml
 
@@ -60,6 +61,25 @@ def recipe_from_dict(table: Mapping[str, Any], origin: str = "recipe") -> Recipe
         return from_table(Recipe, table)
     except InputError as error:
         raise RecipeError(f"{origin}: {error.message}", error.hint) from error
+
+
+def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = False) -> Recipe:
+    """Return a recipe with the model of this name or folder, None for its own, and its uncertainty where asked for.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe has no deformable stage.
+    """
+    wanted = recipe.model
+    if model is not None:
+        wanted = replace(wanted, name=str(model))
+    return replace(recipe, model=replace(wanted, uncertainty=wanted.uncertainty or uncertainty))
+
+
+def without_folder(recipe: Recipe) -> Recipe:
+    """Return a recipe that may be shown to others: a model given by its folder is named without the folders above."""
+    return replace(recipe, model=replace(recipe.model, name=base_name(recipe.model.name)))
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

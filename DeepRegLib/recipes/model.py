@@ -144,6 +144,26 @@ class Deformable:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A trained network that proposes a field, between the linear and the deformable stage.
+
+    Parameters
+    ----------
+    name
+        Of the model, or the folder of its bundle; "" for none.
+    consistent
+        Ask it for both directions, which takes twice as long, and bring them nearer to being each other's inverse.
+    uncertainty
+        Also ask it again and again for images changed in what should not matter, and deliver how far its answers
+        differ.
+    """
+
+    name: str = ""
+    consistent: bool = True
+    uncertainty: bool = False
+
+
+@dataclass(frozen=True)
 class LargeMotion:
     """The exhaustive search for displacements, between the linear and the deformable stage.
 
@@ -198,7 +218,7 @@ class Recipe:
         Short name.
     purpose
         One line on what it is for.
-    prepare, search, linear, large_motion, deformable
+    prepare, search, linear, model, large_motion, deformable
         The stages.
     """
 
@@ -207,11 +227,15 @@ class Recipe:
     prepare: Prepare = field(default_factory=Prepare)
     search: Search = field(default_factory=Search)
     linear: Linear = field(default_factory=Linear)
+    model: Model = field(default_factory=Model)
     large_motion: LargeMotion = field(default_factory=LargeMotion)
     deformable: Deformable = field(default_factory=Deformable)
 
     def __post_init__(self) -> None:
         _require(bool(self.name.strip()), "name", self.name, "a short name")
+        # What a network says is a proposal only; without the stage that tries it, it would be the result.
+        alone = bool(self.model.name) and not self.deformable.enabled
+        _require(not alone, "model.name", self.model.name, "none where deformable.enabled is false")
 
 
 def _require(condition: bool, key: str, value: object, wanted: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.naming import base_name, without_folders
-from DeepRegLib.recipes import AUTO, Recipe, recipe_to_toml
+from DeepRegLib.recipes import AUTO, Recipe, recipe_to_toml, without_folder
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
 from DeepRegLib.transforms import linear_part
 
@@ -118,7 +118,7 @@ def render_report(registration: Registration) -> str:
         timings=[(name, f"{seconds:.1f}") for name, seconds in registration.timings.items()],
         total_time=f"{sum(registration.timings.values()):.1f}",
         recipe_name=registration.recipe.name,
-        recipe=recipe_to_toml(registration.recipe),
+        recipe=recipe_to_toml(without_folder(registration.recipe)),
         provenance=list(_flattened(registration, registration.provenance)),
     )
 

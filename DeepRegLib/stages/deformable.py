@@ -41,6 +41,8 @@ FEWEST_VOXELS = 12
 FOLD_ROUNDS = 12
 # A search looks so far that it also finds matches by accident: it must be better by this share.
 CLEARLY_BETTER = 0.015
+# A network proposes one field only, so any gain counts that is more than rounding.
+SLIGHTLY_BETTER = 0.001
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
 # The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
 INVERSE_REFINEMENTS = (2.0, 3.0, 4.5)
@@ -83,6 +85,7 @@ def deform(
     linear: LinearTransform,
     start: StartField | None,
     searched: StartField | None = None,
+    predicted: StartField | None = None,
 ) -> Transform:
     """Find the field u and return x -> linear(x + u(x)), without folds on the working and on the fixed image's grid.
 
@@ -99,12 +102,15 @@ def deform(
     searched
         Gives what the search for large motion has found. The levels coarser than the search are done as well, and the
         field that matches better goes on to the finer ones.
+    predicted
+        Gives what a model says, which goes on instead of that if it matches better still.
     """
     levels = _pyramid(run, level, run.recipe.deformable.shrink)
     coarse = 0
-    if searched is not None:
+    if searched is not None or predicted is not None:
         coarse = sum(shrink > run.recipe.large_motion.shrink[-1] for shrink in run.recipe.deformable.shrink)
-        start = _better_start(run, levels, coarse, start, searched)
+        coarse = min(coarse, len(levels) - 1)
+        start = _better_start(run, levels, coarse, start, searched, predicted)
     fit = _descend(run, levels, slice(coarse, None), start)
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     field, repaired = repair_folds(field, poll=run.monitor.poll)
@@ -193,23 +199,49 @@ def continued(field: Tensor, geometry: Geometry, fixed: Geometry) -> tuple[Tenso
 
 
 def _better_start(
-    run: Run, levels: Sequence[Level], coarse: int, start: StartField | None, searched: StartField
-) -> StartField:
-    """Return what goes on to the finer levels: what the search has found, or what the coarse levels come to."""
-    if coarse in (0, len(levels)):
-        return searched
+    run: Run,
+    levels: Sequence[Level],
+    coarse: int,
+    start: StartField | None,
+    searched: StartField | None,
+    predicted: StartField | None,
+) -> StartField | None:
+    """Return what goes on to the finer levels: what the coarse ones come to, what was searched for, or predicted."""
+    if coarse == 0 and searched is not None:
+        best: StartField | None = searched
+    else:
+        best = _descended(run, levels, coarse, start)
+        if searched is not None:
+            best = _better_of(run, levels[coarse], best, searched, "Search for large motion", CLEARLY_BETTER)
+    if predicted is not None:
+        best = _better_of(run, levels[coarse], best, predicted, "The model's field", SLIGHTLY_BETTER)
+    return best
+
+
+def _descended(run: Run, levels: Sequence[Level], coarse: int, start: StartField | None) -> StartField | None:
+    """Return what the coarse levels come to; the start where there are none."""
+    if coarse == 0:
+        return start
     fit = _descend(run, levels, slice(coarse), start)
 
     def descended(geometry: Geometry) -> Tensor:
         return transfer_field(fit.field, fit.geometry, geometry)
 
-    level = levels[coarse]
+    return descended
+
+
+def _better_of(
+    run: Run, level: Level, so_far: StartField | None, other: StartField, what: str, margin: float
+) -> StartField | None:
+    """Return the other field if it matches better than that so far by more than a share; note which and why."""
     grid = field_grid(level.fixed.geometry)
-    by_descent, by_search = (match(level, field(grid), run.recipe.deformable) for field in (descended, searched))
-    better = by_search - by_descent > CLEARLY_BETTER * abs(by_descent)
-    reason = f"similarity {by_search:.3f} after it, {by_descent:.3f} after a descent"
-    run.decisions.append(f"Search for large motion: {'used' if better else 'not needed'} ({reason}).")
-    return searched if better else descended
+    still = torch.zeros(3, *grid.shape, device=level.fixed.device)
+    fields = still if so_far is None else so_far(grid), other(grid)
+    before, after = (match(level, field, run.recipe.deformable) for field in fields)
+    better = after - before > margin * abs(before)
+    reason = f"similarity {after:.3f} with it, {before:.3f} without"
+    run.decisions.append(f"{what}: {'used' if better else 'not needed'} ({reason}).")
+    return other if better else so_far
 
 
 def _descend(run: Run, levels: Sequence[Level], part: slice, start: StartField | None) -> DeformableFit:

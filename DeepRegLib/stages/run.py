@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Monitor
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
@@ -40,6 +42,10 @@ class Run:
         Sentences on what was chosen and why; stages append.
     curves
         Similarity per iteration, one array a stage and level; stages add.
+    maps
+        Volumes on the fixed image's grid that are delivered beside the transform, by name; stages add.
+    provenance
+        What else the result depends on, such as a model; stages add.
     """
 
     pair: PreparedPair
@@ -48,6 +54,8 @@ class Run:
     monitor: Monitor
     decisions: list[str] = field(default_factory=list)
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    maps: dict[str, Image] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""

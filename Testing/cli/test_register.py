@@ -168,7 +168,7 @@ def test_a_wrong_call_is_one_line(deepreg: Deepreg) -> None:
 def test_help_names_every_command_and_option(deepreg: Deepreg) -> None:
     top = deepreg()
     assert top.code == 0
-    for command in ("register", "apply", "invert", "compose", "jacobian", "evaluate", "recipes", "doctor"):
+    for command in ("register", "apply", "invert", "compose", "jacobian", "evaluate", "recipes", "doctor", "models"):
         assert command in top.out
         assert deepreg(command, "--help").code == 0
     text = deepreg("register", "--help").out

@@ -126,6 +126,7 @@ def hand_made_registration(fixed: Image, moving: Image) -> Registration:
         warped_labels=Image(inside.array.astype(np.uint8), grid, "labels"),
         warped_layers=(Image(inside.array.astype(np.int16), grid, "first"), Image(~inside.array, grid, "second")),
         jacobian=Image(np.full(grid.shape, 1.5, np.float32), grid, "Jacobian determinant"),
+        uncertainty=Image(np.full(grid.shape, 0.25, np.float32), grid, "uncertainty"),
         warnings=("Careful.",),
         decisions=("CT: no.",),
         curves={"linear 0": np.array([0.1, 0.2, np.pi]), "deformable": np.zeros(0)},

@@ -22,7 +22,7 @@ from DeepRegLib.engine.packing import (
 from DeepRegLib.engine.protocol import Decoder, EngineError, Message, ProtocolError, encode
 from DeepRegLib.errors import CancelledError, InputError, MemoryShortageError
 from DeepRegLib.image import Image, write_image
-from DeepRegLib.recipes import load_recipe
+from DeepRegLib.recipes import Model, load_recipe
 from DeepRegLib.saving import json_text, result_to_dict
 from DeepRegLib.transforms import CompositeTransform, LinearTransform, parts_of
 from Testing.engine.fakes import hand_made_registration, random_field, tiny_image
@@ -110,6 +110,8 @@ def test_paths_are_read_on_the_clients_side(tmp_path: Any) -> None:
     assert np.array_equal(request.fixed.array, tiny_image().array)
     assert request.fixed_mask is not None
     assert request.recipe == load_recipe("rigid")
+    named = build_request(tiny_image(), tiny_image(), "fast", model="brain").recipe
+    assert named == replace(load_recipe("fast"), model=Model("brain"))
     with pytest.raises(InputError, match="does not exist"):
         build_request(tmp_path / "nothing.nii", tiny_image())
 

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage  # matplotlib brings it
 from DeepRegLib.errors import DeepRegError, OutputError
 from DeepRegLib.geometry import IDENTITY_DIRECTION, Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.recipes import load_recipe
+from DeepRegLib.recipes import Model, load_recipe
 from DeepRegLib.report import render_report, write_report
 from DeepRegLib.report.figures import Plane, images_figure, planes_of
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration, Verdict
@@ -63,7 +63,8 @@ def registration(
         transform = CompositeTransform((DisplacementField(waves, fixed.geometry), LinearTransform(shift)))
     labels = moving.with_array((moving.array > 0).astype(np.uint8) + (moving.array > 60))
     recipe = load_recipe("brain-mr")
-    recipe = dataclasses.replace(recipe, deformable=dataclasses.replace(recipe.deformable, similarity="lncc"))
+    chosen = dataclasses.replace(recipe.deformable, similarity="lncc")
+    recipe = dataclasses.replace(recipe, deformable=chosen, model=Model("/data/clinic/Smith John/model"))
     return Registration(
         **{
             "fixed": fixed,

@@ -72,6 +72,13 @@ def test_a_search_that_is_not_clearly_better_gives_way_to_the_descent():
     assert "not needed" in searched(result.decisions)
 
 
+def test_where_all_levels_are_coarser_than_the_search_the_last_one_still_refines():
+    one = replace(RECIPE.deformable, shrink=(4,), iterations=(3,), voxels=100_000)
+    result = register(*small_pair()[:2], replace(RECIPE, deformable=one), device="cpu")
+    assert list(result.curves) == ["linear 1", "deformable 1"]
+    assert result.recipe.deformable.shrink == (4,)
+
+
 def test_a_given_field_is_refined_and_not_searched_for():
     given = compose(smooth_field(FIXED_GRID, 2.0), TRUTH)
     result = register(*small_pair()[:2], RECIPE, device="cpu", initial_transform=given)

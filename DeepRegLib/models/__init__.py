@@ -1,0 +1,24 @@
+"""Model bundles: what a trained network is, where bundles are found, how one predicts. No torch until one is used."""
+
+from __future__ import annotations
+
+from DeepRegLib.models.bundle import ModelBundle, check_bundle, load_bundle, load_network, save_bundle
+from DeepRegLib.models.manifest import Manifest, ModelInput, read_manifest
+from DeepRegLib.models.registry import KnownModel, add_model, find_model, known_models, remove_model, user_folder
+
+__all__ = [
+    "KnownModel",
+    "Manifest",
+    "ModelBundle",
+    "ModelInput",
+    "add_model",
+    "check_bundle",
+    "find_model",
+    "known_models",
+    "load_bundle",
+    "load_network",
+    "read_manifest",
+    "remove_model",
+    "save_bundle",
+    "user_folder",
+]

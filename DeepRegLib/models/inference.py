@@ -1,0 +1,203 @@
+"""What a registration network says of two images, and how sure it is.
+
+A network sees both images on one isotropic grid, the moving one aligned linearly, and gives a displacement on the grid
+half as fine (`DeepRegLib.optimization.field_grid`). Averaging over what should not matter tells how far to trust it:
+its answers to mirrored images and to other contrasts ought to be the same (test-time augmentation, Wang et al.,
+"Aleatoric uncertainty estimation with test-time augmentation", Neurocomputing 2019).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from DeepRegLib.errors import ModelError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.models.manifest import ModelInput
+from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.optimization.cost_volume import made_consistent
+from DeepRegLib.optimization.deformable import Level
+from DeepRegLib.optimization.field_grid import RATIO, field_grid
+from DeepRegLib.optimization.regularity import repair_folds
+from DeepRegLib.optimization.working import WorkingImage
+
+# Voxels of a network's grid at most: with 16 channels on it, a few GB.
+LARGEST_GRID = 4_000_000
+MARGIN_VOXELS = 2
+LEAST_GROWTH = 1.002
+# The same anatomy in other contrasts: darker, brighter, inverted.
+RECOLOURED: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda intensity: intensity**1.33,
+    lambda intensity: intensity**0.75,
+    lambda intensity: 1 - intensity,
+)
+# How many of its last steps a recurrent network is asked for besides its usual number.
+EARLIER_STEPS = 2
+
+Step = Callable[[float], None]
+
+
+def network_grid(box: Geometry, wanted: ModelInput, multiple: int, largest: int = LARGEST_GRID) -> Geometry:
+    """Return the isotropic grid about a box on which a network sees its images.
+
+    Its voxels are as wide as the network wants them, or wider where the box would not fit into the size it wants, or
+    into the number of voxels allowed.
+
+    Parameters
+    ----------
+    box
+        The grid to cover.
+    wanted
+        Spacing and size the network was made for.
+    multiple
+        The size is a multiple of it and of 2 along each axis, unless the network wants another.
+    largest
+        Voxels at most, where the network takes any size.
+    """
+    unit = math.lcm(multiple, RATIO)
+    step = wanted.spacing
+    while True:
+        needed = np.ceil(box.extent / step - 1e-6).astype(int)
+        if wanted.size is not None:
+            size, excess = np.array(wanted.size), float((needed / wanted.size).max())
+        else:
+            size = unit * -(-(needed + 2 * MARGIN_VOXELS) // unit)
+            excess = 0.0 if (size == unit).all() else (float(np.prod(size)) / largest) ** (1 / 3)
+        if excess <= 1:
+            return box.recentred(size, [step] * 3)
+        step *= max(excess, LEAST_GROWTH)
+
+
+@torch.no_grad()
+def predict(network: nn.Module, pair: Level, *, consistent: bool, on_step: Step, poll: Poll = keep_going) -> Tensor:
+    """Return the displacement a network predicts, without folds.
+
+    Parameters
+    ----------
+    network
+        ``forward(fixed, moving)`` takes images ``(1, 1, D, H, W)`` and gives ``(1, 3, d, h, w)``.
+    pair
+        Both images on the network's grid.
+    consistent
+        Ask for both directions, and bring them nearer to being each other's inverse.
+    on_step
+        Called with the fraction done; may raise.
+    poll
+        Called at each layer; may raise to stop.
+
+    Returns
+    -------
+    Tensor
+        ``(3, d, h, w)``, float32, in voxels of the grid of the field.
+
+    Raises
+    ------
+    ModelError
+        If the network gives something of another shape, or numbers that are not finite.
+    """
+    fixed, moving = _network_image(pair.fixed), _network_image(pair.moving)
+    field = _field(network, fixed, moving, poll)
+    on_step(0.5 if consistent else 0.9)
+    if consistent:
+        field, _ = made_consistent(field, _field(network, moving, fixed, poll), poll=poll)
+        on_step(0.95)
+    return repair_folds(field, poll=poll)[0]
+
+
+@torch.no_grad()
+def uncertainty(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = keep_going) -> Tensor:
+    """Return how far a network's answers differ where they ought to be the same: their standard deviation.
+
+    It is asked once for the images as they are, mirrored along each axis, brighter, darker and inverted, and where it
+    is recurrent, stopped earlier.
+
+    Parameters
+    ----------
+    network, pair, on_step, poll
+        As in `predict`. A recurrent network has the attribute `iterations`, its usual number, and its ``forward`` takes
+        another as ``iterations=``.
+
+    Returns
+    -------
+    Tensor
+        ``(d, h, w)``, float32, in mm on the grid of the field: the root of the variances summed over the axes.
+    """
+    steps = _earlier_steps(network)
+    total = 1 + 3 + len(RECOLOURED) + len(steps)
+    grid = field_grid(pair.fixed.geometry)
+    mean = torch.zeros(3, *grid.shape, device=pair.fixed.device)
+    squares = torch.zeros_like(mean[0])
+    for number, field in enumerate(_answers(network, pair, steps, poll), start=1):
+        # Welford's way: the variance without keeping the fields.
+        before = field - mean
+        mean += before / number
+        squares += (before * (field - mean)).sum(0)
+        on_step(number / total)
+    return (squares / (total - 1)).sqrt() * grid.spacing[0]
+
+
+def _answers(network: nn.Module, pair: Level, steps: list[int], poll: Poll) -> Iterator[Tensor]:
+    """Yield the fields for images that differ in nothing that should matter."""
+    fixed, moving = _network_image(pair.fixed), _network_image(pair.moving)
+    yield _field(network, fixed, moving, poll)
+    for axis, dim in enumerate((-1, -2, -3)):
+        mirrored = _field(network, fixed.flip(dim), moving.flip(dim), poll).flip(dim)
+        mirrored[axis].neg_()
+        yield mirrored
+    for recoloured in RECOLOURED:
+        yield _field(network, _network_image(pair.fixed, recoloured), _network_image(pair.moving, recoloured), poll)
+    for iterations in steps:
+        yield _field(network, fixed, moving, poll, iterations)
+
+
+def _earlier_steps(network: nn.Module) -> list[int]:
+    """Return the numbers of iterations below the usual one of a recurrent network; none for any other."""
+    usual = getattr(network, "iterations", 0)
+    if not isinstance(usual, int) or "iterations" not in inspect.signature(network.forward).parameters:
+        return []
+    return list(range(max(1, usual - EARLIER_STEPS), usual))
+
+
+def _network_image(image: WorkingImage, recoloured: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Return ``(1, 1, D, H, W)``: about 0 to 1, and 0 where nothing is known."""
+    intensity = image.intensity if recoloured is None else recoloured(image.intensity.clamp(0, 1))
+    return (intensity * image.weight)[None, None]
+
+
+def _field(network: nn.Module, fixed: Tensor, moving: Tensor, poll: Poll, iterations: int | None = None) -> Tensor:
+    """Return one answer of a network, ``(3, d, h, w)``: in half precision on CUDA where that suffices."""
+    for halved in (True, False) if fixed.is_cuda else (False,):
+        precision = torch.autocast("cuda", torch.float16) if halved else nullcontext()
+        with precision, _polled(network, poll):
+            answer = network(fixed, moving) if iterations is None else network(fixed, moving, iterations=iterations)
+        expected = (1, 3, *(-(-n // RATIO) for n in fixed.shape[2:]))
+        if tuple(answer.shape) != expected:
+            raise ModelError(
+                f"The network gave a field of the shape {tuple(answer.shape)} instead of {expected}.",
+                "Use a model of the task registration that is made for this version of DeepReg.",
+            )
+        field: Tensor = answer[0].float()
+        if torch.isfinite(field).all():
+            return field
+    raise ModelError("The network gave numbers that are not finite.", "Register without this model.")
+
+
+@contextmanager
+def _polled(network: nn.Module, poll: Poll) -> Iterator[None]:
+    """Poll before each layer of a network, whose answer as a whole may take many seconds."""
+
+    def before(_module: nn.Module, _inputs: object) -> None:
+        poll()
+
+    hooks = [module.register_forward_pre_hook(before) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,131 @@
+"""A first field from a trained network, from which the deformable stage may start."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from DeepRegLib.errors import ModelError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
+from DeepRegLib.models import ModelBundle, check_bundle, find_model, load_bundle, load_network
+from DeepRegLib.models.inference import network_grid, predict, uncertainty
+from DeepRegLib.optimization.deformable import Level, transfer_field
+from DeepRegLib.optimization.field_grid import field_grid
+from DeepRegLib.recipes import Recipe
+from DeepRegLib.stages.deformable import StartField, box_around
+from DeepRegLib.stages.run import Run, aligned_level
+from DeepRegLib.transforms import LinearTransform
+from DeepRegLib.transforms.sampling import identity_grid, sample
+
+UNCERTAINTY = "uncertainty"
+GIVEN_FIELD = ("the initial transform holds a field, so no model is used", "Give its linear part")
+POINTS_AT_ONCE = 1 << 21
+# Of the progress, where the uncertainty is wanted too.
+PREDICTION_SHARE = 0.25
+
+
+def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
+    """Return the model a recipe names, checked, before anything is computed; None if it names none.
+
+    Parameters
+    ----------
+    recipe
+        As chosen.
+    has_field
+        Whether the run starts from a field that is given, which a model would not better.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, it is damaged or for another task, or its uncertainty cannot be told.
+    """
+    wanted = recipe.model
+    if wanted.uncertainty and (not wanted.name or has_field):
+        reason, advice = ("no model is named", "Name a model") if not wanted.name else GIVEN_FIELD
+        raise ModelError(
+            f"The uncertainty of a model was asked for, but {reason}.", f"{advice}, or leave the uncertainty out."
+        )
+    if not wanted.name or has_field:
+        return None
+    bundle = load_bundle(find_model(wanted.name))
+    if bundle.manifest.task != "registration":
+        raise ModelError(
+            f"The model {bundle.manifest.name} is for the task {bundle.manifest.task}, not for registration.",
+            "Choose another; deepreg models list shows them.",
+        )
+    check_bundle(bundle)
+    return bundle
+
+
+def model_field(run: Run, linear: LinearTransform, bundle: ModelBundle) -> StartField:
+    """Predict a field without folds and return the function that gives it on a grid, in voxels of that grid.
+
+    Parameters
+    ----------
+    run
+        Gets the model's name and hash into its provenance, and if its recipe asks for it, the map `UNCERTAINTY`.
+    linear
+        Brings the moving image to the fixed one.
+    bundle
+        From `model_of`.
+    """
+    manifest, wanted = bundle.manifest, run.recipe.model
+    network = load_network(bundle, run.device)
+    geometry = network_grid(box_around(run.pair.fixed.foreground), manifest.input, getattr(network, "multiple", 1))
+    level = aligned_level(run, geometry, linear)
+    share = PREDICTION_SHARE if wanted.uncertainty else 1.0
+    field = predict(
+        network,
+        level,
+        consistent=wanted.consistent,
+        on_step=lambda fraction: run.monitor.step(share * fraction),
+        poll=run.monitor.poll,
+    )
+    grid = field_grid(geometry)
+    if wanted.uncertainty:
+        run.maps[UNCERTAINTY] = _uncertainty_map(run, network, level, share)
+    run.provenance["model"] = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "weights_sha256": manifest.weights_sha256,
+    }
+    run.decisions.append(_decision(bundle, geometry))
+
+    def start(other: Geometry) -> Tensor:
+        return transfer_field(field, grid, other)
+
+    return start
+
+
+def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run) -> Image:
+    """Interpolate values ``(d, h, w)`` linearly at the voxels of an image; past the outer ones they are repeated."""
+    matrix = torch.tensor(geometry.world_to_index @ image.index_to_world, dtype=torch.float32, device=values.device)
+    depth, height, width = image.shape
+    thickness = max(1, POINTS_AT_ONCE // (height * width))
+    result = np.empty(image.shape, dtype=np.float32)
+    for first in range(0, depth, thickness):
+        run.monitor.poll()
+        last = min(first + thickness, depth)
+        index = identity_grid((last - first, height, width), values.device)
+        index[..., 2] += first
+        result[first:last] = sample(values[None], index @ matrix[:3, :3].T + matrix[:3, 3])[0].cpu().numpy()
+    return Image(result, image, UNCERTAINTY)
+
+
+def _uncertainty_map(run: Run, network: nn.Module, level: Level, done: float) -> Image:
+    deviation = uncertainty(
+        network,
+        level,
+        on_step=lambda fraction: run.monitor.step(done + (1 - done) * fraction),
+        poll=run.monitor.poll,
+    )
+    return on_image_grid(deviation, field_grid(level.fixed.geometry), run.pair.fixed.original.geometry, run)
+
+
+def _decision(bundle: ModelBundle, geometry: Geometry) -> str:
+    manifest = bundle.manifest
+    wanted, step = manifest.input.spacing, geometry.spacing[0]
+    coarser = "" if step == wanted else f" (it is made for {wanted:g} mm, but the anatomy is too large for that)"
+    return f"Model: {manifest.name} {manifest.version}, asked at {step:.3g} mm{coarser}."
