@@ -32,7 +32,7 @@ class RecipeError(InputError):
 
 
 class ModelError(InputError):
-    """A model bundle that does not exist, is damaged, or cannot be used here."""
+    """A network or a model bundle that does not exist, is damaged, has a wrong argument, or cannot be used here."""
 
 
 class OutputError(DeepRegError):

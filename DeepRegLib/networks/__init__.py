@@ -1,0 +1,81 @@
+"""Networks that register images: torch modules only. Where their weights come from is the business of `models`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, get_type_hints
+
+from torch import nn
+
+from DeepRegLib.errors import ModelError
+from DeepRegLib.networks.affine import AffineNet
+from DeepRegLib.networks.feature_similarity import FeatureSimilarity
+from DeepRegLib.networks.features import FeatureNet
+from DeepRegLib.networks.pyramid import PyramidNet
+from DeepRegLib.networks.recurrent import RecurrentNet
+from DeepRegLib.networks.unet import UNet
+
+__all__ = [
+    "ARCHITECTURES",
+    "AffineNet",
+    "FeatureNet",
+    "FeatureSimilarity",
+    "PyramidNet",
+    "RecurrentNet",
+    "UNet",
+    "build_network",
+]
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "pyramid": PyramidNet,
+    "recurrent": RecurrentNet,
+    "unet": UNet,
+    "affine": AffineNet,
+    "features": FeatureNet,
+}
+
+
+def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained network.
+
+    Parameters
+    ----------
+    architecture
+        One of `ARCHITECTURES`.
+    arguments
+        What its class takes, as plain values: whole numbers, true or false, lists of whole numbers.
+
+    Returns
+    -------
+    nn.Module
+        On the CPU, in training mode, initialised from torch's generator.
+
+    Raises
+    ------
+    ModelError
+        If there is no such architecture, or an argument is unknown or cannot be used.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ModelError(f"There is no network {architecture!r}.", f"Use one of {', '.join(ARCHITECTURES)}.")
+    kind = ARCHITECTURES[architecture]
+    known = list(inspect.signature(kind).parameters)
+    hints = get_type_hints(kind.__init__)
+    for name, value in arguments.items():
+        if name not in known:
+            raise ModelError(
+                f"The network {architecture!r} has no argument {name!r}.",
+                f"Use one of {', '.join(known)}.",
+            )
+        if not _fits(value, hints[name]):
+            raise ModelError(f"The argument {name} of {architecture!r} is {value!r}.", f"Give {_WORDS[hints[name]]}.")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()})
+
+
+_WORDS = {bool: "true or false", int: "a whole number", Sequence[int]: "a list of whole numbers"}
+
+
+def _fits(value: object, hint: object) -> bool:
+    if hint == Sequence[int]:
+        return isinstance(value, list | tuple) and all(_fits(item, int) for item in value)
+    return isinstance(value, bool) if hint is bool else isinstance(value, int) and not isinstance(value, bool)

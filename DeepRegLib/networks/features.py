@@ -1,0 +1,53 @@
+"""Features that describe the same anatomy alike, whatever the contrast of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from DeepRegLib.networks.blocks import ConvBlock, Encoder, UpBlock, check_image, convolution, require, require_channels
+
+
+class FeatureNet(nn.Module):
+    """Describe each voxel of an image by a unit vector.
+
+    A U-Net with instance normalisation. Trained to describe one voxel alike in images of different contrast and
+    different voxels differently, its features serve as a similarity across modalities (Dey et al. 2025, anatomix).
+
+    Shapes: images ``(B, 1, D, H, W)`` -> features ``(B, out, D, H, W)`` of length 1 at each voxel. By default 847,456
+    parameters; each voxel sees up to 142 voxels along each axis.
+
+    Parameters
+    ----------
+    channels
+        Features of each level, fine to coarse, beginning at full resolution.
+    out
+        Length of the description of a voxel.
+
+    Attributes
+    ----------
+    multiple
+        What each side of the images must be a multiple of, in voxels.
+    """
+
+    def __init__(self, channels: Sequence[int] = (16, 32, 48, 64, 64), out: int = 16) -> None:
+        require_channels(channels, 2)
+        require(out >= 1, "out", out, "1 or more")
+        super().__init__()
+        self.multiple = 2 ** (len(channels) - 1)
+        self.first = ConvBlock(1, channels[0], norm=True)
+        self.encoder = Encoder(channels[1:])
+        self.up = nn.ModuleList(UpBlock(coarse, fine, fine, norm=True) for fine, coarse in pairwise(channels))
+        self.last = convolution(channels[0], out)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the features ``(B, out, D, H, W)`` of images ``(B, 1, D, H, W)``."""
+        check_image(image, self.multiple)
+        levels: list[Tensor] = [self.first(image), *self.encoder(image)]
+        *skips, features = levels
+        for block, skip in zip(reversed(self.up), reversed(skips), strict=True):
+            features = block(features, skip)
+        return functional.normalize(self.last(features), dim=1)

@@ -1,0 +1,171 @@
+"""Fields in a network: sampled, composed, integrated and brought to the images' grid, in a batch and differentiable.
+
+A field here is ``(B, 3, D, H, W)`` in voxels of its own grid, components (i, j, k), and maps the voxel p to p + u(p):
+a batch of what `DeepRegLib.transforms.sampling` works with. The field of a registration lives on a grid half as fine
+as its images, each node in the middle of eight voxels. Positions are computed in float32 or finer, whatever the type
+of what is sampled: half precision cannot tell neighbouring voxels apart.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from DeepRegLib.transforms.sampling import identity_grid, index_scale, sample_normalised
+
+RATIO = 2
+
+
+def warp(image: Tensor, field: Tensor, *, padding: str = "border") -> Tensor:
+    """Sample images where a field on the half-resolution grid points to.
+
+    Parameters
+    ----------
+    image
+        Shape ``(B, C, D, H, W)``.
+    field
+        Shape ``(B, 3, ceil(D / 2), ceil(H / 2), ceil(W / 2))``, in voxels of its grid.
+    padding
+        ``"border"`` repeats the edge, ``"zeros"`` fades to zero outside.
+
+    Returns
+    -------
+    Tensor
+        Shape and type of `image`.
+    """
+    depth, height, width = image.shape[-3:]
+    return displace(image, to_full(field, (depth, height, width)), padding=padding)
+
+
+def displace(volume: Tensor, field: Tensor, *, padding: str = "border") -> Tensor:
+    """Sample volumes where a field on their own grid points to.
+
+    Parameters
+    ----------
+    volume
+        Shape ``(B, C, D, H, W)``.
+    field
+        Shape ``(B, 3, D, H, W)``, in voxels.
+    padding
+        ``"border"`` repeats the edge, ``"zeros"`` fades to zero outside.
+
+    Returns
+    -------
+    Tensor
+        Shape and type of `volume`.
+    """
+    depth, height, width = volume.shape[-3:]
+    exact = at_least_float32(volume)
+    nodes = identity_grid((depth, height, width), field.device, exact.dtype)
+    index = nodes + field.to(exact.dtype).permute(0, 2, 3, 4, 1)
+    grid = index * index_scale(volume.shape[-3:], index) - 1
+    if len(volume) == 1:
+        return sample_normalised(exact[0], grid[0], padding=padding)[None].to(volume.dtype)
+    sampled = functional.grid_sample(exact, grid, mode="bilinear", padding_mode=padding, align_corners=True)
+    return sampled.to(volume.dtype)
+
+
+def compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """Return the field of p -> q + outer(q) with q = p + inner(p); all ``(B, 3, D, H, W)``."""
+    return inner + displace(outer, inner)
+
+
+def integrate(velocity: Tensor, steps: int) -> Tensor:
+    """Follow a stationary velocity for unit time by scaling and squaring (Arsigny et al. 2006).
+
+    Parameters
+    ----------
+    velocity
+        Shape ``(B, 3, D, H, W)``, in voxels of its grid.
+    steps
+        Number of squarings: the time step is ``2 ** -steps``.
+
+    Returns
+    -------
+    Tensor
+        The displacement, shape ``(B, 3, D, H, W)``.
+    """
+    field = at_least_float32(velocity) / 2**steps
+    for _ in range(steps):
+        field = compose(field, field)
+    return field
+
+
+def to_full(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Interpolate a field linearly at the voxels of its images.
+
+    Parameters
+    ----------
+    field
+        Shape ``(B, 3, d, h, w)``, on the half-resolution grid, in voxels of that grid.
+    shape
+        Shape ``(D, H, W)`` of the images.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, 3, D, H, W)``, in voxels of the images.
+    """
+    depth, height, width = shape
+    return twice_as_fine(field)[:, :, :depth, :height, :width]
+
+
+def twice_as_fine(field: Tensor) -> Tensor:
+    """Bring a field ``(B, 3, d, h, w)`` to the next finer level, ``(B, 3, 2 d, 2 h, 2 w)``, in voxels of each."""
+    return upsample(at_least_float32(field)) * RATIO
+
+
+def upsample(features: Tensor) -> Tensor:
+    """Interpolate features ``(B, C, d, h, w)`` linearly on a grid twice as fine, of the same extent."""
+    return functional.interpolate(features, scale_factor=RATIO, mode="trilinear", align_corners=False)
+
+
+def centred_positions(shape: tuple[int, int, int], stride: int, device: torch.device) -> Tensor:
+    """Return where the nodes of a coarser grid lie in its images, about their centre, in half their longest sides.
+
+    Parameters
+    ----------
+    shape
+        Shape ``(D, H, W)`` of the images, multiples of `stride`.
+    stride
+        Voxels a node is wide; it lies in their middle.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    Tensor
+        Positions (i, j, k), shape ``(D / stride, H / stride, W / stride, 3)``, float32.
+    """
+    depth, height, width = (-(-n // stride) for n in shape)
+    index = identity_grid((depth, height, width), device) * stride + (stride - 1) / 2
+    centre = torch.tensor([(n - 1) / 2 for n in reversed(shape)], device=device)
+    return (index - centre) * (2 / max(shape))
+
+
+def affine_field(matrix: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return the field on the half-resolution grid of the affine maps that the network `affine` predicts.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(B, 3, 4)``: positions (i, j, k) in the fixed to those in the moving image, both about the centre of the
+        grid and in half its longest side.
+    shape
+        Shape ``(D, H, W)`` of the images.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, 3, ceil(D / 2), ceil(H / 2), ceil(W / 2))``, in voxels of that grid.
+    """
+    matrix = at_least_float32(matrix)
+    places = centred_positions(shape, RATIO, matrix.device).to(matrix.dtype)
+    moved = torch.einsum("bac,dhwc->badhw", matrix[:, :, :3], places) + matrix[:, :, 3, None, None, None]
+    return (moved - places.permute(3, 0, 1, 2)) * (max(shape) / 2 / RATIO)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return half precision values as float32, finer ones as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

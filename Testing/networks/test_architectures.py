@@ -1,0 +1,195 @@
+"""What every network promises: shapes, types, a start from nothing, and that it learns a pair."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from DeepRegLib.errors import InputError, ModelError
+from DeepRegLib.networks import ARCHITECTURES, build_network
+from DeepRegLib.networks.blocks import InstanceNorm
+from Testing.networks.pairs import pair, train
+
+# The smallest of each kind, and every way it can be built.
+NETWORKS = {
+    "pyramid": ("pyramid", {"channels": [8, 12, 16]}),
+    "pyramid, attention": ("pyramid", {"channels": [8, 12, 16, 16], "attention": 2}),
+    "pyramid, integrated": ("pyramid", {"channels": [8, 12, 16], "radius": 2, "integrate": True}),
+    "recurrent": ("recurrent", {"channels": 8, "iterations": 2}),
+    "unet": ("unet", {}),
+    "unet, integrated": ("unet", {"integrate": True}),
+    "affine": ("affine", {"channels": [4, 8, 8], "points": 8}),
+    "features": ("features", {"channels": [4, 8, 8], "out": 4}),
+}
+REGISTRATION = [name for name, (kind, _) in NETWORKS.items() if kind not in ("affine", "features")]
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    architecture, arguments = NETWORKS[name]
+    torch.manual_seed(seed)
+    return build_network(architecture, arguments)
+
+
+def images(network: nn.Module, sides: tuple[int, int, int] = (1, 2, 3), batch: int = 1) -> list[torch.Tensor]:
+    """Return as many images as a network takes, whose sides are multiples of what it needs."""
+    generator = torch.Generator().manual_seed(1)
+    shape = [side * network.multiple for side in sides]
+    count = len(inspect.signature(network.forward).parameters.keys() & {"fixed", "moving", "image"})
+    return [torch.rand(batch, 1, *shape, generator=generator) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("sides", [(1, 1, 1), (1, 2, 3), (3, 1, 2)])
+def test_any_multiple_gives_a_result_of_its_shape(name, sides):
+    network = build(name)
+    depth, height, width = (side * network.multiple for side in sides)
+    shapes = {"affine": (2, 3, 4), "features": (2, 4, depth, height, width)}
+    with torch.no_grad():
+        result = network(*images(network, sides, batch=2))
+    assert result.shape == shapes.get(name, (2, 3, depth // 2, height // 2, width // 2))
+    assert result.dtype == torch.float32
+    assert torch.isfinite(result).all()
+
+
+@pytest.mark.parametrize("name", REGISTRATION)
+def test_an_untrained_network_moves_almost_nothing(name):
+    network = build(name)
+    with torch.no_grad():
+        field = network(*images(network))
+    assert 0 < field.abs().max() < 0.02
+
+
+def test_an_untrained_affine_network_gives_almost_the_identity():
+    network = build("affine")
+    with torch.no_grad():
+        torch.testing.assert_close(network(*images(network))[0], torch.eye(3, 4), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_seed_decides_the_weights(name):
+    first, again, other = (build(name, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_in_the_batch_beside_an_image_does_not_matter(name):
+    network = build(name).eval()
+    both = images(network, batch=2)
+    with torch.no_grad():
+        torch.testing.assert_close(network(*both)[1:], network(*[image[1:] for image in both]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_weight_is_used(name):
+    network = build(name)
+    network(*images(network)).square().sum().backward()
+    unused = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # Nodes of a level that is one or two wide, as here, ask nobody who is further away.
+    assert [key for key in unused if "offset_score" not in key] == []
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("halved", ["autocast", "weights"])
+def test_half_precision_gives_about_the_same(name, halved):
+    network = build(name).eval()
+    for key, weight in network.named_parameters():
+        if key.endswith(("last.weight", "gain")):
+            nn.init.constant_(weight, 0.01) if weight.ndim < 2 else nn.init.normal_(weight, std=0.01)
+    arguments = images(network, (2, 2, 2))
+    with torch.no_grad():
+        exact = network(*arguments)
+        if halved == "weights":
+            network, arguments = network.bfloat16(), [image.bfloat16() for image in arguments]
+        with torch.autocast("cpu", torch.bfloat16) if halved == "autocast" else nullcontext():
+            rough = network(*arguments)
+    if name != "features":
+        assert rough.dtype == torch.float32
+    assert (rough.float() - exact).norm() < 0.1 * exact.norm()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_of_another_size_are_refused(name):
+    network = build(name)
+    first, *others = images(network, (2, 2, 2))
+    with pytest.raises(InputError, match=f"multiple of {network.multiple}"):
+        network(*[image[..., 1:] for image in (first, *others)])
+    for other in others:
+        with pytest.raises(InputError, match="moving"):
+            network(first, other[..., : network.multiple])
+
+
+@pytest.mark.parametrize("name", REGISTRATION)
+def test_it_learns_one_pair(name):
+    assert train(build(name), pair(), steps=15, rate=1e-3) < 0.3
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_documentation_counts_the_parameters_and_they_fit_a_small_file(architecture):
+    network = build_network(architecture, {})
+    count = sum(weight.numel() for weight in network.parameters())
+    assert f"{count:,}" in " ".join(type(network).__doc__.split())
+    assert 2 * count < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"), [("unet", {}), ("features", {"channels": [2, 2, 2, 2, 2], "out": 2})]
+)
+def test_the_documentation_knows_how_far_a_node_sees(architecture, arguments, monkeypatch):
+    # Statistics of the whole image would hide where the convolutions end; a slope of one, that no path is closed.
+    monkeypatch.setattr(InstanceNorm, "forward", lambda self, volume: volume)
+    torch.manual_seed(0)
+    network = build_network(architecture, arguments).double()
+    for module in network.modules():
+        if isinstance(module, nn.LeakyReLU):
+            module.negative_slope = 1.0
+    inputs = images(network, (1, 1, 12))[: 1 if architecture == "features" else 2]
+    inputs = [image.double().requires_grad_() for image in inputs]
+    result = network(*inputs)
+    length = inputs[0].shape[-1]
+    seen = []
+    for node in range(network.multiple * result.shape[-1] // length):
+        column = result[..., result.shape[-1] // 2 + node].sum()
+        gradients = torch.autograd.grad(column, inputs, retain_graph=True)
+        touched = torch.stack([gradient.abs().amax((0, 1, 2, 3)) for gradient in gradients]).amax(0).nonzero()
+        seen.append(int(touched.max() - touched.min()) + 1)
+    assert max(seen) < length
+    assert f"up to {max(seen)} voxels" in " ".join(type(network).__doc__.split())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_arguments_survive_a_json_file(name):
+    architecture, arguments = NETWORKS[name]
+    again = build_network(architecture, json.loads(json.dumps(arguments)))
+    assert [w.shape for w in again.parameters()] == [w.shape for w in build(name).parameters()]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "words"),
+    [
+        ("transformer", {}, "pyramid, recurrent"),
+        ("pyramid", {"depth": 3}, "depth.*channels, radius"),
+        ("pyramid", {"channels": 16}, "list of whole numbers"),
+        ("pyramid", {"channels": [16.5, 8]}, "list of whole numbers"),
+        ("pyramid", {"channels": []}, "channels"),
+        ("pyramid", {"channels": [8, -1]}, "channels"),
+        ("pyramid", {"radius": 3}, "1 or 2"),
+        ("pyramid", {"radius": True}, "whole number"),
+        ("pyramid", {"attention": 6}, "0 to 5"),
+        ("pyramid", {"attention": 2, "channels": [8, 12, 10]}, "multiples of 4"),
+        ("pyramid", {"integrate": 7}, "true or false"),
+        ("recurrent", {"iterations": 0}, "iterations"),
+        ("recurrent", {"channels": 0}, "channels"),
+        ("unet", {"channels": [8]}, "channels"),
+        ("features", {"channels": [8]}, "channels"),
+        ("features", {"out": 0}, "out"),
+    ],
+)
+def test_what_cannot_be_built_is_named(architecture, arguments, words):
+    with pytest.raises(ModelError, match=words):
+        build_network(architecture, arguments)
