@@ -89,3 +89,9 @@ def _convert_list(value: Any, items: tuple[Any, ...], key: str) -> tuple[Any, ..
     if not open_ended and len(value) != len(items):
         raise InputError(f"{key} has {len(value)} values.", f"Give {len(items)}.")
     return tuple(_convert(item, items[0] if open_ended else items[n], f"{key}[{n}]") for n, item in enumerate(value))
+
+
+def require(condition: bool, key: str, value: object, wanted: str) -> None:
+    """Raise InputError unless a value of a configuration can be used."""
+    if not condition:
+        raise InputError(f"{key} is {value!r}.", f"Give {wanted}.")

@@ -1,0 +1,1 @@
+"""Training networks: pairs made from nothing, and the losses they are judged by."""
