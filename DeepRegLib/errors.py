@@ -39,6 +39,10 @@ class OutputError(DeepRegError):
     """A result that cannot be written: the folder is read-only, the disk is full."""
 
 
+class TrainingError(DeepRegError):
+    """A training run that cannot go on."""
+
+
 class RegistrationError(DeepRegError):
     """A registration that ran and has no usable result."""
 
