@@ -32,11 +32,15 @@ class RecipeError(InputError):
 
 
 class ModelError(InputError):
-    """A network or a model bundle that does not exist, is damaged, or cannot be used here."""
+    """A network or a model bundle that does not exist, is damaged, has a wrong argument, or cannot be used here."""
 
 
 class OutputError(DeepRegError):
     """A result that cannot be written: the folder is read-only, the disk is full."""
+
+
+class TrainingError(DeepRegError):
+    """A training run that cannot go on."""
 
 
 class RegistrationError(DeepRegError):

@@ -23,8 +23,9 @@ HEIGHT = {
     "files": 1,
     "geometry": 1,
     "monitoring": 1,
-    "recipes": 1,
+    "tables": 1,
     "image": 2,
+    "recipes": 2,
     "transforms": 3,
     "landmarks": 4,
     "provenance": 4,
@@ -66,6 +67,7 @@ WITHOUT_TORCH = (
     "recipes",
     "result",
     "saving",
+    "tables",
 )
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",

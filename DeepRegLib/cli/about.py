@@ -15,7 +15,14 @@ from DeepRegLib.errors import DeepRegError
 Finding = dict[str, Any]
 
 TOLERANCE = 1e-2  # mm, far above rounding, far below what would matter
-EXTRAS = {"jinja2": "report", "matplotlib": "report", "typer": "cli", "rich": "cli", "safetensors": "model"}
+EXTRAS = {
+    "jinja2": "report",
+    "matplotlib": "report",
+    "typer": "cli",
+    "rich": "cli",
+    "safetensors": "model",
+    "tensorboard": "train",
+}
 
 
 def recipes(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from DeepRegLib.cli import about, evaluate, models, registering, transforming
+from DeepRegLib.cli import about, evaluate, models, registering, training, transforming
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import VERSION
 
@@ -48,6 +48,8 @@ for command in (
     transforming.compose,
     transforming.jacobian,
     evaluate.evaluate,
+    training.train,
+    training.export,
     about.recipes,
     about.doctor,
 ):

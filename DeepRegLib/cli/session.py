@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError
+from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError, TrainingError
 
 STANDARD_ERROR = 2
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -132,7 +132,7 @@ def _as_text(text: str | Text) -> Text:
 def _exit_code(error: Exception) -> int:
     from DeepRegLib.engine.protocol import EngineError
 
-    if isinstance(error, DeepRegError) and not isinstance(error, RegistrationError | EngineError):
+    if isinstance(error, DeepRegError) and not isinstance(error, RegistrationError | TrainingError | EngineError):
         return BAD_INPUT
     return FAILED
 

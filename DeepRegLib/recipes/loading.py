@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
-from DeepRegLib.errors import RecipeError
+from DeepRegLib.errors import InputError, RecipeError
 from DeepRegLib.naming import base_name
 from DeepRegLib.recipes.model import Recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from DeepRegLib.tables import from_table, read_toml
 
 FOLDER = Path(__file__).parent
-Section = TypeVar("Section")
-TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
 
 
 def recipe_names() -> list[str]:
@@ -65,8 +58,8 @@ def recipe_from_dict(table: Mapping[str, Any], origin: str = "recipe") -> Recipe
     try:
         if "name" not in table:
             raise RecipeError("The key name is missing.", "Give the recipe a short name.")
-        return _build(Recipe, table, "")
-    except RecipeError as error:
+        return from_table(Recipe, table)
+    except InputError as error:
         raise RecipeError(f"{origin}: {error.message}", error.hint) from error
 
 
@@ -103,45 +96,10 @@ def recipe_to_toml(recipe: Recipe) -> str:
 
 def _read(path: Path) -> Recipe:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a TOML file: {error}.", "Compare it with a shipped recipe.") from error
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+        table = read_toml(path, "a shipped recipe")
+    except InputError as error:
+        raise RecipeError(error.message, error.hint) from error
     return recipe_from_dict({"name": path.stem} | table, path.name)
-
-
-def _build(kind: type[Section], table: Mapping[str, Any], prefix: str) -> Section:
-    hints = get_type_hints(kind)
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]  # every section is a dataclass
-    for key in table:
-        if key not in known:
-            raise RecipeError(
-                f"The key {prefix}{key} is unknown.", f"Use one of {', '.join(prefix + k for k in known)}."
-            )
-    return kind(**{key: _convert(value, hints[key], prefix + key) for key, value in table.items()})
-
-
-def _convert(value: Any, hint: Any, key: str) -> Any:
-    if is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise RecipeError(f"{key} is {value!r}.", f"Make it a table: [{key}].")
-        return _build(hint, value, f"{key}.")  # type: ignore[arg-type]  # is_dataclass does not narrow to a class
-    if get_origin(hint) is tuple:
-        return _convert_list(value, get_args(hint), key)
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise RecipeError(f"{key} is {value!r}.", f"Give {TYPE_WORDS[hint]}.")
-    return float(value) if hint is float else value
-
-
-def _convert_list(value: Any, items: tuple[Any, ...], key: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise RecipeError(f"{key} is {value!r}.", "Give a list in square brackets.")
-    open_ended = items[-1] is Ellipsis
-    if not open_ended and len(value) != len(items):
-        raise RecipeError(f"{key} has {len(value)} values.", f"Give {len(items)}.")
-    return tuple(_convert(item, items[0] if open_ended else items[n], f"{key}[{n}]") for n, item in enumerate(value))
 
 
 def _toml_value(value: Any) -> str:

@@ -1,0 +1,69 @@
+"""The log of a run: JSON lines always, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from DeepRegLib.files import write_text
+
+LOG, BOARD = "log.jsonl", "tensorboard"
+
+
+class Journal:
+    """Writes what is measured while training.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    iteration
+        Where the run goes on; what an earlier process has logged past that is dropped.
+    """
+
+    def __init__(self, run: Path, iteration: int) -> None:
+        self._path = run / LOG
+        write_text(self._path, "".join(f"{line}\n" for line in _lines(self._path) if _iteration(line) <= iteration))
+        self._board = _tensorboard(run / BOARD, iteration)
+
+    def write(self, iteration: int, group: str, values: Mapping[str, float]) -> dict[str, Any]:
+        """Add a line and return it; `group` is ``"train"`` or ``"validation"``."""
+        entry = {"iteration": iteration, "group": group, **{name: round(value, 6) for name, value in values.items()}}
+        with self._path.open("a", encoding="utf-8", newline="\n") as stream:
+            stream.write(json.dumps(entry) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, iteration)
+        return entry
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        if self._board is not None:
+            self._board.close()
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log."""
+    return [json.loads(line) for line in _lines(run / LOG)]
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    # A process that was killed may have left half a line.
+    return [line for line in text.split("\n")[:-1] if line.startswith("{") and line.endswith("}")]
+
+
+def _iteration(line: str) -> int:
+    return int(json.loads(line)["iteration"])
+
+
+def _tensorboard(folder: Path, iteration: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=iteration + 1)
