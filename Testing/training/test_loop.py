@@ -49,7 +49,7 @@ def test_the_loss_falls_and_held_back_pairs_get_closer(tiny_config: TinyConfig, 
     assert losses[-1] < 0.6 * losses[0]
     assert measured["error_mm_after"] < 0.85 * measured["error_mm_before"]
     assert measured["dice_after"] > measured["dice_before"] + 0.1
-    assert measured["folds"] == 0
+    assert measured["folds"] < 0.01  # a share; what a model proposes is mended where it folds
 
 
 def test_every_loss_at_once_in_both_directions_gives_numbers(tiny_config: TinyConfig, tmp_path: Path) -> None:
