@@ -140,6 +140,23 @@ def test_an_inverse_that_misses_is_solved_instead_and_the_user_is_told(monkeypat
     assert around(found.transform, found.inverse).mean() < 0.09
 
 
+def test_a_flow_is_refined_as_far_as_memory_goes(monkeypatch):
+    tried = []
+    flows = stage._flows
+
+    def noted(run, velocity, geometry, refinement):
+        tried.append(refinement)
+        return flows(run, velocity, geometry, refinement)
+
+    monkeypatch.setattr(stage, "_flows", noted)
+    monkeypatch.setattr(stage, "is_exact", lambda reached: False)
+    monkeypatch.setattr(stage, "LARGEST_FLOW", 150_000)
+    found = register(*pair(), recipe(iterations=(2, 2)), device="cpu")
+    assert tried == [1, 2]
+    assert isinstance(found.transform, DisplacementField)
+    assert found.transform.geometry.spacing == found.inverse.geometry.spacing
+
+
 def _with_wrong_inverse(flows):
     def shifted(*arguments):
         there, back = flows(*arguments)
