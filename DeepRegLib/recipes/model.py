@@ -101,8 +101,8 @@ class Deformable:
         False ends with the linear transform.
     parametrisation
         ``"displacement"``: the displacement is sought, and inverted numerically at the end. ``"velocity"``: a
-        stationary velocity is sought; its flow is the displacement and its flow backwards the inverse. That takes
-        about half as long again, and cannot follow every deformation as closely.
+        stationary velocity is sought; its flow is the displacement and its flow backwards the inverse. Each step takes
+        longer, and for as smooth a result `smooth_field` must be about a fifth larger.
     similarity
         One of `DEFORMABLE_SIMILARITIES`, or ``"auto"``.
     radius

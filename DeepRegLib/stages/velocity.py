@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # Between voxels both flows are interpolated, an error that a finer grid makes smaller in both alike.
 FLOW_REFINEMENTS = (1, 2, 3)
+# Voxels of the finer ones; computing a flow takes about 80 bytes each.
+LARGEST_FLOW = 20_000_000
 REPAIR_ROUNDS = 40
 ROUNDS_A_REACH = 4
 
@@ -46,13 +48,16 @@ def deform_by_flow(run: Run, level: Level, linear: LinearTransform, starts: Star
     Returns
     -------
     Transform, Transform
-        On the coarsest grid on which both undo each other as an inverse should; on the coarsest where none does.
+        On the coarsest grid on which both undo each other as an inverse should; on the coarsest of all where none does.
     """
     velocities = Starts(*(_as_velocity(run, start) for start in (starts.given, starts.searched, starts.predicted)))
     fit = find_field(run, level, linear, velocities)
+    velocity, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     coarsest: tuple[Transform, Transform] | None = None
     for refinement in FLOW_REFINEMENTS:
-        there, back = _flows(run, *continued(fit.field, fit.geometry, run.pair.fixed.original.geometry), refinement)
+        if coarsest and np.prod(geometry.size) * refinement**3 > LARGEST_FLOW:
+            break
+        there, back = _flows(run, velocity, geometry, refinement)
         both = compose(there, linear), compose(linear.inverse(), back)
         if is_exact(consistency(run, *both)):
             return both

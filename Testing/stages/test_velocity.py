@@ -140,6 +140,24 @@ def test_an_inverse_that_misses_is_solved_instead_and_the_user_is_told(monkeypat
     assert around(found.transform, found.inverse).mean() < 0.09
 
 
+def test_a_flow_is_refined_as_far_as_memory_goes(monkeypatch):
+    sizes = []
+    flows = stage._flows
+
+    def noted(run, velocity, geometry, refinement):
+        sizes.append(np.prod(geometry.size) * refinement**3)
+        return flows(run, velocity, geometry, refinement)
+
+    monkeypatch.setattr(stage, "_flows", noted)
+    monkeypatch.setattr(stage, "is_exact", lambda reached: False)
+    for largest, number in ((1, 1), (100_000, 2)):
+        sizes.clear()
+        monkeypatch.setattr(stage, "LARGEST_FLOW", largest)
+        found = register(*pair(), recipe(iterations=(2, 2)), device="cpu")
+        assert len(sizes) == number, sizes
+        assert np.prod(found.transform.geometry.size) == sizes[0]
+
+
 def _with_wrong_inverse(flows):
     def shifted(*arguments):
         there, back = flows(*arguments)
