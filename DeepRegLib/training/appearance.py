@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +28,12 @@ class Appearance:
 
     Parameters
     ----------
+    same_contrast
+        Share of the pairs whose images have one contrast. Most pairs in use do, and a network that has learned to match
+        those learns the others; from contrasts that always differ it learned nothing in the first hundreds of steps.
+    same_texture
+        Share of the pairs whose texture belongs to the tissue and moves with it, as vessels do, in whatever contrast;
+        in the others each image has its own, as two people have.
     texture
         Standard deviation of the intensity inside a label, where labels differ by up to 1.
     dark_air
@@ -58,6 +65,8 @@ class Appearance:
         Share of a user's own images that get other contrasts, by a random curve from old to new intensities.
     """
 
+    same_contrast: float = 0.5
+    same_texture: float = 0.5
     texture: float = 0.15
     dark_air: float = 0.8
     blur: float = 1.2
@@ -74,7 +83,19 @@ class Appearance:
     remap: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("dark_air", "thick", "artefacts", "cropped", "remap", "texture", "noise", "ghost", "spike"):
+        for name in (
+            "same_contrast",
+            "same_texture",
+            "dark_air",
+            "thick",
+            "artefacts",
+            "cropped",
+            "remap",
+            "texture",
+            "noise",
+            "ghost",
+            "spike",
+        ):
             require(0 <= getattr(self, name) <= 1, f"appearance.{name}", getattr(self, name), "0 to 1")
         for name in ("blur", "bias", "gamma"):
             require(0 <= getattr(self, name) <= 5, f"appearance.{name}", getattr(self, name), "0 to 5")
@@ -82,44 +103,61 @@ class Appearance:
         require(0 <= self.crop <= 0.4, "appearance.crop", self.crop, "0 to 0.4")
 
 
-def render(random: Randomness, labels: Tensor, count: int, ranges: Appearance) -> Tensor:
-    """Give each label an intensity and a texture of its own.
+class Look(NamedTuple):
+    """How the labels look in an image: mean intensity and amplitude of the texture, each ``(B, labels)``."""
+
+    means: Tensor
+    texture: Tensor
+
+
+def random_looks(random: Randomness, count: int, ranges: Appearance) -> tuple[Look, Look]:
+    """Draw how `count` labels look in the fixed and in the moving image."""
+    fixed, moving = _look(random, count, ranges), _look(random, count, ranges)
+    same = random.chance(ranges.same_contrast, 1)
+    return fixed, Look(*(torch.where(same, a, b) for a, b in zip(fixed, moving, strict=True)))
+
+
+def _look(random: Randomness, count: int, ranges: Appearance) -> Look:
+    dark = random.chance(ranges.dark_air, 1) & (torch.arange(count, device=random.device) == BACKGROUND)
+    means = random.uniform(0, 1, count).masked_fill(dark, 0)
+    return Look(means, random.uniform(-ranges.texture, ranges.texture, count).masked_fill(dark, 0))
+
+
+def render(labels: Tensor, texture: Tensor, look: Look) -> Tensor:
+    """Return what labels look like.
 
     Parameters
     ----------
-    random
-        What to draw from.
     labels
-        Shape ``(B, D, H, W)``, whole numbers below `count`.
-    count
-        Number of labels.
-    ranges
-        What to draw.
+        Shape ``(B, D, H, W)``, whole numbers.
+    texture
+        Shape ``(B, 1, D, H, W)``, variance about 1.
+    look
+        Of these labels.
 
     Returns
     -------
     Tensor
         Shape ``(B, 1, D, H, W)``, about 0 to 1.
     """
-    d, h, w = labels.shape[1:]
-    means = random.uniform(0, 1, count)
-    dark = random.chance(ranges.dark_air, 1) & (torch.arange(count, device=random.device) == BACKGROUND)
-    means = means.masked_fill(dark, 0)
-    spread = random.uniform(0, ranges.texture, count).masked_fill(dark, 0)
     index = labels.long().flatten(1)
-    image = means.gather(1, index).view_as(labels)
-    texture = smooth_noise(random, 1, (d, h, w), (2.0, 8.0))[:, 0]
-    return image.addcmul(texture, spread.gather(1, index).view_as(labels))[:, None]
+    means, amplitude = (values.gather(1, index).view_as(labels)[:, None] for values in look)
+    return means.addcmul(texture, amplitude)
 
 
-def remapped(random: Randomness, image: Tensor, ranges: Appearance) -> Tensor:
-    """Send the intensities (0 to 1) of some images ``(B, 1, D, H, W)`` through a random curve."""
-    curve = random.uniform(0, 1, LEVELS)
-    place = image.clamp(0, 1) * (LEVELS - 1)
-    low = place.long().clamp_(max=LEVELS - 2)
-    values = [curve.gather(1, index.flatten(1)).view_as(image) for index in (low, low + 1)]
-    changed = torch.lerp(values[0], values[1], place - low)
-    return torch.where(random.chance(ranges.remap, 1, 1, 1, 1), changed, image)
+def random_curves(random: Randomness, ranges: Appearance) -> tuple[Tensor, Tensor]:
+    """Draw where even steps of intensity from 0 to 1 go in the fixed and in the moving image, each ``(B, levels)``."""
+    plain = torch.linspace(0, 1, LEVELS, device=random.device)
+    fixed, moving = (torch.where(random.chance(ranges.remap, 1), random.uniform(0, 1, LEVELS), plain) for _ in range(2))
+    return fixed, torch.where(random.chance(ranges.same_contrast, 1), fixed, moving)
+
+
+def recoloured(image: Tensor, curve: Tensor) -> Tensor:
+    """Send intensities (0 to 1) ``(B, 1, D, H, W)`` along curves ``(B, levels)``, linear between the levels."""
+    place = image.clamp(0, 1) * (curve.shape[1] - 1)
+    low = place.long().clamp_(max=curve.shape[1] - 2)
+    below, above = (curve.gather(1, index.flatten(1)).view_as(image) for index in (low, low + 1))
+    return torch.lerp(below, above, place - low)
 
 
 def acquire(random: Randomness, image: Tensor, known: Tensor, ranges: Appearance) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ class Deformation:
         Distance of the velocity's control points at each scale, in voxels.
     amplitudes
         Largest standard deviation of the velocity at each scale, in voxels; each sample draws its own up to that.
-        With a sixth of the distance log J spreads by 0.2 to 0.4, as it does between people.
+        With these, log J spreads by 0.2 to 0.4, as it does between people.
     steepest
         Largest change of the velocity from voxel to voxel (Frobenius norm); steeper samples are scaled down. Volumes
         change by less than the factor ``exp(sqrt(3) steepest)``, and there are no folds.
@@ -48,7 +48,7 @@ class Deformation:
     """
 
     distances: tuple[float, ...] = (10.0, 20.0, 40.0)
-    amplitudes: tuple[float, ...] = (1.8, 3.8, 7.5)
+    amplitudes: tuple[float, ...] = (1.8, 3.2, 5.0)
     steepest: float = 1.2
     rotation: float = 8.0
     scaling: float = 0.1

@@ -9,11 +9,15 @@ from torch import Tensor
 
 from DeepRegLib.networks.fields import to_full
 from DeepRegLib.optimization.field_grid import RATIO
-from DeepRegLib.training.appearance import Appearance, acquire, remapped, render
+from DeepRegLib.training.appearance import Appearance, acquire, random_curves, random_looks, recoloured, render
 from DeepRegLib.training.deformation import Deformation, random_field
 from DeepRegLib.training.fields import half_shape, positions, sample
 from DeepRegLib.training.randomness import Randomness
+from DeepRegLib.training.separable import smooth_noise
 from DeepRegLib.training.shapes import BACKGROUND, Shapes, random_labels
+
+# Distances of the control points of a texture in voxels.
+TEXTURE = (2.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def deformed_pairs(random: Randomness, scene: Scene, synthesis: Synthesis) -> Pa
     d, h, w = (n - 2 * scene.margin for n in scene.known.shape[2:])
     field = random_field(random, half_shape((d, h, w)), synthesis.deformation)
     places = positions(to_full(field, (d, h, w))) + scene.margin
+    moving = _inner(scene)
     fixed = Scene(
         None if scene.labels is None else nearest(scene.labels, places, outside=BACKGROUND),
         None if scene.image is None else sample(scene.image, places, padding="zeros"),
@@ -101,37 +106,63 @@ def deformed_pairs(random: Randomness, scene: Scene, synthesis: Synthesis) -> Pa
         0,
         scene.count,
     )
-    return _seen(random, fixed, _inner(scene), synthesis.appearance, field)
+    if scene.image is None:
+        images = _rendered(random, fixed, moving, places - scene.margin, synthesis.appearance)
+    else:
+        images = _recoloured(random, fixed, moving, synthesis.appearance)
+    return _seen(random, (fixed, moving), images, synthesis.appearance, field)
 
 
 def real_pairs(random: Randomness, fixed: Scene, moving: Scene, appearance: Appearance) -> Pairs:
     """Make pairs of two scans, of two people or times: the field between them is not known."""
-    return _seen(random, _inner(fixed), _inner(moving), appearance, None)
+    both = _inner(fixed), _inner(moving)
+    return _seen(random, both, _recoloured(random, *both, appearance), appearance, None)
 
 
-def _seen(random: Randomness, fixed: Scene, moving: Scene, appearance: Appearance, field: Tensor | None) -> Pairs:
+def _rendered(
+    random: Randomness, fixed: Scene, moving: Scene, places: Tensor, appearance: Appearance
+) -> tuple[Tensor, Tensor]:
+    """Return both images of label maps; `places` are those that the voxels of the fixed one have come from."""
+    if fixed.labels is None or moving.labels is None:
+        raise ValueError("a scene with neither labels nor an image")
+    d, h, w = fixed.labels.shape[1:]
+    looks = random_looks(random, fixed.count, appearance)
+    own, other = smooth_noise(random, 2, (d, h, w), TEXTURE).split(1, 1)
+    same = random.chance(appearance.same_texture, 1, 1, 1, 1)
+    return (
+        render(fixed.labels, torch.where(same, sample(other, places), own), looks[0]),
+        render(moving.labels, other, looks[1]),
+    )
+
+
+def _recoloured(random: Randomness, fixed: Scene, moving: Scene, appearance: Appearance) -> tuple[Tensor, Tensor]:
+    if fixed.image is None or moving.image is None:
+        raise ValueError("a scene without an image")
+    curves = random_curves(random, appearance)
+    return recoloured(fixed.image, curves[0]), recoloured(moving.image, curves[1])
+
+
+def _seen(
+    random: Randomness,
+    scenes: tuple[Scene, Scene],
+    images: tuple[Tensor, Tensor],
+    appearance: Appearance,
+    field: Tensor | None,
+) -> Pairs:
     """Take a scan of each of two scenes without a margin."""
-    (fixed_image, fixed_known), (moving_image, moving_known) = (
-        acquire(random, _image(random, scene, appearance), scene.known, appearance) for scene in (fixed, moving)
+    (fixed, fixed_known), (moving, moving_known) = (
+        acquire(random, image, scene.known, appearance) for image, scene in zip(images, scenes, strict=True)
     )
     return Pairs(
-        fixed_image,
-        moving_image,
+        fixed,
+        moving,
         known_nodes(fixed_known),
         known_nodes(moving_known),
         field,
-        fixed.labels,
-        moving.labels,
-        fixed.count,
+        scenes[0].labels,
+        scenes[1].labels,
+        scenes[0].count,
     )
-
-
-def _image(random: Randomness, scene: Scene, appearance: Appearance) -> Tensor:
-    if scene.image is not None:
-        return remapped(random, scene.image, appearance)
-    if scene.labels is None:
-        raise ValueError("a scene with neither labels nor an image")
-    return render(random, scene.labels, scene.count, appearance)
 
 
 def _inner(scene: Scene) -> Scene:

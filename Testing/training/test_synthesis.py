@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from DeepRegLib.networks.fields import to_full
+from DeepRegLib.networks.fields import displace, to_full
 from DeepRegLib.optimization.regularity import corner_determinants
-from DeepRegLib.training.appearance import Appearance, acquire, render
+from DeepRegLib.training.appearance import Appearance, acquire, random_curves, random_looks, recoloured, render
 from DeepRegLib.training.deformation import Deformation, random_affine, random_field, random_velocity
+from DeepRegLib.training.losses import seen_in_both
 from DeepRegLib.training.randomness import Randomness, derived_seed
+from DeepRegLib.training.separable import smooth_noise
 from DeepRegLib.training.shapes import Shapes, random_labels
-from DeepRegLib.training.synthesis import Pairs, Synthesis, deformed_pairs, random_scene
+from DeepRegLib.training.synthesis import Pairs, Synthesis, deformed_pairs, random_scene, to_half
 
 CPU = torch.device("cpu")
 SHAPE = (28, 24, 32)
@@ -128,18 +131,57 @@ def test_images_are_scaled_and_zero_where_unknown() -> None:
     assert 0.3 < float(pairs.fixed_known.mean()) < 1
 
 
-def test_both_images_have_contrasts_of_their_own() -> None:
+def correlations(appearance: Appearance) -> list[float]:
+    """Return that of both images of a dozen pairs that do not move."""
     still = Deformation(amplitudes=(0.0, 0.0, 0.0), rotation=0, scaling=0, shear=0, translation=0)
-    pairs = pairs_of(*range(12), synthesis=Synthesis(SYNTHESIS.shapes, still, PERFECT))
+    pairs = pairs_of(*range(12), synthesis=Synthesis(SYNTHESIS.shapes, still, appearance))
     assert pairs.fixed_labels is not None
     assert pairs.moving_labels is not None
-    assert torch.equal(pairs.fixed_labels, pairs.moving_labels.to(pairs.fixed_labels.dtype))
-    correlations = [
-        float(torch.corrcoef(torch.stack([f.flatten(), m.flatten()]))[0, 1])
-        for f, m in zip(pairs.fixed, pairs.moving, strict=True)
-    ]
-    assert min(correlations) < 0 < max(correlations)
-    assert max(abs(c) for c in correlations) < 0.99
+    assert torch.equal(pairs.fixed_labels, pairs.moving_labels)
+    both = zip(pairs.fixed, pairs.moving, strict=True)
+    return [float(torch.corrcoef(torch.stack([f.flatten(), m.flatten()]))[0, 1]) for f, m in both]
+
+
+def test_images_have_one_contrast_in_the_share_of_pairs_asked_for() -> None:
+    assert min(correlations(replace(PERFECT, same_contrast=1.0))) > 0.999
+    own = correlations(replace(PERFECT, same_contrast=0.0))
+    assert min(own) < 0 < max(own)
+    assert max(abs(c) for c in own) < 0.99
+    same = [c > 0.999 for c in correlations(replace(PERFECT, same_contrast=0.5))]
+    assert 2 <= sum(same) <= 10
+
+
+def test_texture_belongs_to_the_tissue_in_the_share_of_pairs_asked_for() -> None:
+    fine = replace(PERFECT, same_contrast=1.0, texture=1.0, dark_air=0.0)
+    assert min(correlations(replace(fine, same_texture=1.0))) > 0.999
+    assert max(correlations(replace(fine, same_texture=0.0))) < 0.95
+
+
+def test_texture_of_the_tissue_moves_with_it() -> None:
+    appearance = replace(PERFECT, same_contrast=1.0, same_texture=1.0, texture=1.0)
+    moved = pairs_of(0, 1, 2, synthesis=replace(SYNTHESIS, appearance=appearance))
+    assert moved.field is not None
+    warped = displace(to_half(moved.moving), moved.field)
+    seen = seen_in_both(moved.fixed_known, moved.moving_known, moved.field) > 0
+    for fixed, brought, where in zip(to_half(moved.fixed), warped, seen, strict=True):
+        assert float(torch.corrcoef(torch.stack([fixed[where], brought[where]]))[0, 1]) > 0.9
+
+
+@pytest.mark.parametrize("remap", [0.0, 1.0])
+def test_own_images_keep_their_contrast_or_get_another(remap: float) -> None:
+    random = Randomness(range(20), CPU)
+    fixed, moving = random_curves(random, replace(PERFECT, remap=remap, same_contrast=0.5))
+    image = torch.rand(20, 1, 4, 4, 4)
+    if remap == 0:
+        torch.testing.assert_close(recoloured(image, fixed), image)
+        torch.testing.assert_close(fixed, moving)
+        return
+    knots = torch.linspace(0, 1, fixed.shape[1]).expand(20, 1, 1, 1, -1)
+    torch.testing.assert_close(recoloured(knots, fixed)[:, 0, 0, 0], fixed)
+    expected = np.interp(image[7].flatten().numpy(), np.linspace(0, 1, fixed.shape[1]), fixed[7].numpy())
+    np.testing.assert_allclose(recoloured(image, fixed)[7].flatten().numpy(), expected, atol=1e-5)
+    same = (fixed == moving).all(1)
+    assert 5 <= int(same.sum()) <= 15
 
 
 def test_labels_are_within_their_number_and_most_of_them_appear() -> None:
@@ -159,7 +201,9 @@ def test_each_effect_changes_the_image_and_zero_switches_it_off(name: str) -> No
 
     def image(appearance: Appearance) -> torch.Tensor:
         random = Randomness([2], CPU)
-        return acquire(random, render(random, labels, SYNTHESIS.shapes.labels, appearance), known, appearance)[0]
+        look, _ = random_looks(random, SYNTHESIS.shapes.labels, appearance)
+        texture = smooth_noise(random, 1, SHAPE, (2.0, 8.0))
+        return acquire(random, render(labels, texture, look), known, appearance)[0]
 
     perfect, spoiled = image(PERFECT), image(replace(PERFECT, **{name: 5.0 if name == "blur" else 1.0}))
     assert float((perfect - spoiled).abs().max()) > 0.02
