@@ -46,22 +46,22 @@ Step = Callable[[float], None]
 def network_grid(box: Geometry, wanted: ModelInput, multiple: int, largest: int = LARGEST_GRID) -> Geometry:
     """Return the isotropic grid about a box on which a network sees its images.
 
-    Its voxels are as wide as the network wants them, or wider where the box would not fit into the size it wants, or
-    into the number of voxels allowed.
+    Its voxels are as wide as the network wants them, or as many across as it wants; or wider where the box would not
+    fit into the size it wants, or into the number of voxels allowed.
 
     Parameters
     ----------
     box
         The grid to cover.
     wanted
-        Spacing and size the network was made for.
+        Spacing or voxels across, and size, the network was made for.
     multiple
         The size is a multiple of it and of 2 along each axis, unless the network wants another.
     largest
         Voxels at most, where the network takes any size.
     """
     unit = math.lcm(multiple, RATIO)
-    step = wanted.spacing
+    step = wanted.spacing or float(box.extent.max()) / (wanted.across - 2 * MARGIN_VOXELS)
     while True:
         needed = np.ceil(box.extent / step - 1e-6).astype(int)
         if wanted.size is not None:

@@ -21,8 +21,9 @@ INTENSITIES = ("percentile",)
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 RELEASE = re.compile(r"\d+(\.\d+){0,3}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-LARGEST_SPACING, LARGEST_SIZE = 50.0, 2048
+LARGEST_SPACING, LARGEST_SIZE, LEAST_ACROSS = 50.0, 2048, 16
 SPACING_WANTED = f"a number of mm above 0, at most {LARGEST_SPACING:g}"
+ACROSS_WANTED = f"a whole number from {LEAST_ACROSS} to {LARGEST_SIZE}, or 0 for a fixed spacing"
 SIZE_WANTED = f"three whole numbers from 1 to {LARGEST_SIZE} along i, j, k, or 0 for any"
 SHOWN_CHARACTERS = 60
 
@@ -31,7 +32,7 @@ TEXTS = (
     *("weights_sha256", "minimum_library"),
 )
 KEYS = ("format", *TEXTS, "arguments", "input", "parameters")
-INPUT_KEYS = ("spacing", "size", "intensity")
+INPUT_KEYS = ("spacing", "size", "intensity", "across")
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,29 @@ class ModelInput:
     Parameters
     ----------
     spacing
-        Of its isotropic grid in mm.
+        Of its isotropic grid in mm; 0 where `across` says it.
     size
         Voxels along i, j, k; None if any number will do.
     intensity
         How intensities are scaled: ``"percentile"``, 0 to 1 between two percentiles, as every recipe prepares them.
+    across
+        Voxels along the longest side of its grid, for a network that may see any anatomy as large as that, whatever its
+        size in mm; 0 where the spacing is fixed.
     """
 
-    spacing: float
+    spacing: float = 0.0
     size: tuple[int, int, int] | None = None
     intensity: str = "percentile"
+    across: int = 0
 
     def __post_init__(self) -> None:
-        _require(0 < self.spacing <= LARGEST_SPACING, "input.spacing", self.spacing, SPACING_WANTED)
+        right = self.across == 0 or LEAST_ACROSS <= self.across <= LARGEST_SIZE
+        _require(right, "input.across", self.across, ACROSS_WANTED)
+        if self.across:
+            _require(self.spacing == 0, "input.spacing", self.spacing, "0 beside input.across, or leave that out")
+            _require(self.size is None, "input.size", self.size, "0 beside input.across, or leave that out")
+        else:
+            _require(0 < self.spacing <= LARGEST_SPACING, "input.spacing", self.spacing, SPACING_WANTED)
         right = self.size is None or (min(self.size) > 0 and max(self.size) <= LARGEST_SIZE)
         _require(right, "input.size", self.size, SIZE_WANTED)
         _require(self.intensity in INTENSITIES, "input.intensity", self.intensity, _one_of(INTENSITIES))
@@ -163,8 +174,9 @@ def write_manifest(manifest: Manifest, folder: str | Path) -> None:
 def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
     """Return a manifest as plain values, as its file has them."""
     table = {"format": FORMAT, **asdict(manifest)}
-    if manifest.input.size is None:
-        del table["input"]["size"]
+    for key, unset in (("size", None), ("across", 0)):
+        if table["input"][key] == unset:
+            del table["input"][key]
     return table
 
 
@@ -218,11 +230,11 @@ def _check_format(table: Any) -> None:
 
 def _input_from_dict(table: Mapping[str, Any]) -> ModelInput:
     _check_keys(table, INPUT_KEYS, ("spacing", "intensity"), "input.")
-    spacing = table["spacing"]
-    right = _is_a(spacing, (int, float)) and 0 < spacing <= LARGEST_SPACING
-    _require(right, "input.spacing", spacing, SPACING_WANTED)
+    spacing, across = table["spacing"], table.get("across", 0)
+    _require(_is_a(spacing, (int, float)) and 0 <= spacing <= LARGEST_SPACING, "input.spacing", spacing, SPACING_WANTED)
+    _require(_is_a(across, int), "input.across", across, ACROSS_WANTED)
     _require(_is_a(table["intensity"], str), "input.intensity", table["intensity"], _one_of(INTENSITIES))
-    return ModelInput(float(spacing), _size_from(table.get("size", 0)), table["intensity"])
+    return ModelInput(float(spacing), _size_from(table.get("size", 0)), table["intensity"], across)
 
 
 def _size_from(value: Any) -> tuple[int, int, int] | None:

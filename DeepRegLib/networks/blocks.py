@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from DeepRegLib.errors import InputError, ModelError
-from DeepRegLib.networks.fields import at_least_float32, upsample
+from DeepRegLib.networks.fields import RATIO, at_least_float32, upsample
+from DeepRegLib.similarity.mind import CHANNELS as SELF_SIMILARITIES
+from DeepRegLib.similarity.mind import mind_features
 
 # Negative slope of every LeakyReLU.
 SLOPE = 0.1
@@ -83,19 +86,31 @@ class Encoder(nn.Module):
     ----------
     channels
         Features of each level, fine to coarse.
+    self_similarity
+        Begin with `self_similarities` instead of the intensity alone.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], *, self_similarity: bool = False) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        for number, (before, out) in enumerate(zip((1, *channels), channels, strict=False)):
-            # Two voxels hold too little to tell where between them an edge lies; further down, features say it.
-            down = ConvBlock(before, out, kernel=2 if number else 4, stride=2, norm=True)
-            stages.append(nn.Sequential(down, ConvBlock(out, out, norm=True)))
-        self.stages = nn.ModuleList(stages)
+        self.self_similarity = self_similarity
+        # Two voxels hold too little to tell where between them an edge lies; further down, features say it.
+        first = (
+            ConvBlock(SELF_SIMILARITIES + 1, channels[0], norm=True)
+            if self_similarity
+            else ConvBlock(1, channels[0], kernel=4, stride=2, norm=True)
+        )
+        downs = [
+            first,
+            *(ConvBlock(fine, coarse, kernel=2, stride=2, norm=True) for fine, coarse in pairwise(channels)),
+        ]
+        self.stages = nn.ModuleList(
+            nn.Sequential(down, ConvBlock(out, out, norm=True)) for down, out in zip(downs, channels, strict=True)
+        )
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the features of each level, fine to coarse."""
+        if self.self_similarity:
+            image = self_similarities(image)
         features = []
         for stage in self.stages:
             image = stage(image)
@@ -206,6 +221,27 @@ def correlate(fixed: Tensor, moving: Tensor, radius: int) -> Tensor:
         ]
         slabs.append(torch.stack(cosines, 1))
     return slabs[0] if len(slabs) == 1 else torch.cat(slabs, 2)
+
+
+def self_similarities(image: Tensor) -> Tensor:
+    """Return what of an image does not depend on its contrast, and its intensity, on the grid of a field.
+
+    A network that has to learn from intensities that the same edge may go up or down takes thousands of steps for it;
+    MIND-SSC (Heinrich et al. 2013) knows it from the start. There is no gradient with respect to the image.
+
+    Parameters
+    ----------
+    image
+        ``(B, 1, D, H, W)``, about 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        ``(B, 13, D / 2, H / 2, W / 2)``, means over eight voxels, about -0.5 to 0.5.
+    """
+    exact = at_least_float32(image.detach())
+    described = torch.cat([mind_features(exact[:, 0]), exact], 1)
+    return (functional.avg_pool3d(described, RATIO) - 0.5).to(image.dtype)
 
 
 def unit(features: Tensor, dim: int) -> Tensor:

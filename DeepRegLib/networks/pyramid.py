@@ -33,7 +33,7 @@ class PyramidNet(nn.Module):
     cost volume pyramid of Sun et al. 2018 (PWC-Net), on the grid of a field rather than of its images.
 
     Shapes: two images ``(B, 1, D, H, W)`` -> a field ``(B, 3, D / 2, H / 2, W / 2)``, in nodes of that grid. By default
-    1,764,249 parameters; each node sees about 740 voxels along each axis, most of them at the coarsest levels only.
+    1,768,841 parameters; each node sees about 740 voxels along each axis, most of them at the coarsest levels only.
 
     Parameters
     ----------
@@ -46,6 +46,9 @@ class PyramidNet(nn.Module):
         On how many of the coarsest levels windows of both images attend to each other as well.
     integrate
         Take the sum of all levels for a velocity and integrate it, so that the field has an inverse.
+    self_similarity
+        Let the encoder begin with what does not depend on the contrast. Without it, several times as many steps of
+        training are needed before images of different contrasts are matched at all.
 
     Attributes
     ----------
@@ -59,6 +62,7 @@ class PyramidNet(nn.Module):
         radius: int = 1,
         attention: int = 0,
         integrate: bool = False,
+        self_similarity: bool = True,
     ) -> None:
         require_channels(channels, 1)
         require(radius in (1, 2), "radius", radius, "1 or 2 nodes")
@@ -66,7 +70,7 @@ class PyramidNet(nn.Module):
         super().__init__()
         self.multiple = 2 ** len(channels)
         self.integrate = integrate
-        self.encoder = Encoder(channels)
+        self.encoder = Encoder(channels, self_similarity=self_similarity)
         last = len(channels) - 1
         self.levels = nn.ModuleList(
             _Level(width, 0 if number == last else width, radius, number > last - attention)

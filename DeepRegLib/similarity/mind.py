@@ -14,7 +14,7 @@ from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.similarity.weighting import VOLUME_AXES, check_images, reciprocal, volume_sum
 
 _Offset = tuple[int, ...]
-_CHANNELS = 12
+CHANNELS = 12
 # The patch distances' local mean is kept within these multiples of its mean over the image.
 _LEAST_NOISE, _LARGEST_NOISE = 1e-3, 1e3
 _CPU_SLAB_VOXELS = 1 << 16
@@ -75,7 +75,7 @@ class MIND:
         check_images(fixed, weight)
         self._radius, self._dilation = radius, dilation
         self._features = mind_features(fixed, radius, dilation).movedim(1, 0)
-        self._share = weight * reciprocal(_CHANNELS * volume_sum(weight))
+        self._share = weight * reciprocal(CHANNELS * volume_sum(weight))
 
     @torch.no_grad()
     def value(self, warped: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def mind_features(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
     if image.ndim != 4:
         raise InputError(f"MIND features need an image (B, D, H, W), not shape {tuple(image.shape)}.")
     distances = _Distances(image, radius, dilation)
-    features = image.new_empty(_CHANNELS, *image.shape)
+    features = image.new_empty(CHANNELS, *image.shape)
     for planes in _slabs(image):
         features[:, :, planes] = distances.describe(planes).features
     return features.movedim(0, 1)
@@ -190,7 +190,7 @@ class _Distances:
             self._pull_views = self._channels(self._pulls)
         pull = by_features.mul_(descriptors.features).mul_(-descriptors.inverse_noise)
         total = pull.sum(0)
-        by_noise = (pull * descriptors.exponent).sum(0).mul_(descriptors.unclamped).div_(_CHANNELS)
+        by_noise = (pull * descriptors.exponent).sum(0).mul_(descriptors.unclamped).div_(CHANNELS)
         smallest = (descriptors.exponent == 0).to(pull.dtype)
         pull.add_(by_noise).sub_(smallest.mul_(total / smallest.sum(0)))
         for view, part in zip(self._pull_views, pull.unbind(0), strict=True):

@@ -127,5 +127,6 @@ def _uncertainty_map(run: Run, network: nn.Module, level: Level, done: float) ->
 def _decision(bundle: ModelBundle, geometry: Geometry) -> str:
     manifest = bundle.manifest
     wanted, step = manifest.input.spacing, geometry.spacing[0]
-    coarser = "" if step == wanted else f" (it is made for {wanted:g} mm, but the anatomy is too large for that)"
+    too_large = f" (it is made for {wanted:g} mm, but the anatomy is too large for that)"
+    coarser = too_large if 0 < wanted < step else ""
     return f"Model: {manifest.name} {manifest.version}, asked at {step:.3g} mm{coarser}."

@@ -225,6 +225,9 @@ class Bundle:
         Of the weights.
     intended_use, limits
         What it is for, and what it is known not to do.
+    any_scale
+        Whether the model is to see any anatomy as large as its own grid, a hand as a trunk, instead of in voxels of
+        `Images.spacing`. That is right for shapes without a scale, not for scans.
     """
 
     version: str = "0.1"
@@ -232,6 +235,7 @@ class Bundle:
     licence: str = "Apache-2.0"
     intended_use: str = "A first displacement, to be refined by the deformable stage."
     limits: str = "Not validated for clinical use."
+    any_scale: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,15 @@ def _manifest(config: TrainingConfig, iteration: int) -> Manifest:
         task="affine" if config.network.architecture == "affine" else "registration",
         architecture=config.network.architecture,
         arguments=config.network.arguments,
-        input=ModelInput(spacing=config.images.spacing, size=None, intensity="percentile"),
+        input=_input(config),
         trained_on=f"{words.trained_on} ({iteration} iterations.)",
         licence=words.licence,
         intended_use=words.intended_use,
         limits=words.limits,
     )
+
+
+def _input(config: TrainingConfig) -> ModelInput:
+    if config.bundle.any_scale:
+        return ModelInput(across=max(config.images.size))
+    return ModelInput(spacing=config.images.spacing)

@@ -83,6 +83,16 @@ def test_a_network_of_one_size_gets_it_at_its_spacing_or_coarser(size, wanted):
         assert grid.spacing[0] == wanted
 
 
+@settings(deadline=None, max_examples=40)
+@given(size=sizes, spacing=st.floats(0.05, 4))
+def test_a_network_for_any_scale_sees_small_and_large_anatomy_alike(size, spacing):
+    box = Geometry(size, (spacing, spacing * 1.3, spacing * 2), (3.0, -4.0, 5.0))
+    grid = network_grid(box, ModelInput(across=96), 32)
+    assert max(grid.size) == 96
+    assert box.extent.max() / grid.spacing[0] == pytest.approx(92)
+    assert np.all(grid.extent >= box.extent)
+
+
 def test_a_network_is_shown_both_images_and_its_answer_is_in_voxels_of_the_field():
     field = predicted(Centroid(), Level(blob(), blob((2, -4, 6))))
     assert field.shape == (3, 12, 10, 8)

@@ -25,6 +25,7 @@ from DeepRegLib.models.manifest import (
 from DeepRegLib.version import VERSION
 from Testing.models.tiny import MANIFEST
 
+ANY_SCALE = replace(MANIFEST, input=ModelInput(across=96))
 SIZED = replace(MANIFEST, input=ModelInput(1.5, (64, 96, 32)), weights_sha256="0f" * 32, parameters=7)
 
 
@@ -36,7 +37,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     return table
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, SIZED])
+@pytest.mark.parametrize("manifest", [MANIFEST, SIZED, ANY_SCALE])
 def test_a_written_manifest_is_read_back(manifest: Manifest, tmp_path: Path) -> None:
     write_manifest(manifest, tmp_path)
     assert read_manifest(tmp_path) == manifest
@@ -75,6 +76,9 @@ def test_a_size_of_zero_is_any_size(size: Any) -> None:
         ("arguments", []),
         ("input", 2.0),
         ("input.spacing", 0),
+        ("input.across", -1),
+        ("input.across", 5),
+        ("input.across", 96.0),
         ("input.spacing", -1.0),
         ("input.spacing", float("nan")),
         ("input.spacing", 10**400),
@@ -108,6 +112,14 @@ def test_a_mistake_is_named_by_file_and_key(key: str, value: Any) -> None:
     assert caught.value.hint
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("key", ["spacing", "size"])
+def test_a_network_for_any_scale_has_neither_spacing_nor_size(key: str) -> None:
+    table = {"spacing": 0, "intensity": "percentile", "across": 96, key: changed("name", "a")["input"][key]}
+    with pytest.raises(ModelError, match=f"input.{key} is .*") as caught:
+        manifest_from_dict(changed("input", table))
+    assert "input.across" in caught.value.hint
 
 
 @pytest.mark.parametrize("key", [*KEYS, "input.spacing", "input.intensity"])

@@ -9,7 +9,17 @@ import torch
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.networks import blocks
-from DeepRegLib.networks.blocks import Encoder, InstanceNorm, Matches, check_image, check_pair, convolution, correlate
+from DeepRegLib.networks.blocks import (
+    Encoder,
+    InstanceNorm,
+    Matches,
+    check_image,
+    check_pair,
+    convolution,
+    correlate,
+    self_similarities,
+)
+from DeepRegLib.similarity.mind import mind_features
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -42,9 +52,20 @@ def test_each_node_lies_in_the_middle_of_those_it_came_from(kernel, stride):
     torch.testing.assert_close(means[1:-1], wanted[1:-1])
 
 
-def test_the_encoder_halves_the_image_at_each_level():
-    features = Encoder((2, 3, 4))(torch.rand(2, 1, 16, 24, 32))
+@pytest.mark.parametrize("self_similarity", [False, True])
+def test_the_encoder_halves_the_image_at_each_level(self_similarity):
+    features = Encoder((2, 3, 4), self_similarity=self_similarity)(torch.rand(2, 1, 16, 24, 32))
     assert [tuple(f.shape) for f in features] == [(2, 2, 8, 12, 16), (2, 3, 4, 6, 8), (2, 4, 2, 3, 4)]
+
+
+def test_self_similarities_lie_at_the_nodes_and_do_not_depend_on_the_contrast():
+    image = torch.rand(2, 1, 8, 10, 12)
+    found, inverted = self_similarities(image), self_similarities(0.8 - 0.5 * image)
+    assert found.shape == (2, 13, 4, 5, 6)
+    torch.testing.assert_close(inverted[:, :12], found[:, :12], atol=1e-4, rtol=0)
+    wanted = mind_features(image[:, 0])[1, 3, 2:4, 4:6, 6:8].mean() - 0.5
+    torch.testing.assert_close(found[1, 3, 1, 2, 3], wanted)
+    torch.testing.assert_close(found[0, 12, 0, 0, 0], image[0, 0, :2, :2, :2].mean() - 0.5)
 
 
 @pytest.mark.parametrize("tile", [1, 1 << 20])

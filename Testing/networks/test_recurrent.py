@@ -12,7 +12,6 @@ from Testing.networks.pairs import pair
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_more_steps_than_in_training_help_where_more_has_moved():
     torch.manual_seed(0)
     network = RecurrentNet(channels=8, iterations=2)
@@ -22,7 +21,7 @@ def test_more_steps_than_in_training_help_where_more_has_moved():
         optimiser.zero_grad()
         functional.l1_loss(network(images.fixed, images.moving), images.field).backward()
         optimiser.step()
-    unseen = pair(motion=5, seed=100, batch=2)
+    unseen = pair(motion=5, seed=100, batch=8)
     network.iterations = 2
     usual = left(network, unseen)
     network.iterations = 4

@@ -37,6 +37,15 @@ def test_a_bundle_holds_the_averaged_weights_and_says_what_they_are(tiny_config:
     assert as_field(network(images[0], images[1]), images[0]).shape == (1, 3, 12, 12, 12)
 
 
+def test_a_model_for_any_scale_is_asked_on_a_grid_as_large_as_the_one_it_learned_on(
+    tiny_config: TinyConfig, tmp_path: Path
+) -> None:
+    config = tiny_config(bundle={"any_scale": True})
+    train(config, tmp_path / "run", device="cpu")
+    wanted = export(tmp_path / "run", tmp_path / "tiny").manifest.input
+    assert (wanted.across, wanted.spacing) == (max(config.images.size), 0)
+
+
 def test_a_recipe_that_names_the_bundle_registers_a_pair_with_it(tiny_config: TinyConfig, tmp_path: Path) -> None:
     train(tiny_config(), tmp_path / "run", device="cpu")
     bundle = export(tmp_path / "run", tmp_path / "tiny")
