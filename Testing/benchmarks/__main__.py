@@ -1,4 +1,4 @@
-"""Run the benchmarks: python -m Testing.benchmarks [PART ...], all but recipes and scaling if none is named."""
+"""Run the benchmarks: python -m Testing.benchmarks [PART ...], all but those that take hours if none is named."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from DeepRegLib.provenance import versions
 from Testing.benchmarks import cancel, pairs, panel, poses, repeat, speed, transport, wrong
+from Testing.benchmarks.learned import capture, contrast, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
 from Testing.benchmarks.peers import recipes
@@ -42,13 +43,17 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "cancel": cancel.measure,
     "transport": transport.measure,
     "panel": panel.measure,
+    "capture": capture.measure,
+    "contrast": contrast.measure,
+    "gain": gain.measure,
+    "forward": forward.measure,
     # In this order the page of peers has what the other two have measured.
     "scaling": scaling.measure,
     "recipes": recipes.measure,
     "peers": peers.measure,
 }
 # They take hours.
-ONLY_IF_NAMED = ("scaling", "recipes")
+ONLY_IF_NAMED = ("capture", "contrast", "gain", "scaling", "recipes")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -106,6 +111,7 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
         count=chosen.count,
         repeats=chosen.repeats,
         recipe=chosen.recipe,
+        model=chosen.model,
         limit=chosen.limit or Options.limit,
         sizes=chosen.sizes,
         peers=PeerOptions(
@@ -139,9 +145,10 @@ def command_line() -> argparse.ArgumentParser:
         "--repeats",
         type=int,
         default=3,
-        help="runs of speed, transport, peers and scaling; 0 shows what is known of the last two and of recipes",
+        help="runs of speed, transport, forward, peers and scaling; 0 shows what is known of the last two and recipes",
     )
     parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed, repeat, cancel and peers")
+    parser.add_argument("--model", default=Options.model, help="model of capture, contrast, gain and forward")
     parser.add_argument(
         "--limit",
         type=float,

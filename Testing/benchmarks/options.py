@@ -56,6 +56,8 @@ class Options:
         Runs of each time measurement.
     recipe
         Recipe of all parts but `poses`.
+    model
+        Name or folder of the model of `capture`, `contrast`, `gain` and `forward`.
     limit
         Longest time of one run in seconds.
     sizes
@@ -70,6 +72,7 @@ class Options:
     count: int = 50
     repeats: int = 3
     recipe: str = "auto"
+    model: str = "anatomy"
     limit: float = 300.0
     sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512)
     peers: PeerOptions = field(default_factory=PeerOptions)

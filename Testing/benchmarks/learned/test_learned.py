@@ -1,0 +1,61 @@
+"""The benchmarks of a model measure what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
+from DeepRegLib.recipes import load_recipe
+from DeepRegLib.transforms import LinearTransform
+from Testing.benchmarks.learned import capture, contrast, forward
+from Testing.benchmarks.learned.variants import ALONE, HALF_WITH, WITH, WITHOUT, variants
+from Testing.synthetic import blobs, geometry_in, trilinear
+
+
+@pytest.mark.parametrize("error", [5.0, 20.0])
+def test_a_deformed_scan_shows_the_same_anatomy_at_the_true_place_as_far_away_as_wanted(error):
+    scan = blobs(geometry_in("LPS", (40, 42, 38), 3.0))
+    moved, truth, points = capture.deformed(scan, error, seed=1)
+    before = np.linalg.norm(
+        truth.apply_to_points(capture.foreground_points(scan)) - capture.foreground_points(scan), axis=1
+    )
+    assert before.mean() == pytest.approx(error, rel=0.05)
+    expected = trilinear(scan.array, scan.geometry.to_index(points))
+    found = trilinear(moved.array, scan.geometry.to_index(truth.apply_to_points(points)))
+    contrast_of = np.percentile(scan.array, 99) - np.percentile(scan.array, 1)
+    assert np.abs(found - expected).mean() < 0.1 * contrast_of
+    assert capture.distance(truth, truth, points) == 0
+    assert capture.distance(truth, LinearTransform.identity(), points) == capture.distance(truth, None, points)
+
+
+def test_the_share_that_comes_home_is_counted_by_how_far_away_it_began():
+    row = {capture.ALONE: 3.0, WITHOUT: 1.0, WITH: 1.9}
+    far = {capture.ALONE: 3.0, WITHOUT: np.inf, WITH: 1.9}
+    sentences = capture.summed_up([row, row, row, far] * 2)
+    assert sentences[0] == f"From 5 mm below 2 mm: {ALONE} 0/2, {WITHOUT} 2/2, {WITH} 2/2."
+    assert sentences[3] == f"From 40 mm below 2 mm: {ALONE} 0/2, {WITHOUT} 0/2, {WITH} 2/2."
+
+
+def test_another_contrast_is_neither_brighter_for_brighter_nor_darker():
+    ramp = Image(np.linspace(0, 1000, 4**3, dtype=np.float32).reshape(4, 4, 4), Geometry((4, 4, 4)), "ramp")
+    steps = np.diff(contrast.recoloured(ramp).array.ravel())
+    assert (steps > 0.01).sum() > 10
+    assert (steps < -0.01).sum() > 10
+
+
+def test_the_variants_differ_in_nothing_but_what_they_are_named_after():
+    found, auto = variants("auto", "tiny"), load_recipe("auto")
+    assert found[WITHOUT].model.name == ""
+    assert found[WITH].model.name == "tiny"
+    assert not found[ALONE].large_motion.enabled
+    assert found[ALONE].deformable == found[WITH].deformable == auto.deformable
+    assert found[HALF_WITH].model.name == "tiny"
+    assert sum(found[HALF_WITH].deformable.iterations) == sum(auto.deformable.iterations) // 2
+
+
+def test_one_run_that_failed_is_not_hidden_by_the_others():
+    answers = [{"seconds": 2.0}, {"seconds": 4.0}, {"seconds": 3.0}]
+    assert forward.middle(answers) == {"seconds": 3.0}
+    assert forward.middle([*answers, {"error": "killed"}]) == {"error": "killed"}

@@ -1,0 +1,35 @@
+"""The pipeline with and without a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from DeepRegLib.recipes import Recipe, load_recipe, with_model
+
+WITHOUT, WITH, ALONE, HALF_WITHOUT, HALF_WITH = (
+    "without",
+    "with the model",
+    "no search, no model",
+    "half, without",
+    "half, with the model",
+)
+
+
+def variants(recipe: str, model: str) -> dict[str, Recipe]:
+    """Return a recipe without and with a model, with nothing before the descent, and with half its iterations."""
+    chosen = load_recipe(recipe)
+    without, aided = with_model(chosen, ""), with_model(chosen, model)
+    alone = replace(without, large_motion=replace(without.large_motion, enabled=False))
+    return {
+        WITHOUT: without,
+        WITH: aided,
+        ALONE: alone,
+        HALF_WITHOUT: halved(without),
+        HALF_WITH: halved(aided),
+    }
+
+
+def halved(recipe: Recipe) -> Recipe:
+    """Return a recipe with half the iterations of its deformable stage."""
+    iterations = tuple(max(1, n // 2) for n in recipe.deformable.iterations)
+    return replace(recipe, deformable=replace(recipe.deformable, iterations=iterations))
