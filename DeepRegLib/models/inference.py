@@ -46,8 +46,8 @@ Step = Callable[[float], None]
 def network_grid(box: Geometry, wanted: ModelInput, multiple: int, largest: int = LARGEST_GRID) -> Geometry:
     """Return the isotropic grid about a box on which a network sees its images.
 
-    Its voxels are as wide as the network wants them, or as many across as it wants; or wider where the box would not
-    fit into the size it wants, or into the number of voxels allowed.
+    Its voxels are as wide as the network wants them, or as many across as it wants but not finer than those of the box;
+    or wider where the box would not fit into the size it wants, or into the number of voxels allowed.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def network_grid(box: Geometry, wanted: ModelInput, multiple: int, largest: int 
         Voxels at most, where the network takes any size.
     """
     unit = math.lcm(multiple, RATIO)
-    step = wanted.spacing or float(box.extent.max()) / (wanted.across - 2 * MARGIN_VOXELS)
+    step = wanted.spacing or max(float(box.extent.max()) / (wanted.across - 2 * MARGIN_VOXELS), min(box.spacing))
     while True:
         needed = np.ceil(box.extent / step - 1e-6).astype(int)
         if wanted.size is not None:

@@ -49,7 +49,7 @@ class ModelInput:
         How intensities are scaled: ``"percentile"``, 0 to 1 between two percentiles, as every recipe prepares them.
     across
         Voxels along the longest side of its grid, for a network that may see any anatomy as large as that, whatever its
-        size in mm; 0 where the spacing is fixed.
+        size in mm, as long as the image has so many; 0 where the spacing is fixed.
     """
 
     spacing: float = 0.0

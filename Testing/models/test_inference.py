@@ -88,8 +88,8 @@ def test_a_network_of_one_size_gets_it_at_its_spacing_or_coarser(size, wanted):
 def test_a_network_for_any_scale_sees_small_and_large_anatomy_alike(size, spacing):
     box = Geometry(size, (spacing, spacing * 1.3, spacing * 2), (3.0, -4.0, 5.0))
     grid = network_grid(box, ModelInput(across=96), 32)
-    assert max(grid.size) == 96
-    assert box.extent.max() / grid.spacing[0] == pytest.approx(92)
+    assert max(grid.size) <= 96
+    assert grid.spacing[0] == pytest.approx(max(box.extent.max() / 92, spacing))
     assert np.all(grid.extent >= box.extent)
 
 
