@@ -81,35 +81,44 @@ def invert_displacement_field(
     """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one."""
     import torch
 
-    from DeepRegLib.transforms.sampling import field_gradient
+    from DeepRegLib.transforms.sampling import field_gradient, identity_grid
 
     grid = _refined(field.geometry, refinement)
-    to_index = field.geometry.world_to_index[:3, :3]
-    to_world = field.geometry.index_to_world[:3, :3]
+    to_index, to_world = (_matrix(m, device) for m in (field.geometry.world_to_index, field.geometry.index_to_world))
 
     def in_voxels(part: DisplacementField) -> Tensor:
-        voxels = np.moveaxis(part.array.astype(np.float64) @ to_index.T, -1, 0).astype(np.float32)
-        return torch.from_numpy(np.ascontiguousarray(voxels)).to(device)
+        millimetres = torch.from_numpy(part.array.astype(np.float32)).to(device)
+        return (millimetres @ to_index.T).movedim(-1, 0).contiguous()
+
+    def seen_from(geometry: Geometry) -> tuple[Tensor, Tensor]:
+        matrix = geometry.world_to_index @ grid.index_to_world
+        return _matrix(matrix, device), torch.from_numpy(matrix[:3, 3].astype(np.float32)).to(device)
 
     volume = in_voxels(field)
     known = None if near is None else in_voxels(near)
     poll()
     gradient = field_gradient(volume).reshape(9, *volume.shape[1:])
+    turn, shift = seen_from(field.geometry)
+    turn_near, shift_near = (turn, shift) if near is None else seen_from(near.geometry)
     inverse = np.empty((*grid.shape, 3), dtype=np.float32)
     thickness = max(1, POINTS_AT_ONCE // (grid.shape[1] * grid.shape[2]))
     for start in range(0, grid.shape[0], thickness):
         poll()
-        slab = slice(start, start + thickness)
-        world = grid.points(slab).reshape(-1, 3)
-        points = torch.from_numpy(field.geometry.to_index(world).astype(np.float32)).to(device)
-        if near is None or known is None:
-            guess = -_at(volume, points)
-        else:
-            guess = _at(known, torch.from_numpy(near.geometry.to_index(world).astype(np.float32)).to(device))
+        slab = slice(start, min(start + thickness, grid.shape[0]))
+        nodes = identity_grid((slab.stop - start, *grid.shape[1:]), torch.device(device)).reshape(-1, 3)
+        nodes[:, 2] += start
+        points = nodes @ turn.T + shift
+        guess = -_at(volume, points) if known is None else _at(known, nodes @ turn_near.T + shift_near)
         solved = _solve(volume, gradient, points, guess, poll)
-        displacement = solved.cpu().numpy().astype(np.float64) @ to_world.T
-        inverse[slab] = displacement.reshape(inverse[slab].shape)
+        inverse[slab] = (solved @ to_world.T).cpu().numpy().reshape(inverse[slab].shape)
     return DisplacementField(inverse, grid)
+
+
+def _matrix(affine: NDArray[np.float64], device: str) -> Tensor:
+    """Return the linear part of an affine matrix in float32."""
+    import torch
+
+    return torch.from_numpy(affine[:3, :3].astype(np.float32)).to(device)
 
 
 def _refined(geometry: Geometry, refinement: float) -> Geometry:
