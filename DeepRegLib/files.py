@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from DeepRegLib.errors import OutputError
@@ -74,20 +74,40 @@ def write_folder(path: str | Path, write: Callable[[Path], object]) -> Path:
     target = Path(path)
     if os.path.lexists(target) and not _is_empty_folder(target):
         raise OutputError(f"{target} exists already.", "Choose another folder, or remove it first.")
-    partial = make_folder(target.absolute().parent) / f".{target.name}.partial-{uuid.uuid4().hex[:8]}"
-    try:
-        partial.mkdir()
+    with partial_folder(make_folder(target.absolute().parent), target) as partial:
         write(partial)
         if target.is_dir():
             target.rmdir()
         partial.rename(target)
+    return target
+
+
+@contextlib.contextmanager
+def partial_folder(above: Path, target: Path) -> Iterator[Path]:
+    """Give an empty folder of a temporary name, to be filled and renamed; what is left of it at the end is removed.
+
+    Parameters
+    ----------
+    above
+        The folder to make it in, on the disk of `target`.
+    target
+        What its content is to become; errors speak of that.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created, or something inside the `with` cannot be written.
+    """
+    partial = above / f".{target.name}.partial-{uuid.uuid4().hex[:8]}"
+    try:
+        partial.mkdir()
+        yield partial
     except OutputError as error:
         raise OutputError(error.message.replace(str(partial), str(target)), error.hint) from error
     except OSError as error:
         raise output_error(target, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return target
 
 
 def make_folder(path: str | Path) -> Path:

@@ -95,24 +95,6 @@ def write_points(points: ArrayLike, path: str | Path, names: Sequence[str] | Non
     write_text(target, text)
 
 
-def check_pairs(fixed: ArrayLike, moving: ArrayLike) -> None:
-    """Require two point lists that can be paired row by row.
-
-    Raises
-    ------
-    InputError
-        If a list is not of shape ``(n, 3)`` or not finite, is empty, or they differ in length.
-    """
-    counts = len(_checked(fixed)), len(_checked(moving))
-    if counts[0] != counts[1]:
-        raise InputError(
-            f"There are {counts[0]} fixed and {counts[1]} moving points.",
-            "Give both lists the same number of points, in the same order.",
-        )
-    if counts[0] == 0:
-        raise InputError("There are no points to compare.", "Place at least one pair of points.")
-
-
 def _suffix(path: Path) -> str:
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):

@@ -8,7 +8,6 @@ import math
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
-from DeepRegLib.files import make_folder, output_error, write_text
+from DeepRegLib.files import make_folder, output_error, partial_folder, write_text
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.naming import base_name, without_folders
@@ -131,20 +130,12 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
     check_output_folder(folder, overwrite, _bytes_of(registration))
     fresh = not folder.exists()
     # Beside a new folder, to be renamed as a whole; inside an existing one, whose parent may not be ours to write.
-    partial = (make_folder(folder.absolute().parent) if fresh else folder) / f".{folder.name}.partial-{_token()}"
-    try:
-        partial.mkdir()
+    with partial_folder(make_folder(folder.absolute().parent) if fresh else folder, folder) as partial:
         files = _write_all(registration, partial)
         if fresh:
             partial.rename(folder)
         else:
             _replace_all(partial, folder, files)
-    except OutputError as error:
-        raise OutputError(error.message.replace(str(partial), str(folder)), error.hint) from error
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -286,7 +277,3 @@ def _existing_parent(folder: Path) -> Path:
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     return parent
-
-
-def _token() -> str:
-    return uuid.uuid4().hex[:8]

@@ -3,9 +3,8 @@
     python Testing/environment.py demo | test | lint | benchmark | create | clean [-- arguments of the task]
 
 The Makefile, the continuous integration and a Windows shell without `make` all call this one script, so a fresh machine
-and a developer's take the same way. It uses the standard library only and keeps to the syntax of Python 3.7: whatever
-`python3` a machine has can run it, and it then looks for a Python it can build with by running the candidates, because
-a name on PATH (a pyenv shim, a shop's stub) does not mean that there is a Python behind it.
+and a developer's take the same way. It and the two modules it imports use the standard library only and keep to the
+syntax of Python 3.7: whatever `python3` a machine has can run it, and it then looks for a Python it can build with.
 
 A stamp inside `.venv`, written last, says what was installed: from which pyproject.toml and constraints.txt, with which
 Python, in which folder. No stamp means that something was interrupted, and the environment is built anew. A stamp that
@@ -26,10 +25,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple  # noqa: UP035 - Python 3.7 reads this file
+from typing import Iterable, Iterator  # noqa: UP035 - Python 3.7 reads this file
 
 ROOT = Path(__file__).resolve().parent.parent
-OLDEST, NEWEST = (3, 10), (3, 13)
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # a script called by its path finds what lies beside it only
+
+from Testing.pythons import Python, choose, environment, probe, python_in  # noqa: E402 - on the path only now
+from Testing.remedies import SetupError, diagnose, explain  # noqa: E402 - on the path only now
+
 STAMP = "deepreg-environment.json"
 FORMAT = "1"  # raise it when this script installs differently from the same files
 
@@ -44,89 +48,6 @@ TASKS = {
 INCLUDES = {"demo": {"demo"}, "test": {"demo", "test"}, "benchmark": {"demo", "benchmark"}}
 LEFTOVERS = (".peers", "benchmarks", "build", "demo", "dist", "slicer_deepreg.egg-info")
 CACHES = (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache")
-
-# What pip's output says, and what to do about it; the first that fits is told.
-REMEDIES = (
-    (
-        ("No space left on device", "not enough space on the disk"),
-        "the disk is full: free some space (PyTorch takes several gigabytes where it brings CUDA) and try again",
-    ),
-    (
-        ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed"),
-        "the package index's certificate is not trusted: tell pip your organisation's certificate "
-        "(`pip config set global.cert FILE`) and try again",
-    ),
-    (
-        (
-            "Temporary failure in name resolution",
-            "Name or service not known",
-            "nodename nor servname provided",
-            "getaddrinfo failed",
-            "Network is unreachable",
-            "Connection refused",
-            "NewConnectionError",
-            "ConnectTimeoutError",
-            "ProxyError",
-            "Max retries exceeded",
-            "Read timed out",
-            "requirement setuptools>=77 (from versions: none)",  # it runs everywhere, so nothing answered
-        ),
-        "the package index cannot be reached: connect this machine to the network, or tell pip about your proxy or "
-        "mirror (`pip config`), and try again",
-    ),
-    (
-        ("ResolutionImpossible", "conflicting dependencies"),
-        "the versions in pyproject.toml and constraints.txt contradict each other",
-    ),
-    (
-        ("No matching distribution found",),
-        "a package has no build for this system and Python: 64-bit Linux, Windows and Apple silicon are supported",
-    ),
-    (
-        ("Permission denied", "Access is denied", "Read-only file system"),
-        "a file cannot be written: check the permissions of this folder, close programs that use .venv, and try again",
-    ),
-)
-
-PROBE = """
-import json, struct, sys, sysconfig
-try:
-    import ensurepip, venv
-    complete = True
-except ImportError:
-    complete = False
-inside = sys.prefix != sys.base_prefix
-base = getattr(sys, "_base_executable", None)
-print(json.dumps({
-    "executable": base if inside and base else sys.executable,
-    "version": list(sys.version_info[:3]),
-    "complete": complete,
-    "usual": struct.calcsize("P") == 8 and not sysconfig.get_config_var("Py_GIL_DISABLED"),
-}))
-"""
-
-
-class SetupError(Exception):
-    """Something the person at the machine has to put right, in one sentence."""
-
-
-class Python(NamedTuple):
-    """An interpreter that ran when asked."""
-
-    executable: str
-    version: tuple
-    complete: bool  # has venv and ensurepip
-    usual: bool  # 64 bits, with the global lock: what wheels are built for
-
-    @property
-    def number(self):
-        """The version as people write it."""
-        return ".".join(str(part) for part in self.version)
-
-    @property
-    def supported(self):
-        """Whether DeepReg runs on it."""
-        return OLDEST <= tuple(self.version[:2]) <= NEWEST and self.usual
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -145,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SetupError as error:
         say("deepreg: " + str(error) + ".", sys.stderr)
     except OSError as error:
-        say("deepreg: " + explain(error) + ".", sys.stderr)
+        say("deepreg: " + explain(error, ROOT) + ".", sys.stderr)
     except KeyboardInterrupt:
         say("deepreg: interrupted; the next run picks up from here.", sys.stderr)
         return 130
@@ -317,41 +238,6 @@ def listen(command: list[str], folder: Path | None, shown) -> tuple[int, list[st
         raise
 
 
-def environment() -> dict[str, str]:
-    """Return the process environment without what would lead a virtual environment astray."""
-    result = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
-    result["PIP_USER"] = "0"  # pip refuses a user installation inside a virtual environment
-    result["PYTHONIOENCODING"] = "utf-8"
-    return result
-
-
-def diagnose(output: list[str]) -> str:
-    """Turn the output of a failed installation into one sentence that says what to do."""
-    text = "\n".join(output)
-    for symptoms, remedy in REMEDIES:
-        if any(symptom in text for symptom in symptoms):
-            return remedy
-    errors = [line.strip() for line in output if line.strip().lower().startswith("error")]
-    last = [line.strip() for line in output if line.strip()][-1:]
-    said = (errors[:1] or last or ["no reason given"])[0].rstrip(".")
-    return f"{said} (more in .venv/install.log)"
-
-
-def explain(error: OSError) -> str:
-    """Turn a system error into one sentence that says what to do."""
-    place = error.filename or ROOT
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full: free some space and try again"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{place} cannot be written: check its permissions, close programs that use .venv, and try again"
-    return f"{error.strerror or error} ({place})"
-
-
-def python_in(folder: Path) -> Path:
-    """Return where an environment has its Python."""
-    return folder / "Scripts" / "python.exe" if os.name == "nt" else folder / "bin" / "python"
-
-
 def entries(folder: Path) -> list[str]:
     """Name what is installed in an environment."""
     places = [*folder.glob("lib/python3.*/site-packages"), *folder.glob("Lib/site-packages")]
@@ -377,91 +263,6 @@ def write_stamp(folder: Path, stamp: dict) -> None:
 def read(path: Path) -> str:
     """Return a text file's content."""
     return path.read_text(encoding="utf-8")
-
-
-# --- a Python to build with -----------------------------------------------------------------------------------------
-
-
-def choose(chosen: str | None) -> Python:
-    """Return the Python to build with: the one asked for, or the first that runs, is supported and complete."""
-    if chosen:
-        found = probe([chosen])
-        if found is None:
-            raise SetupError(f"{chosen} does not run as a Python")
-        if not found.supported:
-            raise SetupError(f"{chosen} is Python {found.number}; DeepReg needs a 64-bit {supported_range()}")
-        return require_complete(found)
-    seen: list[Python] = []
-    for candidate in candidates():
-        found = probe(candidate)
-        if found and found.supported and found.complete:
-            return found
-        if found:
-            seen.append(found)
-    return require_complete(best_of(seen))
-
-
-def best_of(seen: list[Python]) -> Python:
-    """Return a supported Python from those that did not suit, or say what to install."""
-    for python in seen:
-        if python.supported:
-            return python
-    versions = sorted({python.number for python in seen})
-    found = "found only " + ", ".join(versions) if versions else "found none that runs"
-    raise SetupError(f"DeepReg needs a 64-bit {supported_range()} and {found}: install one and try again")
-
-
-def require_complete(python: Python) -> Python:
-    """Return the Python if it can make virtual environments, or say what to install."""
-    if python.complete:
-        return python
-    raise SetupError(
-        "Python {} ({}) cannot create virtual environments: install its venv package "
-        "(on Debian and Ubuntu: sudo apt install python{}.{}-venv) and try again".format(
-            python.number, python.executable, *python.version[:2]
-        )
-    )
-
-
-def supported_range() -> str:
-    """Name the supported versions."""
-    return "Python {}.{} to {}.{}".format(*OLDEST, *NEWEST)
-
-
-def candidates() -> Iterator[list[str]]:
-    """Name every command that may be a Python, the best guess first."""
-    yield [sys.executable]
-    minors = range(NEWEST[1], OLDEST[1] - 1, -1)
-    names = [f"python3.{minor}" for minor in minors] + ["python3", "python"]
-    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
-    for name in names:
-        for folder in folders:
-            program = shutil.which(name, path=str(folder))
-            if program:
-                yield [program]
-    if os.name == "nt":
-        yield from (["py", f"-3.{minor}"] for minor in minors)
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for minor in minors:  # installed there, though its shim on PATH may not run
-        yield from ([str(program)] for program in sorted(pyenv.glob(f"3.{minor}.*/bin/python"), reverse=True))
-
-
-def probe(command: list[str]) -> Python | None:
-    """Run a candidate and return what it is, None if it does not run."""
-    try:
-        answer = subprocess.run(
-            [*command, "-c", PROBE],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
-            timeout=30,
-            check=True,
-        )
-        found = json.loads(answer.stdout.decode("utf-8"))
-        return Python(found["executable"], tuple(found["version"]), found["complete"], found["usual"])
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        return None
 
 
 # --- running and cleaning -------------------------------------------------------------------------------------------

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from Testing import environment as env
+from Testing import pythons, remedies
 
 ROOT = Path("/checkout")
 STAMP = {"root": str(ROOT), "python": "3.11.7", "key": "key", "extras": ["demo"]}
@@ -87,36 +90,38 @@ def test_a_stamp_is_read_back_and_rubbish_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_a_failed_installation_is_one_sentence(line: str, remedy: str) -> None:
-    said = env.diagnose(["Collecting torch", line, "ERROR: No matching distribution found for torch"][:2])
+    said = remedies.diagnose(["Collecting torch", line, "ERROR: No matching distribution found for torch"][:2])
     assert remedy in said
     assert "\n" not in said
 
 
 def test_no_network_is_not_mistaken_for_a_missing_package() -> None:
     output = ["WARNING: ... Network is unreachable", "ERROR: No matching distribution found for setuptools>=77"]
-    assert "cannot be reached" in env.diagnose(output)
+    assert "cannot be reached" in remedies.diagnose(output)
     output = ["ERROR: Could not find a version that satisfies the requirement setuptools>=77 (from versions: none)"]
-    assert "cannot be reached" in env.diagnose([*output, "ERROR: No matching distribution found for setuptools>=77"])
+    assert "cannot be reached" in remedies.diagnose(
+        [*output, "ERROR: No matching distribution found for setuptools>=77"]
+    )
 
 
 def test_no_output_has_a_sentence_too() -> None:
-    assert "no reason given" in env.diagnose([])
+    assert "no reason given" in remedies.diagnose([])
 
 
 @pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "permissions")])
 def test_a_system_error_is_one_sentence(number: int, said: str) -> None:
-    assert said in env.explain(OSError(number, "text", "file"))
+    assert said in remedies.explain(OSError(number, "text", "file"), ROOT)
 
 
-def python(*version: int, complete: bool = True, usual: bool = True) -> env.Python:
-    return env.Python("python", version, complete, usual)
+def python(*version: int, complete: bool = True, usual: bool = True) -> pythons.Python:
+    return pythons.Python("python", version, complete, usual)
 
 
 def test_the_first_python_that_suits_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [None, python(3, 9, 2), python(3, 12, 1, complete=False), python(3, 11, 7), python(3, 10, 1)]
-    monkeypatch.setattr(env, "candidates", lambda: iter([[str(index)] for index in range(len(found))]))
-    monkeypatch.setattr(env, "probe", lambda command: found[int(command[0])])
-    assert env.choose(None) == found[3]
+    monkeypatch.setattr(pythons, "candidates", lambda: iter([[str(index)] for index in range(len(found))]))
+    monkeypatch.setattr(pythons, "probe", lambda command: found[int(command[0])])
+    assert pythons.choose(None) == found[3]
 
 
 @pytest.mark.parametrize(
@@ -129,27 +134,38 @@ def test_the_first_python_that_suits_is_chosen(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_without_a_suitable_python_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, found: list[env.Python], said: str
+    monkeypatch: pytest.MonkeyPatch, found: list[pythons.Python], said: str
 ) -> None:
-    monkeypatch.setattr(env, "candidates", lambda: iter([[str(index)] for index in range(len(found))]))
-    monkeypatch.setattr(env, "probe", lambda command: found[int(command[0])])
-    with pytest.raises(env.SetupError, match=said):
-        env.choose(None)
+    monkeypatch.setattr(pythons, "candidates", lambda: iter([[str(index)] for index in range(len(found))]))
+    monkeypatch.setattr(pythons, "probe", lambda command: found[int(command[0])])
+    with pytest.raises(remedies.SetupError, match=said):
+        pythons.choose(None)
 
 
 def test_a_program_that_is_no_python_is_not_one(tmp_path: Path) -> None:
-    assert env.probe([str(tmp_path / "python3")]) is None
-    assert env.probe([sys.executable, "-c", "raise SystemExit(127)"]) is None  # as a pyenv shim without a Python
-    assert env.probe([sys.executable, "-c", "print('Python')"]) is None
-    with pytest.raises(env.SetupError, match="does not run"):
-        env.choose(str(tmp_path / "python3"))
+    assert pythons.probe([str(tmp_path / "python3")]) is None
+    assert pythons.probe([sys.executable, "-c", "raise SystemExit(127)"]) is None  # as a pyenv shim without a Python
+    assert pythons.probe([sys.executable, "-c", "print('Python')"]) is None
+    with pytest.raises(remedies.SetupError, match="does not run"):
+        pythons.choose(str(tmp_path / "python3"))
 
 
 def test_the_running_python_is_recognised() -> None:
-    found = env.probe([sys.executable])
+    found = pythons.probe([sys.executable])
     assert found is not None
     assert found.version == sys.version_info[:3]
     assert found.supported
+
+
+def test_the_script_runs_by_its_path_with_nothing_installed(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-S", str(env.ROOT / "Testing" / "environment.py"), "--help"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "Prepare .venv" in finished.stdout, finished.stderr
+
+
+@pytest.mark.parametrize("module", [env, pythons, remedies])
+def test_an_old_python_reads_the_script(module: ModuleType) -> None:
+    ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"), feature_version=(3, 7))
 
 
 def test_arguments_after_two_dashes_are_the_tasks() -> None:

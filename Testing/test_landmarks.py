@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.landmarks import MARKUPS_SCHEMA, SUFFIXES, check_pairs, read_points, write_points
+from DeepRegLib.landmarks import MARKUPS_SCHEMA, SUFFIXES, read_points, write_points
+from DeepRegLib.starting import check_landmarks
 
 POINTS = np.array([[1.5, -2.25, 3.0], [-40.0, 0.0, 1e-3]])
 
@@ -151,15 +152,7 @@ def test_writing_refuses_what_could_not_be_read_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pairs() -> None:
-    check_pairs(POINTS, POINTS + 1)
-    with pytest.raises(InputError, match="2 fixed and 1 moving"):
-        check_pairs(POINTS, POINTS[:1])
-    with pytest.raises(InputError, match="no points"):
-        check_pairs(np.empty((0, 3)), np.empty((0, 3)))
-
-
 @pytest.mark.data
 def test_shared_landmarks_pair_up(shared_data: Path) -> None:
     for fixed in shared_data.glob("*/fixed_landmarks.csv"):
-        check_pairs(read_points(fixed), read_points(fixed.with_name("moving_landmarks.csv")))
+        check_landmarks(read_points(fixed), read_points(fixed.with_name("moving_landmarks.csv")))

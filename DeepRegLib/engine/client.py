@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.engine.failures import death, not_a_worker, other_version, silence
+from DeepRegLib.engine.liveness import Liveness
 from DeepRegLib.engine.packing import Request, build_request, pack_request, unpack_error, unpack_registration
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, ProtocolError, encode
 from DeepRegLib.engine.transport import Output, SubprocessTransport, Transport
+from DeepRegLib.engine.worker_log import WorkerLog
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Cancel, Progress
@@ -28,8 +30,6 @@ from DeepRegLib.recipes import AUTO, Recipe
 from DeepRegLib.result import Registration
 
 WAITING, RUNNING, CANCELLING, DONE, FAILED = "waiting", "running", "cancelling", "done", "failed"
-LOG_LINES = 200
-DETAIL_LINES = 30
 BLOCKING_SECONDS = 0.005
 POLL_SECONDS = 0.01
 
@@ -154,18 +154,15 @@ class EngineClient:
         self.worker: WorkerInfo | None = None
         self._make_transport = make_transport
         self._clock = clock
-        self._on_log = on_log
         self._transport: Transport | None = None
         self._decoder = Decoder()
         self._unread: deque[Output] = deque()
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
         self._number = 0
-        self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._log_rest = b""
-        self._started = self._active = self._asked = 0.0
-        self._pinged: float | None = None
-        self._unsent = 0
+        self._log = WorkerLog(on_log)
+        self._life = Liveness()
+        self._started = self._asked = 0.0
 
     @property
     def busy(self) -> bool:
@@ -180,7 +177,7 @@ class EngineClient:
     @property
     def log(self) -> tuple[str, ...]:
         """The last lines the present or latest worker wrote to its standard error."""
-        return tuple(self._log)
+        return self._log.lines
 
     def start(self) -> None:
         """Start the worker now, so that the first registration need not wait for it.
@@ -195,12 +192,11 @@ class EngineClient:
         self._decoder = Decoder()
         self._unread.clear()
         self._log.clear()
-        self._log_rest = b""
-        self._pinged, self._unsent = None, 0
         transport = self._make_transport()
         transport.start()
         self._transport = transport
-        self._started = self._active = self._clock()
+        self._started = self._clock()
+        self._life = Liveness(self._started)
 
     def register(
         self,
@@ -285,7 +281,7 @@ class EngineClient:
 
     def feed(self, data: bytes) -> None:
         """Take bytes of the worker's standard output; a transport with signals calls this itself."""
-        self._heard()
+        self._life.heard(self._clock())
         decoder = self._decoder
         decoder.feed(data)
         while self._decoder is decoder and self._transport is not None:
@@ -300,19 +296,13 @@ class EngineClient:
 
     def feed_log(self, data: bytes) -> None:
         """Take bytes of the worker's standard error."""
-        *lines, self._log_rest = (self._log_rest + data).replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            text = line.decode("utf-8", "replace").rstrip()
-            if text:
-                self._log.append(text)
-                if self._on_log is not None:
-                    self._on_log(text)
+        self._log.feed(data)
 
     def exited(self, code: int) -> None:
         """Take note that the worker has ended with an exit status, negative for a signal."""
         self.feed_log(b"\n")
         broke_off = self._decoder.in_mid_message
-        self._give_up(death(code, broke_off, list(self._log)[-DETAIL_LINES:]))
+        self._give_up(death(code, broke_off, self._log.details))
 
     def release(self) -> None:
         """Let an idle worker give back the memory it keeps for the next run."""
@@ -361,7 +351,7 @@ class EngineClient:
             self._send(pack_request(job.request, job.number))
         except DeepRegError as error:
             self._fail(job, error)
-        self._heard()
+        self._life.heard(self._clock())
 
     def _handle(self, message: Message) -> None:
         if message.type == "hello":
@@ -444,7 +434,7 @@ class EngineClient:
         if transport is not None:
             transport.kill()
         for job in failed:
-            self._fail(job, error, details or "\n".join(list(self._log)[-DETAIL_LINES:]))
+            self._fail(job, error, details or "\n".join(self._log.details))
 
     def _keep_limits(self) -> None:
         if self._transport is None:
@@ -461,22 +451,13 @@ class EngineClient:
 
     def _keep_alive(self, now: float, quiet: float) -> None:
         assert self._transport is not None  # noqa: S101  # for mypy: the caller looked
-        unsent = self._transport.unsent()
-        # It takes bytes, so it lives. The last ones only show that the pipe had room, for a ping for instance.
-        if 0 < unsent < self._unsent:
-            self._heard()
-        self._unsent = unsent
-        if self._pinged is None:
-            if now - self._active > quiet:
-                self._pinged = now
-                self._send(Message("ping"))
-                self._unsent = self._transport.unsent()
-        elif now - self._pinged > self.limits.answer:
+        self._life.waits(self._transport.unsent(), now)
+        if self._life.is_silent(now, quiet):
+            self._life.asked(now)
+            self._send(Message("ping"))
+            self._life.put(self._transport.unsent())
+        elif self._life.is_dead(now, self.limits.answer):
             self._give_up(silence("no longer answers", self.limits.answer))
-
-    def _heard(self) -> None:
-        self._active = self._clock()
-        self._pinged = None
 
     def _send(self, message: Message) -> None:
         if self._transport is not None:

@@ -28,12 +28,13 @@ from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import LargeMotion
 from DeepRegLib.similarity import mind_features
 from DeepRegLib.similarity.box import box_sum
+from DeepRegLib.similarity.mind import MIND_DILATION
 from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample
 
 # A feature voxel is this many image voxels wide. It is a cell of the control grid, too: cells twice as wide take an
 # eighth of the memory, and cost the abdomen 0.06 Dice.
 POOL = RATIO
-MIND_RADIUS, MIND_DILATION = 1, 2
+MIND_RADIUS = 1
 NORMALISATION_RADIUS = 3
 # How firmly a cell's displacement is tied to the mean of its neighbours', from nearly free to nearly fixed, relative to
 # the mean cost: a cell may give up this share of it to come one feature voxel nearer.

@@ -20,6 +20,7 @@ from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.similarity import LNCC, Similarity, make_similarity
 from DeepRegLib.similarity.box import box_sum
+from DeepRegLib.similarity.mind import MIND_DILATION
 from DeepRegLib.transforms.sampling import (
     central_difference,
     identity_grid,
@@ -40,7 +41,6 @@ ROUGHNESS: Mapping[str, float] = {"ssd": 1.0, "ssim": 1.0, "ncc": 1.0, "lncc": 1
 # finer ones it cost the brain 0.01.
 COARSEST_EXACT = 2
 STALL_WINDOW = 10
-MIND_DILATION = 2
 STALL_GAIN = 2e-4
 
 

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-CUBE_ROTATIONS = 24
 PHI = np.sqrt(2.0)
 PSI = 1.533751168755204288118041  # root of x^4 = x + 4 (Alexa, 2022)
 

@@ -77,8 +77,3 @@ def weighted_radius(image: WorkingImage, centre: NDArray[np.float64]) -> float:
     distance = np.sum((image.geometry.points().reshape(-1, 3) - centre) ** 2, axis=1)
     mean = float((weight * distance).sum() / max(weight.sum(), 1e-12))
     return max(mean**0.5, min(image.geometry.spacing))
-
-
-def voxel_matrix(fixed: Geometry, moving: Geometry, world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ``(4, 4)`` matrix from fixed voxel indices to moving voxel indices, given one from world to world."""
-    return np.asarray(moving.world_to_index @ world @ fixed.index_to_world)

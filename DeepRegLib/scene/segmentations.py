@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import slicer
-import vtk
-from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, resample
+from DeepRegLib.image import Image
+from DeepRegLib.scene.label_arrays import on_grid, smallest_dtype, translated, values_of, whole_labels
 from DeepRegLib.scene.nodes import new_node
+from DeepRegLib.scene.sheets import LABELMAP, merged_sheets, sheet_geometry, sheets_of, with_rim
 from DeepRegLib.scene.volumes import image_from_volume
-from DeepRegLib.scene.world import (
-    array_from_matrix,
-    flipped_matrix,
-    geometry_from_ras,
-    ijk_to_ras,
-    image_data,
-    matrix_from_array,
-    parent_to_world,
-    voxels_of,
-)
-from DeepRegLib.transforms import LinearTransform, transform_to_sitk
-
-LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-LATTICE_TOLERANCE = 1e-3
+from DeepRegLib.scene.world import flipped_matrix, ijk_to_ras, image_data, matrix_from_array, parent_to_world
+from DeepRegLib.transforms import LinearTransform
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +77,6 @@ class LabelPair:
     names: Mapping[int, str]
 
 
-@dataclass(frozen=True, eq=False)
-class _Sheet:
-    """A label map in a segmentation's own frame, and the ids of the segments in it by voxel value."""
-
-    array: NDArray[np.integer]
-    ijk_to_ras: NDArray[np.float64]
-    ids: Mapping[int, str]
-
-
 def segment_names(node: slicer.vtkMRMLNode | None) -> list[tuple[str, str]]:
     """Return id and name of each segment of a segmentation; none for a label map or no node."""
     if node is None or not node.IsA("vtkMRMLSegmentationNode"):
@@ -142,7 +121,7 @@ def mask_from_node(node: slicer.vtkMRMLNode | None, segment_ids: Sequence[str] |
         raise InputError(f"The mask {source.GetName()} is empty.", "Mark something, or choose other segments.")
     mask = np.zeros(geometry.shape, dtype=np.bool_)
     for piece in pieces:
-        mask |= _on_grid(piece, geometry, to_node).astype(np.bool_)
+        mask |= on_grid(piece, geometry, to_node).astype(np.bool_)
     if not mask.any():
         raise InputError(
             f"The mask {source.GetName()} lies outside the volume.", "Choose a mask of this volume, or no mask."
@@ -165,14 +144,12 @@ def layers_from_node(node: slicer.vtkMRMLNode | None) -> SegmentLayers:
     if not source.IsA("vtkMRMLSegmentationNode"):
         return _layers_of_volume(source)
     _require_segments(source, None)
-    merged: list[_Sheet] = []
-    for sheet in _sheets(source):
-        _merge_into(merged, sheet)
+    merged = merged_sheets(sheets_of(source))
     if not merged:
         raise InputError(f"The segmentation {source.GetName()} is empty.", "Mark something in one of its segments.")
     to_world = parent_to_world(source, f"The segmentation {source.GetName()}")
-    framed = [_with_rim(sheet) for sheet in merged]
-    images = [Image(s.array, _sheet_geometry(s, source, to_world), source.GetName()) for s in framed]
+    framed = [with_rim(sheet) for sheet in merged]
+    images = [Image(s.array, sheet_geometry(s, source, to_world), source.GetName()) for s in framed]
     places = {identifier: (n, v) for n, sheet in enumerate(merged) for v, identifier in sheet.ids.items()}
     unused = max(merged[0].ids) + 1
     segments = []
@@ -292,9 +269,9 @@ def _require_segments(node: slicer.vtkMRMLSegmentationNode, segment_ids: Sequenc
 def _marked_pieces(node: slicer.vtkMRMLSegmentationNode, segment_ids: Sequence[str] | None) -> list[Image]:
     """Return where the chosen segments are, as bool images in the segmentation's own frame."""
     pieces = []
-    for sheet in _sheets(node):
+    for sheet in sheets_of(node):
         values = [v for v, identifier in sheet.ids.items() if segment_ids is None or identifier in segment_ids]
-        pieces.append(Image(np.isin(sheet.array, values), _sheet_geometry(sheet, node, np.eye(4)), node.GetName()))
+        pieces.append(Image(np.isin(sheet.array, values), sheet_geometry(sheet, node, np.eye(4)), node.GetName()))
     return pieces
 
 
@@ -303,171 +280,16 @@ def _world_to_node(node: slicer.vtkMRMLSegmentationNode) -> LinearTransform:
     return LinearTransform(flipped_matrix(np.linalg.inv(to_world).astype(np.float64)))
 
 
-def _sheet_geometry(sheet: _Sheet, node: slicer.vtkMRMLSegmentationNode, to_world: NDArray[np.float64]) -> Geometry:
-    depth, height, width = sheet.array.shape
-    return geometry_from_ras(to_world @ sheet.ijk_to_ras, (width, height, depth), f"The segmentation {node.GetName()}")
-
-
-def _sheets(node: slicer.vtkMRMLSegmentationNode) -> list[_Sheet]:
-    """Return the label maps of a segmentation as views of what is marked; those without voxels are left out."""
-    segmentation = _with_labelmaps(node)
-    sheets = []
-    for layer in range(segmentation.GetNumberOfLayers(LABELMAP)):
-        data = segmentation.GetLayerDataObject(layer, LABELMAP)
-        ids = segmentation.GetSegmentIDsForLayer(layer, LABELMAP)
-        if data is None or data.GetNumberOfPoints() == 0 or data.GetPointData().GetScalars() is None:
-            continue
-        array = _whole(voxels_of(data))
-        box = _marked_box(array)
-        if box is None:
-            continue
-        matrix = vtk.vtkMatrix4x4()
-        data.GetImageToWorldMatrix(matrix)
-        own = array_from_matrix(matrix)
-        own[:3, 3] += own[:3, :3] @ (np.array(data.GetExtent()[::2]) + [side.start for side in reversed(box)])
-        values = {int(segmentation.GetSegment(identifier).GetLabelValue()): identifier for identifier in ids}
-        sheets.append(_Sheet(array[box], own, values))
-    return sheets
-
-
-def _marked_box(array: NDArray[np.integer]) -> tuple[slice, slice, slice] | None:
-    """Return the smallest box that holds all voxels that are not zero, or None if there are none."""
-    marked = array != 0
-    # Slice by slice along the first axis, which is cheap; the rest is a single plane.
-    planes = marked.any(axis=(1, 2))
-    if not planes.any():
-        return None
-    shadow = marked.any(axis=0)
-    k, j, i = (np.flatnonzero(line) for line in (planes, shadow.any(axis=1), shadow.any(axis=0)))
-    return slice(k[0], k[-1] + 1), slice(j[0], j[-1] + 1), slice(i[0], i[-1] + 1)
-
-
-def _with_rim(sheet: _Sheet) -> _Sheet:
-    """Return a copy with an empty voxel on every side, so that what is interpolated ends where the segment ends."""
-    matrix = sheet.ijk_to_ras.copy()
-    matrix[:3, 3] -= matrix[:3, :3].sum(axis=1)
-    return replace(sheet, array=np.pad(sheet.array, 1), ijk_to_ras=matrix)
-
-
-def _whole(array: NDArray[np.generic]) -> NDArray[np.integer]:
-    return array.astype(np.int32) if array.dtype.kind == "f" else array  # type: ignore[return-value]  # kind i or u
-
-
-def _with_labelmaps(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkSegmentation:
-    """Return the node's segmentation, or where it holds surfaces only a copy that has label maps as well."""
-    segmentation = node.GetSegmentation()
-    if segmentation.ContainsRepresentation(LABELMAP):
-        return segmentation
-    converted = slicer.vtkSegmentation()
-    converted.DeepCopy(segmentation)
-    if not converted.CreateRepresentation(LABELMAP):
-        raise InputError(
-            f"The segmentation {node.GetName()} cannot be turned into voxels.",
-            "Create its binary labelmap representation (Segmentations module, section Representations).",
-        )
-    return converted
-
-
-def _merge_into(merged: list[_Sheet], sheet: _Sheet) -> None:
-    """Put a sheet's labels into the first sheet on the same lattice that is free there, or append it."""
-    for number, target in enumerate(merged):
-        shift = _shift_between(target, sheet)
-        if shift is not None and not _overlap(target.array, sheet.array, shift):
-            merged[number] = _union(target, sheet, shift)
-            return
-    merged.append(sheet)
-
-
-def _shift_between(target: _Sheet, sheet: _Sheet) -> NDArray[np.int64] | None:
-    """Return by how many voxels (k, j, i) a sheet begins after another one on the same lattice, else None."""
-    relative = np.linalg.inv(target.ijk_to_ras) @ sheet.ijk_to_ras
-    shift = np.rint(relative[:3, 3])
-    reach = max(*target.array.shape, *sheet.array.shape)
-    turned = np.abs(relative[:3, :3] - np.eye(3)).max() * reach
-    if turned > LATTICE_TOLERANCE or np.abs(relative[:3, 3] - shift).max() > LATTICE_TOLERANCE:
-        return None
-    return shift[::-1].astype(np.int64)
-
-
-def _overlap(target: NDArray[np.integer], array: NDArray[np.integer], shift: NDArray[np.int64]) -> bool:
-    low = np.maximum(shift, 0)
-    high = np.minimum(shift + array.shape, target.shape)
-    if np.any(low >= high):
-        return False
-    mine = target[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    theirs = array[tuple(slice(a, b) for a, b in zip(low - shift, high - shift, strict=True))]
-    return bool(np.any((mine > 0) & (theirs > 0)))
-
-
-def _union(target: _Sheet, sheet: _Sheet, shift: NDArray[np.int64]) -> _Sheet:
-    low = np.minimum(shift, 0)
-    high = np.maximum(shift + sheet.array.shape, target.array.shape)
-    top = max(target.ids, default=0)
-    ids = dict(target.ids)
-    renamed = {}
-    for number, (value, identifier) in enumerate(sheet.ids.items(), top + 1):
-        renamed[value] = number
-        ids[number] = identifier
-    array = np.zeros(high - low, dtype=_smallest_dtype(max(ids, default=0)))
-    array[_box(-low, target.array.shape)] = target.array
-    place = array[_box(shift - low, sheet.array.shape)]
-    labels = _translated(sheet.array, renamed, 0, array.dtype)
-    np.copyto(place, labels, where=labels > 0)
-    matrix = target.ijk_to_ras.copy()
-    matrix[:3, 3] += matrix[:3, :3] @ low[::-1]
-    return replace(target, array=array, ijk_to_ras=matrix, ids=ids)
-
-
-def _translated(array: NDArray, meaning: Mapping[int, int], otherwise: int, dtype: np.dtype) -> NDArray:
-    """Return what whole voxel values mean; negative ones are taken for zero."""
-    # One more entry, on which all values beyond the table are clipped.
-    table = np.full(max(meaning, default=0) + 2, otherwise, dtype=dtype)
-    for value, number in meaning.items():
-        table[value] = number
-    return table.take(array, mode="clip")
-
-
-def _box(start: NDArray[np.int64], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(slice(int(a), int(a) + n) for a, n in zip(start, shape, strict=True))
-
-
-def _smallest_dtype(largest: int) -> np.dtype:
-    return np.dtype(np.uint8 if largest < 256 else np.uint16 if largest < 65536 else np.int32)
-
-
 def _layers_of_volume(node: slicer.vtkMRMLScalarVolumeNode) -> SegmentLayers:
     volume = image_from_volume(node)
-    array = _whole_labels(volume)
-    values = _values_of(array)
+    array = whole_labels(volume)
+    values = values_of(array)
     if not values:
         raise InputError(f"The label map {node.GetName()} is empty.", "Choose a label map with labels in it.")
     display = node.GetDisplayNode()
     colours = display.GetColorNode() if display is not None else None
     segments = [Segment(0, value, f"label {value}", _description(value, colours)) for value in values]
     return SegmentLayers((volume.with_array(array),), tuple(segments))
-
-
-def _whole_labels(volume: Image) -> NDArray[np.integer]:
-    """Return the voxels of a label map as whole numbers, none of them negative."""
-    array = volume.array
-    limits = np.iinfo(np.int32)
-    # Compared before the conversion: what does not fit would be wrapped around. NaN fails every comparison.
-    fits = array.dtype.kind != "f" or bool(
-        limits.min <= array.min() and array.max() <= limits.max and np.all(array == np.rint(array))
-    )
-    if not fits:
-        raise InputError(f"{volume.name} has voxels that are not whole numbers.", "Choose a label map.")
-    whole = _whole(array)
-    return np.maximum(whole, 0) if whole.dtype.kind == "i" else whole
-
-
-def _values_of(array: NDArray[np.integer]) -> list[int]:
-    """Return the voxel values of a label map other than zero."""
-    if int(array.max()) < 1 << 16:
-        found = np.flatnonzero(np.bincount(array.ravel()))  # much quicker than sorting all voxels
-    else:
-        found = np.unique(array)
-    return [int(value) for value in found if value != 0]
 
 
 def _description(value: int, colours: slicer.vtkMRMLColorNode | None) -> slicer.vtkSegment:
@@ -494,7 +316,7 @@ def _top_value(layers: SegmentLayers, layer: int) -> int:
 
 def _labelmap(image: Image, largest: int) -> slicer.vtkOrientedImageData:
     data = slicer.vtkOrientedImageData()
-    data.ShallowCopy(image_data(image.array.astype(_smallest_dtype(largest), copy=False)))
+    data.ShallowCopy(image_data(image.array.astype(smallest_dtype(largest), copy=False)))
     data.SetImageToWorldMatrix(matrix_from_array(ijk_to_ras(image.geometry)))
     return data
 
@@ -502,26 +324,10 @@ def _labelmap(image: Image, largest: int) -> slicer.vtkOrientedImageData:
 def _label_map(layers: SegmentLayers, chosen: Sequence[Segment], grid: Geometry) -> Image:
     """Return a label map on a grid in which the chosen segments have the values 1, 2, ... in their order."""
     nobody = len(chosen) + 1
-    owners = np.full(grid.shape, nobody, dtype=_smallest_dtype(nobody))
+    owners = np.full(grid.shape, nobody, dtype=smallest_dtype(nobody))
     for number in sorted({segment.layer for segment in chosen}):
         meaning = {s.value: label for label, s in enumerate(chosen, 1) if s.layer == number}
-        placed = _on_grid(layers.images[number], grid, LinearTransform.identity())
-        np.minimum(owners, _translated(placed, meaning, nobody, owners.dtype), out=owners)
+        placed = on_grid(layers.images[number], grid, LinearTransform.identity())
+        np.minimum(owners, translated(placed, meaning, nobody, owners.dtype), out=owners)
     owners[owners == nobody] = 0
     return Image(owners, grid, layers.images[0].name)
-
-
-def _on_grid(image: Image, grid: Geometry, to_image: LinearTransform) -> NDArray[np.generic]:
-    """Return an image's voxels on a grid, nearest neighbour, zero outside; `to_image` takes grid to image points."""
-    relative = image.geometry.world_to_index @ to_image.matrix @ grid.index_to_world
-    shift = -np.rint(relative[:3, 3])
-    turned = np.abs(relative[:3, :3] - np.eye(3)).max() * max(grid.size)
-    if turned > LATTICE_TOLERANCE or np.abs(relative[:3, 3] + shift).max() > LATTICE_TOLERANCE:
-        return resample(image, grid, interpolation="nearest", transform=transform_to_sitk(to_image)).array
-    # Segments drawn on a volume lie on its own voxels: nothing is to be computed.
-    result = np.zeros(grid.shape, dtype=image.array.dtype)
-    start = shift[::-1].astype(np.int64)
-    low, high = np.maximum(start, 0), np.minimum(start + image.array.shape, grid.shape)
-    if np.all(low < high):
-        result[_box(low, tuple(high - low))] = image.array[_box(low - start, tuple(high - low))]
-    return result

@@ -13,6 +13,8 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.similarity.weighting import VOLUME_AXES, check_images, reciprocal, volume_sum
 
+MIND_DILATION = 2
+
 _Offset = tuple[int, ...]
 CHANNELS = 12
 # The patch distances' local mean is kept within these multiples of its mean over the image.
@@ -71,7 +73,7 @@ class MIND:
         Distance of the six neighbours in voxels, at least 1.
     """
 
-    def __init__(self, fixed: Tensor, weight: Tensor, radius: int = 1, dilation: int = 2) -> None:
+    def __init__(self, fixed: Tensor, weight: Tensor, radius: int = 1, dilation: int = MIND_DILATION) -> None:
         check_images(fixed, weight)
         self._radius, self._dilation = radius, dilation
         self._features = mind_features(fixed, radius, dilation).movedim(1, 0)
@@ -105,7 +107,7 @@ class MIND:
 
 
 @torch.no_grad()
-def mind_features(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
+def mind_features(image: Tensor, radius: int = 1, dilation: int = MIND_DILATION) -> Tensor:
     """MIND-SSC features: how alike the patches about 12 pairs of neighbours of a voxel are.
 
     ``F_c = exp(-(D_c - min_c D_c) / V)``, where ``D_c`` is the mean squared difference of two patches centred

@@ -20,11 +20,11 @@ from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearTransform
+from Testing.benchmarks.cases import FULL_SIZE
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table
 
-TITLE = "Process boundary, 160 x 192 x 224 float32"
-SIZE = (160, 192, 224)
+TITLE = "Process boundary, {} x {} x {} float32".format(*FULL_SIZE)
 FIELD_SIZE, INVERSE_SIZE = (96, 127, 97), (168, 223, 170)  # those of the default recipe for two heads of this size
 TICK = 0.01  # seconds between two polls, as an application's timer has it
 LIMITS = {"there and back": 0.5, "first word": 0.2, "longest poll": 0.05}
@@ -42,7 +42,7 @@ class Turn:
 def measure(options: Options) -> Table:
     """Register through an echo, which computes nothing, and through the real worker, cancelled at its first word."""
     rows: list[dict[str, Any]] = []
-    fixed, moving = (speckle(SIZE, name) for name in ("fixed", "moving"))
+    fixed, moving = (speckle(FULL_SIZE, name) for name in ("fixed", "moving"))
     echo = subprocess_client([sys.executable, "-m", __spec__.name])
     real = subprocess_client()
     try:
@@ -109,7 +109,7 @@ def prepared() -> Registration:
     """Return a result whose transforms and masks are of the usual size."""
     from Testing.engine.fakes import hand_made_registration, tiny_image
 
-    mask = Image(np.ones(Geometry(SIZE).shape, dtype=np.bool_), Geometry(SIZE), "mask")
+    mask = Image(np.ones(Geometry(FULL_SIZE).shape, dtype=np.bool_), Geometry(FULL_SIZE), "mask")
     fields = [
         DisplacementField(np.random.default_rng(1).random((*size[::-1], 3), dtype=np.float32), Geometry(size))
         for size in (FIELD_SIZE, INVERSE_SIZE)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.optimization.working import coarser, voxel_matrix, weighted_centroid, weighted_radius
+from DeepRegLib.optimization.working import coarser, weighted_centroid, weighted_radius
 from Testing.optimization.phantoms import as_tensor, cube, image_of, phantom
 from Testing.synthetic import CENTRE, geometry_in
 
@@ -60,15 +60,6 @@ def test_without_any_weight_the_grid_counts():
     nothing = image_of(np.zeros(geometry.shape), geometry, np.zeros(geometry.shape))
     np.testing.assert_allclose(weighted_centroid(nothing), CENTRE)
     assert weighted_radius(nothing, CENTRE) == geometry.spacing[0]
-
-
-def test_voxel_matrix():
-    fixed, moving = geometry_in("oblique"), geometry_in("anisotropic")
-    world = np.eye(4)
-    world[:3, 3] = 3, -4, 5
-    index = np.array([4.0, 7.0, 2.0])
-    expected = moving.to_index(fixed.to_world(index) + world[:3, 3])
-    np.testing.assert_allclose((voxel_matrix(fixed, moving, world) @ [*index, 1])[:3], expected)
 
 
 def test_channels_hold_intensity_and_weight():

@@ -27,7 +27,6 @@ METRICS = {
     "ngf": (NGF, lambda f, w, m: references.ngf(f, w, m, 1.0)),
     "ngf0.2": (lambda f, w: NGF(f, w, 0.2), lambda f, w, m: references.ngf(f, w, m, 0.2)),
 }
-WINDOWLESS = ("ssd", "ncc", "mi", "mi32")
 every_metric = pytest.mark.parametrize("metric", METRICS)
 
 

@@ -1,0 +1,142 @@
+"""The label maps that a segmentation is stored as, in its own frame, and as few as its segments need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.scene.label_arrays import as_whole_numbers, box_at, lattice_shift, smallest_dtype, translated
+from DeepRegLib.scene.world import array_from_matrix, geometry_from_ras, voxels_of
+
+LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A label map in a segmentation's own frame, and the ids of the segments in it by voxel value."""
+
+    array: NDArray[np.integer]
+    ijk_to_ras: NDArray[np.float64]
+    ids: Mapping[int, str]
+
+
+def sheets_of(node: slicer.vtkMRMLSegmentationNode) -> list[Sheet]:
+    """Return the label maps of a segmentation as views of what is marked; those without voxels are left out."""
+    segmentation = _with_labelmaps(node)
+    sheets = []
+    for layer in range(segmentation.GetNumberOfLayers(LABELMAP)):
+        data = segmentation.GetLayerDataObject(layer, LABELMAP)
+        ids = segmentation.GetSegmentIDsForLayer(layer, LABELMAP)
+        if data is None or data.GetNumberOfPoints() == 0 or data.GetPointData().GetScalars() is None:
+            continue
+        array = as_whole_numbers(voxels_of(data))
+        box = _marked_box(array)
+        if box is None:
+            continue
+        matrix = vtk.vtkMatrix4x4()
+        data.GetImageToWorldMatrix(matrix)
+        own = array_from_matrix(matrix)
+        own[:3, 3] += own[:3, :3] @ (np.array(data.GetExtent()[::2]) + [side.start for side in reversed(box)])
+        values = {int(segmentation.GetSegment(identifier).GetLabelValue()): identifier for identifier in ids}
+        sheets.append(Sheet(array[box], own, values))
+    return sheets
+
+
+def with_rim(sheet: Sheet) -> Sheet:
+    """Return a copy with an empty voxel on every side, so that what is interpolated ends where the segment ends."""
+    matrix = sheet.ijk_to_ras.copy()
+    matrix[:3, 3] -= matrix[:3, :3].sum(axis=1)
+    return replace(sheet, array=np.pad(sheet.array, 1), ijk_to_ras=matrix)
+
+
+def sheet_geometry(sheet: Sheet, node: slicer.vtkMRMLSegmentationNode, to_world: NDArray[np.float64]) -> Geometry:
+    """Return the grid of a sheet; `to_world` takes the segmentation's own frame to the world (RAS)."""
+    depth, height, width = sheet.array.shape
+    return geometry_from_ras(to_world @ sheet.ijk_to_ras, (width, height, depth), f"The segmentation {node.GetName()}")
+
+
+def merged_sheets(sheets: Iterable[Sheet]) -> list[Sheet]:
+    """Return as few sheets with the same labels: those on one lattice share an array where they do not overlap."""
+    merged: list[Sheet] = []
+    for sheet in sheets:
+        _merge_into(merged, sheet)
+    return merged
+
+
+def _marked_box(array: NDArray[np.integer]) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box that holds all voxels that are not zero, or None if there are none."""
+    marked = array != 0
+    # Slice by slice along the first axis, which is cheap; the rest is a single plane.
+    planes = marked.any(axis=(1, 2))
+    if not planes.any():
+        return None
+    shadow = marked.any(axis=0)
+    k, j, i = (np.flatnonzero(line) for line in (planes, shadow.any(axis=1), shadow.any(axis=0)))
+    return slice(k[0], k[-1] + 1), slice(j[0], j[-1] + 1), slice(i[0], i[-1] + 1)
+
+
+def _with_labelmaps(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkSegmentation:
+    """Return the node's segmentation, or where it holds surfaces only a copy that has label maps as well."""
+    segmentation = node.GetSegmentation()
+    if segmentation.ContainsRepresentation(LABELMAP):
+        return segmentation
+    converted = slicer.vtkSegmentation()
+    converted.DeepCopy(segmentation)
+    if not converted.CreateRepresentation(LABELMAP):
+        raise InputError(
+            f"The segmentation {node.GetName()} cannot be turned into voxels.",
+            "Create its binary labelmap representation (Segmentations module, section Representations).",
+        )
+    return converted
+
+
+def _merge_into(merged: list[Sheet], sheet: Sheet) -> None:
+    """Put a sheet's labels into the first sheet on the same lattice that is free there, or append it."""
+    for number, target in enumerate(merged):
+        shift = _shift_between(target, sheet)
+        if shift is not None and not _overlap(target.array, sheet.array, shift):
+            merged[number] = _union(target, sheet, shift)
+            return
+    merged.append(sheet)
+
+
+def _shift_between(target: Sheet, sheet: Sheet) -> NDArray[np.int64] | None:
+    """Return by how many voxels (k, j, i) a sheet begins after another one on the same lattice, else None."""
+    relative = np.linalg.inv(target.ijk_to_ras) @ sheet.ijk_to_ras
+    return lattice_shift(relative, max(*target.array.shape, *sheet.array.shape))
+
+
+def _overlap(target: NDArray[np.integer], array: NDArray[np.integer], shift: NDArray[np.int64]) -> bool:
+    low = np.maximum(shift, 0)
+    high = np.minimum(shift + array.shape, target.shape)
+    if np.any(low >= high):
+        return False
+    mine = target[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    theirs = array[tuple(slice(a, b) for a, b in zip(low - shift, high - shift, strict=True))]
+    return bool(np.any((mine > 0) & (theirs > 0)))
+
+
+def _union(target: Sheet, sheet: Sheet, shift: NDArray[np.int64]) -> Sheet:
+    low = np.minimum(shift, 0)
+    high = np.maximum(shift + sheet.array.shape, target.array.shape)
+    top = max(target.ids, default=0)
+    ids = dict(target.ids)
+    renamed = {}
+    for number, (value, identifier) in enumerate(sheet.ids.items(), top + 1):
+        renamed[value] = number
+        ids[number] = identifier
+    array = np.zeros(high - low, dtype=smallest_dtype(max(ids, default=0)))
+    array[box_at(-low, target.array.shape)] = target.array
+    place = array[box_at(shift - low, sheet.array.shape)]
+    labels = translated(sheet.array, renamed, 0, array.dtype)
+    np.copyto(place, labels, where=labels > 0)
+    matrix = target.ijk_to_ras.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ low[::-1]
+    return replace(target, array=array, ijk_to_ras=matrix, ids=ids)
