@@ -1,4 +1,4 @@
-"""The way of a registration: prepare, search, linear, model, large motion, deformable, inverse, judge; ordered here."""
+"""The way of a registration: prepare, search, linear, large motion, model, deformable, inverse, judge; ordered here."""
 
 from __future__ import annotations
 
@@ -173,8 +173,8 @@ def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Tran
         "prepare": True,
         "search": recipe.search.enabled and not given,
         "linear": recipe.linear.model != "none" and not has_given_field,
-        "model": bool(recipe.model.name) and not has_given_field,
         "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not has_given_field,
+        "model": bool(recipe.model.name) and not has_given_field,
         "deformable": recipe.deformable.enabled,
         "inverse": True,
         "judge": True,
@@ -215,13 +215,15 @@ def _deform(
     level: Level | None = None
     searched: StartField | None = None
     predicted: StartField | None = None
-    if bundle is not None:
-        with run.monitor.stage("model"):
-            predicted = model_field(run, linear, bundle)
     if "large motion" in stages:
         with run.monitor.stage("large motion"):
             level = finest_level(run, linear)
             searched = large_motion_field(run, level)
+    if bundle is not None:
+        with run.monitor.stage("model"):
+            level = level or finest_level(run, linear)
+            run = with_deformable_similarity(run, level)
+            predicted = model_field(run, linear, bundle, searched)
     with run.monitor.stage("deformable"):
         level = level or finest_level(run, linear)
         run = with_useful_levels(with_deformable_similarity(run, level), level)

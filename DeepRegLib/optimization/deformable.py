@@ -16,7 +16,7 @@ from DeepRegLib.optimization.field_grid import RATIO, field_grid, sampling_place
 from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.pulls import Pull
 from DeepRegLib.optimization.sliding import Surface, smoothing
-from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.optimization.working import WorkingImage, moved_by
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.similarity import LNCC, Similarity, make_similarity
 from DeepRegLib.similarity.box import box_sum
@@ -117,14 +117,11 @@ def register_deformable(
 
 def match(level: Level, field: Tensor, recipe: Deformable) -> float:
     """Return the similarity of both images of a level under a field on the grid of the level's field."""
-    shape = level.fixed.geometry.shape
-    scale = index_scale(shape, field)
-    displacement = parametrisation(recipe, field_grid(level.fixed.geometry).shape, field).displacement(field)
-    places = sampling_places(displacement, identity_grid(shape, field.device) * scale - 1, scale)
-    warped, seen = sample_normalised(level.moving.channels, places, padding="zeros")
-    weight = level.fixed.weight * seen
-    metric = make_similarity(recipe.similarity, level.fixed.intensity[None], weight[None], radius=recipe.radius)
-    return float(metric.value(warped[None]))
+    fixed = level.fixed
+    moved = moved_by(level.moving, parametrisation(recipe, field_grid(fixed.geometry).shape, field).displacement(field))
+    weight = fixed.weight * moved.weight
+    metric = make_similarity(recipe.similarity, fixed.intensity[None], weight[None], radius=recipe.radius)
+    return float(metric.value(moved.intensity[None]))
 
 
 def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization.field_grid import sampling_places
 from DeepRegLib.optimization.smoothing import smooth
-from DeepRegLib.transforms.sampling import identity_grid, sample
+from DeepRegLib.transforms.sampling import identity_grid, index_scale, sample, sample_normalised
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,15 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
     index = identity_grid(geometry.shape, image.device) * ratio + offset
     sampled, inside = sample(torch.stack([intensity, image.weight]), index, padding="zeros")
     return WorkingImage(sampled, inside.clamp(0, 1), geometry)
+
+
+def moved_by(image: WorkingImage, field: Tensor) -> WorkingImage:
+    """Move an image by a field on the grid of its field, ``(3, d, h, w)``, in voxels of that; zero past its border."""
+    shape = image.geometry.shape
+    scale = index_scale(shape, field)
+    places = sampling_places(field, identity_grid(shape, field.device) * scale - 1, scale)
+    intensity, weight = sample_normalised(image.channels, places, padding="zeros")
+    return WorkingImage(intensity, weight, image.geometry)
 
 
 def weighted_centroid(image: WorkingImage) -> NDArray[np.float64]:

@@ -248,7 +248,7 @@ class Recipe:
         Short name.
     purpose
         One line on what it is for.
-    prepare, search, linear, model, large_motion, deformable
+    prepare, search, linear, large_motion, model, deformable
         The stages.
     """
 

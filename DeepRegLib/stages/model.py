@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,13 +13,15 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, check_bundle, find_model, load_bundle, load_network
 from DeepRegLib.models.inference import network_grid, predict, uncertainty
-from DeepRegLib.optimization.deformable import Level, transfer_field
+from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
+from DeepRegLib.optimization.regularity import repair_folds
+from DeepRegLib.optimization.working import moved_by
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.stages.deformable import StartField
 from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.transforms import LinearTransform
-from DeepRegLib.transforms.sampling import identity_grid, sample
+from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample
 
 UNCERTAINTY = "uncertainty"
 GIVEN_FIELD = ("the initial transform holds a field, so no model is used", "Give its linear part")
@@ -59,22 +63,32 @@ def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
     return bundle
 
 
-def model_field(run: Run, linear: LinearTransform, bundle: ModelBundle) -> StartField:
+def model_field(
+    run: Run, linear: LinearTransform, bundle: ModelBundle, searched: StartField | None = None
+) -> StartField:
     """Predict a field without folds and return the function that gives it on a grid, in voxels of that grid.
 
     Parameters
     ----------
     run
-        Gets the model's name and hash into its provenance, and if its recipe asks for it, the map `UNCERTAINTY`.
+        With every ``"auto"`` of its recipe decided. Gets the model's name and hash into its provenance, and if its
+        recipe asks for it, the map `UNCERTAINTY`.
     linear
         Brings the moving image to the fixed one.
     bundle
         From `model_of`.
+    searched
+        What the search for large motion found. Where it matches better than no displacement, the network is asked what
+        is still missing from it: a search reaches far, and a network knows what anatomy does.
     """
     manifest, wanted = bundle.manifest, run.recipe.model
     network = load_network(bundle, run.device)
     geometry = network_grid(box_around(run.pair.fixed.foreground), manifest.input, getattr(network, "multiple", 1))
     level = aligned_level(run, geometry, linear)
+    grid = field_grid(geometry)
+    base = None if searched is None else _where_better_than_nothing(run, level, searched(grid))
+    if base is not None:
+        level = replace(level, moving=moved_by(level.moving, base))
     share = PREDICTION_SHARE if wanted.uncertainty else 1.0
     field = predict(
         network,
@@ -83,7 +97,10 @@ def model_field(run: Run, linear: LinearTransform, bundle: ModelBundle) -> Start
         on_step=lambda fraction: run.monitor.step(share * fraction),
         poll=run.monitor.poll,
     )
-    grid = field_grid(geometry)
+    if base is not None:
+        field, _ = repair_folds(
+            compose_fields(base, field, identity_grid(grid.shape, field.device)), poll=run.monitor.poll
+        )
     if wanted.uncertainty:
         run.maps[UNCERTAINTY] = _uncertainty_map(run, network, level, share)
     run.provenance["model"] = {
@@ -97,6 +114,11 @@ def model_field(run: Run, linear: LinearTransform, bundle: ModelBundle) -> Start
         return transfer_field(field, grid, other)
 
     return start
+
+
+def _where_better_than_nothing(run: Run, level: Level, field: Tensor) -> Tensor | None:
+    recipe = run.recipe.deformable
+    return field if match(level, field, recipe) > match(level, torch.zeros_like(field), recipe) else None
 
 
 def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run) -> Image:

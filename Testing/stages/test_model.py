@@ -201,7 +201,7 @@ def test_it_runs_after_the_linear_stage_and_is_named_in_the_result(own_folder: P
         device="cpu",
         progress=lambda stage, whole, *_: calls.append((stage, whole)),
     )
-    assert list(result.timings) == ["prepare", "linear", "model", "large motion", "deformable", "inverse", "judge"]
+    assert list(result.timings) == ["prepare", "linear", "large motion", "model", "deformable", "inverse", "judge"]
     assert [whole for _, whole in calls] == sorted(whole for _, whole in calls)
     assert result.recipe.model.name == "tiny"
     assert result.provenance["model"]["name"] == "tiny"
