@@ -123,7 +123,7 @@ def model_html(model: KnownModel) -> str:
         (_("Folder"), str(model.folder)),
     )
     lines = "".join(
-        f"<tr><td><b>{html.escape(name)}</b>&nbsp;</td><td>{html.escape(text)}</td></tr>" for name, text in rows
+        f'<tr><th align="left">{html.escape(name)}&nbsp;</th><td>{html.escape(text)}</td></tr>' for name, text in rows
     )
     return f"<table>{lines}</table>"
 
