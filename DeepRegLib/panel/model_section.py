@@ -100,7 +100,7 @@ class ModelSection:
 
     def _offered(self, chosen: str, recipe: Recipe | None) -> Iterator[Row]:
         own = base_name(recipe.model.name) if recipe is not None else ""
-        yield _("As the recipe says ({model})").format(model=own or _("no model")), RECIPES_MODEL, ""
+        yield _("By recipe ({model})").format(model=own or _("no model")), RECIPES_MODEL, ""
         yield _("No model"), NO_MODEL, ""
         names = [RECIPES_MODEL, NO_MODEL]
         for model in self._known:

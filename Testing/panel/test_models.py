@@ -49,7 +49,7 @@ def rows(opened: OpenedPanel) -> list[str]:
 
 
 def recipes_own() -> str:
-    return f"As the recipe says ({load_recipe('auto').model.name or 'no model'})"
+    return f"By recipe ({load_recipe('auto').model.name or 'no model'})"
 
 
 def note(opened: OpenedPanel) -> str:
@@ -129,10 +129,10 @@ def test_a_recipe_s_own_model_is_asked_unless_another_or_none_is_chosen(
     path.write_text(recipe_to_toml(with_model(load_recipe("fast"), "tiny", uncertainty=True)), encoding="utf-8")
     opened.parameters.recipe = str(path)
     opened.desktop.process_events()
-    assert opened.ui.modelSelector.currentText == "As the recipe says (tiny)"
+    assert opened.ui.modelSelector.currentText == "By recipe (tiny)"
     assert "Tests." in note(opened)
     for row, asked in (
-        ("As the recipe says (tiny)", ("tiny", True)),
+        ("By recipe (tiny)", ("tiny", True)),
         ("brain", ("brain", True)),
         (NO_MODEL, ("", False)),
     ):

@@ -20,7 +20,7 @@ from Testing.panel.played import PlayedEngine
 # What every control shows before anything is chosen.
 DEFAULTS = {
     "recipeSelector": "auto",
-    "modelSelector": f"As the recipe says ({load_recipe('auto').model.name or 'no model'})",
+    "modelSelector": f"By recipe ({load_recipe('auto').model.name or 'no model'})",
     "compareSelector": "Views as they were",
     "deviceSelector": "Fastest available",
     "engineSelector": "Slicer's Python",
