@@ -196,6 +196,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         fixedSegmentation=None,
         device=None,
         seed=0,
+        model=None,
         outputs=None,
         existing=None,
         prefix="",
@@ -219,7 +220,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             Where to start.
         movingSegmentation, fixedSegmentation
             Brought along, and what it is compared with.
-        device, seed
+        device, seed, model
             As in `DeepRegLib.register`.
         outputs
             Which results are made (`DeepRegLib.scene.results.Outputs`).
@@ -266,6 +267,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             fixed_segmentation=fixedSegmentation,
             device=device,
             seed=seed,
+            model=model,
             outputs=outputs or Outputs(),
             existing=dict(existing or {}),
             prefix=prefix,

@@ -15,6 +15,8 @@ from DeepRegLib.recipes import Recipe
 from DeepRegLib.transforms import Transform
 
 OK, CHECK, FAILED = "ok", "check", "failed"
+# Enough voxels for percentiles; all of a large scan would take a second.
+SAMPLED_VOXELS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,33 @@ class Registration:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """Name and version of the model that was asked; empty if none was."""
+        asked = self.provenance.get("model")
+        return f"{asked['name']} {asked['version']}" if asked else ""
+
+    def uncertainty_percentiles(self) -> tuple[float, float] | None:
+        """Return median and 95th percentile of the uncertainty inside the fixed foreground, in mm.
+
+        Of a regular sample of it, where the foreground is large.
+
+        Returns
+        -------
+        tuple of float, or None
+            None if there is no map, or no foreground.
+        """
+        if self.uncertainty is None:
+            return None
+        # An odd step does not stay in one column of voxels.
+        step = max(1, self.uncertainty.array.size // SAMPLED_VOXELS) | 1
+        inside = self.fixed_foreground.array.reshape(-1)[::step].astype(np.bool_)
+        values = self.uncertainty.array.reshape(-1)[::step][inside].astype(np.float64)
+        if not values.size:
+            return None
+        median, high = np.percentile(values, (50, 95))
+        return float(median), float(high)
 
     def with_labels(self, moving_labels: Image, fixed_labels: Image | None = None) -> Registration:
         """Return this result with the moving labels on the fixed grid, and Dice if there are fixed labels.

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from DeepRegLib.models.bundle import ModelBundle, check_bundle, load_bundle, load_network, save_bundle
 from DeepRegLib.models.manifest import Manifest, ModelInput, read_manifest
-from DeepRegLib.models.registry import KnownModel, add_model, find_model, known_models, remove_model, user_folder
+from DeepRegLib.models.registry import (
+    KnownModel,
+    add_model,
+    find_model,
+    known_models,
+    look_up,
+    remove_model,
+    user_folder,
+)
 
 __all__ = [
     "KnownModel",
@@ -17,6 +25,7 @@ __all__ = [
     "known_models",
     "load_bundle",
     "load_network",
+    "look_up",
     "read_manifest",
     "remove_model",
     "save_bundle",

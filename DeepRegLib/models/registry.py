@@ -17,7 +17,8 @@ from DeepRegLib.models.manifest import MANIFEST, Manifest, check_library, read_m
 VARIABLE = "DEEPREG_MODELS"
 # Inside the package, so that pip and Slicer's installer bring what is in it.
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
-SHIPPED, USER = "shipped", "user"
+SHIPPED, USER, ELSEWHERE = "shipped", "user", "elsewhere"
+BYTES_PER_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class KnownModel:
     folder
         The bundle.
     place
-        ``"shipped"`` or ``"user"``.
+        ``"shipped"``, ``"user"``, or ``"elsewhere"`` for a folder that was given.
     manifest
         What it says of itself; None if that cannot be read.
     problem
@@ -43,6 +44,12 @@ class KnownModel:
     place: str
     manifest: Manifest | None
     problem: str = ""
+
+    @property
+    def megabytes(self) -> float:
+        """How much its files take on the disk, in MB of a million bytes; those that are missing count nothing."""
+        files = (self.folder / name for name in (MANIFEST, WEIGHTS))
+        return sum(file.stat().st_size for file in files if file.is_file()) / BYTES_PER_MEGABYTE
 
 
 def user_folder() -> Path:
@@ -93,7 +100,21 @@ def find_model(source: str | Path) -> Path:
     )
 
 
-def add_model(folder: str | Path, *, build: Build | None = None) -> KnownModel:
+def look_up(source: str | Path) -> KnownModel:
+    """Return what is known of a model by name or folder; that there is none, or not a usable one, is its `problem`."""
+    for model in known_models():
+        if model.name == str(source):
+            return model
+    try:
+        folder = find_model(source)
+        manifest = read_manifest(folder)
+        check_library(manifest)
+    except ModelError as error:
+        return KnownModel(str(source), Path(source), ELSEWHERE, None, str(error))
+    return KnownModel(manifest.name, folder, ELSEWHERE, manifest)
+
+
+def add_model(folder: str | Path, *, build: Build | None = None, network: bool = True) -> KnownModel:
     """Copy a bundle into the user's folder, after checking all that can be checked.
 
     Parameters
@@ -102,6 +123,9 @@ def add_model(folder: str | Path, *, build: Build | None = None) -> KnownModel:
         A bundle.
     build
         As in `DeepRegLib.models.check_bundle`.
+    network
+        Also make sure that the network can be built and that its tensors fit, which imports torch. Without it, as
+        where no torch may be imported, a run that names the model does so before it computes.
 
     Raises
     ------
@@ -112,7 +136,8 @@ def add_model(folder: str | Path, *, build: Build | None = None) -> KnownModel:
     """
     path = Path(folder)
     bundle = load_bundle(path.parent if path.name == MANIFEST else path)
-    check_bundle(bundle, build=build)
+    if network:
+        check_bundle(bundle, build=build)
     name = bundle.manifest.name
     for model in known_models():
         if model.name == name:

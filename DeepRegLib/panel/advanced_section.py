@@ -12,8 +12,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.engine.client import WorkerInfo
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
-from DeepRegLib.panel.parameters import Parameters
-from DeepRegLib.panel.recipes import adjusted
+from DeepRegLib.panel.parameters import Parameters, recipe_of
 from DeepRegLib.recipes import load_recipe, recipe_to_toml
 
 DEVICE_NAMES = {"cuda": "CUDA", "mps": "Metal"}
@@ -100,8 +99,7 @@ class AdvancedSection:
         if parameters is None or not path:
             return
         try:
-            recipe = adjusted(load_recipe(parameters.recipe), parameters.resolution, parameters.smoothness)
-            write_text(Path(path), recipe_to_toml(recipe))
+            write_text(Path(path), recipe_to_toml(recipe_of(parameters)))
         except DeepRegError as error:
             self._show_error(error)
         else:

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import slicer
-from slicer.i18n import tr as _
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.panel.parameters import Parameters, swap
@@ -14,7 +13,7 @@ from DeepRegLib.recipes import load_recipe, recipe_names
 
 
 class InputsSection:
-    """The selectors for volumes, recipe and model.
+    """The selectors for volumes and recipe.
 
     Parameters
     ----------
@@ -27,7 +26,6 @@ class InputsSection:
         self._parameters: Parameters | None = None
         for name in recipe_names():
             ui.recipeSelector.addItem(name, name)
-        ui.modelSelector.addItem(_("No model"), "")
         ui.recipeSelector.connect("currentIndexChanged(int)", self._on_recipe_chosen)
         ui.swapButton.connect("clicked(bool)", self._on_swap)
 

@@ -13,6 +13,7 @@ from DeepRegLib.panel.comparison import Comparison
 from DeepRegLib.panel.drivers_section import DriversSection
 from DeepRegLib.panel.environment_section import EnvironmentSection
 from DeepRegLib.panel.inputs_section import InputsSection
+from DeepRegLib.panel.model_section import ModelSection
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Runner
@@ -48,14 +49,16 @@ class Panel:
         self.inputs = InputsSection(ui)
         self.drivers = DriversSection(ui)
         self.registration = RegistrationSection(ui, runner, scene, self.environment.problem, ask)
+        self.model = ModelSection(ui, self.registration.show_error)
         self.compare = CompareSection(ui, Comparison(scene))
         self.advanced = AdvancedSection(ui, lambda: runner.engine.worker, self.registration.show_error)
+        self._sections = (self.inputs, self.model, self.drivers, self.registration, self.compare, self.advanced)
         self._bound = False
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._bound = parameters is not None
-        for section in (self.inputs, self.drivers, self.registration, self.compare, self.advanced):
+        for section in self._sections:
             section.bind(parameters)
         if parameters is None:
             self.registration.cancel()
@@ -74,6 +77,6 @@ class Panel:
     def refresh(self) -> None:
         """Show what the parameters say."""
         if self._bound:
-            for section in (self.inputs, self.drivers, self.registration, self.compare, self.advanced):
+            for section in self._sections:
                 section.refresh()
             self.environment.refresh()

@@ -8,9 +8,9 @@ import slicer
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.util import NodeModify
 
-from DeepRegLib.panel.recipes import adjusted
+from DeepRegLib.panel.recipes import RECIPES_MODEL, adjusted, with_choice
 from DeepRegLib.panel.task import Mask, Task
-from DeepRegLib.recipes import AUTO, load_recipe
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.scene.results import Outputs
 
 # For its selectors the wrapper makes a node of each class, which it cannot of vtkMRMLNode; and it knows no `A | B`.
@@ -25,6 +25,8 @@ class Parameters:
     ----------
     fixedVolume, movingVolume, recipe
         What to register and how; the recipe is a shipped name or the path of a TOML file.
+    model
+        Name of the model, or the folder of its bundle; empty for what the recipe says, ``NO_MODEL`` for none.
     fixedMask, movingMask, fixedMaskSegments, movingMaskSegments
         Segmentation or label map that limits where the scans are compared; of a segmentation the segments with these
         ids, all if there are none.
@@ -32,7 +34,7 @@ class Parameters:
         Where the registration starts.
     movingSegmentation, fixedSegmentation
         What to bring along, and what to compare it with.
-    wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantTable
+    wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantTable
         Which results are put into the scene.
     transformOutput, inverseOutput, warpedOutput, segmentationOutput
         Nodes that are overwritten; new ones are made where there is none.
@@ -52,6 +54,7 @@ class Parameters:
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
     movingVolume: slicer.vtkMRMLScalarVolumeNode
     recipe: str = AUTO
+    model: str = RECIPES_MODEL
 
     fixedMask: Labels
     fixedMaskSegments: list[str]
@@ -68,6 +71,7 @@ class Parameters:
     wantWarped: bool = True
     wantSegmentation: bool = True
     wantJacobian: bool = False
+    wantUncertainty: bool = False
     wantTable: bool = True
     transformOutput: slicer.vtkMRMLTransformNode
     inverseOutput: slicer.vtkMRMLTransformNode
@@ -108,6 +112,7 @@ OUTPUTS = {
     "warped": ("wantWarped", "warpedOutput"),
     "segmentation": ("wantSegmentation", "segmentationOutput"),
     "jacobian": ("wantJacobian", None),
+    "uncertainty": ("wantUncertainty", None),
     "table": ("wantTable", None),
 }
 
@@ -127,10 +132,22 @@ def _held(parameters: Parameters, name: str) -> object:
     return value if value is None or isinstance(value, slicer.vtkMRMLNode) else list(value)
 
 
+def recipe_of(parameters: Parameters) -> Recipe:
+    """Return the chosen recipe with the panel's changes.
+
+    Raises
+    ------
+    RecipeError
+        If there is none, or a value leaves its allowed range.
+    """
+    recipe = adjusted(load_recipe(parameters.recipe), parameters.resolution, parameters.smoothness)
+    return with_choice(recipe, parameters.model)
+
+
 def task_of(parameters: Parameters) -> Task:
     """Return what the panel is set to do."""
     fixed_mask, moving_mask = parameters.fixedMask, parameters.movingMask
-    recipe = adjusted(load_recipe(parameters.recipe), parameters.resolution, parameters.smoothness)
+    recipe = recipe_of(parameters)
     nodes = {name: getattr(parameters, node) for name, (_wanted, node) in OUTPUTS.items() if node is not None}
     return Task(
         fixed=parameters.fixedVolume,
@@ -145,14 +162,15 @@ def task_of(parameters: Parameters) -> Task:
         fixed_segmentation=parameters.fixedSegmentation,
         device=parameters.device or None,
         seed=parameters.seed,
-        outputs=_wanted(parameters),
+        outputs=_wanted(parameters, recipe),
         existing={name: node.GetID() for name, node in nodes.items() if node is not None},
         prefix=parameters.namePrefix.strip(),
         align_moving=parameters.alignMoving,
     )
 
 
-def _wanted(parameters: Parameters) -> Outputs:
+def _wanted(parameters: Parameters, recipe: Recipe) -> Outputs:
     wanted = {name: getattr(parameters, want) for name, (want, _node) in OUTPUTS.items()}
     wanted["transform"] |= parameters.alignMoving  # the volume is put under it
+    wanted["uncertainty"] &= bool(recipe.model.name)  # without a model the box is grey
     return Outputs(**wanted)

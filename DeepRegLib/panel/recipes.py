@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from DeepRegLib.recipes import Recipe
+from DeepRegLib.recipes import Recipe, with_model
+
+# Choices of a model that are no name of one: those begin with a letter or a digit.
+RECIPES_MODEL, NO_MODEL = "", "-"
 
 
 def adjusted(recipe: Recipe, resolution: float, smoothness: float) -> Recipe:
@@ -37,3 +40,20 @@ def adjusted(recipe: Recipe, resolution: float, smoothness: float) -> Recipe:
             smooth_field=stage.smooth_field * smoothness,
         ),
     )
+
+
+def with_choice(recipe: Recipe, model: str) -> Recipe:
+    """Return the recipe with the model that was chosen on the panel.
+
+    Parameters
+    ----------
+    recipe
+        Returned as it is where it has no deformable stage, which would be needed to try what a model proposes.
+    model
+        Name or folder, `RECIPES_MODEL` or `NO_MODEL`.
+    """
+    if model == RECIPES_MODEL or not recipe.deformable.enabled:
+        return recipe
+    if model == NO_MODEL:
+        return replace(recipe, model=replace(recipe.model, name="", uncertainty=False))
+    return with_model(recipe, model)

@@ -16,7 +16,7 @@ from DeepRegLib.panel.comparison import BLEND, NONE
 from DeepRegLib.panel.parameters import Parameters, task_of
 from DeepRegLib.panel.running import Listener, Run, Runner
 from DeepRegLib.panel.task import Task, check
-from DeepRegLib.panel.words import error_html, measures_text, progress_text, verdict_html
+from DeepRegLib.panel.words import error_html, measures_text, model_text, progress_text, verdict_html
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
 from DeepRegLib.scene.results import remove_results
 from DeepRegLib.scene.sequences import current_volume
@@ -143,7 +143,8 @@ class RegistrationSection:
         with NodeModify(parameters):  # the views change once
             parameters.verdictLevel = registration.verdict.level
             parameters.verdictReasons = [*registration.verdict.reasons, *registration.warnings, *run.notes]
-            parameters.verdictNumbers = measures_text(registration.measures)
+            numbers = (measures_text(registration.measures), model_text(registration))
+            parameters.verdictNumbers = " · ".join(text for text in numbers if text)
             parameters.comparedFixed = self._volume(run.task.fixed)
             parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
             if parameters.compareMode == NONE:

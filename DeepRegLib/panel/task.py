@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
 from DeepRegLib.scene.markups import landmark_pairs
 from DeepRegLib.scene.results import Outputs
 from DeepRegLib.scene.segmentations import LabelPair, SegmentLayers, common_labels, layers_from_node, mask_from_node
@@ -50,10 +50,10 @@ class Task:
         What drives the registration, each optional; landmarks go in pairs.
     moving_segmentation, fixed_segmentation
         Brought along, and what it is compared with.
-    device, seed
+    device, seed, model
         As in `DeepRegLib.pipeline.register`.
     outputs
-        What is put into the scene.
+        What is put into the scene; of a model the uncertainty too, if it is wanted.
     existing
         Node ids by output name that are overwritten rather than made.
     prefix
@@ -74,6 +74,7 @@ class Task:
     fixed_segmentation: slicer.vtkMRMLNode | None = None
     device: str | None = None
     seed: int = 0
+    model: str | None = None
     outputs: Outputs = field(default_factory=Outputs)
     existing: dict[str, str] = field(default_factory=dict)
     prefix: str = ""
@@ -156,7 +157,7 @@ def read(task: Task) -> Reading:
         )
     if task.initial_transform is not None:
         options["initial_transform"] = transform_from_node(_alive(task.initial_transform, _("The initial transform")))
-    recipe = load_recipe(task.recipe)
+    recipe = with_model(load_recipe(task.recipe), task.model, uncertainty=task.outputs.uncertainty)
     if task.moving_segmentation is None:
         return Reading(fixed, moving, recipe, options, untouched)
     layers = layers_from_node(_alive(task.moving_segmentation, _("The moving segmentation")))

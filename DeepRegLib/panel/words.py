@@ -7,7 +7,8 @@ import html
 from slicer.i18n import tr as _
 
 from DeepRegLib.errors import DeepRegError
-from DeepRegLib.result import CHECK, FAILED, OK, Measures
+from DeepRegLib.models import KnownModel
+from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
 
 # White on each of these has a contrast above 4.5:1, whatever the theme behind.
 COLOURS = {OK: "#2e7d32", CHECK: "#b45309", FAILED: "#c62828"}
@@ -74,6 +75,57 @@ def measures_text(measures: Measures) -> str:
     parts.append(_("no folds") if measures.folds == 0 else _("{count} folds").format(count=measures.folds))
     parts.append(_("inverse within {error:.2f} mm").format(error=measures.inverse_error_p99))
     return " · ".join(parts)
+
+
+def model_text(registration: Registration) -> str:
+    """Return which model was asked and how far its answers differ, as one line; empty if none was."""
+    parts = [_("model {name}").format(name=registration.model)] if registration.model else []
+    percentiles = registration.uncertainty_percentiles()
+    if percentiles is not None:
+        median, high = percentiles
+        parts.append(
+            _("its answers differ by {median:.2f} mm, 95 % by less than {high:.2f} mm").format(median=median, high=high)
+        )
+    return " · ".join(parts)
+
+
+def model_summary(model: KnownModel) -> str:
+    """Return version, task, licence and size of a model as one line."""
+    manifest = model.manifest
+    if manifest is None:
+        return ""
+    return " · ".join(
+        (
+            _("version {version}").format(version=manifest.version),
+            _("for {task}").format(task=manifest.task),
+            manifest.licence,
+            _("{size:.1f} MB").format(size=model.megabytes),
+        )
+    )
+
+
+def model_html(model: KnownModel) -> str:
+    """Return what a model says of itself, in the rich text of a message box; empty if it says nothing."""
+    manifest = model.manifest
+    if manifest is None:
+        return ""
+    rows = (
+        (_("Name"), f"{manifest.name} {manifest.version}"),
+        (_("Intended use"), manifest.intended_use),
+        (_("Limits"), manifest.limits),
+        (_("Trained on"), manifest.trained_on),
+        (_("Licence"), manifest.licence),
+        (_("Task"), manifest.task),
+        (_("Images"), _("voxels of {spacing:g} mm").format(spacing=manifest.input.spacing)),
+        (_("Network"), _("{name}, {count:,} parameters").format(name=manifest.architecture, count=manifest.parameters)),
+        (_("Size"), _("{size:.1f} MB").format(size=model.megabytes)),
+        (_("Needs"), _("DeepReg {version} or newer").format(version=manifest.minimum_library)),
+        (_("Folder"), str(model.folder)),
+    )
+    lines = "".join(
+        f'<tr><th align="left">{html.escape(name)}&nbsp;</th><td>{html.escape(text)}</td></tr>' for name, text in rows
+    )
+    return f"<table>{lines}</table>"
 
 
 def verdict_html(level: str, reasons: list[str] | tuple[str, ...], numbers: str) -> str:

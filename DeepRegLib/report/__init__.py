@@ -113,11 +113,12 @@ def render_report(registration: Registration) -> str:
         pictures=list(_pictures(registration, planes)),
         curves=_uri(figures.curves_figure(registration.curves), "png") if registration.curves else None,
         transform=_transform_rows(registration),
-        measures=list(_measure_rows(measures)),
+        measures=[*_measure_rows(measures), *_uncertainty_rows(registration)],
         dice=_dice_rows(measures),
         timings=[(name, f"{seconds:.1f}") for name, seconds in registration.timings.items()],
         total_time=f"{sum(registration.timings.values()):.1f}",
         recipe_name=registration.recipe.name,
+        model=registration.model,
         recipe=recipe_to_toml(without_folder(registration.recipe)),
         provenance=list(_flattened(registration, registration.provenance)),
     )
@@ -257,6 +258,19 @@ def _single_rows(m: Measures) -> Iterator[MeasureRow]:
         f"{_number(m.inverse_error_mean)} mm, 99 % below {_number(m.inverse_error_p99)} mm",
         "Distance between points and their way there and back.",
     )
+
+
+def _uncertainty_rows(registration: Registration) -> Iterator[MeasureRow]:
+    percentiles = registration.uncertainty_percentiles()
+    if percentiles is not None:
+        median, high = percentiles
+        yield MeasureRow(
+            "Model uncertainty",
+            "",
+            f"{_number(median)} mm, 95 % below {_number(high)} mm",
+            "How far the model's answers to the same pair differ (median inside the fixed foreground); it is no error "
+            "bar of the final transform.",
+        )
 
 
 def _dice_rows(measures: Measures) -> list[tuple[int, str, str]]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import slicer
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.image import Image
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.hierarchy import put_into, remove_folder, remove_item, result_folder, result_folders
 from DeepRegLib.scene.nodes import (
@@ -26,7 +27,7 @@ from DeepRegLib.scene.segmentations import SegmentLayers, set_segments
 from DeepRegLib.scene.sequences import current_volume, frame_label
 from DeepRegLib.scene.tables import set_measures
 from DeepRegLib.scene.transforms import set_transform
-from DeepRegLib.scene.volumes import set_volume
+from DeepRegLib.scene.volumes import set_millimetres, set_volume, value_range
 
 # What an output is called after the prefix, and the class of its node.
 NODE_OF = MappingProxyType(
@@ -36,11 +37,17 @@ NODE_OF = MappingProxyType(
         "warped": ("registered", "vtkMRMLScalarVolumeNode"),
         "segmentation": ("segmentation", "vtkMRMLSegmentationNode"),
         "jacobian": ("Jacobian", "vtkMRMLScalarVolumeNode"),
+        "uncertainty": ("model uncertainty", "vtkMRMLScalarVolumeNode"),
         "table": ("measures", "vtkMRMLTableNode"),
     }
 )
 JACOBIAN_COLOURS = "vtkMRMLColorTableNodeRainbow"
 JACOBIAN_RANGE = (0.0, 2.0)
+# From black, where the model is sure, through red to white.
+UNCERTAINTY_COLOURS = "vtkMRMLColorTableNodeIron"
+UNCERTAINTY_PERCENTILE = 99.0
+# A model that is sure everywhere shall look so.
+SMALLEST_UNCERTAINTY_RANGE_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Outputs:
     warped: bool = True
     segmentation: bool = True
     jacobian: bool = False
+    uncertainty: bool = False
     table: bool = True
 
 
@@ -83,7 +91,7 @@ class Results:
     ----------
     folder
         Item id of their folder in the subject hierarchy; None if every output went into a node that was there.
-    transform, inverse, warped, segmentation, jacobian, table
+    transform, inverse, warped, segmentation, jacobian, uncertainty, table
         Node ids.
     chosen
         Names of the outputs that went into nodes of the user's, which are never removed.
@@ -95,6 +103,7 @@ class Results:
     warped: str | None = None
     segmentation: str | None = None
     jacobian: str | None = None
+    uncertainty: str | None = None
     table: str | None = None
     chosen: frozenset[str] = field(default_factory=frozenset)
 
@@ -335,7 +344,19 @@ def _fillers(
             display.SetWindowLevelMinMax(*JACOBIAN_RANGE)
 
         fillers["jacobian"] = fill_jacobian
+    if registration.uncertainty is not None:
+        uncertainty = registration.uncertainty
+        fillers["uncertainty"] = lambda node: _fill_uncertainty(node, uncertainty)
     return fillers
+
+
+def _fill_uncertainty(node: slicer.vtkMRMLScalarVolumeNode, uncertainty: Image) -> None:
+    set_volume(node, uncertainty)
+    set_millimetres(node)
+    _low, high = value_range(uncertainty.array, 0.0, UNCERTAINTY_PERCENTILE)
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
+    display.SetWindowLevelMinMax(0.0, max(high, SMALLEST_UNCERTAINTY_RANGE_MM))
 
 
 def _new_node(scene: slicer.vtkMRMLScene, name: str, prefix: str) -> slicer.vtkMRMLNode:

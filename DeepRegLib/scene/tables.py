@@ -44,7 +44,7 @@ def set_measures(
     node: slicer.vtkMRMLTableNode, registration: Registration, label_names: Mapping[int, str] | None = None
 ) -> None:
     """Fill a table node as `add_measures_table` does, in place of what it holds."""
-    rows = list(_rows(registration.measures, label_names or {}))
+    rows = [*_rows(registration.measures, label_names or {}), *_uncertainty_rows(registration)]
     changed = node.StartModify()
     node.RemoveAllColumns()
     cells = [[measure, _text(before), _text(after), unit] for measure, before, after, unit in rows]
@@ -78,6 +78,14 @@ def _rows(m: Measures, label_names: Mapping[int, str]) -> Iterator[Row]:
     yield "Irregularity (sd of log Jacobian)", None, m.log_jacobian_sd, ""
     yield "Inverse error, mean", None, m.inverse_error_mean, "mm"
     yield "Inverse error, 99 % below", None, m.inverse_error_p99, "mm"
+
+
+def _uncertainty_rows(registration: Registration) -> Iterator[Row]:
+    percentiles = registration.uncertainty_percentiles()
+    if percentiles is not None:
+        median, high = percentiles
+        yield "Model uncertainty, median", None, median, "mm"
+        yield "Model uncertainty, 95 % below", None, high, "mm"
 
 
 def _text(value: float | None) -> str:

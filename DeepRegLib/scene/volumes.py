@@ -133,6 +133,13 @@ def set_volume(
         _set_display(node, image, like)
 
 
+def set_millimetres(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Say that the values of a volume are mm, as views and files show it."""
+    units = slicer.vtkCodedEntry()
+    units.SetValueSchemeMeaning("mm", "UCUM", "millimeter")
+    node.SetVoxelValueUnits(units)
+
+
 def value_range(array: NDArray[np.generic], low: float, high: float) -> tuple[float, float]:
     """Return two percentiles of the finite values of an array, from a regular sample of it."""
     step = max(1, array.size // SAMPLED_VOXELS)

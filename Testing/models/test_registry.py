@@ -16,6 +16,7 @@ from DeepRegLib.models import (
     find_model,
     known_models,
     load_bundle,
+    look_up,
     registry,
     remove_model,
     user_folder,
@@ -118,6 +119,40 @@ def test_only_what_is_whole_and_new_is_added(own_folder: Path, tmp_path: Path) -
     with pytest.raises(ModelError, match="SHA-256"):
         add_model(other.folder, build=build)
     assert [path.name for path in own_folder.iterdir()] == ["liver"]
+
+
+def test_a_model_is_added_without_torch_and_only_its_network_is_not_looked_at(tmp_path: Path, own_folder: Path) -> None:
+    folder = tiny_bundle(tmp_path / "download").folder
+    script = """
+import sys
+sys.modules["torch"] = None
+from DeepRegLib.models import add_model
+print(add_model(sys.argv[1], network=False).name)
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert finished.stdout == "tiny\n", finished.stderr
+    assert load_bundle(own_folder / "tiny").manifest.name == "tiny"
+    damaged = tiny_bundle(tmp_path / "damaged", name="other")
+    damaged.weights.write_bytes(b"cut")
+    with pytest.raises(ModelError, match="SHA-256"):
+        add_model(damaged.folder, network=False)
+
+
+def test_what_is_known_of_a_model_is_told_be_it_usable_or_not(tmp_path: Path, own_folder: Path) -> None:
+    folder = shipped(tmp_path, "brain")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    brain = look_up("brain")
+    assert (brain.folder, brain.place, brain.problem) == (folder, "shipped", "")
+    assert brain.megabytes == pytest.approx(size / 1e6)
+    elsewhere = look_up(tiny_bundle(tmp_path / "elsewhere").folder)
+    assert (elsewhere.name, elsewhere.place, elsewhere.problem) == ("tiny", "elsewhere", "")
+    gone = look_up("gone")
+    assert (gone.manifest, gone.megabytes) == (None, 0)
+    assert "no model named 'gone'" in gone.problem
+    (folder / "weights.safetensors").unlink()
+    assert "There is no weights.safetensors" in look_up("brain").problem
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, own_folder: Path) -> None:

@@ -14,7 +14,7 @@ from DeepRegLib.result import Registration, Verdict
 from DeepRegLib.transforms import LinearTransform
 from Testing.engine.fakes import HELLO, FakeWorker
 from Testing.panel.opened import OpenedPanel
-from Testing.scene.results import registration_of
+from Testing.scene.results import registration_of, uncertainty_on
 
 SOON = 10.0
 
@@ -98,4 +98,8 @@ def shifted(request: Request) -> Registration:
     result = registration_of(
         LinearTransform(there), LinearTransform(back), request.fixed, request.moving, request.moving_layers
     )
+    if request.recipe.model.name:
+        result = replace(result, provenance={"model": {"name": request.recipe.model.name, "version": "1.2"}})
+    if request.recipe.model.uncertainty:
+        result = replace(result, uncertainty=uncertainty_on(request.fixed.geometry))
     return result if request.jacobian else replace(result, jacobian=None)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ pytest.importorskip("PySide6", reason="PySide6 is not installed", exc_type=Impor
 
 import slicer
 
+from DeepRegLib.models import save_bundle
+from DeepRegLib.networks import build_network
 from DeepRegLib.panel.self_test import SHIFT_MM
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
+from Testing.models.tiny import MANIFEST, own_folder, tiny_bundle
 from Testing.panel.opened import OpenedPanel, to_moving
 
+__all__ = ["own_folder"]
 pytestmark = pytest.mark.slow
 
 RAS_SHIFT = np.asarray(SHIFT_MM) * (-1, -1, 1)
@@ -199,6 +204,35 @@ def test_a_script_waits_for_the_result(opened: OpenedPanel, tmp_path: Path) -> N
     )
     assert slicer.mrmlScene.GetNodeByID(results.transform).IsLinear()
     assert stages[-1] == "judge"
+
+
+def test_the_engine_finds_the_models_of_the_panel_and_the_uncertainty_comes_back(
+    own_folder: Path, opened: OpenedPanel
+) -> None:
+    arguments = {"channels": [8, 8]}
+    network = build_network("pyramid", arguments)
+    manifest = replace(MANIFEST, architecture="pyramid", arguments=arguments)
+    save_bundle(own_folder / "tiny", manifest, network.state_dict())
+    tiny_bundle(own_folder / "unknown", name="unknown")
+    opened.load_pair()
+    opened.desktop.choose(opened.ui.recipeSelector, "fast")
+    opened.desktop.choose(opened.ui.modelSelector, "unknown")
+    opened.press()
+    opened.wait_for_end()
+    assert "The model unknown cannot be built. There is no network 'shift'." in opened.message
+
+    opened.desktop.choose(opened.ui.modelSelector, "tiny")
+    opened.ui.outputsButton.collapsed = False
+    opened.desktop.process_events()
+    opened.desktop.click(opened.ui.wantUncertaintyCheckBox)
+    opened.press()
+    opened.wait_for_end()
+    assert opened.message == ""
+    assert "model tiny 1.2" in opened.ui.verdictLabel.text
+    uncertainty = slicer.util.arrayFromVolume(slicer.mrmlScene.GetNodeByID(opened.results.uncertainty))
+    assert uncertainty.shape == slicer.util.arrayFromVolume(opened.parameters.fixedVolume).shape
+    assert np.all(uncertainty >= 0)
+    assert uncertainty.max() > 0
 
 
 def node_ids() -> set[str]:

@@ -27,6 +27,7 @@ NAMES = {
     "warped": "self-test moving registered",
     "segmentation": "self-test moving segmentation",
     "jacobian": "self-test moving Jacobian",
+    "uncertainty": "self-test moving model uncertainty",
     "table": "self-test moving measures",
 }
 
@@ -44,8 +45,12 @@ def test_all_outputs_are_made_and_named_after_the_moving_volume(opened: OpenedPa
     opened.parameters.movingSegmentation = segmentation()
     opened.ui.outputsButton.collapsed = False
     opened.desktop.process_events()
+    opened.parameters.model = "tiny"
     opened.desktop.click(opened.ui.wantJacobianCheckBox)
-    assert played.request().jacobian
+    opened.desktop.click(opened.ui.wantUncertaintyCheckBox)
+    request = played.request()
+    assert request.jacobian
+    assert request.recipe.model.uncertainty
     played.deliver()
     assert made(opened) == NAMES
 
@@ -53,7 +58,8 @@ def test_all_outputs_are_made_and_named_after_the_moving_volume(opened: OpenedPa
 @pytest.mark.parametrize("output", [field.name for field in fields(Outputs)])
 def test_an_unchecked_output_is_not_made(opened: OpenedPanel, played: PlayedEngine, output: str) -> None:
     opened.parameters.movingSegmentation = segmentation()
-    opened.parameters.wantJacobian = True
+    opened.parameters.wantJacobian = opened.parameters.wantUncertainty = True
+    opened.parameters.model = "tiny"
     opened.ui.outputsButton.collapsed = False
     opened.desktop.process_events()
     opened.desktop.click(getattr(opened.ui, f"want{output.capitalize()}CheckBox"))

@@ -20,7 +20,7 @@ from Testing.panel.played import PlayedEngine
 # What every control shows before anything is chosen.
 DEFAULTS = {
     "recipeSelector": "auto",
-    "modelSelector": "No model",
+    "modelSelector": f"By recipe ({load_recipe('auto').model.name or 'no model'})",
     "compareSelector": "Views as they were",
     "deviceSelector": "Fastest available",
     "engineSelector": "Slicer's Python",
@@ -35,6 +35,7 @@ DEFAULTS = {
     "wantSegmentationCheckBox": True,
     "wantTableCheckBox": True,
     "wantJacobianCheckBox": False,
+    "wantUncertaintyCheckBox": False,
     "alignMovingCheckBox": False,
     "namePrefixEdit": "",
     "hostEdit": "",
@@ -141,6 +142,7 @@ def test_a_saved_scene_brings_everything_back(opened: OpenedPanel, played: Playe
         slicer.mrmlScene, [[1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     )
     parameters.recipe, parameters.device, parameters.seed = "fast", "cpu", 7
+    parameters.model, parameters.wantUncertainty = "gone", True
     parameters.resolution, parameters.smoothness, parameters.namePrefix = 0.8, 1.5, "Monday"
     parameters.wantJacobian, parameters.wantTable = True, False
     played.request()
@@ -173,12 +175,14 @@ def test_a_saved_scene_brings_everything_back(opened: OpenedPanel, played: Playe
     assert (back.recipe, back.device, back.seed, back.namePrefix) == ("fast", "cpu", 7, "Monday")
     assert (back.resolution, back.smoothness) == (0.8, 1.5)
     assert (back.wantJacobian, back.wantTable) == (True, False)
+    assert (back.model, back.wantUncertainty) == ("gone", True)
     assert (back.compareMode, back.blend, back.linkedViews) == ("red-cyan", 0.25, False)
 
     ui = opened.ui
     assert ui.fixedSelector.currentNode().GetName() == "self-test fixed"
     assert ui.fixedMaskSelector.currentNode().GetName() == "mask"
     assert ui.movingSegmentationSelector.currentNode().GetName() == "labels"
+    assert (ui.modelSelector.currentText, ui.wantUncertaintyCheckBox.checked) == ("gone", True)
     assert (ui.recipeSelector.currentText, ui.deviceSelector.currentText) == ("fast", "Processor")
     assert ui.compareSelector.currentText == "Red / cyan"
     assert (ui.seedSpinBox.value, ui.smoothnessSlider.value, ui.namePrefixEdit.text) == (7, 1.5, "Monday")

@@ -94,7 +94,7 @@ def test_every_control_is_connected() -> None:
     connected = {name for path in PANEL for name in connected_names(path)}
     bound = {name for name, element in widgets().items() if text(element, "SlicerParameterName")}
     lists = {f"{side}SegmentList" for side in ("fixed", "moving")}  # connected by `SegmentList`
-    still = {"modelSelector", "logView"}  # nothing to choose yet; only shows
+    still = {"logView"}  # only shows
     for name, element in widgets().items():
         if element.get("class") in INTERACTIVE - {"ctkCollapsibleButton"}:
             assert name in connected | bound | lists | still, name
@@ -107,6 +107,7 @@ def test_every_label_that_the_code_writes_says_whether_it_is_markup() -> None:
     formats = {name: widgets()[name].findtext("property[@name='textFormat']/enum") for name in shown}
     assert formats == {
         "recipePurposeLabel": "Qt::PlainText",
+        "modelNoteLabel": "Qt::PlainText",
         "progressLabel": "Qt::PlainText",
         "environmentStatusLabel": "Qt::PlainText",
         "messageLabel": "Qt::RichText",

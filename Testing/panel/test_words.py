@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
 
 from DeepRegLib.errors import DeepRegError
+from DeepRegLib.models import KnownModel, Manifest, ModelInput
 from DeepRegLib.monitoring import STAGE_SHARES
 from DeepRegLib.result import CHECK, FAILED, OK
 from Testing.desktop.running import Desktop
-from Testing.scene.results import MEASURES
+from Testing.scene.results import MEASURES, made_registration
 
 
 @pytest.fixture
@@ -59,6 +62,17 @@ def test_the_measures_are_one_line(words: ModuleType) -> None:
     assert text == "likeness 0.30 → 0.90 · landmarks 1.2 mm apart · 7 folds · inverse within 0.05 mm"
 
 
+def test_the_model_is_one_line_with_how_far_its_answers_differ(words: ModuleType) -> None:
+    asked = {"model": {"name": "tiny", "version": "1.2"}}
+    told = replace(made_registration(), provenance=asked)
+    median, high = np.percentile(told.uncertainty.array, (50, 95))
+    assert words.model_text(told) == (
+        f"model tiny 1.2 · its answers differ by {median:.2f} mm, 95 % by less than {high:.2f} mm"
+    )
+    assert words.model_text(replace(told, uncertainty=None)) == "model tiny 1.2"
+    assert words.model_text(replace(told, uncertainty=None, provenance={})) == ""
+
+
 @pytest.mark.parametrize(
     ("level", "title"), [(OK, "Looks right"), (CHECK, "Check this result"), (FAILED, "Do not use")]
 )
@@ -76,7 +90,9 @@ def test_the_badges_can_be_read_by_everyone(words: ModuleType) -> None:
 
 def test_names_are_not_taken_for_markup(words: ModuleType) -> None:
     name = '<img src="x"> & "T1" <b>'
-    for html in (words.verdict_html(OK, [name], name), words.error_html(DeepRegError(name, name))):
+    manifest = Manifest("tiny", name, "registration", name, {}, ModelInput(3.0), name, name, name, name)
+    model = words.model_html(KnownModel("tiny", Path(name), "user", manifest))
+    for html in (words.verdict_html(OK, [name], name), words.error_html(DeepRegError(name, name)), model):
         assert "<img" not in html
         assert "<b>" not in html.replace("<b>&lt;", "&lt;")
         assert "&amp; &quot;T1&quot; &lt;b&gt;" in html

@@ -236,3 +236,19 @@ def test_missing_packages_are_named(monkeypatch):
 def test_a_missing_folder_is_an_output_error(tmp_path: Path):
     with pytest.raises(OutputError):
         write_report(registration(deformable=False), tmp_path / "nowhere" / "report.html")
+
+
+def test_the_model_and_its_uncertainty_inside_the_foreground_are_told() -> None:
+    plain = registration()
+    uncertainty = np.full(plain.fixed.geometry.shape, 50, dtype=np.float32)
+    inside = plain.fixed_foreground.array
+    uncertainty[inside] = np.linspace(0, 4, np.count_nonzero(inside), dtype=np.float32)
+    provenance = {"model": {"name": "<tiny>", "version": "1.2", "weights_sha256": "0" * 64}}
+    told = dataclasses.replace(
+        plain, uncertainty=plain.fixed.with_array(uncertainty), provenance={**plain.provenance, **provenance}
+    )
+    html = render_report(told)
+    assert "model <b>&lt;tiny&gt; 1.2</b>" in html
+    assert "2.000 mm, 95 % below 3.800 mm" in html
+    assert "Model uncertainty" not in render_report(plain)
+    assert "model <b>" not in render_report(plain)

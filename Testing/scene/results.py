@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,16 +54,22 @@ def strong_transform(seed: int = 0) -> Transform:
 
 @functools.cache
 def made_registration() -> Registration:
-    """Return a registration of phantoms by `strong_transform`, with layers and a Jacobian."""
+    """Return a registration of phantoms by `strong_transform`, with layers, a Jacobian and an uncertainty."""
     transform = strong_transform()
     moving = blobs(MOVING_GRID)
-    return registration_of(
+    registration = registration_of(
         transform,
         invert(transform, refinement=2.0),
         blobs(FIXED_GRID, seed=1),
         Image(moving.array, MOVING_GRID, "moving"),
         (label_map(MOVING_GRID), label_map(MOVING_GRID, seed=5, labels=(1,))),
     )
+    return replace(registration, uncertainty=uncertainty_on(FIXED_GRID))
+
+
+def uncertainty_on(grid: Geometry) -> Image:
+    """Return a map that is 0 mm in the middle of a grid, and grows by 1 mm for each 10 mm from there."""
+    return Image(np.linalg.norm(grid.points() - grid.centre, axis=-1).astype(np.float32) / 10, grid, "uncertainty")
 
 
 def registration_of(

@@ -9,7 +9,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.image import resample
+from DeepRegLib.image import Image, resample
 from DeepRegLib.scene.results import (
     Outputs,
     Results,
@@ -26,7 +26,7 @@ from Testing.scene.nodes import all_ids, from_world, linear_node, segmentation_n
 from Testing.scene.results import FIXED_GRID, made_registration
 from Testing.synthetic import blobs, geometry_in, label_map, points_in, random_linear
 
-ALL = Outputs(jacobian=True)
+ALL = Outputs(jacobian=True, uncertainty=True)
 NAMES = [{2: "liver", 7: "kidney", 250: "tumour"}, {1: "vessel"}]
 
 
@@ -69,6 +69,7 @@ def test_every_output_is_there_by_name(case: Case) -> None:
         "warped": "moving registered",
         "segmentation": "moving segmentation",
         "jacobian": "moving Jacobian",
+        "uncertainty": "moving model uncertainty",
         "table": "moving measures",
     }
     warped = image_from_volume(case.node(results, "warped"))
@@ -77,7 +78,37 @@ def test_every_output_is_there_by_name(case: Case) -> None:
     jacobian = case.node(results, "jacobian")
     np.testing.assert_array_equal(image_from_volume(jacobian).array, case.registration.jacobian.array)
     assert jacobian.GetDisplayNode().GetLevel() == 1
+    uncertainty = image_from_volume(case.node(results, "uncertainty"))
+    np.testing.assert_array_equal(uncertainty.array, case.registration.uncertainty.array)
+    assert uncertainty.geometry.is_close(FIXED_GRID)
     assert segment_names(case.node(results, "segmentation")) == segment_names(case.plan)
+
+
+def test_the_uncertainty_is_shown_from_0_mm_upwards_as_what_it_is(case: Case) -> None:
+    node = case.node(case.add(), "uncertainty")
+    display = node.GetDisplayNode()
+    assert display.GetColorNode().GetName() == "Iron"
+    assert not display.GetAutoWindowLevel()
+    assert display.GetWindowLevelMin() == 0
+    assert display.GetWindowLevelMax() == pytest.approx(
+        np.percentile(case.registration.uncertainty.array, 99), rel=0.02
+    )
+    assert node.GetVoxelValueUnits().GetCodeValue() == "mm"
+    assert node.GetVoxelValueUnits().GetCodingSchemeDesignator() == "UCUM"
+
+
+def test_a_model_that_is_sure_everywhere_looks_so(case: Case) -> None:
+    sure = case.registration.uncertainty.with_array(case.registration.uncertainty.array / 1000)
+    case.registration = replace(case.registration, uncertainty=sure)
+    assert case.node(case.add(), "uncertainty").GetDisplayNode().GetWindowLevelMax() == 1
+
+
+def test_the_uncertainty_does_not_come_before_the_views(case: Case) -> None:
+    view = case.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", "Red")
+    view.SetBackgroundVolumeID(case.fixed.GetID())
+    case.add()
+    assert view.GetBackgroundVolumeID() == case.fixed.GetID()
+    assert view.GetForegroundVolumeID() is None
 
 
 def test_only_what_is_wanted_is_made(case: Case) -> None:
@@ -90,7 +121,7 @@ def test_only_what_is_wanted_is_made(case: Case) -> None:
 
 
 def test_an_output_the_registration_lacks_is_left_out(case: Case) -> None:
-    case.registration = replace(case.registration, jacobian=None, warped_layers=())
+    case.registration = replace(case.registration, jacobian=None, uncertainty=None, warped_layers=())
     assert set(case.add().ids) == {"transform", "inverse", "warped", "table"}
 
 
@@ -230,7 +261,7 @@ def test_inputs_deleted_meanwhile_are_done_without(case: Case) -> None:
         case.scene.RemoveNode(node)
     before = all_ids(case.scene)
     results = case.add()
-    assert set(results.ids) == {"transform", "inverse", "warped", "segmentation", "jacobian", "table"}
+    assert set(results.ids) == {"transform", "inverse", "warped", "segmentation", "jacobian", "uncertainty", "table"}
     assert case.node(results, "transform").GetNodeReferenceID("spatialRegistrationFixed") is None
     remove_results(case.scene)
     assert all_ids(case.scene) == before
@@ -383,6 +414,20 @@ def test_the_table_names_measures_and_labels_in_words(scene: slicer.vtkMRMLScene
     assert rows["Fixed anatomy covered"] == ["", "97", "%"]
     assert rows["Cross correlation"][:2] == ["0.3", "0.92"]
     assert "Landmark distance, mean" not in rows
+
+
+def test_the_table_tells_the_uncertainty_inside_the_foreground(scene: slicer.vtkMRMLScene) -> None:
+    registration = made_registration()
+    inside = np.zeros(FIXED_GRID.shape, dtype=np.bool_)
+    inside[4:20, 10:30, 8:25] = True
+    told = replace(registration, fixed_foreground=Image(inside, FIXED_GRID))
+    node = add_measures_table(scene, told, "measures")
+    rows = {node.GetCellText(n, 0): [node.GetCellText(n, c) for c in (1, 2, 3)] for n in range(node.GetNumberOfRows())}
+    median, high = np.percentile(registration.uncertainty.array[inside], (50, 95))
+    assert rows["Model uncertainty, median"] == ["", f"{median:.4g}", "mm"]
+    assert rows["Model uncertainty, 95 % below"] == ["", f"{high:.4g}", "mm"]
+    silent = add_measures_table(scene, replace(registration, uncertainty=None), "measures")
+    assert "Model uncertainty" not in "".join(silent.GetCellText(n, 0) for n in range(silent.GetNumberOfRows()))
 
 
 def test_the_table_shows_landmarks_and_leaves_out_what_is_not_known(scene: slicer.vtkMRMLScene) -> None:

@@ -68,6 +68,7 @@ def test_a_large_result_is_in_the_scene_within_a_blink(scene: slicer.vtkMRMLScen
         fixed_foreground=mask,
         warped_layers=(labels,),
         jacobian=None,
+        uncertainty=None,
     )
     fixed_node, moving_node = volume_node(scene, fixed, "fixed"), volume_node(scene, fixed, "moving")
     moving_node.CreateDefaultDisplayNodes()
