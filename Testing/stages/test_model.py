@@ -190,6 +190,22 @@ def test_a_search_that_is_better_than_the_model_stays(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("mm", [8.0, -6.0])
+def test_a_model_is_asked_what_is_missing_from_a_search_that_is_better_than_nothing(mm: float, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", (0, 0.5, 0), input=ModelInput(2.0))
+    run = run_of(crowd(0), crowd(4), with_model("tiny", CROWDED, consistent=False))
+    asked: list[Geometry] = []
+
+    def searched(geometry: Geometry) -> torch.Tensor:
+        asked.append(geometry)
+        along_i = torch.tensor([mm / geometry.spacing[0], 0, 0])
+        return along_i[:, None, None, None].expand(3, *geometry.shape).clone()
+
+    start = model_field(run, LinearTransform.identity(), bundle, searched)
+    found = start(asked[0])[:, 4:-4, 4:-4, 4:-4].flatten(1).mean(1) * 4.0
+    np.testing.assert_allclose(found, (mm if mm > 0 else 0, 2.0, 0), atol=1e-3)
+
+
 def test_it_runs_after_the_linear_stage_and_is_named_in_the_result(own_folder: Path) -> None:
     tiny_bundle(own_folder / "tiny", version="2.0-beta", input=ModelInput(4.0))
     recipe = replace(small_recipe(), large_motion=LargeMotion(enabled=True, shrink=(2,), radius=(2,)))
