@@ -30,7 +30,7 @@ SHOWN_NAMES = 3
 ANEW = "Get the model anew from where it came from."
 NO_SAFETENSORS = (
     "The weights of a model cannot be read or written here: the package safetensors is not installed, or not whole.",
-    'Install it where the engine runs: pip install "slicer-deepreg[model]", or in Slicer\'s Python console '
+    "Install it where the engine runs: pip install safetensors, or in Slicer's Python console "
     'slicer.util.pip_install("safetensors").',
 )
 

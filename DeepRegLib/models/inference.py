@@ -25,7 +25,8 @@ from DeepRegLib.optimization.cost_volume import made_consistent
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import RATIO, field_grid
 from DeepRegLib.optimization.regularity import repair_folds
-from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.optimization.working import WorkingImage, moved_by
+from DeepRegLib.transforms.sampling import compose_fields, identity_grid
 
 # Voxels of a network's grid at most: with 16 channels on it, a few GB.
 LARGEST_GRID = 4_000_000
@@ -75,7 +76,16 @@ def network_grid(box: Geometry, wanted: ModelInput, multiple: int, largest: int 
 
 
 @torch.no_grad()
-def predict(network: nn.Module, pair: Level, *, consistent: bool, on_step: Step, poll: Poll = keep_going) -> Tensor:
+def predict(
+    network: nn.Module,
+    pair: Level,
+    *,
+    start: Tensor | None = None,
+    passes: int = 1,
+    consistent: bool,
+    on_step: Step,
+    poll: Poll = keep_going,
+) -> Tensor:
     """Return the displacement a network predicts, without folds.
 
     Parameters
@@ -84,6 +94,10 @@ def predict(network: nn.Module, pair: Level, *, consistent: bool, on_step: Step,
         ``forward(fixed, moving)`` takes images ``(1, 1, D, H, W)`` and gives ``(1, 3, d, h, w)``.
     pair
         Both images on the network's grid.
+    start
+        A displacement as it is returned; the network is asked what is missing from it.
+    passes
+        How often the network is asked, each time what is still missing.
     consistent
         Ask for both directions, and bring them nearer to being each other's inverse.
     on_step
@@ -101,13 +115,21 @@ def predict(network: nn.Module, pair: Level, *, consistent: bool, on_step: Step,
     ModelError
         If the network gives something of another shape, or numbers that are not finite.
     """
-    fixed, moving = _network_image(pair.fixed), _network_image(pair.moving)
-    field = _field(network, fixed, moving, poll)
-    on_step(0.5 if consistent else 0.9)
-    if consistent:
-        field, _ = made_consistent(field, _field(network, moving, fixed, poll), poll=poll)
-        on_step(0.95)
-    return repair_folds(field, poll=poll)[0]
+    fixed, field = _network_image(pair.fixed), start
+    nodes = identity_grid(field_grid(pair.fixed.geometry).shape, fixed.device)
+    for number in range(passes):
+        moving = _network_image(pair.moving if field is None else moved_by(pair.moving, field))
+        missing = _field(network, fixed, moving, poll)
+        if consistent:
+            on_step((number + 0.5) / passes)
+            missing, _ = made_consistent(missing, _field(network, moving, fixed, poll), poll=poll)
+        if field is not None:
+            missing = compose_fields(field, missing, nodes)
+        field, _ = repair_folds(missing, poll=poll)
+        on_step((number + 1) / passes)
+    if field is None:
+        raise ValueError("a network that is not asked")
+    return field
 
 
 @torch.no_grad()

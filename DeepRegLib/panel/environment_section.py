@@ -14,7 +14,7 @@ from DeepRegLib.errors import DeepRegError
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.self_test import LARGEST_ERROR_MM, SHIFT_MM, example_pair, example_recipe
 from DeepRegLib.panel.settings import PYTHON, SLICER, SSH, EngineSettings, Store, load_settings, save_settings
-from DeepRegLib.panel.torch_setup import install_torch, install_torch_offline, torch_version
+from DeepRegLib.panel.torch_setup import install_torch, install_torch_offline, safetensors_version, torch_version
 from DeepRegLib.result import Registration
 
 
@@ -63,13 +63,14 @@ class EnvironmentSection:
 
     def problem(self) -> DeepRegError | None:
         """Return why the engine cannot run as it is set, or None; opens the section then."""
-        if load_settings(self._store).kind == SLICER and not torch_version():
-            self._ui.environmentButton.collapsed = False
-            return DeepRegError(
-                _("PyTorch is not installed in Slicer's Python."),
-                _("Press Install PyTorch under Environment, or choose another Python there."),
-            )
-        return None
+        missing = self._missing() if load_settings(self._store).kind == SLICER else ""
+        if not missing:
+            return None
+        self._ui.environmentButton.collapsed = False
+        return DeepRegError(
+            _("{package} is not installed in Slicer's Python.").format(package=missing),
+            _("Press Install PyTorch under Environment, or choose another Python there."),
+        )
 
     def refresh(self) -> None:
         """Show the controls of the chosen kind, and the engine's state."""
@@ -108,12 +109,17 @@ class EnvironmentSection:
             )
         if load_settings(self._store).kind != SLICER:
             return _("The engine starts with the first registration.")
-        version = torch_version()
-        if version:
-            return _("PyTorch {version} is installed. The engine starts with the first registration.").format(
-                version=version
-            )
-        return _("PyTorch is not installed in Slicer's Python.")
+        missing = self._missing()
+        if missing:
+            return _("{package} is not installed in Slicer's Python.").format(package=missing)
+        return _("PyTorch {version} is installed. The engine starts with the first registration.").format(
+            version=torch_version()
+        )
+
+    def _missing(self) -> str:
+        """Return the first of the packages that Slicer's Python lacks; empty if none is missing."""
+        versions = {"PyTorch": torch_version(), "safetensors": safetensors_version()}
+        return next((name for name, version in versions.items() if not version), "")
 
     def _on_settings_changed(self, _value: object = None) -> None:
         ui = self._ui

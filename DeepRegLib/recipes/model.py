@@ -181,6 +181,8 @@ class Model:
     ----------
     name
         Of the model, or the folder of its bundle; "" for none.
+    passes
+        How often it is asked, each time what is still missing: more reach further, and follow the images more closely.
     consistent
         Ask it for both directions, which takes twice as long, and bring them nearer to being each other's inverse.
     uncertainty
@@ -189,8 +191,12 @@ class Model:
     """
 
     name: str = ""
+    passes: int = 2
     consistent: bool = True
     uncertainty: bool = False
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.passes <= 8, "model.passes", self.passes, "1 to 8")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,13 +13,11 @@ from DeepRegLib.models import ModelBundle, check_bundle, find_model, load_bundle
 from DeepRegLib.models.inference import network_grid, predict, uncertainty
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
-from DeepRegLib.optimization.regularity import repair_folds
-from DeepRegLib.optimization.working import moved_by
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.stages.deformable import StartField
 from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.transforms import LinearTransform
-from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample
+from DeepRegLib.transforms.sampling import identity_grid, sample
 
 UNCERTAINTY = "uncertainty"
 GIVEN_FIELD = ("the initial transform holds a field, so no model is used", "Give its linear part")
@@ -78,29 +74,33 @@ def model_field(
     bundle
         From `model_of`.
     searched
-        What the search for large motion found. Where it matches better than no displacement, the network is asked what
-        is still missing from it: a search reaches far, and a network knows what anatomy does.
+        What the search for large motion found. The network is asked with and without it, and what matches better is
+        returned: a search reaches far, and a network knows what anatomy does.
     """
     manifest, wanted = bundle.manifest, run.recipe.model
     network = load_network(bundle, run.device)
     geometry = network_grid(box_around(run.pair.fixed.foreground), manifest.input, getattr(network, "multiple", 1))
     level = aligned_level(run, geometry, linear)
     grid = field_grid(geometry)
-    base = None if searched is None else _where_better_than_nothing(run, level, searched(grid))
-    if base is not None:
-        level = replace(level, moving=moved_by(level.moving, base))
     share = PREDICTION_SHARE if wanted.uncertainty else 1.0
-    field = predict(
-        network,
-        level,
-        consistent=wanted.consistent,
-        on_step=lambda fraction: run.monitor.step(share * fraction),
-        poll=run.monitor.poll,
-    )
-    if base is not None:
-        field, _ = repair_folds(
-            compose_fields(base, field, identity_grid(grid.shape, field.device)), poll=run.monitor.poll
+    starts = [None] if searched is None else [None, searched(grid)]
+
+    def answer(number: int, start: Tensor | None) -> Tensor:
+        def report(fraction: float) -> None:
+            run.monitor.step(share * (number + fraction) / len(starts))
+
+        return predict(
+            network,
+            level,
+            start=start,
+            passes=wanted.passes,
+            consistent=wanted.consistent,
+            on_step=report,
+            poll=run.monitor.poll,
         )
+
+    fields = [answer(number, start) for number, start in enumerate(starts)]
+    field = max(fields, key=lambda field: match(level, field, run.recipe.deformable))
     if wanted.uncertainty:
         run.maps[UNCERTAINTY] = _uncertainty_map(run, network, level, share)
     run.provenance["model"] = {
@@ -110,15 +110,10 @@ def model_field(
     }
     run.decisions.append(_decision(bundle, geometry))
 
-    def start(other: Geometry) -> Tensor:
+    def predicted(other: Geometry) -> Tensor:
         return transfer_field(field, grid, other)
 
-    return start
-
-
-def _where_better_than_nothing(run: Run, level: Level, field: Tensor) -> Tensor | None:
-    recipe = run.recipe.deformable
-    return field if match(level, field, recipe) > match(level, torch.zeros_like(field), recipe) else None
+    return predicted
 
 
 def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run) -> Image:

@@ -132,7 +132,7 @@ def test_a_registration_asks_a_model_and_writes_its_uncertainty(deepreg: Deepreg
     ("words", "told"),
     [
         (("--model", "nonsense"), "There is no model named 'nonsense'"),
-        (("--uncertainty",), "The uncertainty of a model was asked for, but no model is named."),
+        (("--recipe", "fast", "--uncertainty"), "The uncertainty of a model was asked for, but no model is named."),
         (("--model", "nonsense", "--recipe", "rigid"), "model.name is 'nonsense'"),
     ],
 )

@@ -100,6 +100,20 @@ def test_a_network_is_shown_both_images_and_its_answer_is_in_voxels_of_the_field
         assert torch.allclose(field[axis], torch.tensor(voxels / 2), atol=1e-3)
 
 
+def test_it_is_asked_again_for_what_is_missing_from_its_answer_or_from_a_start():
+    class Hesitant(Centroid):
+        def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+            return super().forward(fixed, moving) / 2
+
+    pair, whole = Level(blob(), blob((2, -4, 4))), torch.tensor([1.0, -2.0, 2.0])
+    for passes, share in ((1, 1 / 2), (2, 3 / 4), (3, 7 / 8)):
+        field = predict(Hesitant(), pair, passes=passes, consistent=False, on_step=nothing)
+        assert torch.allclose(field.flatten(1).mean(1), share * whole, atol=0.1)
+    start = (whole / 2)[:, None, None, None].expand_as(field).clone()
+    field = predict(Hesitant(), pair, start=start, consistent=False, on_step=nothing)
+    assert torch.allclose(field.flatten(1).mean(1), 3 / 4 * whole, atol=0.1)
+
+
 def test_unknown_voxels_are_shown_as_zero():
     seen: list[Tensor] = []
 

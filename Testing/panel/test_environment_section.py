@@ -224,6 +224,32 @@ def test_the_worker_is_restarted_for_another_pytorch(
     assert not played.worker.running
 
 
+def test_what_reads_models_is_installed_with_pytorch_where_it_is_missing(
+    opened: OpenedPanel, played: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[str] = []
+    for module in ("environment_section", "torch_setup"):
+        monkeypatch.setattr(f"DeepRegLib.panel.{module}.safetensors_version", lambda: "".join(there))
+    asked: list[list[str]] = []
+
+    def pip_install(arguments: list[str]) -> None:
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise RuntimeError("no network")
+        there.append("0.5")
+
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install, raising=False)
+    pretend_pytorch_utils(monkeypatch, lambda: "torch")
+    opened.press()
+    assert "safetensors is not installed" in opened.message
+    opened.desktop.click(opened.ui.installTorchButton)
+    assert "safetensors could not be installed: no network" in status(opened)
+    opened.desktop.click(opened.ui.installTorchButton)
+    assert "is installed. The engine starts" in status(opened)
+    assert [arguments[-1] for arguments in asked] == ["safetensors"] * 2
+    played.run()
+
+
 def test_a_refused_installation_is_told(opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_pytorch_utils(monkeypatch, lambda: None)
     opened.desktop.click(opened.ui.installTorchButton)
@@ -251,6 +277,9 @@ def test_a_folder_without_wheels_is_told(opened: OpenedPanel, tmp_path: Path) ->
     opened.ui.wheelFolderEdit.currentPath = str(tmp_path)
     opened.desktop.click(opened.ui.installOfflineButton)
     assert f"There is no wheel of PyTorch in {tmp_path}." in status(opened)
+    (tmp_path / "torch-2.9.0-cp311-cp311-linux_x86_64.whl").touch()
+    opened.desktop.click(opened.ui.installOfflineButton)
+    assert f"There is no wheel of safetensors in {tmp_path}." in status(opened)
 
 
 def test_pip_uses_the_folder_alone_and_keeps_slicer_s_packages(
@@ -264,12 +293,13 @@ def test_pip_uses_the_folder_alone_and_keeps_slicer_s_packages(
 
     monkeypatch.setattr(slicer.util, "pip_install", pip_install, raising=False)
     (tmp_path / "torch-2.9.0-cp311-cp311-linux_x86_64.whl").touch()
+    (tmp_path / "safetensors-0.5.0-cp38-abi3-linux_x86_64.whl").touch()
     opened.ui.wheelFolderEdit.currentPath = str(tmp_path)
     opened.desktop.click(opened.ui.installOfflineButton)
     ((arguments, constraints),) = calls
     assert "--no-index" in arguments
     assert arguments[arguments.index("--find-links") + 1] == str(tmp_path)
-    assert arguments[-1] == "torch"
+    assert arguments[-2:] == ["safetensors", "torch"]
     for name in ("numpy", "SimpleITK", "vtk"):
         assert f"{name}=={importlib.metadata.version(name)}" in constraints.splitlines()
     assert "is installed" in status(opened)
@@ -281,6 +311,7 @@ def test_a_failing_pip_is_told(opened: OpenedPanel, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(slicer.util, "pip_install", pip_install, raising=False)
     (tmp_path / "torch-2.9.0-cp39-cp39-win32.whl").touch()
+    (tmp_path / "safetensors-0.5.0-cp38-abi3-win32.whl").touch()
     opened.ui.wheelFolderEdit.currentPath = str(tmp_path)
     opened.desktop.click(opened.ui.installOfflineButton)
     assert f"PyTorch could not be installed from {tmp_path}: ResolutionImpossible" in status(opened)

@@ -85,7 +85,7 @@ def test_models_that_can_register_are_listed_after_what_the_recipe_says(bundles:
 
 def test_a_model_that_cannot_be_used_is_told_and_not_listed(bundles: Path, opened: OpenedPanel) -> None:
     assert "The model cut cannot be used. There is no weights.safetensors in" in note(opened)
-    assert "looks" not in note(opened)
+    assert "The model looks cannot" not in note(opened)
     (bundles / "brain").mkdir()
     (bundles / "brain" / "model.json").write_text("{", encoding="utf-8")
     reopen(opened)
