@@ -7,7 +7,7 @@ from statistics import median
 
 from DeepRegLib.files import make_folder, write_text
 from DeepRegLib.recipes import recipe_to_toml
-from Testing.benchmarks.learned.variants import ALONE, HALF_WITH, HALF_WITHOUT, WITH, WITHOUT, variants
+from Testing.benchmarks.learned.variants import HALF_WITH, HALF_WITHOUT, WITH, WITHOUT, variants
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.peers.measure import measured
 from Testing.benchmarks.peers.recipes import cases_with_truth
@@ -33,8 +33,6 @@ def tools(options: Options) -> tuple[Tool, ...]:
     folder = make_folder(options.output / "recipes")
     found = []
     for name, recipe in variants(options.recipe, options.model).items():
-        if name == ALONE:
-            continue
         path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.toml"
         write_text(path, recipe_to_toml(recipe))
         found.append(deepreg(str(path), f"{DEEPREG}:{name}"))

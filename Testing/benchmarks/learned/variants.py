@@ -6,24 +6,16 @@ from dataclasses import replace
 
 from DeepRegLib.recipes import Recipe, load_recipe, with_model
 
-WITHOUT, WITH, ALONE, HALF_WITHOUT, HALF_WITH = (
-    "without",
-    "with the model",
-    "no search, no model",
-    "half, without",
-    "half, with the model",
-)
+WITHOUT, WITH, HALF_WITHOUT, HALF_WITH = "without", "with the model", "half, without", "half, with the model"
 
 
 def variants(recipe: str, model: str) -> dict[str, Recipe]:
-    """Return a recipe without and with a model, with nothing before the descent, and with half its iterations."""
+    """Return a recipe without and with a model, with all and with half of its iterations."""
     chosen = load_recipe(recipe)
     without, aided = with_model(chosen, ""), with_model(chosen, model)
-    alone = replace(without, large_motion=replace(without.large_motion, enabled=False))
     return {
         WITHOUT: without,
         WITH: aided,
-        ALONE: alone,
         HALF_WITHOUT: halved(without),
         HALF_WITH: halved(aided),
     }

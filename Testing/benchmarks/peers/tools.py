@@ -165,20 +165,21 @@ def version_of(tool: Tool, python: str) -> str | None:
 
 
 def library_hash(recipe: str, root: Path = ROOT) -> str:
-    """Return a hash of what decides DeepReg's results: the sources that a registration loads, and its recipe.
+    """Return a hash of what decides DeepReg's results: sources that a registration loads, shipped models, its recipe.
 
     Its version does not change with every change of its results, and the panel and the command line change none.
     """
     shipped = root / "DeepRegLib" / "recipes" / f"{recipe}.toml"
     own = shipped if shipped.is_file() else Path(recipe)
-    return hash_of([*registration_files(root), *([own] if own.is_file() else [])])
+    models = sorted((root / "DeepRegLib" / "models" / "shipped").glob("*/model.json"))  # with the hash of the weights
+    return hash_of([*registration_files(root), *models, *([own] if own.is_file() else [])])
 
 
 @cache
 def registration_files(root: Path = ROOT) -> tuple[Path, ...]:
     """Return the files of DeepRegLib that `register` and what it imports come from, as a fresh process finds them."""
     code = (
-        "import sys, DeepRegLib.pipeline\n"
+        "import sys, DeepRegLib.networks, DeepRegLib.pipeline\n"  # networks are loaded with the first model
         "names = sorted(name for name in sys.modules if name.partition('.')[0] == 'DeepRegLib')\n"
         "print(*(sys.modules[name].__file__ for name in names), sep='\\n')"
     )
