@@ -74,8 +74,8 @@ def model_field(
     bundle
         From `model_of`.
     searched
-        What the search for large motion found. The network is asked with and without it, and what matches better is
-        returned: a search reaches far, and a network knows what anatomy does.
+        What the search for large motion found. Where it matches better than no displacement, the network is asked what
+        is still missing from it: a search reaches far, and a network knows what anatomy does.
     """
     manifest, wanted = bundle.manifest, run.recipe.model
     network = load_network(bundle, run.device)
@@ -83,24 +83,16 @@ def model_field(
     level = aligned_level(run, geometry, linear)
     grid = field_grid(geometry)
     share = PREDICTION_SHARE if wanted.uncertainty else 1.0
-    starts = [None] if searched is None else [None, searched(grid)]
-
-    def answer(number: int, start: Tensor | None) -> Tensor:
-        def report(fraction: float) -> None:
-            run.monitor.step(share * (number + fraction) / len(starts))
-
-        return predict(
-            network,
-            level,
-            start=start,
-            passes=wanted.passes,
-            consistent=wanted.consistent,
-            on_step=report,
-            poll=run.monitor.poll,
-        )
-
-    fields = [answer(number, start) for number, start in enumerate(starts)]
-    field = max(fields, key=lambda field: match(level, field, run.recipe.deformable))
+    start = None if searched is None else _where_better_than_nothing(run, level, searched(grid))
+    field = predict(
+        network,
+        level,
+        start=start,
+        passes=wanted.passes,
+        consistent=wanted.consistent,
+        on_step=lambda fraction: run.monitor.step(share * fraction),
+        poll=run.monitor.poll,
+    )
     if wanted.uncertainty:
         run.maps[UNCERTAINTY] = _uncertainty_map(run, network, level, share)
     run.provenance["model"] = {
@@ -114,6 +106,11 @@ def model_field(
         return transfer_field(field, grid, other)
 
     return predicted
+
+
+def _where_better_than_nothing(run: Run, level: Level, field: Tensor) -> Tensor | None:
+    recipe = run.recipe.deformable
+    return field if match(level, field, recipe) > match(level, torch.zeros_like(field), recipe) else None
 
 
 def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run) -> Image:

@@ -191,7 +191,7 @@ def test_a_search_that_is_better_than_the_model_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mm", [8.0, -6.0])
-def test_a_model_is_asked_what_is_missing_from_a_search_and_without_it(mm: float, tmp_path: Path) -> None:
+def test_a_model_is_asked_what_is_missing_from_a_search_that_is_better_than_nothing(mm: float, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", (0, 0.5, 0), input=ModelInput(2.0))
     run = run_of(crowd(0), crowd(4), with_model("tiny", CROWDED, consistent=False))
     asked: list[Geometry] = []

@@ -32,7 +32,7 @@ SCANS = (
     "lung_ct_elastix_baseline_followup",
 )
 ERRORS_MM = (5.0, 10.0, 20.0, 40.0)
-HOME_MM = 2.0
+HOME_MM, INSIDE_MM = 2.0, 15.0
 COMPARED = (WITHOUT, WITH)
 # Larger motion is smoother too, as that of organs and limbs is.
 SMOOTHNESS_MM, SMOOTHNESS_PER_MM = 15.0, 0.75
@@ -102,7 +102,8 @@ def deformed(scan: Image, error: float, seed: int) -> tuple[Image, DisplacementF
     -------
     Image, DisplacementField, NDArray
         The deformed scan; the field from points of the scan to where they are in it; and those points of the anatomy,
-        ``(n, 3)``, LPS mm, that are still in its field of view.
+        ``(n, 3)``, LPS mm, that are `INSIDE_MM` inside both fields of view: nearer to its edge, half of what would tell
+        where a point has gone may be missing.
     """
     geometry, rng = scan.geometry, np.random.default_rng(seed)
     points = foreground_points(scan)
@@ -116,9 +117,15 @@ def deformed(scan: Image, error: float, seed: int) -> tuple[Image, DisplacementF
     moved = apply_to_image(followed(-velocity, geometry), scan, geometry).array.astype(np.float32)
     spread = np.percentile(moved, 99) - np.percentile(moved, 1)
     moved = moved + rng.normal(scale=NOISE * spread, size=moved.shape).astype(np.float32)
-    index = geometry.to_index(truth.apply_to_points(points))
-    seen = np.all((index >= 0) & (index <= np.array(geometry.size) - 1), axis=1)
+    seen = inside(geometry, points) & inside(geometry, truth.apply_to_points(points))
     return Image(moved, geometry, "deformed"), truth, points[seen]
+
+
+def inside(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which points lie `INSIDE_MM` or more within the outer voxels of a grid."""
+    margin = INSIDE_MM / np.array(geometry.spacing)
+    index = geometry.to_index(points)
+    return np.asarray(np.all((index >= margin) & (index <= np.array(geometry.size) - 1 - margin), axis=1))
 
 
 def followed(velocity: torch.Tensor, geometry: Geometry) -> DisplacementField:

@@ -26,6 +26,9 @@ def test_a_deformed_scan_shows_the_same_anatomy_at_the_true_place_as_far_away_as
     found = trilinear(moved.array, scan.geometry.to_index(truth.apply_to_points(points)))
     contrast_of = np.percentile(scan.array, 99) - np.percentile(scan.array, 1)
     assert np.abs(found - expected).mean() < 0.1 * contrast_of
+    assert len(points) > 20
+    assert capture.inside(scan.geometry, points).all()
+    assert capture.inside(scan.geometry, truth.apply_to_points(points)).all()
     assert not capture.distances(truth, truth, points).any()
     still = LinearTransform.identity()
     np.testing.assert_array_equal(capture.distances(truth, still, points), capture.distances(truth, None, points))
