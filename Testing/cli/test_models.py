@@ -116,7 +116,7 @@ def test_a_registration_asks_a_model_and_writes_its_uncertainty(deepreg: Deepreg
     written = (out / "result.json").read_text(encoding="utf-8")
     table = json.loads(written)
     assert table["files"]["uncertainty"] == "uncertainty.nii.gz"
-    assert table["recipe"]["model"] == {"name": "tiny", "consistent": True, "uncertainty": True}
+    assert table["recipe"]["model"] == {"name": "tiny", "passes": 2, "consistent": True, "uncertainty": True}
     assert table["provenance"]["model"]["version"] == "1.2"
     assert "clinic" not in written
     uncertainty = read_image(out / "uncertainty.nii.gz")
