@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import DeepRegError
+from DeepRegLib.evaluation import target_registration_error
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.networks.fields import integrate
 from DeepRegLib.pipeline import register
 from DeepRegLib.stages.deformable import to_displacement_field
-from DeepRegLib.transforms import DisplacementField, Transform, apply_to_image
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image
 from Testing.benchmarks.cases import find_cases, preferred
 from Testing.benchmarks.learned.variants import WITH, WITHOUT, variants
 from Testing.benchmarks.options import Options
@@ -135,5 +136,4 @@ def followed(velocity: torch.Tensor, geometry: Geometry) -> DisplacementField:
 
 def distances(truth: DisplacementField, found: Transform | None, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distances in mm of where two transforms take points; None leaves them where they are."""
-    ends = points if found is None else found.apply_to_points(points)
-    return np.asarray(np.linalg.norm(truth.apply_to_points(points) - ends, axis=1))
+    return target_registration_error(found or LinearTransform.identity(), points, truth.apply_to_points(points))
