@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -132,6 +132,12 @@ class Geometry:
         step = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (3,))
         size = np.maximum(np.ceil((self.extent + 2 * margin) / step - 1e-6), 1).astype(int)
         return self.recentred(size, step)
+
+    def planes(self, first: int, last: int) -> Geometry:
+        """Return the grid of the planes k from `first` up to, but without, `last`; those past the end are left out."""
+        stop = min(last, self.size[2])
+        x, y, z = self.to_world((0, 0, first)).tolist()
+        return replace(self, size=(*self.size[:2], stop - first), origin=(x, y, z))
 
     def recentred(self, size: ArrayLike, spacing: ArrayLike) -> Geometry:
         """Return a grid of the given size and spacing with this grid's centre and direction."""

@@ -22,7 +22,7 @@ from DeepRegLib.evaluation import (
 from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preparation import PreparedPair
-from DeepRegLib.preprocessing import smooth_and_resample
+from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Verdict
 from DeepRegLib.transforms import (
     LinearTransform,
@@ -92,13 +92,13 @@ def measure(
     """
     geometry, foreground = pair.fixed.original.geometry, pair.fixed.foreground
     at_start = LinearTransform.identity()
-    fixed = _fixed_side(pair, poll)
-    before = likeness(_aligned(fixed, pair, at_start, poll), poll)
-    aligned = _aligned(fixed, pair, transform, poll)
+    sides = _sides(pair, poll)
+    before = likeness(_aligned(sides, at_start, poll), poll)
+    aligned = _aligned(sides, transform, poll)
     after = likeness(aligned, poll)
     structure_linear = after.structure
     if start is not transform:
-        structure_linear = structure(_aligned(fixed, pair, start, poll, like=aligned), poll)
+        structure_linear = structure(_aligned(sides, start, poll, like=aligned), poll)
     jacobian = jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
@@ -162,28 +162,34 @@ def structure(aligned: Aligned, poll: Poll = keep_going) -> float:
     return structure_agreement(aligned.fixed, aligned.warped, aligned.mask, edges=aligned.edges, poll=poll)
 
 
-def _fixed_side(pair: PreparedPair, poll: Poll) -> tuple[Image, Image]:
-    """Return the fixed intensities and foreground on the grid on which images are compared."""
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """Fixed intensities and foreground on the grid on which images are compared, and what is brought there."""
+
+    fixed: Image
+    foreground: Image
+    moving: Smoothed
+    moving_known: Image
+
+
+def _sides(pair: PreparedPair, poll: Poll) -> _Sides:
     foreground = pair.fixed.foreground
     grid = comparison_grid(foreground)
     share = smooth_and_resample(foreground, grid, poll=poll)
-    inside = share.with_array(np.greater(share.array, 0.5))
-    return smooth_and_resample(pair.fixed.intensity, grid, poll=poll), inside
+    return _Sides(
+        smooth_and_resample(pair.fixed.intensity, grid, poll=poll),
+        share.with_array(np.greater(share.array, 0.5)),
+        smoothed_for(pair.moving.intensity, grid, poll=poll),
+        pair.moving.known,
+    )
 
 
-def _aligned(
-    fixed_side: tuple[Image, Image],
-    pair: PreparedPair,
-    transform: Transform,
-    poll: Poll,
-    like: Aligned | None = None,
-) -> Aligned:
+def _aligned(sides: _Sides, transform: Transform, poll: Poll, like: Aligned | None = None) -> Aligned:
     """Bring the moving intensities onto the fixed ones; the edges of `like` are taken over if its mask is the same."""
-    fixed, foreground = fixed_side
-    chain = transform_to_sitk(transform)
-    known = resample(pair.moving.known, fixed.geometry, interpolation="nearest", transform=chain, poll=poll)
-    mask = foreground.with_array(np.logical_and(foreground.array, known.array))
-    warped = smooth_and_resample(pair.moving.intensity, fixed.geometry, chain, poll=poll)
+    fixed, chain = sides.fixed, transform_to_sitk(transform)
+    known = resample(sides.moving_known, fixed.geometry, interpolation="nearest", transform=chain, poll=poll)
+    mask = fixed.with_array(np.logical_and(sides.foreground.array, known.array))
+    warped = sides.moving.resample(fixed.geometry, chain, poll=poll)
     if like is not None and like.edges is not None and like.edges.are_of(fixed, mask):
         return Aligned(fixed, warped, mask, like.edges)
     return Aligned(fixed, warped, mask, fixed_edges(fixed, mask, poll=poll) if mask.array.any() else None)

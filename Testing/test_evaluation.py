@@ -161,7 +161,7 @@ def test_folds_are_those_of_a_plain_loop(direction, size):
     field = shaken_field(geometry, 0.25)
     expected = loop_folds(field, geometry, 1.0)
     assert 0.02 < expected.mean() < 0.95
-    np.testing.assert_array_equal(folded_voxels(field.array, geometry), expected)
+    np.testing.assert_array_equal(folded_voxels(field, geometry), expected)
     assert digital_folds(field, geometry) == expected.sum()
     upper = Image(np.arange(expected.size).reshape(expected.shape) % 2 == 0, geometry)
     assert digital_folds(field, geometry, upper) == (expected & upper.array).sum()
@@ -170,10 +170,11 @@ def test_folds_are_those_of_a_plain_loop(direction, size):
 def test_folds_do_not_depend_on_the_slabs(monkeypatch):
     geometry = Geometry((9, 8, 11))
     field = shaken_field(geometry, 0.3)
-    whole = folded_voxels(field.array, geometry)
-    for voxels in (1, 3 * 72, 10 * 72):
+    whole = folded_voxels(field, geometry)
+    for voxels, at_once in ((1, 1), (3 * 72, 72), (72, 5 * 72), (10 * 72, 72)):
         monkeypatch.setattr("DeepRegLib.evaluation.determinants.SLAB_VOXELS", voxels)
-        np.testing.assert_array_equal(folded_voxels(field.array, geometry), whole)
+        monkeypatch.setattr("DeepRegLib.transforms.io.PLANES_VOXELS", at_once)
+        np.testing.assert_array_equal(folded_voxels(field, geometry), whole)
 
 
 @DIRECTIONS
@@ -206,7 +207,7 @@ def test_two_swapped_voxels_fold_and_central_differences_miss_it():
     field = np.zeros((9, 9, 9, 3))
     field[4, 4, 4, 0] = 1.5  # past its neighbour along i
     transform = DisplacementField(field, geometry)
-    folded = folded_voxels(field, geometry)
+    folded = folded_voxels(transform, geometry)
     assert folded[4, 4, 4]
     assert folded[4, 4, 5]
     assert jacobian_determinant(transform, geometry).array[4, 4, 4] > 0

@@ -49,6 +49,14 @@ def test_a_resized_grid_covers_the_old_one_and_keeps_its_place(
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_some_planes_lie_where_they_lie_in_the_whole(orientation: str) -> None:
+    geometry = geometry_in(orientation, (5, 7, 4), (0.9, 1.1, 2.5))
+    np.testing.assert_allclose(geometry.planes(1, 3).points(), geometry.points(slice(1, 3)), atol=1e-10)
+    i, j, k = geometry.size
+    assert geometry.planes(k - 1, k + 5).size == (i, j, 1)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_voxels_lie_where_itk_puts_them(orientation: str) -> None:
     geometry = geometry_in(orientation, (5, 7, 4), (0.9, 1.1, 2.5))
     picture = sitk.Image(list(geometry.size), sitk.sitkUInt8)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,23 @@ from DeepRegLib.monitoring import Poll
 
 Slab = NDArray[np.float32]
 
+
+class Planes(Protocol):
+    """Displacements in mm (LPS), ``(k, j, i, 3)``: an array, or what gives some planes of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(k, j, i, 3)``."""
+
+    def __getitem__(self, planes: slice, /) -> NDArray[np.floating]:
+        """Return some planes k."""
+
+
 SLAB_VOXELS = 1 << 16
 
 
 def folds_and_determinants(
-    displacement: NDArray[np.floating],
+    displacement: Planes,
     geometry: Geometry,
     inside: NDArray[np.bool_] | None,
     *,
@@ -53,7 +66,7 @@ def folds_and_determinants(
     return folded, np.concatenate(values) if values else np.empty(0, dtype=np.float32)
 
 
-def _index_displacement(displacement: NDArray[np.floating], geometry: Geometry, slab: slice) -> Slab:
+def _index_displacement(displacement: Planes, geometry: Geometry, slab: slice) -> Slab:
     """Displacement in voxels (i, j, k) on a slab and one voxel around it, ``(3, n + 2, J + 2, I + 2)``.
 
     The voxel past the border of the grid continues the field linearly, so that both one-sided differences there are

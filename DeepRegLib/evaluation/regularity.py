@@ -13,7 +13,7 @@ from DeepRegLib.evaluation.grids import require_on_grid
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.transforms import LinearTransform, Transform, displacement_on_grid, linear_part
+from DeepRegLib.transforms import DisplacementPlanes, LinearTransform, Transform, linear_part
 from DeepRegLib.transforms.inversion import inverse_error
 
 
@@ -84,25 +84,19 @@ def digital_folds(transform: Transform, geometry: Geometry, mask: Image | None =
     """
     if mask is not None:
         require_on_grid(geometry, mask)
-    if isinstance(transform, LinearTransform):
-        return 0
-    folded = folded_voxels(displacement_on_grid(transform, geometry), geometry, mirrored=_mirrors(transform))
+    folded = folded_voxels(transform, geometry)
     return int(np.count_nonzero(folded if mask is None else folded & mask.array.astype(np.bool_)))
 
 
-def folded_voxels(
-    displacement: NDArray[np.floating], geometry: Geometry, *, mirrored: bool = False, poll: Poll = keep_going
-) -> NDArray[np.bool_]:
-    """Return where a displacement field on a grid folds, as `digital_folds` counts.
+def folded_voxels(transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> NDArray[np.bool_]:
+    """Return where a transform, sampled on a grid, folds, as `digital_folds` counts.
 
     Parameters
     ----------
-    displacement
-        T(x) - x in mm (LPS), shape ``(k, j, i, 3)``.
+    transform
+        Fixed points to moving points.
     geometry
-        The grid of the field.
-    mirrored
-        True if the transform is meant to mirror space, so that its determinants should be negative.
+        The fixed grid.
     poll
         Called now and then; may raise to stop.
 
@@ -111,7 +105,10 @@ def folded_voxels(
     NDArray
         bool, shape ``(k, j, i)``.
     """
-    folded, _ = folds_and_determinants(displacement, geometry, None, mirrored=mirrored, poll=poll)
+    if isinstance(transform, LinearTransform):
+        return np.zeros(geometry.shape, dtype=np.bool_)
+    displacement = DisplacementPlanes(transform, geometry, poll=poll)
+    folded, _ = folds_and_determinants(displacement, geometry, None, mirrored=_mirrors(transform), poll=poll)
     return folded
 
 
@@ -151,13 +148,14 @@ def jacobian_statistics(
     if isinstance(transform, LinearTransform):
         determinant = abs(float(np.linalg.det(transform.matrix[:3, :3])))
         return JacobianStatistics(0, 0.0, determinant, determinant)
-    displacement = displacement_on_grid(transform, geometry, poll=poll)
+    displacement = DisplacementPlanes(transform, geometry, poll=poll)
     folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(transform), poll=poll)
     poll()
-    positive = values[values > 0].astype(np.float64)
+    logs = values[values > 0]
+    np.log(logs, out=logs)
     return JacobianStatistics(
         folds=int(np.count_nonzero(folded)),
-        log_sd=float(np.log(positive).std()) if positive.size else math.nan,
+        log_sd=float(logs.std(dtype=np.float64)) if logs.size else math.nan,
         minimum=float(values.min()),
         maximum=float(values.max()),
     )

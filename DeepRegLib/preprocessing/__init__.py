@@ -13,11 +13,12 @@ from DeepRegLib.preprocessing.filters import (
 )
 from DeepRegLib.preprocessing.foreground import foreground_mask
 from DeepRegLib.preprocessing.intensity import check_not_constant, clamp_percentiles, finite, normalise
-from DeepRegLib.preprocessing.resampling import isotropic, smooth_and_resample
+from DeepRegLib.preprocessing.resampling import Smoothed, isotropic, smooth_and_resample, smoothed_for
 
 __all__ = [
     "CT_WINDOWS",
     "DENOISING_METHODS",
+    "Smoothed",
     "background_is_blank",
     "bias_field_corrected",
     "blank_region",
@@ -33,5 +34,6 @@ __all__ = [
     "match_histogram",
     "normalise",
     "smooth_and_resample",
+    "smoothed_for",
     "window",
 ]

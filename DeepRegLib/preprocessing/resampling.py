@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,13 +19,60 @@ FWHM_PER_SIGMA = 2.3548
 RECURSIVE_MINIMUM = 4
 
 
-def smooth_and_resample(
-    image: Image, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = keep_going
-) -> Image:
-    """Resample onto a grid, smoothing first along the axes where that grid is coarser.
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """An image smoothed for a coarser grid, to be resampled onto it; by more than one transform if wanted.
+
+    Parameters
+    ----------
+    picture
+        The smoothed voxels, float32.
+    lowest, highest
+        The range of the image before: the recursive Gaussian overshoots a little beside sharp edges.
+    name
+        Of the image.
+    """
+
+    picture: sitk.Image
+    lowest: float
+    highest: float
+    name: str
+
+    def resample(
+        self, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = keep_going
+    ) -> Image:
+        """Resample onto the grid it was smoothed for; parameters and result are those of `smooth_and_resample`."""
+        resampled = resample_sitk(self.picture, geometry, transform, background=self.lowest, poll=poll)
+        return Image(np.clip(sitk.GetArrayFromImage(resampled), self.lowest, self.highest), geometry, self.name)
+
+
+def smoothed_for(image: Image, geometry: Geometry, *, poll: Poll = keep_going) -> Smoothed:
+    """Smooth an image along the axes where a grid is coarser.
 
     The Gaussian turns the image's voxel into the grid's: its full width at half maximum is
     ``sqrt(new spacing^2 - old spacing^2)`` (Cardoso et al. 2015).
+
+    Parameters
+    ----------
+    image
+        Finite voxels; a bool image gives the share of each new voxel that is set.
+    geometry
+        The grid; its orientation may differ.
+    poll
+        Called now and then; may raise to stop.
+    """
+    picture = float_picture(image)
+    values = sitk.GetArrayViewFromImage(picture)
+    lowest, highest = float(values.min()), float(values.max())
+    for axis, sigma in enumerate(_sigmas(image.geometry, geometry)):
+        picture = _smooth(picture, axis, float(sigma), poll)
+    return Smoothed(picture, lowest, highest, image.name)
+
+
+def smooth_and_resample(
+    image: Image, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = keep_going
+) -> Image:
+    """Resample onto a grid, smoothing first along the axes where that grid is coarser, as `smoothed_for` does.
 
     Parameters
     ----------
@@ -42,14 +90,7 @@ def smooth_and_resample(
     Image
         float32 on `geometry`, within the image's range; the image's minimum outside its field of view.
     """
-    picture = float_picture(image)
-    values = sitk.GetArrayFromImage(picture)
-    lowest, highest = float(values.min()), float(values.max())
-    for axis, sigma in enumerate(_sigmas(image.geometry, geometry)):
-        picture = _smooth(picture, axis, float(sigma), poll)
-    resampled = resample_sitk(picture, geometry, transform, background=lowest, poll=poll)
-    # The recursive Gaussian overshoots a little beside sharp edges.
-    return Image(np.clip(sitk.GetArrayFromImage(resampled), lowest, highest), geometry, image.name)
+    return smoothed_for(image, geometry, poll=poll).resample(geometry, transform, poll=poll)
 
 
 def isotropic(image: Image, spacing: float) -> Image:

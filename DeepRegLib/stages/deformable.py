@@ -339,8 +339,7 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
     fixed = run.pair.fixed.original.geometry
     displacement = to_displacement_field(field, geometry)
     for attempt in range(FOLD_ROUNDS):
-        sampled = displacement_on_grid(displacement, fixed, poll=run.monitor.poll)
-        folded = folded_voxels(sampled, fixed, poll=run.monitor.poll)
+        folded = folded_voxels(displacement, fixed, poll=run.monitor.poll)
         if not folded.any():
             break
         logger.info("Round %d: %d voxels fold on the fixed grid.", attempt + 1, int(folded.sum()))

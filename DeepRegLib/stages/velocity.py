@@ -26,7 +26,7 @@ from DeepRegLib.stages.deformable import (
     to_displacement_field,
 )
 from DeepRegLib.stages.run import Run
-from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose, displacement_on_grid
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose
 from DeepRegLib.transforms.sampling import identity_grid
 
 logger = logging.getLogger(__name__)
@@ -113,8 +113,7 @@ def _folds(run: Run, flow: Tensor, there: DisplacementField, fixed: Geometry) ->
     if low.any():
         return there.geometry.to_world(np.argwhere(low)[:, ::-1] + 0.5)
     run.monitor.poll()
-    sampled = displacement_on_grid(there, fixed, poll=run.monitor.poll)
-    folded = folded_voxels(sampled, fixed, poll=run.monitor.poll)
+    folded = folded_voxels(there, fixed, poll=run.monitor.poll)
     return fixed.to_world(np.argwhere(folded)[:, ::-1])
 
 

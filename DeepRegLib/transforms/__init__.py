@@ -10,6 +10,7 @@ from DeepRegLib.transforms.composite import CompositeTransform, Transform, compo
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.inversion import invert
 from DeepRegLib.transforms.io import (
+    DisplacementPlanes,
     displacement_on_grid,
     read_transform,
     transform_from_sitk,
@@ -22,6 +23,7 @@ from DeepRegLib.transforms.linear import LinearTransform
 __all__ = [
     "CompositeTransform",
     "DisplacementField",
+    "DisplacementPlanes",
     "LinearTransform",
     "Transform",
     "apply_to_image",

@@ -26,6 +26,7 @@ from DeepRegLib.optimization.regularity import repair_folds
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
+from DeepRegLib.transforms import DisplacementField
 from Testing.optimization.phantoms import RADIUS, SPACING, as_tensor, cube, depth, image_of, phantom, with_rim
 from Testing.synthetic import CENTRE, blob_values, smooth_field
 
@@ -159,7 +160,7 @@ def test_different_anatomies_do_not_fold(similarity):
     assert movement(fit).max() > 1
     field, _ = repair_folds(fit.field)
     voxels = np.moveaxis(field.double().numpy(), 0, -1) * fit.geometry.spacing[0]
-    assert not folded_voxels(voxels, fit.geometry).any()
+    assert not folded_voxels(DisplacementField(voxels, fit.geometry), fit.geometry).any()
 
 
 def test_the_similarity_rises_and_every_level_has_its_curve():

@@ -13,6 +13,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.transforms import (
     DisplacementField,
+    DisplacementPlanes,
     LinearTransform,
     Transform,
     compose,
@@ -109,6 +110,17 @@ def test_displacement_on_grid_is_the_way_of_every_voxel_centre(orientation: str,
     centres = grid.points()
     displacement = displacement_on_grid(KINDS[kind], grid)
     np.testing.assert_allclose(displacement, KINDS[kind].apply_to_points(centres) - centres, atol=1e-8)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_planes_are_those_of_the_whole_grid(orientation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = geometry_in(orientation, (8, 7, 6), 3.0)
+    monkeypatch.setattr("DeepRegLib.transforms.io.PLANES_VOXELS", 3 * 56)
+    transform = KINDS["composite"]
+    whole, planes = displacement_on_grid(transform, grid), DisplacementPlanes(transform, grid)
+    assert planes.shape == whole.shape
+    for part in (slice(0, 2), slice(1, 3), slice(2, 5), slice(0, 6), slice(4, 9)):
+        np.testing.assert_allclose(planes[part], whole[part], atol=1e-9)
 
 
 def test_a_transform_in_itks_other_forms_is_read(tmp_path: Path) -> None:
