@@ -15,7 +15,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, image_grid
-from DeepRegLib.optimization.linear import LNCC_RADIUS, MIND_RADIUS
+from DeepRegLib.optimization.linear import LNCC_RADIUS
 from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
 from DeepRegLib.optimization.sliding import Surface, sharpened, surface_of
 from DeepRegLib.optimization.working import coarser
@@ -86,9 +86,9 @@ def with_deformable_similarity(run: Run, level: Level) -> Run:
     if recipe.similarity != AUTO:
         return run
     same, reason = same_contrast(run, level)
-    name, radius = ("lncc", LNCC_RADIUS) if same else ("mind", MIND_RADIUS)
+    name = "lncc" if same else "ngf"
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
-    return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
+    return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=LNCC_RADIUS)))
 
 
 def with_useful_levels(run: Run, finest: Level) -> Run:

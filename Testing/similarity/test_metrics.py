@@ -24,7 +24,7 @@ METRICS = {
     "mi32": (MattesMI, lambda f, w, m: references.mutual_information(f, w, m, 32, (0.0, 1.0))),
     "mind": (MIND, lambda f, w, m: references.mind(f, w, m, 1, 2)),
     "mind0": (lambda f, w: MIND(f, w, 0, 1), lambda f, w, m: references.mind(f, w, m, 0, 1)),
-    "ngf": (NGF, lambda f, w, m: references.ngf(f, w, m, 1.0)),
+    "ngf": (NGF, lambda f, w, m: references.ngf(f, w, m, 0.5)),
     "ngf0.2": (lambda f, w: NGF(f, w, 0.2), lambda f, w, m: references.ngf(f, w, m, 0.2)),
 }
 every_metric = pytest.mark.parametrize("metric", METRICS)
