@@ -20,8 +20,8 @@ TITLE = "Time and memory against size and cores"
 PLOT = "scaling.svg"
 BRAIN, CT = "brain", "CT"
 LIMIT_SIZE, LIMIT_GB = 512, 8.0
-# Neither a model nor labels are given.
-STAGES = tuple(stage for stage in STAGE_SHARES if stage not in ("model", "labels"))
+# No labels are given.
+STAGES = tuple(stage for stage in STAGE_SHARES if stage != "labels")
 GRID_LIMIT = load_recipe(AUTO).deformable.voxels
 ABOUT = """{machine}. DeepReg {version}, recipe auto, on the CPU. {pairs}. Each pair is resampled to cubes of N x N x N
 voxels over its own field of view, in its own pixel type; where that is finer than the scan was, the images hold no more
