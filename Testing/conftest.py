@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from DeepRegLib.threads import wait_briefly
+
 if TYPE_CHECKING:
     import slicer
 
     from Testing.desktop.running import Desktop
 
-# OpenMP reads this when torch loads it: threads that spin while they wait take a busy machine's cores from each other.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+wait_briefly()  # as a registration from the command line or the panel does
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

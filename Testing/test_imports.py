@@ -18,6 +18,7 @@ LIBRARY = ROOT / "DeepRegLib"
 HEIGHT = {
     "errors": 0,
     "naming": 0,
+    "threads": 0,
     "version": 0,
     "devices": 1,
     "files": 1,
@@ -68,6 +69,7 @@ WITHOUT_TORCH = (
     "result",
     "saving",
     "tables",
+    "threads",
 )
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",

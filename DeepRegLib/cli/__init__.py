@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
+
+from DeepRegLib.threads import wait_briefly
 
 __all__ = ["main"]
 
@@ -24,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the registration failed, 2 bad input or output, 130 interrupted.
     """
-    # OpenMP reads this when torch loads it. Threads that spin while they wait take a shared machine's cores from each
-    # other: measured tens of times slower under load, and no faster on a quiet machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_briefly()
     try:
         from DeepRegLib.cli.app import run
     except ModuleNotFoundError as error:

@@ -20,11 +20,12 @@ def main() -> None:
         version = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"DeepReg needs Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, {sys.executable} is {version}.")
     incoming, outgoing = take_over_streams()
-    # OpenMP reads this when torch loads it: threads that spin while they wait would slow the client's window down.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Ctrl+C in a terminal may reach the worker too; whether to stop is the client's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     make_importable()
+    from DeepRegLib.threads import wait_briefly
+
+    wait_briefly()
     from DeepRegLib.engine.server import Channel, Server
 
     Server(Channel(incoming, outgoing)).run()

@@ -11,9 +11,6 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-# As in Testing/conftest.py: on a shared machine spinning threads would be what is measured.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 from DeepRegLib.provenance import versions
 from Testing.benchmarks import cancel, pairs, panel, poses, repeat, speed, transport, wrong
 from Testing.benchmarks.learned import capture, contrast, forward, gain

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from DeepRegLib.threads import WAITING
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,7 +31,7 @@ def run_fresh(
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         command = [python, "-m", module, *map(str, arguments), str(answer)]
-        variables = {"OMP_WAIT_POLICY": "passive", **os.environ, **(environment or {})}
+        variables = {**WAITING, **os.environ, **(environment or {})}
         try:
             done = subprocess.run(
                 command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=limit, check=False
