@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,9 @@ from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES, Recipe, recipe_to_toml, without_folder
+from DeepRegLib.report.planes import Plane, planes_of
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
 from DeepRegLib.transforms import linear_part
-
-if TYPE_CHECKING:
-    from DeepRegLib.report.figures import Plane
 
 __all__ = ["write_report"]
 
@@ -57,8 +55,8 @@ def write_report(registration: Registration, path: str | Path) -> None:
     """Write a registration's report as one HTML file that needs nothing else: no scripts, no links, no fonts.
 
     It shows the verdict with its reasons, slices in three planes (radiological orientation) before and after, the
-    deformation, label outlines if there are labels, the convergence, all measures, and the recipe and provenance. Of
-    file names only the last part is shown.
+    deformation, label outlines if there are labels, the model's uncertainty if it was asked for, the convergence, all
+    measures, and the recipe and provenance. Of file names only the last part is shown.
 
     Parameters
     ----------
@@ -101,7 +99,7 @@ def render_report(registration: Registration) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    planes = figures.planes_of(registration)
+    planes = planes_of(registration)
     measures = registration.measures
     return environment.get_template(TEMPLATE).render(
         banner=BANNERS.get(registration.verdict.level, BANNERS[CHECK]),
@@ -167,6 +165,13 @@ def _pictures(registration: Registration, planes: tuple[Plane, ...]) -> Iterator
             "smooth and must not cross itself. Below, the logarithm of the volume change: 0 keeps volume, red is "
             "moving tissue that was shrunk to fit (0.7 is to a half), blue was enlarged, green is folded.",
             _uri(figures.deformation_figure(registration, planes)),
+        )
+    if registration.uncertainty is not None:
+        yield Picture(
+            "Uncertainty of the model",
+            "How far the model's answers to the same pair differ, in mm: where it is bright, it was guessing. The "
+            "deformable stage moves on from the answer, so this is no error bar of the final transform.",
+            _uri(figures.uncertainty_figure(planes)),
         )
 
 

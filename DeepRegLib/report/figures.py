@@ -17,65 +17,17 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, resample
-from DeepRegLib.preprocessing import CT_WINDOWS, is_ct
+from DeepRegLib.report.planes import Plane, Slice
 from DeepRegLib.result import Registration
-from DeepRegLib.transforms import LinearTransform, background_value, linear_part
+from DeepRegLib.transforms import LinearTransform, linear_part
 
-PIXELS = 300  # along the longest edge of what is shown
-MARGIN = 0.05
 DOTS_PER_INCH = 110
 WIDTH = 10.0  # inches
 JPEG_QUALITY = 88
-LUNG, LUNG_SHARE = (-920, -500), 0.2  # HU; share of the foreground above which a scan is one of the chest
 TILES = 9
 GRID_LINES = 24
 BACKGROUND, INK = "#101214", "#f2f2f2"
 EDGE_COLOUR, GRID_COLOUR, BORDER_COLOUR, FOLD_COLOUR = "#ffd400", "#ffd400", "#ff9f1a", "#00ff44"
-
-# Name; world axes (LPS) of columns and rows; letters at the left, right, top and bottom. Radiological: the patient's
-# right is on the reader's left.
-VIEWS = (
-    ("Axial", (1, 0, 0), (0, 1, 0), "RLAP"),
-    ("Coronal", (1, 0, 0), (0, 0, -1), "RLSI"),
-    ("Sagittal", (0, 1, 0), (0, 0, -1), "APSI"),
-)
-
-Slice = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """One slice of everything that is shown, in anatomical orientation with square pixels.
-
-    Parameters
-    ----------
-    name
-        Axial, coronal or sagittal.
-    geometry
-        A grid of one layer: its i axis runs to the reader's right, its j axis down.
-    letters
-        Patient directions at the left, right, top and bottom edge.
-    fixed, before, after
-        The fixed image, and the moving one before and after registration, windowed to [0, 1], shape ``(j, i)``.
-    foreground
-        Fixed foreground (bool).
-    scanned_before, scanned_after
-        Where the moving image was scanned (bool).
-    labels
-        Warped labels, or None.
-    """
-
-    name: str
-    geometry: Geometry
-    letters: str
-    fixed: Slice
-    before: Slice
-    after: Slice
-    foreground: NDArray[np.bool_]
-    scanned_before: NDArray[np.bool_]
-    scanned_after: NDArray[np.bool_]
-    labels: NDArray[np.generic] | None
 
 
 @dataclass(frozen=True)
@@ -84,18 +36,6 @@ class Row:
 
     title: str
     draw: Callable[[Axes, Plane], object]
-
-
-def planes_of(registration: Registration) -> tuple[Plane, ...]:
-    """Sample the axial, coronal and sagittal slice through the centre of the fixed foreground."""
-    centre, low, high = _region(registration.fixed_foreground)
-    fixed_window, moving_window = _windows(registration)
-    return tuple(
-        _plane(
-            registration, _view_geometry(columns, rows, centre, low, high), name, letters, fixed_window, moving_window
-        )
-        for name, columns, rows, letters in VIEWS
-    )
 
 
 def images_figure(planes: tuple[Plane, ...]) -> bytes:
@@ -151,8 +91,16 @@ def deformation_figure(registration: Registration, planes: tuple[Plane, ...]) ->
         planes,
         Row(f"Grid of {step:g} mm", lambda axes, plane: _deformed_grid(axes, plane, positions[plane.name][1], step)),
         Row("log Jacobian", lambda axes, plane: _log_jacobian(axes, plane, determinants[plane.name], limit)),
-        colour_bar=True,
+        colour_bar="%+.2f",
     )
+
+
+def uncertainty_figure(planes: tuple[Plane, ...]) -> bytes:
+    """Draw how far the model's answers differ, in mm, inside the fixed foreground."""
+    values = [plane.uncertainty[plane.foreground] for plane in planes if plane.uncertainty is not None]
+    limit = max(float(np.percentile(np.concatenate(values), 99)), 0.1) if any(map(np.size, values)) else 0.1
+    row = Row("Uncertainty, mm", lambda axes, plane: _uncertainty(axes, plane, limit))
+    return _picture(planes, row, colour_bar="%.1f")
 
 
 def curves_figure(curves: Mapping[str, NDArray[np.float64]]) -> bytes:
@@ -177,111 +125,6 @@ def is_linear(registration: Registration) -> bool:
     return isinstance(registration.transform, LinearTransform)
 
 
-def _region(foreground: Image) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centre of mass and bounding box of the foreground in the world (LPS, mm)."""
-    inside = foreground.array.astype(np.bool_)
-    if not inside.any():
-        inside = np.ones_like(inside)
-    profiles = [inside.sum(axis=axes) for axes in ((0, 1), (0, 2), (1, 2))]
-    centre = [float(np.average(np.arange(p.size), weights=p)) for p in profiles]
-    where = [np.flatnonzero(p) for p in profiles]
-    ends = [(w[0] - 0.5, w[-1] + 0.5) for w in where]
-    corners = foreground.geometry.to_world([[i, j, k] for i in ends[0] for j in ends[1] for k in ends[2]])
-    margin = MARGIN * (corners.max(0) - corners.min(0)).max()
-    grid = foreground.geometry.corners()
-    low = np.maximum(corners.min(0) - margin, grid.min(0))
-    high = np.minimum(corners.max(0) + margin, grid.max(0))
-    return foreground.geometry.to_world(centre), low, high
-
-
-def _view_geometry(
-    columns: tuple[int, int, int],
-    rows: tuple[int, int, int],
-    centre: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-) -> Geometry:
-    axes = np.stack([columns, rows, np.cross(columns, rows)], axis=1).astype(np.float64)
-    spacing = float((high - low).max()) / PIXELS
-    extent = np.abs(axes.T @ (high - low))
-    size = np.maximum(np.rint(extent[:2] / spacing), 1).astype(int)
-    middle = np.where(axes[:, 2] != 0, centre, (low + high) / 2)
-    origin = middle - axes[:, :2] @ (spacing * (size - 1) / 2)
-    return Geometry(
-        (int(size[0]), int(size[1]), 1),
-        (spacing, spacing, spacing),
-        (float(origin[0]), float(origin[1]), float(origin[2])),
-        tuple(float(a) for a in axes.ravel()),
-    )
-
-
-def _plane(
-    registration: Registration,
-    geometry: Geometry,
-    name: str,
-    letters: str,
-    fixed_window: tuple[float, float],
-    moving_window: tuple[float, float],
-) -> Plane:
-    moving = registration.moving
-    labels = registration.warped_labels
-    everywhere = moving.with_array(np.ones(moving.array.shape, dtype=np.bool_))
-    return Plane(
-        name=name,
-        geometry=geometry,
-        letters=letters,
-        fixed=_windowed(registration.fixed, geometry, fixed_window),
-        before=_windowed(moving, geometry, moving_window),
-        after=_windowed(registration.warped, geometry, moving_window),
-        foreground=_nearest(registration.fixed_foreground, geometry).astype(np.bool_),
-        scanned_before=_nearest(everywhere, geometry).astype(np.bool_),
-        scanned_after=_nearest(registration.field_of_view, geometry).astype(np.bool_),
-        labels=None if labels is None else _nearest(labels, geometry),
-    )
-
-
-def _windows(registration: Registration) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Values shown black and white in the fixed and in the moving image."""
-    fixed, warped = registration.fixed, registration.warped
-    inside = registration.fixed_foreground.array.astype(np.bool_)
-    scanned = inside & registration.field_of_view.array.astype(np.bool_)
-    # Both by the tissue both show, or a skull-stripped brain would come out brighter than the same brain in its head.
-    shared = scanned & (warped.array.astype(np.float64) > background_value(registration.moving))
-    return (
-        _ct_window(fixed, inside) if is_ct(fixed) else _percentile_window(fixed, shared),
-        _ct_window(warped, scanned) if is_ct(registration.moving) else _percentile_window(warped, shared),
-    )
-
-
-def _ct_window(image: Image, inside: NDArray[np.bool_]) -> tuple[float, float]:
-    values = image.array[inside].astype(np.float32)
-    share = float(np.mean((values > LUNG[0]) & (values < LUNG[1]))) if values.size else 0.0
-    return CT_WINDOWS["lung" if share > LUNG_SHARE else "soft-tissue"]
-
-
-def _percentile_window(image: Image, inside: NDArray[np.bool_]) -> tuple[float, float]:
-    step = tuple(slice(None, None, 2 if n > 32 else 1) for n in inside.shape)
-    sample = image.array[step]
-    for values in (sample[inside[step]], sample.ravel()):
-        usable = values[np.isfinite(values)].astype(np.float64)
-        if usable.size:
-            low, high = (float(v) for v in np.percentile(usable, (0.5, 99)))
-            if high > low:
-                return low, high
-    return 0.0, 1.0
-
-
-def _windowed(image: Image, geometry: Geometry, window: tuple[float, float]) -> Slice:
-    values = resample(image, geometry, background=background_value(image)).array[0].astype(np.float64)
-    low, high = window
-    scaled = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0, 1)
-    return scaled.astype(np.float32)
-
-
-def _nearest(image: Image, geometry: Geometry) -> NDArray[np.generic]:
-    return resample(image, geometry, interpolation="nearest").array[0]
-
-
 def _before_and_after(planes: tuple[Plane, ...], draw: Callable[[Axes, Slice, Slice], object]) -> bytes:
     return _picture(
         planes,
@@ -290,8 +133,8 @@ def _before_and_after(planes: tuple[Plane, ...], draw: Callable[[Axes, Slice, Sl
     )
 
 
-def _picture(planes: tuple[Plane, ...], *rows: Row, colour_bar: bool = False) -> bytes:
-    """Lay planes out in columns, all at one scale, and encode the figure."""
+def _picture(planes: tuple[Plane, ...], *rows: Row, colour_bar: str | None = None) -> bytes:
+    """Lay planes out in columns, all at one scale, and encode the figure; `colour_bar` is the format of its numbers."""
     left, right, top, gap = 0.28, 0.75 if colour_bar else 0.08, 0.28, 0.06  # inches
     widths = np.array([plane.geometry.size[0] for plane in planes], dtype=np.float64)
     heights = np.array([plane.geometry.size[1] for plane in planes], dtype=np.float64)
@@ -326,7 +169,7 @@ def _picture(planes: tuple[Plane, ...], *rows: Row, colour_bar: bool = False) ->
             bar = figure.add_axes(
                 ((WIDTH - right + 0.12) / WIDTH, (middle - row_height * 0.4) / height, 0.012, 0.8 * row_height / height)
             )
-            figure.colorbar(drawn, cax=bar, format="%+.2f")  # type: ignore[arg-type]  # the row draws an image
+            figure.colorbar(drawn, cax=bar, format=colour_bar)  # type: ignore[arg-type]  # the row draws an image
             bar.tick_params(colors=INK, labelsize=8)
             bar.locator_params(nbins=5)
     return _encoded(figure, "jpeg")
@@ -468,6 +311,14 @@ def _log_jacobian(axes: Axes, plane: Plane, determinant: NDArray[np.float64], li
         marks[folded] = _rgba(FOLD_COLOUR)
         axes.imshow(marks, interpolation="nearest")
     return drawn
+
+
+def _uncertainty(axes: Axes, plane: Plane, limit: float) -> object:
+    axes.set_facecolor(BACKGROUND)
+    _grey(axes, plane.fixed * 0.35)
+    shown = np.zeros(plane.fixed.shape) if plane.uncertainty is None else plane.uncertainty
+    masked = np.ma.masked_array(shown, ~plane.foreground)
+    return axes.imshow(masked, cmap="viridis", vmin=0, vmax=limit, interpolation="nearest")
 
 
 def _round_limit(stretch: NDArray[np.float64]) -> float:

@@ -20,7 +20,8 @@ from DeepRegLib.geometry import IDENTITY_DIRECTION, Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.recipes import Model, load_recipe
 from DeepRegLib.report import render_report, write_report
-from DeepRegLib.report.figures import Plane, images_figure, planes_of
+from DeepRegLib.report.figures import images_figure, uncertainty_figure
+from DeepRegLib.report.planes import Plane, planes_of
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration, Verdict
 from DeepRegLib.transforms import (
     CompositeTransform,
@@ -252,3 +253,21 @@ def test_the_model_and_its_uncertainty_inside_the_foreground_are_told() -> None:
     assert "2.000 mm, 95 % below 3.800 mm" in html
     assert "Model uncertainty" not in render_report(plain)
     assert "model <b>" not in render_report(plain)
+    assert "Uncertainty of the model" in html
+    assert "Uncertainty of the model" not in render_report(plain)
+
+
+def test_where_the_model_was_guessing_is_bright_in_the_foreground_alone() -> None:
+    plain = registration()
+    points = plain.fixed.geometry.points()
+    uncertainty = plain.fixed.with_array(np.where(points[..., 0] > 0, 8.0, 0.0).astype(np.float32))
+    planes = planes_of(dataclasses.replace(plain, uncertainty=uncertainty))
+    with PillowImage.open(io.BytesIO(uncertainty_figure(planes))) as picture:
+        pixels = np.asarray(picture.convert("RGB"), dtype=float)
+    axial = pixels[:, : pixels.shape[1] // 3]
+    yellow = (axial[..., 0] > 200) & (axial[..., 1] > 200) & (axial[..., 2] < 100)
+    violet = (axial[..., 2] > axial[..., 1] + 40) & (axial[..., 0] < 120)
+    assert yellow.mean() > 0.05
+    assert violet.mean() > 0.05
+    # The patient's left, where it is 8 mm, is on the reader's right.
+    assert np.argwhere(yellow)[:, 1].mean() > np.argwhere(violet)[:, 1].mean() + 50

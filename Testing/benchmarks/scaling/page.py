@@ -50,9 +50,10 @@ An iteration is six passes, each of which reads what it needs once and writes wh
 6. smooth the field.
 
 Field, force, moments and update live on a grid half as fine along each axis. So that is 5 channels on the grid of the
-images (16 for MIND) and {field} on one of an eighth of the voxels: {lncc:.1f} bytes a voxel with LNCC or NGF, {mind:.1f}
-with MIND. Left out, so that the floor lies a little low: what is done once a level or every tenth iteration, reading
-neighbours twice at the edges of tiles, folds, and the levels' images. The other stages have no floor here."""
+images (16 for MIND) and {field} on one of an eighth of the voxels: {lncc:.1f} bytes a voxel with LNCC or NGF,
+{mind:.1f} with MIND. Left out, so that the floor lies a little low: what is done once a level or every tenth
+iteration, reading neighbours twice at the edges of tiles, folds, and the levels' images. The other stages have no floor
+here."""
 
 
 @dataclass(frozen=True)
