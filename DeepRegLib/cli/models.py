@@ -76,6 +76,23 @@ def add(
         screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
 
 
+@app.command("import-unigradicon")
+def import_unigradicon(
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="The file its authors publish, Step_2_final.trch.")
+    ],
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a model of your own of uniGradICON's weights. Its package must be installed: pip install unigradicon."""
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.models import add_unigradicon, read_manifest
+
+        added = add_unigradicon(weights)
+        screen.emit({"name": added.name, "folder": str(added.folder)})
+        screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
+
+
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of one of your own models.")],

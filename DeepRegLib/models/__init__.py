@@ -13,6 +13,7 @@ from DeepRegLib.models.registry import (
     remove_model,
     user_folder,
 )
+from DeepRegLib.models.third_party import add_unigradicon
 
 __all__ = [
     "KnownModel",
@@ -20,6 +21,7 @@ __all__ = [
     "ModelBundle",
     "ModelInput",
     "add_model",
+    "add_unigradicon",
     "check_bundle",
     "find_model",
     "known_models",

@@ -15,15 +15,18 @@ from DeepRegLib.networks.features import FeatureNet
 from DeepRegLib.networks.pyramid import PyramidNet
 from DeepRegLib.networks.recurrent import RecurrentNet
 from DeepRegLib.networks.unet import UNet
+from DeepRegLib.networks.unigradicon import UniGradICON
 
 __all__ = [
     "ARCHITECTURES",
+    "THIRD_PARTY",
     "AffineNet",
     "FeatureNet",
     "FeatureSimilarity",
     "PyramidNet",
     "RecurrentNet",
     "UNet",
+    "UniGradICON",
     "build_network",
 ]
 
@@ -34,6 +37,8 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "affine": AffineNet,
     "features": FeatureNet,
 }
+# Run by packages of others, and not trained here.
+THIRD_PARTY: dict[str, type[nn.Module]] = {"unigradicon": UniGradICON}
 
 
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -42,7 +47,7 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     Parameters
     ----------
     architecture
-        One of `ARCHITECTURES`.
+        One of `ARCHITECTURES` or `THIRD_PARTY`.
     arguments
         What its class takes, as plain values: whole numbers, true or false, lists of whole numbers.
 
@@ -56,9 +61,10 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     ModelError
         If there is no such architecture, or an argument is unknown or cannot be used.
     """
-    if architecture not in ARCHITECTURES:
-        raise ModelError(f"There is no network {architecture!r}.", f"Use one of {', '.join(ARCHITECTURES)}.")
-    kind = ARCHITECTURES[architecture]
+    kinds = {**ARCHITECTURES, **THIRD_PARTY}
+    if architecture not in kinds:
+        raise ModelError(f"There is no network {architecture!r}.", f"Use one of {', '.join(kinds)}.")
+    kind = kinds[architecture]
     known = list(inspect.signature(kind).parameters)
     hints = get_type_hints(kind.__init__)
     for name, value in arguments.items():

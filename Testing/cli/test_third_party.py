@@ -1,0 +1,29 @@
+"""`deepreg models import-unigradicon`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from Testing.cli.conftest import Deepreg
+from Testing.models.stand_in import unigradicon_weights
+from Testing.models.tiny import own_folder
+
+__all__ = ["own_folder", "unigradicon_weights"]
+
+
+def test_unigradicon_becomes_a_model_of_one_s_own(
+    deepreg: Deepreg, unigradicon_weights: Path, own_folder: Path
+) -> None:
+    outcome = deepreg("models", "import-unigradicon", unigradicon_weights)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith("use it with --model unigradicon.\n")
+    assert (own_folder / "unigradicon" / "weights.safetensors").is_file()
+    again = deepreg("models", "import-unigradicon", unigradicon_weights)
+    assert again.code == 2
+    assert "deepreg models remove unigradicon" in again.err
+
+
+def test_json_names_the_folder(deepreg: Deepreg, unigradicon_weights: Path, own_folder: Path) -> None:
+    answer = json.loads(deepreg("models", "import-unigradicon", unigradicon_weights, "--json").out)
+    assert answer == {"name": "unigradicon", "folder": str(own_folder / "unigradicon")}
