@@ -55,5 +55,5 @@ def with_choice(recipe: Recipe, model: str) -> Recipe:
     if model == RECIPES_MODEL or not recipe.deformable.enabled:
         return recipe
     if model == NO_MODEL:
-        return replace(recipe, model=replace(recipe.model, name="", uncertainty=False))
+        return with_model(recipe, "")
     return with_model(recipe, model)

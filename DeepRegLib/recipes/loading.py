@@ -64,7 +64,9 @@ def recipe_from_dict(table: Mapping[str, Any], origin: str = "recipe") -> Recipe
 
 
 def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = False) -> Recipe:
-    """Return a recipe with the model of this name or folder, None for its own, and its uncertainty where asked for.
+    """Return a recipe with the model of this name or folder, and its uncertainty where asked for.
+
+    None leaves the recipe's own model; "" leaves it out, and its uncertainty unless that is asked for here.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = 
     """
     wanted = recipe.model
     if model is not None:
-        wanted = replace(wanted, name=str(model))
+        wanted = replace(wanted, name=str(model), uncertainty=wanted.uncertainty and bool(str(model)))
     return replace(recipe, model=replace(wanted, uncertainty=wanted.uncertainty or uncertainty))
 
 

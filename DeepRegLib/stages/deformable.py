@@ -62,6 +62,7 @@ class Starts:
     predicted: StartField | None = None
 
 
+WINDOW = 2 * LNCC_RADIUS + 1
 FEWEST_VOXELS = 12
 FOLD_ROUNDS = 12
 # A search looks so far that it also finds matches by accident: it must be better by this share.
@@ -86,9 +87,24 @@ def with_deformable_similarity(run: Run, level: Level) -> Run:
     if recipe.similarity != AUTO:
         return run
     same, reason = same_contrast(run, level)
-    name = "lncc" if same else "ngf"
+    name, radius = ("lncc", lncc_radius(run, level)) if same else ("ngf", LNCC_RADIUS)
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
-    return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=LNCC_RADIUS)))
+    if radius > LNCC_RADIUS:
+        run.decisions.append(
+            f"Window: {2 * radius + 1} voxels wide instead of {WINDOW}, because the slices are thicker."
+        )
+    return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius)))
+
+
+def lncc_radius(run: Run, level: Level) -> int:
+    """Return the radius of LNCC's window in voxels of the finest level.
+
+    A window no wider than a slice is thick sees what one slice or two hold, interpolated: few values, from which a
+    correlation is uncertain. It is a voxel wider to each side then.
+    """
+    sides = run.pair.fixed.original, run.pair.moving.original
+    thickest = max(max(side.geometry.spacing) for side in sides)
+    return LNCC_RADIUS + int(thickest > WINDOW * level.fixed.geometry.spacing[0])
 
 
 def with_useful_levels(run: Run, finest: Level) -> Run:

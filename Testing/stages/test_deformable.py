@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.pipeline import register
 from DeepRegLib.stages.deformable import box_around, continued, to_displacement_field
 from DeepRegLib.stages.run import working_grid
 from Testing.small import small_pair, small_recipe
-from Testing.synthetic import ORIENTATIONS, geometry_in
+from Testing.synthetic import ORIENTATIONS, blob_values, geometry_in
 
 
 def anatomy(orientation: str) -> Image:
@@ -80,3 +81,20 @@ def test_the_finest_level_always_stays():
     coarse = replace(small.deformable, voxels=1500, shrink=(2, 1), iterations=(2, 1))
     result = register(*small_pair()[:2], replace(small, deformable=coarse), device="cpu")
     assert result.recipe.deformable.shrink == (1,)
+
+
+@pytest.mark.parametrize(("thickness", "radius"), [(10.0, 3), (7.0, 2), (1.5, 2)])
+def test_the_window_is_wider_where_slices_are_thicker_than_it(thickness, radius):
+    slices = round(60 / thickness)
+    grid = Geometry((1, 1, 1), (1.5, 1.5, thickness)).recentred((40, 40, slices), (1.5, 1.5, thickness))
+    stack = Image(blob_values(grid.points(), radius=28.0).astype(np.float32), grid, "stack")
+    auto = replace(
+        small_recipe(),
+        linear=replace(small_recipe().linear, model="none"),
+        deformable=replace(small_recipe().deformable, similarity="auto", voxels=200_000, iterations=(2, 2)),
+    )
+    result = register(stack, stack, auto, device="cpu")
+    assert result.recipe.deformable.similarity == "lncc"
+    assert result.recipe.deformable.radius == radius
+    told = [decision for decision in result.decisions if decision.startswith("Window: 7 voxels wide")]
+    assert len(told) == (radius == 3)

@@ -20,6 +20,7 @@ from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.pipeline import register
 from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.recipes import Deformable, LargeMotion, Model, Recipe, load_recipe
+from DeepRegLib.recipes import with_model as chosen_model
 from DeepRegLib.stages.deformable import box_around, finest_level, to_displacement_field
 from DeepRegLib.stages.model import UNCERTAINTY, model_field, model_of, on_image_grid
 from DeepRegLib.stages.run import Run
@@ -289,6 +290,7 @@ def test_a_recipe_s_file_may_name_a_model(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text('[model]\nname = "brain"\nuncertainty = true\n', encoding="utf-8")
     assert load_recipe(path).model == Model("brain", uncertainty=True)
+    assert chosen_model(load_recipe(path), "").model == Model()
     assert Recipe("x").model == Model() == Model(name="", consistent=True, uncertainty=False)
     with pytest.raises(RecipeError, match=r"model\.name"):
         Recipe("x", model=Model("brain"), deformable=Deformable(enabled=False))
