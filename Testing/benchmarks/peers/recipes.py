@@ -56,10 +56,14 @@ def recipe_table(comparison: Comparison) -> Table:
         rows.append({"set": found.name, "pairs": found.pairs, "measure": UNITS[found.measure], **cells})
         rows[-1]["auto is"] = verdicts[-1]
     complete = all(found.means.keys() == names.keys() for found in sets)
+    ran = (
+        "Every recipe ran on every set, also where nobody would choose it."
+        if complete
+        else "Those with a dash have not run on the whole set yet."
+    )
     summary = (
-        "Means of the pairs; a run that failed counts with the images as they came. Every recipe ran on every set, "
-        f"also where nobody would choose it. auto is meant to be within {NEAR['Dice']:g} Dice and {NEAR['TRE']:g} mm "
-        "of the best of them.",
+        f"Means of the pairs; a run that failed counts with the images as they came. {ran} auto is meant to be within "
+        f"{NEAR['Dice']:g} Dice and {NEAR['TRE']:g} mm of the best of them.",
     )
     columns = ("set", "pairs", "measure", *names.values(), "auto is")
     return Table(TITLE, columns, rows, summary, passed(verdicts, complete=complete))

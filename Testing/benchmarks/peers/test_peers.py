@@ -305,12 +305,15 @@ def test_auto_is_judged_by_the_best_recipe_of_each_set(tmp_path):
 def test_auto_passes_only_when_all_recipes_have_run_on_all_sets(tmp_path):
     heart = {BEFORE: {"Dice": 0.5}, "auto": {"Dice": 0.80}, "affine": {"Dice": 0.60}, "fast": {"Dice": 0.79}}
     (tmp_path / "all").mkdir()
-    assert recipes.recipe_table(recipe_comparison(tmp_path / "all", {"heart_1": heart})).passed is True
+    every = recipes.recipe_table(recipe_comparison(tmp_path / "all", {"heart_1": heart}))
+    assert every.passed is True
+    assert "Every recipe ran on every set" in every.markdown()
     (tmp_path / "some").mkdir()
     some = recipes.recipe_table(
         recipe_comparison(tmp_path / "some", {"heart_1": heart, "liver_1": {BEFORE: {"TRE": 9}}})
     )
     assert some.passed is None
+    assert "Those with a dash have not run on the whole set yet" in some.markdown()
     assert cells(some.markdown(), "liver")[0][4:] == ["-", "-", "-", "-"]
 
 
