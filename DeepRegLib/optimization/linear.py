@@ -80,12 +80,14 @@ def refine_poses(
     metric: Similarity | None = None
     values = []
     for iteration in range(iterations):
-        warped, weight, grid_gradient = problem.warp(state)
         if metric is None or iteration % WEIGHT_REFRESH == 0:
+            warped, weight = problem.warp(state)
             metric = problem.metric(weight)
+        else:
+            warped = problem.sample(state, problem.channels[:1])[:, 0]
         value, gradient = metric.value_and_gradient(warped)
         values.append(value)
-        direction = _project(problem.pose_gradient(state, gradient, grid_gradient(warped)), model)
+        direction = _project(problem.pose_gradient(state, gradient, warped), model)
         step = _step_length(iteration, iterations, first_step) * scale
         state = problem.move(state, _adam(direction, moments, iteration) * step)
         on_step(iteration, value)
@@ -108,7 +110,7 @@ def score_poses(
     """
     ranking = "mi" if similarity in CROSS_MODAL_SIMILARITIES else "ncc"
     problem = _LinearProblem(fixed, moving, ranking)
-    warped, weight, _ = problem.warp(problem.start(matrices))
+    warped, weight = problem.warp(problem.start(matrices))
     value = problem.metric(weight).value(warped)
     return (value * _coverage(fixed, moving, weight).pow(0.25)).double().cpu().numpy()
 
@@ -131,6 +133,11 @@ class _LinearProblem:
         self.grid = identity_grid(fixed.geometry.shape, fixed.device)
         centre_index = fixed.geometry.to_index(self.centre)
         self.offsets = self.grid.reshape(-1, 3) - torch.tensor(centre_index, dtype=torch.float32, device=fixed.device)
+        # The same along i, j, k: a plane's sum times its offset, added up, is what each voxel times its own would be.
+        self.axes = [
+            torch.arange(n, dtype=torch.float32, device=fixed.device) - middle
+            for n, middle in zip(fixed.geometry.size, centre_index.tolist(), strict=True)
+        ]
         self.channels = moving.channels
         size = np.array(moving.geometry.size)
         normalise = np.diag([*(2 / np.maximum(size - 1, 1)), 1.0])
@@ -155,30 +162,37 @@ class _LinearProblem:
             found.append(matrix)
         return found
 
-    def warp(self, state: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
-        """Return the warped images and weights ``(B, D, H, W)``, and the function that differentiates the former."""
+    def warp(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the warped images and weights ``(B, D, H, W)``."""
+        warped, seen = self.sample(state, self.channels).unbind(1)
+        return warped, self.fixed.weight * seen
+
+    def sample(self, state: Tensor, channels: Tensor) -> Tensor:
+        """Look up channels ``(C, d, h, w)`` on the moving grid, ``(B, C, D, H, W)``."""
         linear = self.from_world[:3, :3] @ state[..., :3] @ self.to_world
         shift = (self.from_world[:3, :3] @ state[..., 3:] + self.from_world[:3, 3:]).transpose(1, 2)
         points = torch.baddbmm(shift, self.offsets.expand(len(state), -1, -1), linear.transpose(1, 2))
         grid = points.reshape(len(state), *self.grid.shape)
         if len(state) == 1:
-            sampled = sample_normalised(self.channels, grid[0], padding="zeros")[None]
-        else:
-            sampled = torch.nn.functional.grid_sample(
-                self.channels.expand(len(state), -1, -1, -1, -1), grid, padding_mode="zeros", align_corners=True
-            )
-        weight = self.fixed.weight * sampled[:, 1]
-        return sampled[:, 0], weight, _spatial_gradient
+            return sample_normalised(channels, grid[0], padding="zeros")[None]
+        return torch.nn.functional.grid_sample(
+            channels.expand(len(state), -1, -1, -1, -1), grid, padding_mode="zeros", align_corners=True
+        )
 
     def metric(self, weight: Tensor) -> Similarity:
         radius = RADIUS.get(self.similarity, 1)
         return make_similarity(self.similarity, self.fixed.intensity[None], weight, radius=radius)
 
-    def pose_gradient(self, state: Tensor, gradient: Tensor, slopes: Tensor) -> Tensor:
+    def pose_gradient(self, state: Tensor, gradient: Tensor, warped: Tensor) -> Tensor:
         """Return dS/d(e, t) in units of mm at the radius, ``(B, 3, 4)``, for A <- exp(e) A and T(c) <- T(c) + t."""
-        force = (gradient[:, None] * slopes).flatten(2)
-        moment = force @ self.offsets
-        total = force.sum(-1, keepdim=True)
+        moments, totals = [], []
+        for dim in (-1, -2, -3):
+            force = central_difference(warped, dim).mul_(gradient)
+            columns, planes = force.sum(-3), force.sum((-2, -1))
+            sums = columns.sum(-2), columns.sum(-1), planes
+            moments.append(torch.stack([n @ offsets for n, offsets in zip(sums, self.axes, strict=True)], dim=-1))
+            totals.append(planes.sum(-1, keepdim=True))
+        moment, total = torch.stack(moments, dim=1), torch.stack(totals, dim=1)
         to_moving = torch.linalg.inv(state[..., :3]).transpose(1, 2) @ self.to_index.T
         linear = to_moving @ moment @ self.to_world.T @ state[..., :3].transpose(1, 2)
         return torch.cat([linear / self.radius, to_moving @ total], dim=-1)
@@ -196,10 +210,6 @@ class _LinearProblem:
 
     def _tensor(self, array: NDArray[np.float64]) -> Tensor:
         return torch.tensor(array, dtype=torch.float32, device=self.fixed.device)
-
-
-def _spatial_gradient(warped: Tensor) -> Tensor:
-    return torch.stack([central_difference(warped, dim) for dim in (-1, -2, -3)], dim=1)
 
 
 def _project(gradient: Tensor, model: str) -> Tensor:

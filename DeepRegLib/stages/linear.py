@@ -21,6 +21,10 @@ ANY_CONTRAST = "mi"
 COARSE_VOXELS = (32_000, 120_000)
 FIRST_STEP_VOXELS = (0.4, 0.4, 0.3)
 KEPT_CANDIDATES = 4
+# Candidates tell apart, or meet in one pose, well before they are exact: after this share of a level's iterations the
+# rest is for those kept. The finest level has one candidate, which is nearly there, so it takes half of them.
+TRIAL_SHARE = 1 / 3
+FINEST_SHARE = 0.5
 SAME_POSE_VOXELS = 0.6
 # A pose far from the scanner's must be clearly better: small or symmetric images match by accident.
 SCANNER_POSE_BONUS = 1.05
@@ -70,6 +74,8 @@ def searched_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
 def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> tuple[LinearTransform, Run]:
     """Refine all starting poses on a coarse grid, the best few on a finer one, the best on the finest.
 
+    Where there are several, each level begins with a trial of all, and goes on with those it keeps.
+
     A similarity that is still ``"auto"`` is MI, which holds for any contrasts, until the images lie close enough to
     tell whether LNCC, which is sharper but needs one contrast, may take over on the finest grid.
 
@@ -92,25 +98,39 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
     poses, scanner = starts, starts[0]
     fit = LinearFit([], np.zeros(0))
     for level, voxels in enumerate(sizes):
-        if level == len(sizes) - 1 and recipe.similarity == AUTO:
+        finest = level == len(sizes) - 1
+        if finest and recipe.similarity == AUTO:
             run = _with_similarity_of(run, working, LinearTransform(poses[0]))
             recipe = run.recipe.linear
         fixed, moving = _shrunk(working.fixed, voxels), _shrunk(working.moving, voxels)
-        fit = refine_poses(
-            fixed,
-            moving,
-            poses,
-            model="rigid" if level == 0 and len(sizes) > 1 else recipe.model,
-            similarity=ANY_CONTRAST if recipe.similarity == AUTO else recipe.similarity,
-            iterations=recipe.iterations,
-            first_step=FIRST_STEP_VOXELS[min(level, 2)],
-            on_step=run.reporter(level, len(sizes), recipe.iterations),
-        )
-        run.curves[f"linear {level + 1}"] = fit.curve
-        count = KEPT_CANDIDATES if level == 0 else 1
-        poses = _preferred(fit, scanner, weighted_centroid(fixed), count, SAME_POSE_VOXELS * fixed.geometry.spacing[0])
+        centre, distance = weighted_centroid(fixed), SAME_POSE_VOXELS * fixed.geometry.spacing[0]
+        rounds = _rounds(level, len(sizes), len(poses), recipe.iterations)
+        curves = []
+        for number, (iterations, count) in enumerate(rounds):
+            fit = refine_poses(
+                fixed,
+                moving,
+                poses,
+                model="rigid" if level == 0 and len(sizes) > 1 else recipe.model,
+                similarity=ANY_CONTRAST if recipe.similarity == AUTO else recipe.similarity,
+                iterations=iterations,
+                first_step=FIRST_STEP_VOXELS[min(level, 2)],
+                on_step=run.reporter(level * len(rounds) + number, len(sizes) * len(rounds), iterations),
+            )
+            poses = _preferred(fit, scanner, centre, count, distance)
+            curves.append(fit.curve)
+        run.curves[f"linear {level + 1}"] = np.concatenate(curves)
     _check_found(fit.poses)
     return LinearTransform(poses[0]), run
+
+
+def _rounds(level: int, levels: int, candidates: int, iterations: int) -> list[tuple[int, int]]:
+    """Return the iterations of each round of a level, and how many poses are kept after it."""
+    if candidates == 1:
+        return [(round(FINEST_SHARE * iterations) if 0 < level == levels - 1 else iterations, 1)]
+    trial = round(TRIAL_SHARE * iterations)
+    kept = KEPT_CANDIDATES if level == 0 and levels > 1 else 1
+    return [(trial, kept), (iterations - trial, kept)]
 
 
 def _with_similarity_of(run: Run, working: WorkingPair, linear: LinearTransform) -> Run:

@@ -16,7 +16,8 @@ from DeepRegLib.transforms.linear import LinearTransform
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOLERANCE_VOXELS = 1e-3
+# A tenth of what interpolating the inverse between its voxels costs.
+TOLERANCE_VOXELS = 5e-3
 MAXIMUM_ITERATIONS = 40
 SINGULAR_DETERMINANT = 0.05
 # Bounds the memory of a solve, and the time between two polls.
@@ -84,6 +85,9 @@ def invert_displacement_field(
     from DeepRegLib.transforms.sampling import field_gradient, identity_grid
 
     grid = _refined(field.geometry, refinement)
+    if refinement > 1 and near is None:
+        # Few voxels to bring all of the finer ones within a step or two of their solution.
+        near = invert_displacement_field(field, device=device, poll=poll)
     to_index, to_world = (_matrix(m, device) for m in (field.geometry.world_to_index, field.geometry.index_to_world))
 
     def in_voxels(part: DisplacementField) -> Tensor:
