@@ -49,13 +49,15 @@ class Level:
     """Both images of one resolution on one grid, the moving one already brought there by the linear transform.
 
     `pulls` move the field besides the similarity; they are made for the grid of the level's field. Where an organ
-    slides, `surface` says along what, on that grid.
+    slides, `surface` says along what, on that grid. `rim` says how much each voxel of the images belongs to the fixed
+    anatomy and its soft rim, where that is known and not yet part of the weights.
     """
 
     fixed: WorkingImage
     moving: WorkingImage
     pulls: tuple[Pull, ...] = ()
     surface: Surface | None = None
+    rim: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

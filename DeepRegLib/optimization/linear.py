@@ -115,6 +115,13 @@ def score_poses(
     return (value * _coverage(fixed, moving, weight).pow(0.25)).double().cpu().numpy()
 
 
+def moved_onto(fixed: WorkingImage, moving: WorkingImage, matrix: NDArray[np.float64]) -> WorkingImage:
+    """Bring the moving image onto the fixed one's grid by a world matrix, fixed to moving; its weight is 0 outside."""
+    problem = _LinearProblem(fixed, moving, "ncc")
+    intensity, weight = problem.sample(problem.start([matrix]), problem.channels)[0]
+    return WorkingImage(intensity, weight, fixed.geometry)
+
+
 def _coverage(fixed: WorkingImage, moving: WorkingImage, weight: Tensor) -> Tensor:
     """Overlap of the weights as a share of what is ample, at most 1, ``(B,)``."""
     volumes = [float(np.prod(image.geometry.spacing)) for image in (fixed, moving)]

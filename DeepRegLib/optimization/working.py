@@ -53,9 +53,8 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
     ratio = geometry.spacing[0] / image.geometry.spacing[0]
     sigma = max(ratio**2 - 1, 0.0) ** 0.5 / 2.3548
     blurred_weight = smooth(image.weight, sigma)
-    plain = smooth(image.intensity, sigma)
     product = smooth(image.intensity * image.weight, sigma)
-    intensity = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), plain)
+    intensity = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), image.intensity)
     offset = torch.tensor(image.geometry.to_index(geometry.origin), dtype=torch.float32, device=image.device)
     index = identity_grid(geometry.shape, image.device) * ratio + offset
     sampled, inside = sample(torch.stack([intensity, image.weight]), index, padding="zeros")

@@ -76,9 +76,13 @@ INVERSE_REFINEMENTS = (2.0, 3.0, 4.5)
 
 
 def finest_level(run: Run, linear: LinearTransform) -> Level:
-    """Return both images on the finest working grid about the fixed foreground, the moving one aligned linearly."""
+    """Return both images on the finest working grid about the fixed foreground, the moving one aligned linearly.
+
+    With the rim of the foreground, which more than one stage needs.
+    """
     geometry = working_grid(box_around(run.pair.fixed.foreground), run.recipe.deformable.voxels, MARGIN_VOXELS)
-    return aligned_level(run, geometry, linear)
+    rim = foreground_weight(run.pair.fixed, geometry, run.device, poll=run.monitor.poll)
+    return replace(aligned_level(run, geometry, linear), rim=rim)
 
 
 def with_deformable_similarity(run: Run, level: Level) -> Run:
@@ -309,10 +313,13 @@ def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
     for factor in shrink:
         fixed, moving = finest.fixed, finest.moving
         if factor != 1:
+            # From the finest: interpolating from level to level blurs, which cost hearts 0.01 Dice.
             grid = geometry.resized(geometry.spacing[0] * factor)
             fixed, moving = coarser(fixed, grid), coarser(moving, grid)
         # Only now, or the background would bleed into the moving image alone and identical images would differ.
-        rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
+        rim = finest.rim if factor == 1 else None
+        if rim is None:
+            rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
         surface = _surface(run, field_grid(fixed.geometry))
         levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving, surface=surface))
     return levels

@@ -9,7 +9,6 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.cost_volume import find_large_motion
 from DeepRegLib.optimization.deformable import Level, transfer_field
-from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.stages.deformable import StartField
 from DeepRegLib.stages.run import Run
 
@@ -22,11 +21,10 @@ def large_motion_field(run: Run, level: Level) -> StartField:
     run
         Whose recipe says how far to look.
     level
-        The finest level of the deformable stage, the moving image brought there by the linear transform.
+        The finest level of the deformable stage with its rim, the moving image brought there by the linear transform.
     """
-    geometry = level.fixed.geometry
-    rim = foreground_weight(run.pair.fixed, geometry, run.device, poll=run.monitor.poll)
-    inside = Level(replace(level.fixed, weight=level.fixed.weight * rim), level.moving)
+    fixed = level.fixed if level.rim is None else replace(level.fixed, weight=level.fixed.weight * level.rim)
+    inside = Level(fixed, level.moving)
     field, nodes = find_large_motion(inside, run.recipe.large_motion, on_step=run.monitor.step, poll=run.monitor.poll)
 
     def start(grid: Geometry) -> Tensor:

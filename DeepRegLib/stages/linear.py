@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import RegistrationError
+from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.global_search import Pose, distinct_poses, search_poses
-from DeepRegLib.optimization.linear import LinearFit, refine_poses
+from DeepRegLib.optimization.linear import LinearFit, moved_onto, refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser, weighted_centroid
 from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES
 from DeepRegLib.stages.contrast import same_contrast
-from DeepRegLib.stages.run import Run, WorkingPair, aligned_level, working_grid
+from DeepRegLib.stages.run import Run, WorkingPair, working_grid
 from DeepRegLib.transforms import LinearTransform
 
 ANY_CONTRAST = "mi"
@@ -100,7 +101,7 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
     for level, voxels in enumerate(sizes):
         finest = level == len(sizes) - 1
         if finest and recipe.similarity == AUTO:
-            run = _with_similarity_of(run, working, LinearTransform(poses[0]))
+            run = _with_similarity_of(run, working, poses[0])
             recipe = run.recipe.linear
         fixed, moving = _shrunk(working.fixed, voxels), _shrunk(working.moving, voxels)
         centre, distance = weighted_centroid(fixed), SAME_POSE_VOXELS * fixed.geometry.spacing[0]
@@ -133,9 +134,8 @@ def _rounds(level: int, levels: int, candidates: int, iterations: int) -> list[t
     return [(trial, kept), (iterations - trial, kept)]
 
 
-def _with_similarity_of(run: Run, working: WorkingPair, linear: LinearTransform) -> Run:
-    grid = working_grid(working.fixed.geometry, COARSE_VOXELS[-1])
-    same, reason = same_contrast(run, aligned_level(run, grid, linear))
+def _with_similarity_of(run: Run, working: WorkingPair, pose: NDArray[np.float64]) -> Run:
+    same, reason = same_contrast(run, Level(working.fixed, moved_onto(working.fixed, working.moving, pose)))
     return _decided(run, "lncc" if same else ANY_CONTRAST, reason)
 
 
