@@ -46,22 +46,30 @@ def index_scale(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
 
 def sample_normalised(volume: Tensor, grid: Tensor, *, padding: str = "border") -> Tensor:
     """Sample ``(C, D, H, W)`` at ``(d, h, w, 3)`` positions in [-1, 1] (voxel centres of the outer planes)."""
-    source = volume[None]
-    if volume.device.type != "cpu" or torch.get_num_threads() == 1 or grid.shape[0] == 1:
-        warped = functional.grid_sample(source, grid[None], mode="bilinear", padding_mode=padding, align_corners=True)
-        return warped[0]
-    # ATen's CPU kernel splits the work over the batch only, so slabs of the grid are given as a batch.
-    depth, height, width, _ = grid.shape
-    slabs = min(2 * torch.get_num_threads(), depth)
-    thickness = -(-depth // slabs)
-    missing = slabs * thickness - depth
-    batch = functional.pad(grid, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else grid
-    batch = batch.reshape(slabs, thickness, height, width, 3)
-    warped = functional.grid_sample(
-        source.expand(slabs, -1, -1, -1, -1), batch, mode="bilinear", padding_mode=padding, align_corners=True
-    )
-    merged = warped.permute(1, 0, 2, 3, 4).reshape(volume.shape[0], slabs * thickness, height, width)
-    return merged[:, :depth]
+    depth = grid.shape[0]
+    slabs = _slabs(depth, torch.get_num_threads())
+    if volume.device.type != "cpu" or slabs == 1:
+        return _sampled(volume, grid[None], padding)[:, 0]
+    # ATen's CPU kernel splits the work over the batch only, so slabs of the grid are given as a batch; what is left over
+    # follows, since filling up the last slab would copy the whole grid.
+    even = depth - depth % slabs
+    batch = grid[:even].reshape(slabs, even // slabs, *grid.shape[1:])
+    sampled = _sampled(volume, batch, padding).reshape(len(volume), even, *grid.shape[1:3])
+    if even == depth:
+        return sampled
+    return torch.cat([sampled, _sampled(volume, grid[None, even:], padding)[:, 0]], dim=1)
+
+
+def _slabs(depth: int, threads: int) -> int:
+    """Return into how many slabs of one thickness to cut planes so that few are left over; 1 for too few planes."""
+    return min(range(threads, min(4 * threads, depth) + 1, threads), key=lambda n: depth % n, default=1)
+
+
+def _sampled(volume: Tensor, batch: Tensor, padding: str) -> Tensor:
+    """Sample ``(C, D, H, W)`` at ``(n, d, h, w, 3)``; returns ``(C, n, d, h, w)``."""
+    source = volume.expand(len(batch), -1, -1, -1, -1)
+    warped = functional.grid_sample(source, batch, mode="bilinear", padding_mode=padding, align_corners=True)
+    return warped.transpose(0, 1)
 
 
 def compose_fields(outer: Tensor, inner: Tensor, grid: Tensor) -> Tensor:
