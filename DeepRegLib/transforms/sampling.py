@@ -50,8 +50,8 @@ def sample_normalised(volume: Tensor, grid: Tensor, *, padding: str = "border") 
     slabs = _slabs(depth, torch.get_num_threads())
     if volume.device.type != "cpu" or slabs == 1:
         return _sampled(volume, grid[None], padding)[:, 0]
-    # ATen's CPU kernel splits the work over the batch only, so slabs of the grid are given as a batch; what is left over
-    # follows, since filling up the last slab would copy the whole grid.
+    # ATen's CPU kernel splits the work over the batch only, so slabs of the grid are given as a batch; the planes that
+    # are left over follow, since filling up the last slab would copy the whole grid.
     even = depth - depth % slabs
     batch = grid[:even].reshape(slabs, even // slabs, *grid.shape[1:])
     sampled = _sampled(volume, batch, padding).reshape(len(volume), even, *grid.shape[1:3])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization import global_search
 from DeepRegLib.optimization.global_search import Pose, distinct_poses, search_poses
 from DeepRegLib.optimization.rotations import rotation_distance, rotation_grid
 from DeepRegLib.optimization.working import WorkingImage
@@ -134,6 +135,16 @@ def test_distinct_poses_keeps_the_best_of_each_neighbourhood():
     near[0, 3], far[0, 3] = 1.0, 50.0
     kept = distinct_poses([Pose(near, 0.5), Pose(np.eye(4), 0.9), Pose(far, 0.1)], 5, 10.0, np.zeros(3))
     assert [p.score for p in kept] == [0.9, 0.1]
+
+
+@pytest.mark.parametrize("edges", [False, True])
+def test_trying_the_best_rotations_only_finds_what_trying_all_of_them_does(edges, monkeypatch):
+    fixed, moving = scanned(None), scanned(pose(2), cut=0.2)
+    found = search(fixed, moving, edges=edges, count=1)[0]
+    monkeypatch.setattr(global_search, "FINE_ROTATIONS", len(ROTATIONS))
+    expected = search(fixed, moving, edges=edges, count=1)[0]
+    np.testing.assert_array_equal(found.matrix, expected.matrix)
+    assert found.score == pytest.approx(expected.score, abs=1e-5)
 
 
 def test_the_search_can_be_stopped_and_tells_how_far_it_is():

@@ -10,6 +10,7 @@ import torch
 
 from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization import regularity
 from DeepRegLib.optimization.regularity import (
     LEAST_DETERMINANT,
     MAXIMUM_ROUNDS,
@@ -119,6 +120,17 @@ def test_a_fold_at_the_border_is_repaired(corner):
     field[2, corner[0], corner[1], corner[2]] = 1.8
     assert float(corner_determinants(field).min()) < LEAST_DETERMINANT
     assert float(corner_determinants(repair_folds(field)[0]).min()) >= LEAST_DETERMINANT
+
+
+def test_where_two_parts_are_pushed_into_each_other_a_few_rounds_repair_it(monkeypatch):
+    """Gentle smoothing over and over would drive such a fold outwards, round after round."""
+    field = torch.zeros(3, 40, 40, 40)
+    field[0, 8:32, 8:32, 10:20] = 4.0
+    field[0, 8:32, 8:32, 20:30] = -4.0
+    monkeypatch.setattr(regularity, "MAXIMUM_ROUNDS", 14)
+    repaired, _ = repair_folds(field)
+    assert float(corner_determinants(repaired).min()) >= LEAST_DETERMINANT
+    assert float(repaired[0, 20, 20, 12]) > 2.0, "away from the fold the field stays what it was"
 
 
 def test_wild_noise_is_repaired():

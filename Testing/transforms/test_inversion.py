@@ -74,6 +74,16 @@ def test_at_the_voxel_centres_only_the_tolerance_remains(orientation: str) -> No
     assert error.max() < TOLERANCE_VOXELS * max(field.geometry.spacing)
 
 
+def test_a_finer_inverse_is_as_exact_at_its_own_voxels_however_it_is_begun() -> None:
+    field = strong_field("oblique")
+    begun = [invert(field, refinement=2.0), invert(field, refinement=2.0, near=invert(field, refinement=1.5))]
+    for inverse in begun:
+        assert isinstance(inverse, DisplacementField)
+        assert inverse.array.size > 7 * field.array.size
+        points = inverse.geometry.points()[4:-4, 4:-4, 4:-4].reshape(-1, 3)
+        assert inverse_error(inverse, field, points).max() < 1.01 * TOLERANCE_VOXELS * max(field.geometry.spacing)
+
+
 def test_a_chain_is_inverted_part_by_part_in_reverse() -> None:
     a, b = random_linear(1, 30, 12, 0.15, 0.1), random_linear(2, 10, 5)
     field = smooth_field(geometry_in("oblique", (30, 30, 30), 2.0), 5.0, seed=3)
