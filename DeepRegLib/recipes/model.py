@@ -74,7 +74,7 @@ class Linear:
     similarity
         One of `SIMILARITIES`, or ``"auto"``.
     iterations
-        Steps at each resolution.
+        Steps at each resolution; half as many at the finest, where there are coarser ones.
     voxels
         Voxels of the finest working grid.
     """

@@ -128,7 +128,7 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
 def _rounds(level: int, levels: int, candidates: int, iterations: int) -> list[tuple[int, int]]:
     """Return the iterations of each round of a level, and how many poses are kept after it."""
     if candidates == 1:
-        return [(round(FINEST_SHARE * iterations) if 0 < level == levels - 1 else iterations, 1)]
+        return [(max(round(FINEST_SHARE * iterations), 1) if 0 < level == levels - 1 else iterations, 1)]
     trial = round(TRIAL_SHARE * iterations)
     kept = KEPT_CANDIDATES if level == 0 and levels > 1 else 1
     return [(trial, kept), (iterations - trial, kept)]
