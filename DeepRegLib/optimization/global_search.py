@@ -206,8 +206,9 @@ def _blurred_channels(image: WorkingImage, spacing: float, edges: bool) -> Tenso
         intensity = intensity / intensity.mean().clamp_min(1e-6)
         intensity = intensity / (1 + intensity)
     channels = torch.stack([intensity * image.weight, image.weight])[None]
-    for axis, step in enumerate(image.geometry.spacing):
-        width = max(1, 2 * round(spacing / step / 2) + 1)
+    for axis, (size, step) in enumerate(zip(image.geometry.size, image.geometry.spacing, strict=True)):
+        # A scan smaller than a cell of the grid is averaged over as much as there is.
+        width = min(2 * round(spacing / step / 2) + 1, size - 1 + size % 2)
         if width > 1:
             kernel = [1, 1, 1]
             kernel[2 - axis] = width

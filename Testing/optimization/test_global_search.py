@@ -147,6 +147,12 @@ def test_trying_the_best_rotations_only_finds_what_trying_all_of_them_does(edges
     assert found.score == pytest.approx(expected.score, abs=1e-5)
 
 
+def test_a_scan_no_larger_than_a_cell_of_the_other_is_searched_with_too():
+    tiny = image_of(np.random.default_rng(0).random((21, 20, 22)), Geometry((22, 20, 21), (0.2,) * 3))
+    for fixed, moving in ((tiny, scanned(None)), (scanned(None), tiny)):
+        assert all(np.isfinite(found.matrix).all() for found in search(fixed, moving, count=2))
+
+
 def test_the_search_can_be_stopped_and_tells_how_far_it_is():
     seen: list[float] = []
 
