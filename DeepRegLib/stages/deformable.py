@@ -16,7 +16,7 @@ from DeepRegLib.image import Image, box_around
 from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, image_grid
 from DeepRegLib.optimization.linear import LNCC_RADIUS
-from DeepRegLib.optimization.regularity import repair_folds, smooth_locally
+from DeepRegLib.optimization.regularity import PATIENT_ROUNDS, repair_folds, smooth_locally
 from DeepRegLib.optimization.sliding import Surface, sharpened, surface_of
 from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight
@@ -143,7 +143,7 @@ def deform(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> T
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     if run.sliding_mask is not None:
         field, geometry = _with_sharp_jump(run, run.sliding_mask, field, geometry)
-    field, repaired = repair_folds(field, poll=run.monitor.poll)
+    field, repaired = repair_folds(field, rounds_a_reach=PATIENT_ROUNDS, poll=run.monitor.poll)
     if repaired:
         logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
     return compose(_without_folds(run, field, geometry), linear)
@@ -369,7 +369,7 @@ def _without_folds(run: Run, field: Tensor, geometry: Geometry) -> DisplacementF
         cells = cells_at(np.argwhere(folded)[:, ::-1], fixed, geometry)
         run.monitor.poll()
         smoothed = smooth_locally(field, cells.to(field.device), reach=1 + attempt)
-        field, _ = repair_folds(smoothed, poll=run.monitor.poll)
+        field, _ = repair_folds(smoothed, rounds_a_reach=PATIENT_ROUNDS, poll=run.monitor.poll)
         displacement = to_displacement_field(field, geometry)
     return displacement
 

@@ -13,7 +13,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization import regularity
 from DeepRegLib.optimization.regularity import (
     LEAST_DETERMINANT,
-    MAXIMUM_ROUNDS,
+    MAXIMUM_REACH,
     ROUNDS_A_REACH,
     corner_determinants,
     repair_folds,
@@ -127,7 +127,7 @@ def test_where_two_parts_are_pushed_into_each_other_a_few_rounds_repair_it(monke
     field = torch.zeros(3, 40, 40, 40)
     field[0, 8:32, 8:32, 10:20] = 4.0
     field[0, 8:32, 8:32, 20:30] = -4.0
-    monkeypatch.setattr(regularity, "MAXIMUM_ROUNDS", 14)
+    monkeypatch.setattr(regularity, "MAXIMUM_REACH", 7)
     repaired, _ = repair_folds(field)
     assert float(corner_determinants(repaired).min()) >= LEAST_DETERMINANT
     assert float(repaired[0, 20, 20, 12]) > 2.0, "away from the fold the field stays what it was"
@@ -142,7 +142,7 @@ def test_wild_noise_is_repaired():
 @pytest.mark.parametrize("field", [planted(), noise_field((9, 12, 15), 1.0)], ids=["planted", "noise"])
 def test_looking_only_where_the_field_has_changed_repairs_as_looking_everywhere(field):
     expected = field
-    for attempt in range(MAXIMUM_ROUNDS):
+    for attempt in range(MAXIMUM_REACH * ROUNDS_A_REACH):
         bad = corner_determinants(expected) < LEAST_DETERMINANT
         if not bad.any():
             break
