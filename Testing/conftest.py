@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from DeepRegLib.allocator import keep_freed_memory
 from DeepRegLib.threads import wait_briefly
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from Testing.desktop.running import Desktop
 
-wait_briefly()  # as a registration from the command line or the panel does
+# As a registration from the command line or the panel does.
+wait_briefly()
+keep_freed_memory()
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

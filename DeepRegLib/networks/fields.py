@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from DeepRegLib.transforms.sampling import identity_grid, index_scale, sample_normalised
+from DeepRegLib.transforms.sampling import identity_grid, sample
 
 RATIO = 2
 
@@ -59,11 +59,8 @@ def displace(volume: Tensor, field: Tensor, *, padding: str = "border") -> Tenso
     exact = at_least_float32(volume)
     nodes = identity_grid((depth, height, width), field.device, exact.dtype)
     index = nodes + field.to(exact.dtype).permute(0, 2, 3, 4, 1)
-    grid = index * index_scale(volume.shape[-3:], index) - 1
-    if len(volume) == 1:
-        return sample_normalised(exact[0], grid[0], padding=padding)[None].to(volume.dtype)
-    sampled = functional.grid_sample(exact, grid, mode="bilinear", padding_mode=padding, align_corners=True)
-    return sampled.to(volume.dtype)
+    sampled = [sample(one, places, padding=padding) for one, places in zip(exact, index, strict=True)]
+    return torch.stack(sampled).to(volume.dtype)
 
 
 def compose(outer: Tensor, inner: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.optimization.field_grid import RATIO, field_grid, sampling_places, to_field_grid
+from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid, warp
 from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.pulls import Pull
 from DeepRegLib.optimization.sliding import Surface, smoothing
@@ -21,13 +21,7 @@ from DeepRegLib.recipes import Deformable
 from DeepRegLib.similarity import LNCC, Similarity, make_similarity
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.similarity.mind import MIND_DILATION
-from DeepRegLib.transforms.sampling import (
-    central_difference,
-    identity_grid,
-    index_scale,
-    resize_field,
-    sample_normalised,
-)
+from DeepRegLib.transforms.sampling import central_difference, resize_field
 
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
 WEIGHT_REFRESH = 10
@@ -144,9 +138,6 @@ def _run_level(
     poll: Poll,
 ) -> tuple[Tensor, NDArray[np.float64]]:
     fixed, moving = level.fixed, level.moving
-    shape = fixed.geometry.shape
-    scale = index_scale(shape, field)
-    identity = identity_grid(shape, fixed.device) * scale - 1
     step, sigma_update, sigma_field = (
         length / RATIO
         for length in (recipe.step, recipe.smooth_update, recipe.smooth_field * ROUGHNESS[recipe.similarity])
@@ -163,15 +154,14 @@ def _run_level(
     followed: list[list[Tensor]] = [[] for _ in level.pulls]
     for iteration in range(iterations):
         displacement = motion.displacement(field)
-        places = sampling_places(displacement, identity, scale)
         if metric is None or iteration % WEIGHT_REFRESH == 0:
-            warped, seen = sample_normalised(channels, places, padding="zeros")
+            warped, seen = warp(channels, displacement)
             weight = fixed.weight * seen
             if recipe.similarity == "mind":
                 weight = weight * _far_from_unknown(seen, recipe.radius)
             metric = _metric(recipe, shrink, fixed.intensity, weight)
         else:
-            warped = sample_normalised(channels[:1], places, padding="zeros")[0]
+            warped = warp(channels[:1], displacement)[0]
         poll()
         value, gradient = metric.value_and_gradient(warped[None])
         values.append(value)

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.transforms.sampling import sample
 
 RATIO = 2
 # A voxel lies a quarter of the nodes' distance from the nearer of its two neighbours along an axis.
 FARTHER_SHARE = 0.25
+_CPU_TILE_VOXELS = 1 << 18
 
 
 def field_grid(geometry: Geometry) -> Geometry:
@@ -56,29 +58,46 @@ def to_image_grid(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return fine
 
 
-def sampling_places(field: Tensor, identity: Tensor, scale: Tensor) -> Tensor:
-    """Return where each voxel of the images is looked up, as `sample_normalised` takes it.
+def warp(volume: Tensor, field: Tensor) -> Tensor:
+    """Look volumes up where a field on the grid of their field moves each voxel; zero past their border.
 
-    The same as ``(grid + to_image_grid(field)) * scale - 1``, in fewer passes through memory.
+    The same as ``sample(volume, grid + to_image_grid(field))``, on the CPU a few planes at a time, so that the field
+    on the grid of the images never leaves the cache.
 
     Parameters
     ----------
+    volume
+        Shape ``(C, D, H, W)``.
     field
         Shape ``(3, d, h, w)``, in voxels of its grid.
-    identity
-        ``grid * scale - 1`` with the images' `identity_grid`, shape ``(D, H, W, 3)``.
-    scale
-        The images' `index_scale`.
 
     Returns
     -------
     Tensor
-        Shape ``(D, H, W, 3)``.
+        Shape ``(C, D, H, W)``.
     """
-    fine = field.permute(1, 2, 3, 0) * (RATIO * scale)
-    for dim in (2, 1, 0):
-        fine = _twice_as_fine(fine, dim, identity.shape[dim])
-    return fine.add_(identity)
+    depth, height, width = volume.shape[1:]
+    thickness = max(1, _CPU_TILE_VOXELS // (height * width)) if volume.device.type == "cpu" else depth
+    warped = torch.empty_like(volume)
+    for first in range(0, depth, thickness):
+        planes = slice(first, min(first + thickness, depth))
+        warped[:, planes] = sample(volume, _places(field, planes, height, width), padding="zeros")
+    return warped
+
+
+def _places(field: Tensor, planes: slice, height: int, width: int) -> Tensor:
+    """Return where a field moves the voxels of some planes, ``(d, h, w, 3)``."""
+    nodes = slice(max(planes.start // RATIO - 1, 0), (planes.stop + 1) // RATIO + 1)
+    fine = field[:, nodes] * RATIO
+    skipped = RATIO * nodes.start
+    fine = _twice_as_fine(fine, 1, planes.stop - skipped).narrow(1, planes.start - skipped, planes.stop - planes.start)
+    fine = _twice_as_fine(_twice_as_fine(fine, 2, height), 3, width)
+    for component, axis in enumerate((3, 2, 1)):
+        start = planes.start if axis == 1 else 0
+        count = fine.shape[axis]
+        steps = torch.arange(start, start + count, dtype=fine.dtype, device=fine.device)
+        fine[component].add_(steps.reshape([count if axis == n else 1 for n in (1, 2, 3)]))
+    return fine.permute(1, 2, 3, 0)
 
 
 def to_field_grid(values: Tensor) -> Tensor:

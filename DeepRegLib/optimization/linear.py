@@ -16,7 +16,7 @@ from DeepRegLib.optimization.rotations import rotation_from_vector
 from DeepRegLib.optimization.working import WorkingImage, weighted_centroid, weighted_radius
 from DeepRegLib.recipes import CROSS_MODAL_SIMILARITIES
 from DeepRegLib.similarity import Similarity, make_similarity
-from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample_normalised
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample
 
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
 WEIGHT_REFRESH = 5
@@ -137,19 +137,16 @@ class _LinearProblem:
         self.centre = weighted_centroid(fixed)
         self.radius = weighted_radius(fixed, self.centre)
         # The poses are small matrices: exact on the host, where MPS has no float64.
-        self.grid = identity_grid(fixed.geometry.shape, fixed.device)
         centre_index = fixed.geometry.to_index(self.centre)
-        self.offsets = self.grid.reshape(-1, 3) - torch.tensor(centre_index, dtype=torch.float32, device=fixed.device)
+        grid = identity_grid(fixed.geometry.shape, fixed.device)
+        self.offsets = grid.reshape(-1, 3) - torch.tensor(centre_index, dtype=torch.float32, device=fixed.device)
         # The same along i, j, k: a plane's sum times its offset, added up, is what each voxel times its own would be.
         self.axes = [
             torch.arange(n, dtype=torch.float32, device=fixed.device) - middle
             for n, middle in zip(fixed.geometry.size, centre_index.tolist(), strict=True)
         ]
         self.channels = moving.channels
-        size = np.array(moving.geometry.size)
-        normalise = np.diag([*(2 / np.maximum(size - 1, 1)), 1.0])
-        normalise[:3, 3] = -1
-        self.from_world = self._tensor(normalise @ moving.geometry.world_to_index)
+        self.from_world = self._tensor(moving.geometry.world_to_index)
         self.to_world = self._tensor(fixed.geometry.index_to_world[:3, :3])
         self.to_index = self._tensor(fixed.geometry.world_to_index[:3, :3])
 
@@ -177,14 +174,12 @@ class _LinearProblem:
     def sample(self, state: Tensor, channels: Tensor) -> Tensor:
         """Look up channels ``(C, d, h, w)`` on the moving grid, ``(B, C, D, H, W)``."""
         linear = self.from_world[:3, :3] @ state[..., :3] @ self.to_world
-        shift = (self.from_world[:3, :3] @ state[..., 3:] + self.from_world[:3, 3:]).transpose(1, 2)
-        points = torch.baddbmm(shift, self.offsets.expand(len(state), -1, -1), linear.transpose(1, 2))
-        grid = points.reshape(len(state), *self.grid.shape)
-        if len(state) == 1:
-            return sample_normalised(channels, grid[0], padding="zeros")[None]
-        return torch.nn.functional.grid_sample(
-            channels.expand(len(state), -1, -1, -1, -1), grid, padding_mode="zeros", align_corners=True
-        )
+        shift = self.from_world[:3, :3] @ state[..., 3:] + self.from_world[:3, 3:]
+        # All candidates look up the same image, so they are one tall grid; each component of it is contiguous.
+        rows = (part.transpose(0, 1).flatten(0, 1) for part in (shift, linear))
+        depth, height, width = self.fixed.geometry.shape
+        index = torch.addmm(next(rows), next(rows), self.offsets.T).reshape(3, -1, height, width).permute(1, 2, 3, 0)
+        return sample(channels, index, padding="zeros").unflatten(1, (len(state), depth)).transpose(0, 1)
 
     def metric(self, weight: Tensor) -> Similarity:
         radius = RADIUS.get(self.similarity, 1)

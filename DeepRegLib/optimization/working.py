@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.optimization.field_grid import sampling_places
+from DeepRegLib.optimization.field_grid import warp
 from DeepRegLib.optimization.smoothing import smooth
-from DeepRegLib.transforms.sampling import identity_grid, index_scale, sample, sample_normalised
+from DeepRegLib.transforms.sampling import identity_grid, sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +63,7 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
 
 def moved_by(image: WorkingImage, field: Tensor) -> WorkingImage:
     """Move an image by a field on the grid of its field, ``(3, d, h, w)``, in voxels of that; zero past its border."""
-    shape = image.geometry.shape
-    scale = index_scale(shape, field)
-    places = sampling_places(field, identity_grid(shape, field.device) * scale - 1, scale)
-    intensity, weight = sample_normalised(image.channels, places, padding="zeros")
+    intensity, weight = warp(image.channels, field)
     return WorkingImage(intensity, weight, image.geometry)
 
 

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from DeepRegLib.transforms.trilinear import sample_on_cpu
+
 
 def identity_grid(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the voxel indices (i, j, k) of a grid, shape ``(D, H, W, 3)``."""
+    """Return the voxel indices (i, j, k) of a grid, shape ``(D, H, W, 3)``, each component contiguous."""
     axes = [torch.arange(n, device=device, dtype=dtype) for n in shape]
     k, j, i = torch.meshgrid(*axes, indexing="ij")
-    return torch.stack([i, j, k], dim=-1)
+    return torch.stack([i, j, k]).permute(1, 2, 3, 0)
 
 
 def sample(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
@@ -35,8 +37,12 @@ def sample(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
     Tensor
         Shape ``(C, d, h, w)``.
     """
-    scale = index_scale(volume.shape[-3:], index)
-    return sample_normalised(volume, index * scale - 1, padding=padding)
+    if volume.device.type == "cpu" and volume.dtype == index.dtype == torch.float32 and not _tracked(volume, index):
+        return sample_on_cpu(volume, index, padding)
+    places = index * index_scale(volume.shape[-3:], index) - 1
+    return functional.grid_sample(
+        volume[None], places[None], mode="bilinear", padding_mode=padding, align_corners=True
+    )[0]
 
 
 def index_scale(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
@@ -44,32 +50,8 @@ def index_scale(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
     return torch.tensor([2 / max(n - 1, 1) for n in reversed(shape)], device=like.device, dtype=like.dtype)
 
 
-def sample_normalised(volume: Tensor, grid: Tensor, *, padding: str = "border") -> Tensor:
-    """Sample ``(C, D, H, W)`` at ``(d, h, w, 3)`` positions in [-1, 1] (voxel centres of the outer planes)."""
-    depth = grid.shape[0]
-    slabs = _slabs(depth, torch.get_num_threads())
-    if volume.device.type != "cpu" or slabs == 1:
-        return _sampled(volume, grid[None], padding)[:, 0]
-    # ATen's CPU kernel splits the work over the batch only, so slabs of the grid are given as a batch; the planes that
-    # are left over follow, since filling up the last slab would copy the whole grid.
-    even = depth - depth % slabs
-    batch = grid[:even].reshape(slabs, even // slabs, *grid.shape[1:])
-    sampled = _sampled(volume, batch, padding).reshape(len(volume), even, *grid.shape[1:3])
-    if even == depth:
-        return sampled
-    return torch.cat([sampled, _sampled(volume, grid[None, even:], padding)[:, 0]], dim=1)
-
-
-def _slabs(depth: int, threads: int) -> int:
-    """Return into how many slabs of one thickness to cut planes so that few are left over; 1 for too few planes."""
-    return min(range(threads, min(4 * threads, depth) + 1, threads), key=lambda n: depth % n, default=1)
-
-
-def _sampled(volume: Tensor, batch: Tensor, padding: str) -> Tensor:
-    """Sample ``(C, D, H, W)`` at ``(n, d, h, w, 3)``; returns ``(C, n, d, h, w)``."""
-    source = volume.expand(len(batch), -1, -1, -1, -1)
-    warped = functional.grid_sample(source, batch, mode="bilinear", padding_mode=padding, align_corners=True)
-    return warped.transpose(0, 1)
+def _tracked(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def compose_fields(outer: Tensor, inner: Tensor, grid: Tensor) -> Tensor:

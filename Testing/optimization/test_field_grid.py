@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegLib.optimization.field_grid import field_grid, sampling_places, to_field_grid, to_image_grid
-from DeepRegLib.transforms.sampling import identity_grid, index_scale
+from DeepRegLib.optimization.field_grid import field_grid, to_field_grid, to_image_grid, warp
+from DeepRegLib.transforms.sampling import identity_grid, sample
 from Testing.synthetic import ORIENTATIONS, geometry_in, random_linear
 
 SIZES = [(12, 14, 10), (11, 13, 9), (1, 2, 3)]
@@ -45,13 +45,15 @@ def test_interpolation_is_that_of_torch():
     torch.testing.assert_close(to_image_grid(field, (9, 11, 13)), wanted[:, :9, :11, :13])
 
 
+@pytest.mark.parametrize("planes", [1, 2, 3, 20])
 @pytest.mark.parametrize("shape", [(10, 12, 14), (9, 11, 13)])
-def test_an_image_is_looked_up_where_the_interpolated_field_points(shape):
-    field = torch.randn(3, 5, 6, 7, generator=torch.Generator().manual_seed(0))
-    grid = identity_grid(shape, field.device)
-    scale = index_scale(shape, grid)
-    wanted = (grid + to_image_grid(field, shape).permute(1, 2, 3, 0)) * scale - 1
-    torch.testing.assert_close(sampling_places(field, grid * scale - 1, scale), wanted)
+def test_an_image_is_looked_up_where_the_interpolated_field_points(shape, planes, monkeypatch):
+    monkeypatch.setattr("DeepRegLib.optimization.field_grid._CPU_TILE_VOXELS", planes * shape[1] * shape[2])
+    random = torch.Generator().manual_seed(0)
+    field = torch.randn(3, 5, 6, 7, generator=random, dtype=torch.float64)
+    volume = torch.randn(2, *shape, generator=random, dtype=torch.float64)
+    index = identity_grid(shape, field.device) + to_image_grid(field, shape).permute(1, 2, 3, 0)
+    torch.testing.assert_close(warp(volume, field), sample(volume, index, padding="zeros"))
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 4), (7, 6, 5), (3, 3, 2)])

@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.similarity import box
 from DeepRegLib.similarity.box import box_sum
 from Testing.similarity.images import random_weight, smooth_image
 from Testing.similarity.references import window_sum
@@ -17,19 +16,6 @@ sides = st.integers(1, 9)
 def test_equals_convolution_with_ones_for_any_size_and_radius(shape, radius, seed):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     torch.testing.assert_close(box_sum(x, radius), window_sum(x, radius), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("tile", [1, 200, 1000, 10_000])
-def test_cutting_into_tiles_changes_no_bit(monkeypatch, tile):
-    x = smooth_image((3, 11, 9, 7), 0).float()
-    whole = box_sum(x, 2)
-    monkeypatch.setattr(box, "_CPU_TILE_VOXELS", tile)
-    assert torch.equal(box_sum(x, 2), whole)
-
-
-def test_accelerators_take_the_volume_at_once_with_the_same_result():
-    tiles = list(box._tiles(torch.empty(2, 300, 300, 300, device="meta"), 2))
-    assert tiles == [(slice(0, 2), slice(0, 300))]
 
 
 def test_is_its_own_adjoint():

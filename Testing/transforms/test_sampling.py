@@ -13,10 +13,8 @@ from DeepRegLib.transforms.sampling import (
     compose_fields,
     field_gradient,
     identity_grid,
-    index_scale,
     resize_field,
     sample,
-    sample_normalised,
 )
 from Testing.synthetic import trilinear
 
@@ -28,15 +26,6 @@ def noise(*shape: int, scale: float = 1.0, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(scale=scale, size=shape))
 
 
-@pytest.fixture(params=[1, 2, 5], ids=lambda n: f"{n} threads")
-def threads(request: pytest.FixtureRequest):
-    """Run with some number of threads: the slabs they share must not show."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def test_the_identity_grid_holds_i_j_k() -> None:
     grid = identity_grid(SHAPE, CPU, torch.float64)
     assert grid.shape == (*SHAPE, 3)
@@ -44,7 +33,7 @@ def test_the_identity_grid_holds_i_j_k() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 7, 13])
-def test_sampling_is_trilinear_at_i_j_k_with_the_edge_repeated(depth: int, threads: int) -> None:
+def test_sampling_is_trilinear_at_i_j_k_with_the_edge_repeated(depth: int) -> None:
     volume = noise(2, *SHAPE)
     index = noise(depth, 4, 5, 3, scale=6, seed=1) + 4
     sampled = sample(volume, index).numpy()
@@ -53,22 +42,13 @@ def test_sampling_is_trilinear_at_i_j_k_with_the_edge_repeated(depth: int, threa
         np.testing.assert_allclose(sampled[channel], trilinear(volume[channel].numpy(), clipped), atol=1e-9)
 
 
-def test_zero_padding_fades_outside(threads: int) -> None:
+def test_zero_padding_fades_outside() -> None:
     volume = torch.ones(1, *SHAPE, dtype=torch.float64)
     index = torch.tensor([[-0.5, 2, 3], [-1, 2, 3], [-3, 2, 3], [4, 2, 3]], dtype=torch.float64).reshape(4, 1, 1, 3)
     np.testing.assert_allclose(sample(volume, index, padding="zeros").ravel(), [0.5, 0, 0, 1], atol=1e-12)
 
 
-def test_normalised_positions_run_from_the_first_to_the_last_centre(threads: int) -> None:
-    volume = noise(1, *SHAPE)
-    scale = index_scale(SHAPE, volume)
-    grid = identity_grid(SHAPE, CPU, torch.float64) * scale - 1
-    assert grid.min() == -1
-    assert abs(float(grid.max()) - 1) < 1e-12
-    np.testing.assert_allclose(sample_normalised(volume, grid), volume, atol=1e-9)
-
-
-def test_one_slice_thick_volumes_are_sampled(threads: int) -> None:
+def test_one_slice_thick_volumes_are_sampled() -> None:
     volume = noise(3, 1, 5, 6)
     np.testing.assert_allclose(sample(volume, identity_grid((1, 5, 6), CPU, torch.float64)), volume, atol=1e-9)
 

@@ -1,0 +1,90 @@
+"""Trilinear lookup on the CPU in about half the time of torch's own.
+
+Of torch's kernels for that processor the one for planes is vectorised and the one for volumes is not. A volume's planes
+below each other are one tall plane: a lookup there in the plane below a position, one in the plane above, and the way
+between them are the trilinear lookup. Positions are taken in pieces that fit a cache.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_POSITIONS_AT_ONCE = 1 << 18
+
+
+@torch.no_grad()
+def sample_on_cpu(volume: Tensor, index: Tensor, padding: str) -> Tensor:
+    """Do what `sampling.sample` does, in float32 and on the CPU, right to 1e-3 of a voxel.
+
+    Parameters
+    ----------
+    volume
+        Shape ``(C, D, H, W)``.
+    index
+        Continuous indices (i, j, k), shape ``(d, h, w, 3)``; quickest with each component contiguous.
+    padding
+        ``"border"`` or ``"zeros"``.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(C, d, h, w)``.
+    """
+    channels, *shape = volume.shape
+    # A single plane is looked up between itself and its copy.
+    planes = volume if shape[0] > 1 else volume.expand(-1, 2, -1, -1)
+    tall = planes.reshape(channels, -1, shape[2])
+    thickness = max(1, _POSITIONS_AT_ONCE // max(1, index.shape[1] * index.shape[2]))
+    if len(index) <= thickness:
+        return _sample_part(tall, shape, index, padding)
+    sampled = volume.new_empty(channels, *index.shape[:3])
+    for first in range(0, len(index), thickness):
+        part = slice(first, first + thickness)
+        sampled[:, part] = _sample_part(tall, shape, index[part], padding)
+    return sampled
+
+
+def _sample_part(tall: Tensor, shape: list[int], index: Tensor, padding: str) -> Tensor:
+    """Look up positions in planes below each other, ``(C, D H, W)``."""
+    depth, height, width = shape
+    i, j, k = (component.flatten() for component in index.unbind(-1))
+    j, j_weight = _inside(j, height, padding)
+    k, k_weight = _inside(k, depth, padding)
+    below = k.floor().clamp_(max=max(depth - 2, 0))
+    share = k - below
+    # Only the planes needed: the fewer rows, the finer float32 can tell positions among them apart.
+    first, last = (int(plane) for plane in below.aminmax())
+    rows = (last - first + 1) * height
+    row = below.sub_(first).mul_(height).add_(j)
+
+    count, threads = len(row), torch.get_num_threads()
+    each = -(-count // threads)  # the kernel splits the work over the batch only, so each thread gets an item
+    places = torch.empty(2, threads * each)
+    places[:, count:] = 0
+    for place, steps, size in zip(places, (i, row), (width, rows), strict=True):
+        torch.sub(steps * (2 / max(size - 1, 1)), 1, out=place[:count])
+    batch = places.reshape(2, threads, 1, each).permute(1, 2, 3, 0)
+
+    def looked_up(plane: int) -> Tensor:
+        source = tall[:, plane * height : plane * height + rows].expand(threads, -1, -1, -1)
+        values = functional.grid_sample(source, batch, padding_mode=padding, align_corners=True)
+        return values.transpose(0, 1).reshape(len(tall), -1)[:, :count]
+
+    values = torch.lerp(looked_up(first), looked_up(first + 1), share)
+    for weight in (j_weight, k_weight):
+        if weight is not None:
+            values.mul_(weight)
+    return values.reshape(-1, *index.shape[:3])
+
+
+def _inside(index: Tensor, size: int, padding: str) -> tuple[Tensor, Tensor | None]:
+    """Return indices along one axis, kept within it, and what is left of a value there: None where that is all."""
+    lowest, highest = index.aminmax()
+    if lowest >= 0 and highest <= size - 1:
+        return index, None
+    inside = index.clamp(0, size - 1)
+    if padding == "border" or size == 1:  # torch's kernels take any position along an axis of one voxel for that voxel
+        return inside, None
+    return inside, (index - inside).abs_().neg_().add_(1).clamp_(min=0)
