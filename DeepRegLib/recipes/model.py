@@ -136,7 +136,7 @@ class Deformable:
     radius: int = 2
     voxels: int = 5_000_000
     shrink: tuple[int, ...] = (8, 4, 2, 1)
-    iterations: tuple[int, ...] = (100, 100, 50, 20)
+    iterations: tuple[int, ...] = (100, 100, 30, 25)
     step: float = 0.5
     smooth_update: float = 1.4
     smooth_field: float = 0.45
