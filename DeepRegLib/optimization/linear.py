@@ -176,9 +176,9 @@ class _LinearProblem:
         linear = self.from_world[:3, :3] @ state[..., :3] @ self.to_world
         shift = self.from_world[:3, :3] @ state[..., 3:] + self.from_world[:3, 3:]
         # All candidates look up the same image, so they are one tall grid; each component of it is contiguous.
-        rows = (part.transpose(0, 1).flatten(0, 1) for part in (shift, linear))
+        shift, linear = (part.transpose(0, 1).flatten(0, 1) for part in (shift, linear))
         depth, height, width = self.fixed.geometry.shape
-        index = torch.addmm(next(rows), next(rows), self.offsets.T).reshape(3, -1, height, width).permute(1, 2, 3, 0)
+        index = torch.addmm(shift, linear, self.offsets.T).reshape(3, -1, height, width).permute(1, 2, 3, 0)
         return sample(channels, index, padding="zeros").unflatten(1, (len(state), depth)).transpose(0, 1)
 
     def metric(self, weight: Tensor) -> Similarity:

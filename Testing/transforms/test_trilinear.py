@@ -63,7 +63,9 @@ def test_the_layout_of_the_positions_does_not_matter(layout):
     volume = torch.rand(3, 5, 6, 7, generator=torch.Generator().manual_seed(0))
     index = identity_grid((5, 6, 7), volume.device) + 0.3
     laid_out = index if layout == "components" else index.contiguous()
+    before = laid_out.clone()
     assert torch.equal(sample_on_cpu(volume, laid_out, "zeros"), sample_on_cpu(volume, index.contiguous(), "zeros"))
+    assert torch.equal(laid_out, before)
 
 
 def test_gradients_are_still_there_where_they_are_asked_for():
