@@ -16,6 +16,7 @@ LIBRARY = ROOT / "DeepRegLib"
 
 # Imports run from a higher number to a lower one, or stay inside a room.
 HEIGHT = {
+    "allocator": 0,
     "errors": 0,
     "naming": 0,
     "threads": 0,
