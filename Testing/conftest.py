@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from DeepRegLib.allocator import keep_freed_memory
-from DeepRegLib.threads import wait_briefly
+from DeepRegLib.own_process import prepare_process
 
 if TYPE_CHECKING:
     import slicer
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from Testing.desktop.running import Desktop
 
 # As a registration from the command line or the panel does.
-wait_briefly()
-keep_freed_memory()
+prepare_process()
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -16,10 +16,9 @@ LIBRARY = ROOT / "DeepRegLib"
 
 # Imports run from a higher number to a lower one, or stay inside a room.
 HEIGHT = {
-    "allocator": 0,
     "errors": 0,
     "naming": 0,
-    "threads": 0,
+    "own_process": 0,
     "version": 0,
     "devices": 1,
     "files": 1,
@@ -70,7 +69,7 @@ WITHOUT_TORCH = (
     "result",
     "saving",
     "tables",
-    "threads",
+    "own_process",
 )
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from DeepRegLib.allocator import keep_freed_memory
-from DeepRegLib.threads import wait_briefly
+from DeepRegLib.own_process import prepare_process
 
 __all__ = ["main"]
 
@@ -26,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 the registration failed, 2 bad input or output, 130 interrupted.
     """
-    wait_briefly()
-    keep_freed_memory()
+    prepare_process()
     try:
         from DeepRegLib.cli.app import run
     except ModuleNotFoundError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import os
 import queue
@@ -20,6 +18,7 @@ from DeepRegLib.engine.packing import Request, pack_error, pack_registration, un
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, Piece, ProtocolError, encode
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.monitoring import Cancel, Poll, Progress, poll_of
+from DeepRegLib.own_process import give_freed_memory_back
 from DeepRegLib.result import Registration
 
 READ_BYTES = 1 << 20
@@ -304,9 +303,7 @@ def release_memory() -> None:
     import torch
 
     gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # musl has none
-            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps hundreds of megabytes that were freed in small pieces
+    give_freed_memory_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

@@ -23,11 +23,9 @@ def main() -> None:
     # Ctrl+C in a terminal may reach the worker too; whether to stop is the client's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     make_importable()
-    from DeepRegLib.allocator import keep_freed_memory
-    from DeepRegLib.threads import wait_briefly
+    from DeepRegLib.own_process import prepare_process
 
-    wait_briefly()
-    keep_freed_memory()
+    prepare_process()
     from DeepRegLib.engine.server import Channel, Server
 
     Server(Channel(incoming, outgoing)).run()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from DeepRegLib.transforms.sampling import identity_grid, sample
+from DeepRegLib.transforms.sampling import identity_grid, sample, sample_images
 
 RATIO = 2
 
@@ -55,17 +55,25 @@ def displace(volume: Tensor, field: Tensor, *, padding: str = "border") -> Tenso
     Tensor
         Shape and type of `volume`.
     """
-    depth, height, width = volume.shape[-3:]
     exact = at_least_float32(volume)
-    nodes = identity_grid((depth, height, width), field.device, exact.dtype)
-    index = nodes + field.to(exact.dtype).permute(0, 2, 3, 4, 1)
-    sampled = [sample(one, places, padding=padding) for one, places in zip(exact, index, strict=True)]
-    return torch.stack(sampled).to(volume.dtype)
+    return sample_images(exact, positions(field.to(exact.dtype)), padding=padding).to(volume.dtype)
 
 
 def compose(outer: Tensor, inner: Tensor) -> Tensor:
-    """Return the field of p -> q + outer(q) with q = p + inner(p); all ``(B, 3, D, H, W)``."""
-    return inner + displace(outer, inner)
+    """Return the field of p -> q + outer(q) with q = p + inner(p); all ``(B, 3, D, H, W)``, float32 or finer."""
+    return inner + sample(outer, positions(inner))
+
+
+def positions(field: Tensor) -> Tensor:
+    """Return where a field ``(B, 3, d, h, w)`` takes the nodes of its grid, shape ``(B, d, h, w, 3)``."""
+    depth, height, width = field.shape[-3:]
+    return field.movedim(1, -1) + identity_grid((depth, height, width), field.device, field.dtype)
+
+
+def half_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the shape of the field for images of a shape."""
+    depth, height, width = (-(-n // RATIO) for n in shape)
+    return depth, height, width
 
 
 def integrate(velocity: Tensor, steps: int) -> Tensor:

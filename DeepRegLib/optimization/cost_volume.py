@@ -29,7 +29,7 @@ from DeepRegLib.recipes import LargeMotion
 from DeepRegLib.similarity import mind_features
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.similarity.mind import MIND_DILATION
-from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample
+from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample, sample_images
 
 # A feature voxel is this many image voxels wide. It is a cell of the control grid, too: cells twice as wide take an
 # eighth of the memory, and cost the abdomen 0.06 Dice.
@@ -266,7 +266,7 @@ def _between_cells(field: Tensor, cells: Geometry, nodes: Geometry) -> Tensor:
 
 def _warped(image: WorkingImage, field: Tensor) -> WorkingImage:
     grid = identity_grid(image.geometry.shape, image.device)
-    intensity, weight = sample(image.channels, grid + field.permute(1, 2, 3, 0), padding="zeros")
+    intensity, weight = sample_images(image.channels, grid + field.permute(1, 2, 3, 0), padding="zeros")
     return WorkingImage(intensity, weight, image.geometry)
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.transforms.sampling import sample
+from DeepRegLib.transforms.sampling import sample_images
+from DeepRegLib.transforms.trilinear import POSITIONS_AT_ONCE
 
 RATIO = 2
 # A voxel lies a quarter of the nodes' distance from the nearer of its two neighbours along an axis.
 FARTHER_SHARE = 0.25
-_CPU_TILE_VOXELS = 1 << 18
 
 
 def field_grid(geometry: Geometry) -> Geometry:
@@ -52,17 +52,15 @@ def to_image_grid(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
     Tensor
         Shape ``(3, D, H, W)``, in voxels of the images; past the outer nodes their values are repeated.
     """
-    fine = field * RATIO
-    for dim in (3, 2, 1):  # along memory first, while there is least of it
-        fine = _twice_as_fine(fine, dim, shape[dim - 1])
-    return fine
+    depth, height, width = shape
+    return _at_planes(field, slice(0, depth), height, width)
 
 
 def warp(volume: Tensor, field: Tensor) -> Tensor:
     """Look volumes up where a field on the grid of their field moves each voxel; zero past their border.
 
-    The same as ``sample(volume, grid + to_image_grid(field))``, on the CPU a few planes at a time, so that the field
-    on the grid of the images never leaves the cache.
+    The same as ``sample_images(volume, grid + to_image_grid(field))``, on the CPU a few planes at a time, so that the
+    field on the grid of the images never leaves the cache.
 
     Parameters
     ----------
@@ -77,27 +75,32 @@ def warp(volume: Tensor, field: Tensor) -> Tensor:
         Shape ``(C, D, H, W)``.
     """
     depth, height, width = volume.shape[1:]
-    thickness = max(1, _CPU_TILE_VOXELS // (height * width)) if volume.device.type == "cpu" else depth
+    thickness = max(1, POSITIONS_AT_ONCE // (height * width)) if volume.device.type == "cpu" else depth
     warped = torch.empty_like(volume)
     for first in range(0, depth, thickness):
         planes = slice(first, min(first + thickness, depth))
-        warped[:, planes] = sample(volume, _places(field, planes, height, width), padding="zeros")
+        warped[:, planes] = sample_images(volume, _places(field, planes, height, width), padding="zeros")
     return warped
 
 
 def _places(field: Tensor, planes: slice, height: int, width: int) -> Tensor:
     """Return where a field moves the voxels of some planes, ``(d, h, w, 3)``."""
-    nodes = slice(max(planes.start // RATIO - 1, 0), (planes.stop + 1) // RATIO + 1)
-    fine = field[:, nodes] * RATIO
-    skipped = RATIO * nodes.start
-    fine = _twice_as_fine(fine, 1, planes.stop - skipped).narrow(1, planes.start - skipped, planes.stop - planes.start)
-    fine = _twice_as_fine(_twice_as_fine(fine, 2, height), 3, width)
+    fine = _at_planes(field, planes, height, width)
     for component, axis in enumerate((3, 2, 1)):
         start = planes.start if axis == 1 else 0
         count = fine.shape[axis]
         steps = torch.arange(start, start + count, dtype=fine.dtype, device=fine.device)
         fine[component].add_(steps.reshape([count if axis == n else 1 for n in (1, 2, 3)]))
     return fine.permute(1, 2, 3, 0)
+
+
+def _at_planes(field: Tensor, planes: slice, height: int, width: int) -> Tensor:
+    """Interpolate a field at the voxels of some planes of its images, ``(3, d, height, width)`` in their voxels."""
+    nodes = slice(max(planes.start // RATIO - 1, 0), (planes.stop + 1) // RATIO + 1)
+    fine = field[:, nodes] * RATIO
+    fine = _twice_as_fine(_twice_as_fine(fine, 3, width), 2, height)  # along memory first, while there is least of it
+    skipped = RATIO * nodes.start
+    return _twice_as_fine(fine, 1, planes.stop - skipped)[:, planes.start - skipped :]
 
 
 def to_field_grid(values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.rotations import rotation_distance
 from DeepRegLib.optimization.working import WorkingImage, weighted_centroid
-from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample_images
 
 COARSE_SIDE, FINE_SIDE = 16, 32
 # On 54 searches in pairs of scans the best rotation of all 304 on the fine cubes was among the best 8 on the coarse.
@@ -191,7 +191,7 @@ def _cube(image: WorkingImage, side: int, spacing: float, edges: bool) -> _Cube:
     grid = Geometry((side,) * 3, (spacing,) * 3, (float(origin[0]), float(origin[1]), float(origin[2])))
     source = _blurred_channels(image, spacing, edges)
     index = _grid_index(grid, image.geometry, image.device)
-    intensity, weight = sample(source, index, padding="zeros")
+    intensity, weight = sample_images(source, index, padding="zeros")
     weight = weight.clamp(0, 1)
     value = torch.where(weight > 1e-3, intensity / weight.clamp_min(1e-3), torch.zeros_like(intensity))
     return _Cube(value, weight, centre, spacing)
@@ -225,14 +225,12 @@ def _grid_index(grid: Geometry, geometry: Geometry, device: torch.device) -> Ten
 def _rotated(cube: _Cube, rotations: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
     """Sample the cube at R y for every offset y from its centre; shapes ``(n, side, side, side)``."""
     device = cube.intensity.device
-    shape = (cube.side,) * 3
-    middle = (cube.side - 1) / 2
-    offsets = (identity_grid(shape, device) - middle) / middle
+    side = cube.side
+    middle = (side - 1) / 2
+    offsets = (identity_grid((side,) * 3, device) - middle).reshape(-1, 3)
     matrices = torch.tensor(rotations, dtype=torch.float32, device=device)
-    grid = (offsets.reshape(-1, 3) @ matrices.transpose(1, 2)).reshape(len(rotations), *shape, 3)
+    # All rotations look up the same cube, so they are one tall grid; each component of it is contiguous.
+    index = torch.einsum("nab,pb->anp", matrices, offsets).add_(middle).reshape(3, -1, side, side).permute(1, 2, 3, 0)
     channels = torch.stack([cube.intensity * cube.weight, cube.weight])
-    sampled = torch.nn.functional.grid_sample(
-        channels.expand(len(rotations), -1, -1, -1, -1), grid, padding_mode="zeros", align_corners=True
-    )
-    weight = sampled[:, 1]
-    return torch.where(weight > 1e-3, sampled[:, 0] / weight.clamp_min(1e-3), 0 * weight), weight
+    product, weight = sample_images(channels, index, padding="zeros").unflatten(1, (len(rotations), side))
+    return torch.where(weight > 1e-3, product / weight.clamp_min(1e-3), 0 * weight), weight

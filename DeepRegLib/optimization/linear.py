@@ -16,7 +16,7 @@ from DeepRegLib.optimization.rotations import rotation_from_vector
 from DeepRegLib.optimization.working import WorkingImage, weighted_centroid, weighted_radius
 from DeepRegLib.recipes import CROSS_MODAL_SIMILARITIES
 from DeepRegLib.similarity import Similarity, make_similarity
-from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample_images
 
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
 WEIGHT_REFRESH = 5
@@ -179,7 +179,7 @@ class _LinearProblem:
         shift, linear = (part.transpose(0, 1).flatten(0, 1) for part in (shift, linear))
         depth, height, width = self.fixed.geometry.shape
         index = torch.addmm(shift, linear, self.offsets.T).reshape(3, -1, height, width).permute(1, 2, 3, 0)
-        return sample(channels, index, padding="zeros").unflatten(1, (len(state), depth)).transpose(0, 1)
+        return sample_images(channels, index, padding="zeros").unflatten(1, (len(state), depth)).transpose(0, 1)
 
     def metric(self, weight: Tensor) -> Similarity:
         radius = RADIUS.get(self.similarity, 1)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.optimization.smoothing import smooth
-from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample, sample_images
 
 # The force of a landmark, or of a label's border, that lies one voxel of the images off.
 FORCE_A_VOXEL = 2.0
@@ -158,7 +158,7 @@ class LabelPull:
     def value_and_force(self, field: Tensor) -> tuple[Tensor, Tensor]:
         """See `Pull`."""
         places = self._nodes + field.permute(1, 2, 3, 0)
-        seen = sample(self._moving_seen, places, padding="zeros")[0].mul_(self._fixed_seen)
+        seen = sample_images(self._moving_seen, places, padding="zeros")[0].mul_(self._fixed_seen)
         force = torch.zeros_like(field)
         difference = field.new_zeros(1)
         for structure in self._structures:

@@ -12,7 +12,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.field_grid import warp
 from DeepRegLib.optimization.smoothing import smooth
-from DeepRegLib.transforms.sampling import identity_grid, sample
+from DeepRegLib.transforms.sampling import identity_grid, sample_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
     intensity = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), image.intensity)
     offset = torch.tensor(image.geometry.to_index(geometry.origin), dtype=torch.float32, device=image.device)
     index = identity_grid(geometry.shape, image.device) * ratio + offset
-    sampled, inside = sample(torch.stack([intensity, image.weight]), index, padding="zeros")
+    sampled, inside = sample_images(torch.stack([intensity, image.weight]), index, padding="zeros")
     return WorkingImage(sampled, inside.clamp(0, 1), geometry)
 
 

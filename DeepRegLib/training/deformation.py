@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from DeepRegLib.networks.fields import integrate
+from DeepRegLib.networks.fields import integrate, positions
 from DeepRegLib.optimization.rotations import rotation_from_vector
 from DeepRegLib.tables import require
-from DeepRegLib.training.fields import positions
 from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.separable import smooth_noise
 from DeepRegLib.transforms.sampling import central_difference

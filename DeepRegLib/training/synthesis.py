@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from DeepRegLib.networks.fields import to_full
+from DeepRegLib.networks.fields import half_shape, positions, to_full
 from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.training.appearance import Appearance, acquire, random_curves, random_looks, recoloured, render
 from DeepRegLib.training.deformation import Deformation, random_field
-from DeepRegLib.training.fields import half_shape, positions, sample
 from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.separable import smooth_noise
 from DeepRegLib.training.shapes import BACKGROUND, Shapes, random_labels
+from DeepRegLib.transforms.sampling import sample
 
 # Distances of the control points of a texture in voxels.
 TEXTURE = (2.0, 8.0)

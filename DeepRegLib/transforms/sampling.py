@@ -1,7 +1,7 @@
 """Torch kernels on voxel-unit displacement fields: sampling, composing, differentiating.
 
 A field here is a float tensor of shape ``(3, D, H, W)`` in voxels of its own grid, components (i, j, k); it maps the
-voxel p to p + u(p). All functions run without autograd on CPU, CUDA and MPS.
+voxel p to p + u(p). All functions run on CPU, CUDA and MPS.
 """
 
 from __future__ import annotations
@@ -21,33 +21,58 @@ def identity_grid(shape: tuple[int, int, int], device: torch.device, dtype: torc
 
 
 def sample(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
-    """Sample channels trilinearly at voxel indices.
+    """Sample channels trilinearly at voxel indices, as exactly as their type allows.
 
     Parameters
     ----------
     volume
-        Shape ``(C, D, H, W)``.
+        Shape ``(C, D, H, W)``, or a batch ``(B, C, D, H, W)``.
     index
-        Continuous indices (i, j, k), shape ``(d, h, w, 3)``.
+        Continuous indices (i, j, k), shape ``(d, h, w, 3)``, or a batch ``(B, d, h, w, 3)``.
     padding
         ``"border"`` repeats the edge, ``"zeros"`` fades to zero outside.
 
     Returns
     -------
     Tensor
-        Shape ``(C, d, h, w)``.
+        Shape ``(C, d, h, w)``, or ``(B, C, d, h, w)``.
     """
-    if volume.device.type == "cpu" and volume.dtype == index.dtype == torch.float32 and not _tracked(volume, index):
-        return sample_on_cpu(volume, index, padding)
-    places = index * index_scale(volume.shape[-3:], index) - 1
-    return functional.grid_sample(
-        volume[None], places[None], mode="bilinear", padding_mode=padding, align_corners=True
-    )[0]
+    if volume.dim() == 5:
+        return _grid_sample(volume, _places(volume, index), padding)
+    threads = torch.get_num_threads() if volume.device.type == "cpu" else 1
+    if threads == 1 or _tracked(volume, index):
+        return _grid_sample(volume[None], _places(volume, index)[None], padding)[0]
+    # The kernel splits its work over the batch only, so each thread gets an item.
+    count = index[..., 0].numel()
+    each = -(-count // threads)
+    places = index.new_zeros(3, threads * each)
+    places[:, :count] = _places(volume, index).movedim(-1, 0).flatten(1)
+    batch = places.reshape(3, threads, 1, 1, each).permute(1, 2, 3, 4, 0)
+    sampled = _grid_sample(volume.expand(threads, -1, -1, -1, -1), batch, padding)
+    return sampled.transpose(0, 1).reshape(len(volume), -1)[:, :count].reshape(-1, *index.shape[:3])
 
 
-def index_scale(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
-    """Return the factors that take voxel indices (i, j, k) to [0, 2] across the voxel centres."""
-    return torch.tensor([2 / max(n - 1, 1) for n in reversed(shape)], device=like.device, dtype=like.dtype)
+def sample_images(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
+    """Do what `sample` does, on the CPU in half the time and right to 1e-3 of a voxel only.
+
+    For intensities, weights and features, which noise blurs by more. A displacement needs `sample`.
+    """
+    quick = volume.device.type == "cpu" and volume.dtype == index.dtype == torch.float32
+    if not quick or _tracked(volume, index):
+        return sample(volume, index, padding=padding)
+    if volume.dim() == 5:
+        return torch.stack([sample_on_cpu(*one, padding) for one in zip(volume, index, strict=True)])
+    return sample_on_cpu(volume, index, padding)
+
+
+def _grid_sample(volume: Tensor, places: Tensor, padding: str) -> Tensor:
+    return functional.grid_sample(volume, places, mode="bilinear", padding_mode=padding, align_corners=True)
+
+
+def _places(volume: Tensor, index: Tensor) -> Tensor:
+    """Return voxel indices (i, j, k) as torch's kernel wants them, -1 to 1 across the voxel centres."""
+    scale = [2 / max(n - 1, 1) for n in reversed(volume.shape[-3:])]
+    return index * torch.tensor(scale, device=index.device, dtype=index.dtype) - 1
 
 
 def _tracked(*tensors: Tensor) -> bool:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_POSITIONS_AT_ONCE = 1 << 18
+# About what fits a cache, with all that is computed of it.
+POSITIONS_AT_ONCE = 1 << 18
 
 
 @torch.no_grad()
 def sample_on_cpu(volume: Tensor, index: Tensor, padding: str) -> Tensor:
-    """Do what `sampling.sample` does, in float32 and on the CPU, right to 1e-3 of a voxel.
+    """Do what `sampling.sample_images` does, in float32 and on the CPU, right to 1e-3 of a voxel.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def sample_on_cpu(volume: Tensor, index: Tensor, padding: str) -> Tensor:
     # A single plane is looked up between itself and its copy.
     planes = volume if shape[0] > 1 else volume.expand(-1, 2, -1, -1)
     tall = planes.reshape(channels, -1, shape[2])
-    thickness = max(1, _POSITIONS_AT_ONCE // max(1, index.shape[1] * index.shape[2]))
+    thickness = max(1, POSITIONS_AT_ONCE // max(1, index.shape[1] * index.shape[2]))
     if len(index) <= thickness:
         return _sample_part(tall, shape, index, padding)
     sampled = volume.new_empty(channels, *index.shape[:3])

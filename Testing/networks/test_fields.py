@@ -16,7 +16,7 @@ from DeepRegLib.networks.fields import (
     warp,
 )
 from DeepRegLib.optimization.field_grid import to_image_grid
-from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample
+from DeepRegLib.transforms.sampling import compose_fields, identity_grid, sample_images
 
 SHAPE = (7, 9, 8)
 
@@ -40,7 +40,9 @@ def test_a_field_on_the_images_grid_is_that_of_the_field_grid(shape):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_sampling_is_that_of_single_fields(batch, padding):
     volumes, fields = randn(batch, 2, *SHAPE), 3 * randn(batch, 3, *SHAPE, seed=1)
-    wanted = [sample(volume, places(field), padding=padding) for volume, field in zip(volumes, fields, strict=True)]
+    wanted = [
+        sample_images(volume, places(field), padding=padding) for volume, field in zip(volumes, fields, strict=True)
+    ]
     torch.testing.assert_close(displace(volumes, fields, padding=padding), torch.stack(wanted))
 
 
@@ -48,7 +50,7 @@ def test_sampling_is_that_of_single_fields(batch, padding):
 def test_warping_samples_where_the_field_of_the_images_grid_points(padding):
     images, fields = randn(2, 1, *SHAPE), randn(2, 3, 4, 5, 4, seed=1)
     fine = [to_image_grid(field, SHAPE) for field in fields]
-    wanted = [sample(image, places(field), padding=padding) for image, field in zip(images, fine, strict=True)]
+    wanted = [sample_images(image, places(field), padding=padding) for image, field in zip(images, fine, strict=True)]
     torch.testing.assert_close(warp(images, fields, padding=padding), torch.stack(wanted))
 
 

@@ -48,7 +48,7 @@ def test_interpolation_is_that_of_torch():
 @pytest.mark.parametrize("planes", [1, 2, 3, 20])
 @pytest.mark.parametrize("shape", [(10, 12, 14), (9, 11, 13)])
 def test_an_image_is_looked_up_where_the_interpolated_field_points(shape, planes, monkeypatch):
-    monkeypatch.setattr("DeepRegLib.optimization.field_grid._CPU_TILE_VOXELS", planes * shape[1] * shape[2])
+    monkeypatch.setattr("DeepRegLib.optimization.field_grid.POSITIONS_AT_ONCE", planes * shape[1] * shape[2])
     random = torch.Generator().manual_seed(0)
     field = torch.randn(3, 5, 6, 7, generator=random, dtype=torch.float64)
     volume = torch.randn(2, *shape, generator=random, dtype=torch.float64)

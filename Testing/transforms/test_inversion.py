@@ -13,6 +13,8 @@ from DeepRegLib.transforms.inversion import TOLERANCE_VOXELS, inverse_error
 from Testing.synthetic import geometry_in, interior, points_in, random_linear, smooth_field
 
 GRIDS = ("LPS", "oblique", "anisotropic")
+# An inverse is stored in float32.
+FLOAT32_MM = 1e-6
 STRONG_MM = 14.0
 
 
@@ -71,7 +73,7 @@ def test_at_the_voxel_centres_only_the_tolerance_remains(orientation: str) -> No
     assert inverse.geometry == field.geometry
     assert inverse.array.dtype == np.float32
     error = inverse_error(inverse, field, field.geometry.points().reshape(-1, 3))
-    assert error.max() < 1.01 * TOLERANCE_VOXELS * max(field.geometry.spacing)
+    assert error.max() < TOLERANCE_VOXELS * max(field.geometry.spacing)
 
 
 def test_a_finer_inverse_is_as_exact_at_its_own_voxels_however_it_is_begun() -> None:
@@ -81,7 +83,8 @@ def test_a_finer_inverse_is_as_exact_at_its_own_voxels_however_it_is_begun() -> 
         assert isinstance(inverse, DisplacementField)
         assert inverse.array.size > 7 * field.array.size
         points = inverse.geometry.points()[4:-4, 4:-4, 4:-4].reshape(-1, 3)
-        assert inverse_error(inverse, field, points).max() < 1.01 * TOLERANCE_VOXELS * max(field.geometry.spacing)
+        bound = TOLERANCE_VOXELS * max(field.geometry.spacing) + FLOAT32_MM
+        assert inverse_error(inverse, field, points).max() < bound
 
 
 def test_a_chain_is_inverted_part_by_part_in_reverse() -> None:
