@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # As a registration from the command line or the panel does.
 prepare_process()
 
+import torch  # noqa: E402 - it reads the settings when it is loaded
+
+# Nearly all tests work on small tensors, where waking a second thread takes longer than it saves.
+torch.set_num_threads(1)
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -93,6 +93,29 @@ def import_unigradicon(
         screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
 
 
+@app.command("import-lapirn")
+def import_lapirn(
+    weights: Annotated[
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS", help="LapIRN_disp_fea7.pth or LapIRN_diff_fea7.pth, as its authors publish them."
+        ),
+    ],
+    velocity: Annotated[
+        bool, typer.Option("--velocity", help="The network gives a velocity, as LapIRN_diff_fea7.pth.")
+    ] = False,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a model of your own of the weights of LapIRN, for brains without skull."""
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.models import add_lapirn, read_manifest
+
+        added = add_lapirn(weights, velocity=velocity)
+        screen.emit({"name": added.name, "folder": str(added.folder)})
+        screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
+
+
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of one of your own models.")],

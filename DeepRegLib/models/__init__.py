@@ -13,13 +13,14 @@ from DeepRegLib.models.registry import (
     remove_model,
     user_folder,
 )
-from DeepRegLib.models.third_party import add_unigradicon
+from DeepRegLib.models.third_party import add_lapirn, add_unigradicon
 
 __all__ = [
     "KnownModel",
     "Manifest",
     "ModelBundle",
     "ModelInput",
+    "add_lapirn",
     "add_model",
     "add_unigradicon",
     "check_bundle",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.models.manifest import ModelInput
+from DeepRegLib.models.orientation import turn_to
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.cost_volume import made_consistent
 from DeepRegLib.optimization.deformable import Level
@@ -55,7 +56,7 @@ def network_grid(box: Geometry, wanted: ModelInput, multiple: int, largest: int 
     box
         The grid to cover.
     wanted
-        Spacing or voxels across, and size, the network was made for.
+        Spacing or voxels across, size and orientation the network was made for.
     multiple
         The size is a multiple of it and of 2 along each axis, unless the network wants another.
     largest
@@ -66,7 +67,8 @@ def network_grid(box: Geometry, wanted: ModelInput, multiple: int, largest: int 
     while True:
         needed = np.ceil(box.extent / step - 1e-6).astype(int)
         if wanted.size is not None:
-            size, excess = np.array(wanted.size), float((needed / wanted.size).max())
+            given = turn_to(wanted.orientation, box).size_on_grid(wanted.size) if wanted.orientation else wanted.size
+            size, excess = np.array(given), float((needed / given).max())
         else:
             size = unit * -(-(needed + 2 * MARGIN_VOXELS) // unit)
             excess = 0.0 if (size == unit).all() else (float(np.prod(size)) / largest) ** (1 / 3)
@@ -204,7 +206,7 @@ def _field(network: nn.Module, fixed: Tensor, moving: Tensor, poll: Poll, iterat
                 f"The network gave a field of the shape {tuple(answer.shape)} instead of {expected}.",
                 "Use a model of the task registration that is made for this version of DeepReg.",
             )
-        field: Tensor = answer[0].float()
+        field: Tensor = answer[0].float().contiguous()
         if torch.isfinite(field).all():
             return field
     raise ModelError("The network gave numbers that are not finite.", "Register without this model.")

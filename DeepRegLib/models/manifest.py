@@ -24,6 +24,8 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 LARGEST_SPACING, LARGEST_SIZE, LEAST_ACROSS = 50.0, 2048, 16
 SPACING_WANTED = f"a number of mm above 0, at most {LARGEST_SPACING:g}"
 ACROSS_WANTED = f"a whole number from {LEAST_ACROSS} to {LARGEST_SIZE}, or 0 for a fixed spacing"
+ORIENTATION = re.compile(r"(?!.*(?:[LR].*[LR]|[PA].*[PA]|[SI].*[SI]))[LRPASI]{3}")
+ORIENTATION_WANTED = "three letters such as LPS, one of L and R, of P and A, of S and I; or nothing for any"
 SIZE_WANTED = f"three whole numbers from 1 to {LARGEST_SIZE} along i, j, k, or 0 for any"
 SHOWN_CHARACTERS = 60
 
@@ -32,7 +34,7 @@ TEXTS = (
     *("weights_sha256", "minimum_library"),
 )
 KEYS = ("format", *TEXTS, "arguments", "input", "parameters")
-INPUT_KEYS = ("spacing", "size", "intensity", "across")
+INPUT_KEYS = ("spacing", "size", "intensity", "across", "orientation")
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,16 @@ class ModelInput:
     across
         Voxels along the longest side of its grid, for a network that may see any anatomy as large as that, whatever its
         size in mm, as long as the image has so many; 0 where the spacing is fixed.
+    orientation
+        Where its axes i, j, k point to, such as ``"LPS"`` (left, posterior, superior), for a network that knows anatomy
+        one way up only; "" for any.
     """
 
     spacing: float = 0.0
     size: tuple[int, int, int] | None = None
     intensity: str = "percentile"
     across: int = 0
+    orientation: str = ""
 
     def __post_init__(self) -> None:
         right = self.across == 0 or LEAST_ACROSS <= self.across <= LARGEST_SIZE
@@ -68,6 +74,8 @@ class ModelInput:
         right = self.size is None or (min(self.size) > 0 and max(self.size) <= LARGEST_SIZE)
         _require(right, "input.size", self.size, SIZE_WANTED)
         _require(self.intensity in INTENSITIES, "input.intensity", self.intensity, _one_of(INTENSITIES))
+        right = not self.orientation or ORIENTATION.fullmatch(self.orientation) is not None
+        _require(right, "input.orientation", self.orientation, ORIENTATION_WANTED)
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,7 @@ def write_manifest(manifest: Manifest, folder: str | Path) -> None:
 def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
     """Return a manifest as plain values, as its file has them."""
     table = {"format": FORMAT, **asdict(manifest)}
-    for key, unset in (("size", None), ("across", 0)):
+    for key, unset in (("size", None), ("across", 0), ("orientation", "")):
         if table["input"][key] == unset:
             del table["input"][key]
     return table
@@ -230,11 +238,12 @@ def _check_format(table: Any) -> None:
 
 def _input_from_dict(table: Mapping[str, Any]) -> ModelInput:
     _check_keys(table, INPUT_KEYS, ("spacing", "intensity"), "input.")
-    spacing, across = table["spacing"], table.get("across", 0)
+    spacing, across, orientation = table["spacing"], table.get("across", 0), table.get("orientation", "")
     _require(_is_a(spacing, (int, float)) and 0 <= spacing <= LARGEST_SPACING, "input.spacing", spacing, SPACING_WANTED)
     _require(_is_a(across, int), "input.across", across, ACROSS_WANTED)
     _require(_is_a(table["intensity"], str), "input.intensity", table["intensity"], _one_of(INTENSITIES))
-    return ModelInput(float(spacing), _size_from(table.get("size", 0)), table["intensity"], across)
+    _require(_is_a(orientation, str), "input.orientation", orientation, ORIENTATION_WANTED)
+    return ModelInput(float(spacing), _size_from(table.get("size", 0)), table["intensity"], across, orientation)
 
 
 def _size_from(value: Any) -> tuple[int, int, int] | None:

@@ -12,6 +12,7 @@ from DeepRegLib.errors import ModelError
 from DeepRegLib.networks.affine import AffineNet
 from DeepRegLib.networks.feature_similarity import FeatureSimilarity
 from DeepRegLib.networks.features import FeatureNet
+from DeepRegLib.networks.lapirn import LapIRN
 from DeepRegLib.networks.pyramid import PyramidNet
 from DeepRegLib.networks.recurrent import RecurrentNet
 from DeepRegLib.networks.unet import UNet
@@ -23,6 +24,7 @@ __all__ = [
     "AffineNet",
     "FeatureNet",
     "FeatureSimilarity",
+    "LapIRN",
     "PyramidNet",
     "RecurrentNet",
     "UNet",
@@ -37,8 +39,8 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "affine": AffineNet,
     "features": FeatureNet,
 }
-# Run by packages of others, and not trained here.
-THIRD_PARTY: dict[str, type[nn.Module]] = {"unigradicon": UniGradICON}
+# Networks of others, for the weights they published, and not trained here.
+THIRD_PARTY: dict[str, type[nn.Module]] = {"lapirn": LapIRN, "unigradicon": UniGradICON}
 
 
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:

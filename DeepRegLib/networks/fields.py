@@ -116,6 +116,11 @@ def to_full(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return twice_as_fine(field)[:, :, :depth, :height, :width]
 
 
+def to_half(volume: Tensor) -> Tensor:
+    """Average ``(B, C, D, H, W)`` over the voxels about each node of the field's grid."""
+    return functional.avg_pool3d(volume, RATIO, ceil_mode=True)
+
+
 def twice_as_fine(field: Tensor) -> Tensor:
     """Bring a field ``(B, 3, d, h, w)`` to the next finer level, ``(B, 3, 2 d, 2 h, 2 w)``, in voxels of each."""
     return upsample(at_least_float32(field)) * RATIO

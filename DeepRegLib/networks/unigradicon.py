@@ -8,10 +8,9 @@ from types import ModuleType
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from DeepRegLib.errors import ModelError
-from DeepRegLib.networks.fields import RATIO
+from DeepRegLib.networks.fields import RATIO, to_half
 
 PACKAGE = "unigradicon"
 SIZE = (175, 175, 175)
@@ -58,8 +57,7 @@ class UniGradICON(nn.Module):
         displacement = self.net(moving, fixed)(nodes) - nodes
         # Its axes are those of the array, from 0 to 1 between the outer voxels' centres.
         voxels = displacement * displacement.new_tensor(self.shape[2:]).sub(1)[:, None, None, None]
-        odd = [side for n in reversed(voxels.shape[2:]) for side in (0, n % RATIO)]
-        return functional.avg_pool3d(functional.pad(voxels, odd, mode="replicate"), RATIO).flip(1) / RATIO
+        return to_half(voxels).flip(1) / RATIO
 
 
 def unigradicon_package() -> ModuleType:

@@ -11,6 +11,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, check_bundle, find_model, load_bundle, load_network
 from DeepRegLib.models.inference import network_grid, predict, uncertainty
+from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.recipes import Recipe
@@ -80,6 +81,8 @@ def model_field(
     manifest, wanted = bundle.manifest, run.recipe.model
     network = load_network(bundle, run.device)
     geometry = network_grid(box_around(run.pair.fixed.foreground), manifest.input, getattr(network, "multiple", 1))
+    if manifest.input.orientation:
+        network = Turned(network, turn_to(manifest.input.orientation, geometry))
     level = aligned_level(run, geometry, linear)
     grid = field_grid(geometry)
     share = PREDICTION_SHARE if wanted.uncertainty else 1.0

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from DeepRegLib.networks.fields import displace
-from DeepRegLib.training.synthesis import Pairs, to_half
+from DeepRegLib.networks.fields import displace, to_half
+from DeepRegLib.training.synthesis import Pairs
 
 CHANNELS = (16, 32, 64)
 SLOPE = 0.2

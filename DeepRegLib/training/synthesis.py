@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from DeepRegLib.networks.fields import half_shape, positions, to_full
-from DeepRegLib.optimization.field_grid import RATIO
+from DeepRegLib.networks.fields import half_shape, positions, to_full, to_half
 from DeepRegLib.training.appearance import Appearance, acquire, random_curves, random_looks, recoloured, render
 from DeepRegLib.training.deformation import Deformation, random_field
 from DeepRegLib.training.randomness import Randomness
@@ -202,11 +201,6 @@ def nearest(labels: Tensor, index: Tensor, outside: int) -> Tensor:
     flat = (k * size[1] + j) * size[0] + i
     taken = labels.flatten(1).gather(1, flat.flatten(1)).view_as(flat)
     return taken.masked_fill(~inside, outside)
-
-
-def to_half(volume: Tensor) -> Tensor:
-    """Average ``(B, C, D, H, W)`` over the voxels about each node of the field's grid."""
-    return torch.nn.functional.avg_pool3d(volume, RATIO, ceil_mode=True)
 
 
 def known_nodes(known: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from Testing.models.tiny import own_folder, tiny_bundle, tiny_networks
 __all__ = ["own_folder", "tiny_networks"]
 pytestmark = pytest.mark.usefixtures("own_folder", "tiny_networks")
 
-COMMANDS = ("list", "info", "check", "add", "import-unigradicon", "remove")
+COMMANDS = ("list", "info", "check", "add", "import-lapirn", "import-unigradicon", "remove")
 
 
 def test_without_models_the_list_says_where_they_would_be(deepreg: Deepreg, own_folder: Path) -> None:

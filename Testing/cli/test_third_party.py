@@ -1,4 +1,4 @@
-"""`deepreg models import-unigradicon`."""
+"""`deepreg models import-unigradicon` and `import-lapirn`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from Testing.cli.conftest import Deepreg
-from Testing.models.stand_in import unigradicon_weights
+from Testing.models.stand_in import lapirn_weights, unigradicon_weights
 from Testing.models.tiny import own_folder
 
-__all__ = ["own_folder", "unigradicon_weights"]
+__all__ = ["lapirn_weights", "own_folder", "unigradicon_weights"]
 
 
 def test_unigradicon_becomes_a_model_of_one_s_own(
@@ -27,3 +27,12 @@ def test_unigradicon_becomes_a_model_of_one_s_own(
 def test_json_names_the_folder(deepreg: Deepreg, unigradicon_weights: Path, own_folder: Path) -> None:
     answer = json.loads(deepreg("models", "import-unigradicon", unigradicon_weights, "--json").out)
     assert answer == {"name": "unigradicon", "folder": str(own_folder / "unigradicon")}
+
+
+def test_lapirn_becomes_a_model_of_one_s_own(deepreg: Deepreg, lapirn_weights: Path, own_folder: Path) -> None:
+    outcome = deepreg("models", "import-lapirn", lapirn_weights)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith("use it with --model lapirn.\n")
+    assert deepreg("models", "check", "lapirn").code == 0
+    other = json.loads(deepreg("models", "import-lapirn", lapirn_weights, "--velocity", "--json").out)
+    assert other == {"name": "lapirn-velocity", "folder": str(own_folder / "lapirn-velocity")}

@@ -1,4 +1,4 @@
-"""A stand-in for the package of uniGradICON, which is large: three numbers, and an answer that is known."""
+"""Stand-ins for what others publish: uniGradICON's package, three numbers whose answer is known; LapIRN's weights."""
 
 from __future__ import annotations
 
@@ -52,4 +52,35 @@ def unigradicon_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setitem(sys.modules, "unigradicon", package)
     path = tmp_path / "Step_2_final.trch"
     path.write_text("[0.5, 0.25, -1.0]", encoding="utf-8")
+    return path
+
+
+# The networks of LapIRN, the finest first, and the shapes of what each is made of, by the names in its authors' files.
+LAPIRN_NETWORKS = {"": 5, "model_lvl2.": 5, "model_lvl2.model_lvl1.": 2}
+LAPIRN_CHANNELS = 3
+
+
+def lapirn_table() -> dict[str, Tensor]:
+    """Return random weights of a small LapIRN, named as in its authors' files."""
+    torch.manual_seed(0)
+    width, table = LAPIRN_CHANNELS, {}
+    for network, channels in LAPIRN_NETWORKS.items():
+        shapes = {
+            "input_encoder_lvl1.0": (width, channels),
+            "input_encoder_lvl1.2": (width, width),
+            "down_conv": (width, width),
+            **{f"resblock_group_lvl1.{n}.conv{m}": (width, width) for n in (0, 2, 4, 6, 8) for m in (1, 2)},
+            "output_lvl1.0": (width, 2 * width),
+            "output_lvl1.2": (3, width),
+        }
+        table.update({f"{network}{name}.weight": torch.randn(*shape, 3, 3, 3) for name, shape in shapes.items()})
+        table[f"{network}up.weight"] = torch.randn(width, width, 2, 2, 2)
+    return table
+
+
+@pytest.fixture
+def lapirn_weights(tmp_path: Path) -> Path:
+    """Return a file of such weights, as its authors publish theirs."""
+    path = tmp_path / "LapIRN_disp_fea7.pth"
+    torch.save(lapirn_table(), path)
     return path

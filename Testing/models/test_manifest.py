@@ -25,6 +25,7 @@ from DeepRegLib.models.manifest import (
 from DeepRegLib.version import VERSION
 from Testing.models.tiny import MANIFEST
 
+TURNED = replace(MANIFEST, input=ModelInput(1.5, (64, 96, 32), orientation="SPL"))
 ANY_SCALE = replace(MANIFEST, input=ModelInput(across=96))
 SIZED = replace(MANIFEST, input=ModelInput(1.5, (64, 96, 32)), weights_sha256="0f" * 32, parameters=7)
 
@@ -37,7 +38,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     return table
 
 
-@pytest.mark.parametrize("manifest", [MANIFEST, SIZED, ANY_SCALE])
+@pytest.mark.parametrize("manifest", [MANIFEST, SIZED, ANY_SCALE, TURNED])
 def test_a_written_manifest_is_read_back(manifest: Manifest, tmp_path: Path) -> None:
     write_manifest(manifest, tmp_path)
     assert read_manifest(tmp_path) == manifest
@@ -91,6 +92,11 @@ def test_a_size_of_zero_is_any_size(size: Any) -> None:
         ("input.size", 64),
         ("input.intensity", "z-score"),
         ("input.intensity", 1),
+        ("input.orientation", "LP"),
+        ("input.orientation", "LPSS"),
+        ("input.orientation", "LRS"),
+        ("input.orientation", "lps"),
+        ("input.orientation", 3),
         ("input.colour", 1),
         ("trained_on", ""),
         ("licence", ["MIT"]),

@@ -60,9 +60,11 @@ def with_model(name: object, recipe: Recipe | None = None, **options: object) ->
     return replace(recipe or small_recipe(), model=Model(str(name), **{"passes": 1, **options}))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("way_up", ["", "SPL"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_what_a_network_sees_moved_is_moved_as_far_in_the_world(orientation: str, tmp_path: Path) -> None:
-    bundle = tiny_bundle(tmp_path / "tiny", architecture="centroid", input=ModelInput(2.0))
+def test_what_a_network_sees_moved_is_moved_as_far_in_the_world(orientation: str, way_up: str, tmp_path: Path) -> None:
+    wanted = ModelInput(2.0, orientation=way_up)
+    bundle = tiny_bundle(tmp_path / "tiny", architecture="centroid", input=wanted)
     run = run_of(*moved_pair(orientation), with_model("tiny"))
     for known in (np.zeros(3), MOVE):
         linear = shifted(np.eye(4), known)

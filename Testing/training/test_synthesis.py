@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from DeepRegLib.networks.fields import displace, to_full
+from DeepRegLib.networks.fields import displace, to_full, to_half
 from DeepRegLib.optimization.regularity import corner_determinants
 from DeepRegLib.training.appearance import Appearance, acquire, random_curves, random_looks, recoloured, render
 from DeepRegLib.training.deformation import Deformation, random_affine, random_field, random_velocity
@@ -18,7 +18,7 @@ from DeepRegLib.training.losses import seen_in_both
 from DeepRegLib.training.randomness import Randomness, derived_seed
 from DeepRegLib.training.separable import smooth_noise
 from DeepRegLib.training.shapes import Shapes, random_labels
-from DeepRegLib.training.synthesis import Pairs, Synthesis, deformed_pairs, random_scene, to_half
+from DeepRegLib.training.synthesis import Pairs, Synthesis, deformed_pairs, random_scene
 
 CPU = torch.device("cpu")
 SHAPE = (28, 24, 32)

@@ -1,0 +1,91 @@
+"""Networks that know anatomy one way up only: their images' axes, and the way back for their fields."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from DeepRegLib.geometry import Geometry
+
+# Where in LPS each letter points to.
+TOWARDS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How the axes of a grid become those that a network knows.
+
+    Parameters
+    ----------
+    axes
+        For each of the network's axes i, j, k the axis of the grid that is nearest to it.
+    mirrored
+        Whether that runs the other way.
+    """
+
+    axes: tuple[int, int, int]
+    mirrored: tuple[bool, bool, bool]
+
+    def size_on_grid(self, size: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return a network's size i, j, k along the grid's axes."""
+        i, j, k = (size[self.axes.index(axis)] for axis in range(3))
+        return i, j, k
+
+    def to_network(self, image: Tensor) -> Tensor:
+        """Turn an image ``(B, 1, ...)`` on the grid to the network's axes."""
+        dims = [4 - axis for axis in reversed(self.axes)]  # from memory's k, j, i
+        return image.permute(0, 1, *dims).flip([4 - axis for axis in range(3) if self.mirrored[axis]])
+
+    def to_grid(self, field: Tensor) -> Tensor:
+        """Turn a network's field ``(B, 3, ...)`` to the grid's axes, components and all."""
+        unmirrored = field.flip([4 - axis for axis in range(3) if self.mirrored[axis]])
+        order = [self.axes.index(axis) for axis in range(3)]
+        turned = unmirrored.permute(0, 1, *(4 - axis for axis in reversed(order)))
+        signs = field.new_tensor([-1 if self.mirrored[axis] else 1 for axis in order])
+        return turned[:, order] * signs[:, None, None, None]
+
+
+class Turned(nn.Module):
+    """A network whose images and field are turned on their way.
+
+    Parameters
+    ----------
+    network
+        Takes fixed and moving images ``(B, 1, D, H, W)`` and gives a field ``(B, 3, d, h, w)``.
+    turn
+        From the grid that its callers work on.
+    """
+
+    def __init__(self, network: nn.Module, turn: Turn) -> None:
+        super().__init__()
+        self.network = network
+        self.turn = turn
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Return the field on the callers' grid."""
+        field: Tensor = self.network(*(self.turn.to_network(image).contiguous() for image in (fixed, moving)))
+        return self.turn.to_grid(field)
+
+
+def turn_to(orientation: str, geometry: Geometry) -> Turn:
+    """Find how the axes of a grid become those of an orientation, as near as its axes come.
+
+    Parameters
+    ----------
+    orientation
+        Three letters, one of L and R, of P and A, of S and I: where a network's axes i, j, k point to.
+    geometry
+        The grid.
+    """
+    wanted = np.array([TOWARDS[letter] for letter in orientation], dtype=np.float64)
+    cosines = wanted @ geometry.axes  # one row a wanted axis, one column an axis of the grid
+
+    def agreement(axes: tuple[int, ...]) -> float:
+        return float(np.abs(cosines[range(3), axes]).sum())
+
+    i, j, k = max(itertools.permutations(range(3)), key=agreement)
+    first, second, third = (bool(cosine < 0) for cosine in cosines[range(3), (i, j, k)])
+    return Turn((i, j, k), (first, second, third))
