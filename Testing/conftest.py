@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
 # As a registration from the command line or the panel does.
 prepare_process()
-
-import torch  # noqa: E402 - it reads the settings when it is loaded
-
-# Nearly all tests work on small tensors, where waking a second thread takes longer than it saves.
-torch.set_num_threads(1)
+# Nearly all tests work on small tensors, where waking a second thread takes longer than it saves. The processes that
+# tests start, workers among them, do as they do.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

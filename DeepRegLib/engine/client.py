@@ -13,15 +13,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from DeepRegLib.engine.failures import death, not_a_worker, other_version, silence
-from DeepRegLib.engine.liveness import Liveness
-from DeepRegLib.engine.packing import Request, build_request, pack_request, unpack_error, unpack_registration
+from DeepRegLib.engine.job import CANCELLING, DONE, FAILED, RUNNING, WAITING, Job
+from DeepRegLib.engine.liveness import Limits, Liveness
+from DeepRegLib.engine.packing import build_request, pack_request, unpack_error, unpack_registration
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, ProtocolError, encode
 from DeepRegLib.engine.transport import Output, SubprocessTransport, Transport
+from DeepRegLib.engine.worker_info import WorkerInfo, worker_info
 from DeepRegLib.engine.worker_log import WorkerLog
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.image import Image
@@ -29,102 +30,8 @@ from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.recipes import AUTO, Recipe
 from DeepRegLib.result import Registration
 
-WAITING, RUNNING, CANCELLING, DONE, FAILED = "waiting", "running", "cancelling", "done", "failed"
 BLOCKING_SECONDS = 0.005
 POLL_SECONDS = 0.01
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How patient the client is, in seconds.
-
-    Parameters
-    ----------
-    start
-        From starting the worker to its hello; loading torch from a cold disk takes a while.
-    cancel
-        From asking a run to stop to killing the worker.
-    quiet
-        Without a word from a busy worker before it is asked whether it lives; None never asks.
-    answer
-        For the answer to that; then the worker is killed.
-    close
-        For an idle worker to leave.
-    """
-
-    start: float = 120.0
-    cancel: float = 3.0
-    quiet: float | None = 5.0
-    answer: float = 30.0
-    close: float = 2.0
-
-
-@dataclass(frozen=True)
-class WorkerInfo:
-    """What a worker says of itself.
-
-    Parameters
-    ----------
-    versions
-        Of DeepReg, Python and the libraries that decide a result.
-    devices
-        What it can compute on, the fastest first.
-    python
-        Its interpreter.
-    pid
-        Its process id, on its own machine.
-    memory
-        Free bytes of each device when the worker came up; None where that cannot be told.
-    """
-
-    versions: Mapping[str, str]
-    devices: tuple[str, ...]
-    python: str
-    pid: int
-    memory: Mapping[str, int | None] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Job:
-    """One registration given to a client.
-
-    Parameters
-    ----------
-    number
-        Its id in the protocol.
-    request
-        What to register; None once it is finished.
-    on_progress
-        Called with stage, fraction of the run (0 to 1), similarity or None, seconds left or None.
-    on_result, on_error
-        One of them is called, once.
-    state
-        ``"waiting"``, ``"running"``, ``"cancelling"``, ``"done"`` or ``"failed"``.
-    result, error
-        What came of it. A cancelled job has a `CancelledError`.
-    details
-        Traceback or last log lines of an error, for those who want to know.
-    """
-
-    number: int
-    request: Request | None
-    canceller: Callable[[Job], None] = field(repr=False)
-    on_progress: Progress | None = None
-    on_result: Callable[[Registration], None] | None = None
-    on_error: Callable[[DeepRegError], None] | None = None
-    state: str = WAITING
-    result: Registration | None = None
-    error: DeepRegError | None = None
-    details: str = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is over, one way or the other."""
-        return self.state in (DONE, FAILED)
-
-    def cancel(self) -> None:
-        """Ask to stop; `on_error` is called with a `CancelledError` when it has stopped."""
-        self.canceller(self)
 
 
 class EngineClient:
@@ -376,7 +283,7 @@ class EngineClient:
             self._give_up(other_version(content))
             return
         try:
-            self.worker = _worker_info(content)
+            self.worker = worker_info(content)
         except (KeyError, TypeError, ValueError) as error:
             self._give_up(not_a_worker(ProtocolError(f"The worker's hello is wrong ({error}).")))
             return
@@ -484,8 +391,3 @@ def subprocess_client(
         As in `EngineClient`.
     """
     return EngineClient(lambda: SubprocessTransport(command, environment), limits=limits, on_log=on_log)
-
-
-def _worker_info(hello: Mapping[str, Any]) -> WorkerInfo:
-    memory = {str(name): None if free is None else int(free) for name, free in dict(hello.get("memory", {})).items()}
-    return WorkerInfo(dict(hello["versions"]), tuple(hello["devices"]), str(hello["python"]), int(hello["pid"]), memory)

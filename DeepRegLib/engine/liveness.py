@@ -1,6 +1,36 @@
-"""Whether a busy worker lives: a slow one is left alone, a silent one is asked, one that does not answer is dead."""
+"""How patient a client is, and whether a busy worker lives.
+
+A slow one is left alone, a silent one is asked, one that does not answer is dead.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient the client is, in seconds.
+
+    Parameters
+    ----------
+    start
+        From starting the worker to its hello; loading torch from a cold disk takes a while.
+    cancel
+        From asking a run to stop to killing the worker.
+    quiet
+        Without a word from a busy worker before it is asked whether it lives; None never asks.
+    answer
+        For the answer to that; then the worker is killed.
+    close
+        For an idle worker to leave.
+    """
+
+    start: float = 120.0
+    cancel: float = 3.0
+    quiet: float | None = 5.0
+    answer: float = 30.0
+    close: float = 2.0
 
 
 class Liveness:

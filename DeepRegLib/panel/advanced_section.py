@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import qt
 from slicer.i18n import tr as _
 
-from DeepRegLib.engine.client import WorkerInfo
+from DeepRegLib.engine.worker_info import WorkerInfo
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.panel.parameters import Parameters, recipe_of

@@ -8,9 +8,12 @@ from typing import Any
 
 import qt
 
-from DeepRegLib.engine.client import EngineClient, Job, Limits, WorkerInfo
+from DeepRegLib.engine.client import EngineClient
+from DeepRegLib.engine.job import Job
+from DeepRegLib.engine.liveness import Limits
 from DeepRegLib.engine.protocol import EngineError
 from DeepRegLib.engine.transport import Transport
+from DeepRegLib.engine.worker_info import WorkerInfo
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Progress

@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from DeepRegLib.engine.client import Job
+from DeepRegLib.engine.job import Job
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.engine import Engine

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from DeepRegLib.engine import server, worker
-from DeepRegLib.engine.client import EngineClient, Job, subprocess_client
+from DeepRegLib.engine.client import EngineClient, subprocess_client
+from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.packing import Request
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from DeepRegLib.engine.client import EngineClient, Job, Limits
+from DeepRegLib.engine.client import EngineClient
+from DeepRegLib.engine.job import Job
+from DeepRegLib.engine.liveness import Limits
 from DeepRegLib.engine.protocol import EngineError, Message
 from DeepRegLib.errors import DeepRegError
 from Testing.engine.fakes import HELLO, FakeClock, FakeWorker, result_message, tiny_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from DeepRegLib.engine.client import Job
+from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.protocol import Message, encode
 from DeepRegLib.errors import CancelledError, InputError
 from Testing.engine.fakes import result_message, tiny_image

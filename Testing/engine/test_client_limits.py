@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from DeepRegLib.engine.client import Limits
+from DeepRegLib.engine.liveness import Limits
 from DeepRegLib.engine.protocol import Message
 from DeepRegLib.errors import CancelledError
 from Testing.engine.fakes import result_message

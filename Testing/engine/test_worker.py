@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DeepRegLib.engine.client import EngineClient, Job, Limits, subprocess_client
+from DeepRegLib.engine.client import EngineClient, subprocess_client
+from DeepRegLib.engine.job import Job
+from DeepRegLib.engine.liveness import Limits
 from DeepRegLib.engine.packing import Request, pack_request
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, MissingLibraryError, encode
 from DeepRegLib.engine.transport import SubprocessTransport, default_command
