@@ -27,8 +27,8 @@ LAPIRN_PARTS = (
     (r"blocks\.(\d+)\.second", lambda found: f"resblock_group_lvl1.{2 * int(found[1])}.conv2"),
     (r"predict\.", "output_lvl1."),
 )
-# Voxels of 1 mm along i, j, k, which point upwards, backwards and to the left: measured, as the authors do not say it. Five
-# other ways up that were tried gave .005 to .014 Dice less on a pair of brains; the left looks like the right.
+# Voxels of 1 mm along i, j, k, which point upwards, backwards and to the left: measured, as the authors do not say it.
+# Five other ways up that were tried gave .005 to .014 Dice less on a pair of brains; the left looks like the right.
 LAPIRN_SIZE, LAPIRN_ORIENTATION = (144, 192, 160), "SPL"
 # The scan is brought to as many voxels as the network takes, however small it is.
 FINEST_MM = 0.5
