@@ -37,19 +37,13 @@ def sample(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
     Tensor
         Shape ``(C, d, h, w)``, or ``(B, C, d, h, w)``.
     """
-    if volume.dim() == 5:
-        return _grid_sample(volume, _places(volume, index), padding)
+    if volume.dim() == 4:
+        return sample(volume[None], index[None], padding=padding)[0]
+    # On the CPU the kernel splits its work over the batch only.
     threads = torch.get_num_threads() if volume.device.type == "cpu" else 1
-    if threads == 1 or _tracked(volume, index):
-        return _grid_sample(volume[None], _places(volume, index)[None], padding)[0]
-    # The kernel splits its work over the batch only, so each thread gets an item.
-    count = index[..., 0].numel()
-    each = -(-count // threads)
-    places = index.new_zeros(3, threads * each)
-    places[:, :count] = _places(volume, index).movedim(-1, 0).flatten(1)
-    batch = places.reshape(3, threads, 1, 1, each).permute(1, 2, 3, 4, 0)
-    sampled = _grid_sample(volume.expand(threads, -1, -1, -1, -1), batch, padding)
-    return sampled.transpose(0, 1).reshape(len(volume), -1)[:, :count].reshape(-1, *index.shape[:3])
+    if len(volume) >= threads or _tracked(volume, index):
+        return _grid_sample(volume, _places(volume, index), padding)
+    return torch.stack([_sample_on_threads(*one, padding, threads) for one in zip(volume, index, strict=True)])
 
 
 def sample_images(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
@@ -63,6 +57,17 @@ def sample_images(volume: Tensor, index: Tensor, *, padding: str = "border") -> 
     if volume.dim() == 5:
         return torch.stack([sample_on_cpu(*one, padding) for one in zip(volume, index, strict=True)])
     return sample_on_cpu(volume, index, padding)
+
+
+def _sample_on_threads(volume: Tensor, index: Tensor, padding: str, threads: int) -> Tensor:
+    """Sample one volume with each thread at a share of the positions."""
+    count = index[..., 0].numel()
+    each = -(-count // threads)
+    places = index.new_zeros(3, threads * each)
+    places[:, :count] = _places(volume, index).movedim(-1, 0).flatten(1)
+    batch = places.reshape(3, threads, 1, 1, each).permute(1, 2, 3, 4, 0)
+    sampled = _grid_sample(volume.expand(threads, -1, -1, -1, -1), batch, padding)
+    return sampled.transpose(0, 1).reshape(len(volume), -1)[:, :count].reshape(-1, *index.shape[:3])
 
 
 def _grid_sample(volume: Tensor, places: Tensor, padding: str) -> Tensor:
