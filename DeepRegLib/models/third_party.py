@@ -28,7 +28,7 @@ LAPIRN_PARTS = (
     (r"predict\.", "output_lvl1."),
 )
 # Voxels of 1 mm along i, j, k, which point upwards, backwards and to the left: measured, as the authors do not say it.
-# Five other ways up that were tried gave .005 to .014 Dice less on a pair of brains; the left looks like the right.
+# Five other ways up gave .005 to .014 Dice less on one pair of brains; on another, three of them gave as much.
 LAPIRN_SIZE, LAPIRN_ORIENTATION = (144, 192, 160), "SPL"
 # The scan is brought to as many voxels as the network takes, however small it is.
 FINEST_MM = 0.5
