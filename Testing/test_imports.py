@@ -64,12 +64,12 @@ WITHOUT_TORCH = (
     "image",
     "landmarks",
     "naming",
+    "own_process",
     "preprocessing",
     "recipes",
     "result",
     "saving",
     "tables",
-    "own_process",
 )
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from DeepRegLib.cli.session import Json, Verbose, session
+from DeepRegLib.cli.session import Json, Session, Verbose, session
 
 if TYPE_CHECKING:
     from DeepRegLib.models import KnownModel, Manifest
@@ -69,11 +69,9 @@ def add(
 ) -> None:
     """Check a bundle and copy it to your own models."""
     with session(json_output, verbose) as screen:
-        from DeepRegLib.models import add_model, read_manifest
+        from DeepRegLib.models import add_model
 
-        added = add_model(folder)
-        screen.emit({"name": added.name, "folder": str(added.folder)})
-        screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
+        _tell_added(screen, add_model(folder))
 
 
 @app.command("import-unigradicon")
@@ -86,11 +84,9 @@ def import_unigradicon(
 ) -> None:
     """Make a model of your own of uniGradICON's weights. Its package must be installed: pip install unigradicon."""
     with session(json_output, verbose) as screen:
-        from DeepRegLib.models import add_unigradicon, read_manifest
+        from DeepRegLib.models import add_unigradicon
 
-        added = add_unigradicon(weights)
-        screen.emit({"name": added.name, "folder": str(added.folder)})
-        screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
+        _tell_added(screen, add_unigradicon(weights))
 
 
 @app.command("import-lapirn")
@@ -109,11 +105,9 @@ def import_lapirn(
 ) -> None:
     """Make a model of your own of the weights of LapIRN, for brains without skull."""
     with session(json_output, verbose) as screen:
-        from DeepRegLib.models import add_lapirn, read_manifest
+        from DeepRegLib.models import add_lapirn
 
-        added = add_lapirn(weights, velocity=velocity)
-        screen.emit({"name": added.name, "folder": str(added.folder)})
-        screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
+        _tell_added(screen, add_lapirn(weights, velocity=velocity))
 
 
 @app.command()
@@ -129,6 +123,13 @@ def remove(
         folder = remove_model(name)
         screen.emit({"name": name, "folder": str(folder)})
         screen.say(f"Removed {name} from {folder.parent}.")
+
+
+def _tell_added(screen: Session, added: KnownModel) -> None:
+    from DeepRegLib.models import read_manifest
+
+    screen.emit({"name": added.name, "folder": str(added.folder)})
+    screen.say(f"Added {_title(read_manifest(added.folder))}; use it with --model {added.name}.")
 
 
 def _values(manifest: Manifest) -> dict[str, Any]:
