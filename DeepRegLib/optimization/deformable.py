@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,28 +12,19 @@ from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Comparison
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid, warp
 from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.pulls import Pull
 from DeepRegLib.optimization.sliding import Surface, smoothing
 from DeepRegLib.optimization.working import WorkingImage, moved_by
 from DeepRegLib.recipes import Deformable
-from DeepRegLib.similarity import LNCC, Similarity, make_similarity
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.similarity.mind import MIND_DILATION
 from DeepRegLib.transforms.sampling import central_difference, resize_field
 
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99
 WEIGHT_REFRESH = 10
-# The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
-# without it every voxel would be pushed as hard by noise as by an edge.
-QUIET_FORCE: Mapping[str, float] = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3}
-# MIND compares patches and NGF slopes, not voxels, so their forces are rougher than what they should move.
-ROUGHNESS: Mapping[str, float] = {"ssd": 1.0, "ssim": 1.0, "ncc": 1.0, "lncc": 1.0, "mind": 2.2, "ngf": 2.2}
-# On coarser levels a window holds several organs, and each voxel is moved for its own window's sake. Against the exact
-# gradient on all levels that gained 0.015 Dice on an abdomen and 0.004 on hippocampi, and lost 0.001 on a brain; on the
-# finer ones it cost the brain 0.01.
-COARSEST_EXACT = 2
 STALL_WINDOW = 10
 STALL_GAIN = 2e-4
 
@@ -116,8 +107,7 @@ def match(level: Level, field: Tensor, recipe: Deformable) -> float:
     fixed = level.fixed
     moved = moved_by(level.moving, parametrisation(recipe, field_grid(fixed.geometry).shape, field).displacement(field))
     weight = fixed.weight * moved.weight
-    metric = make_similarity(recipe.similarity, fixed.intensity[None], weight[None], radius=recipe.radius)
-    return float(metric.value(moved.intensity[None]))
+    return float(Comparison(recipe, 1, fixed, weight).value(moved.contrasts))
 
 
 def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:
@@ -147,28 +137,27 @@ def _run_level(
     channels = moving.channels
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
-    metric: Similarity | None = None
+    comparison: Comparison | None = None
     # The similarity is a mean over the weights, so one voxel's share of it is one over their sum.
     quiet = QUIET_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
     values: list[Tensor] = []
     followed: list[list[Tensor]] = [[] for _ in level.pulls]
     for iteration in range(iterations):
         displacement = motion.displacement(field)
-        if metric is None or iteration % WEIGHT_REFRESH == 0:
-            warped, seen = warp(channels, displacement)
+        if comparison is None or iteration % WEIGHT_REFRESH == 0:
+            moved = warp(channels, displacement)
+            warped, seen = moved[:-1], moved[-1]
             weight = fixed.weight * seen
             if recipe.similarity == "mind":
                 weight = weight * _far_from_unknown(seen, recipe.radius)
-            metric = _metric(recipe, shrink, fixed.intensity, weight)
+            comparison = Comparison(recipe, shrink, fixed, weight)
         else:
-            warped = warp(channels[:1], displacement)[0]
+            warped = warp(channels[:-1], displacement)
         poll()
-        value, gradient = metric.value_and_gradient(warped[None])
+        value, gradients = comparison.value_and_gradient(warped)
         values.append(value)
         poll()
-        # One axis after the other, so that no force is ever held on the grid of the images.
-        slopes = (central_difference(warped, dim) for dim in (-1, -2, -3))
-        force = torch.cat([to_field_grid(slope.mul_(gradient[0])[None]) for slope in slopes])
+        force = _force(warped, gradients)
         for pull, history in zip(level.pulls, followed, strict=True):
             poll()
             reached, pulling = pull.value_and_force(displacement)
@@ -184,10 +173,21 @@ def _run_level(
     return field, curve
 
 
-def _metric(recipe: Deformable, shrink: int, fixed: Tensor, weight: Tensor) -> Similarity:
-    if recipe.similarity == "lncc" and shrink > COARSEST_EXACT:
-        return LNCC(fixed[None], weight[None], recipe.radius, own_window=True)
-    return make_similarity(recipe.similarity, fixed[None], weight[None], radius=recipe.radius)
+def _force(warped: Tensor, gradients: Tensor) -> Tensor:
+    """Return the force on the grid of the field, ``(3, d, h, w)``, of all contrasts ``(1 or 2, D, H, W)`` together.
+
+    One axis after the other, so that no force is ever held on the grid of the images.
+    """
+    forces = []
+    for dim in (-1, -2, -3):
+        slopes = (
+            central_difference(image, dim).mul_(gradient) for image, gradient in zip(warped, gradients, strict=True)
+        )
+        along = next(slopes)
+        for other in slopes:
+            along.add_(other)
+        forces.append(to_field_grid(along[None]))
+    return torch.cat(forces)
 
 
 def _far_from_unknown(known: Tensor, radius: int) -> Tensor:

@@ -27,11 +27,14 @@ class WorkingImage:
         Same shape, 0 to 1: how much each voxel counts. 0 where nothing is known.
     geometry
         Where the voxels lie.
+    recoloured
+        Same shape: the intensity as the other image of the pair would show it; None where it is not needed.
     """
 
     intensity: Tensor
     weight: Tensor
     geometry: Geometry
+    recoloured: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -39,9 +42,14 @@ class WorkingImage:
         return self.intensity.device
 
     @property
+    def contrasts(self) -> Tensor:
+        """The intensity, and where there is one the recoloured one, ``(1 or 2, D, H, W)``."""
+        return torch.stack([self.intensity] if self.recoloured is None else [self.intensity, self.recoloured])
+
+    @property
     def channels(self) -> Tensor:
-        """Intensity and weight as one tensor ``(2, D, H, W)``, so that both are sampled at once."""
-        return torch.stack([self.intensity, self.weight])
+        """All contrasts and the weight as one tensor ``(2 or 3, D, H, W)``, so that all are sampled at once."""
+        return torch.cat([self.contrasts, self.weight[None]])
 
 
 def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
@@ -53,18 +61,19 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
     ratio = geometry.spacing[0] / image.geometry.spacing[0]
     sigma = max(ratio**2 - 1, 0.0) ** 0.5 / 2.3548
     blurred_weight = smooth(image.weight, sigma)
-    product = smooth(image.intensity * image.weight, sigma)
-    intensity = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), image.intensity)
+    contrasts = image.contrasts
+    product = torch.stack([smooth(intensity * image.weight, sigma) for intensity in contrasts])
+    contrasts = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), contrasts)
     offset = torch.tensor(image.geometry.to_index(geometry.origin), dtype=torch.float32, device=image.device)
     index = identity_grid(geometry.shape, image.device) * ratio + offset
-    sampled, inside = sample_images(torch.stack([intensity, image.weight]), index, padding="zeros")
-    return WorkingImage(sampled, inside.clamp(0, 1), geometry)
+    sampled = sample_images(torch.cat([contrasts, image.weight[None]]), index, padding="zeros")
+    return _of_channels(sampled[:-1], sampled[-1].clamp(0, 1), geometry)
 
 
 def moved_by(image: WorkingImage, field: Tensor) -> WorkingImage:
     """Move an image by a field on the grid of its field, ``(3, d, h, w)``, in voxels of that; zero past its border."""
-    intensity, weight = warp(image.channels, field)
-    return WorkingImage(intensity, weight, image.geometry)
+    moved = warp(image.channels, field)
+    return _of_channels(moved[:-1], moved[-1], image.geometry)
 
 
 def weighted_centroid(image: WorkingImage) -> NDArray[np.float64]:
@@ -83,3 +92,8 @@ def weighted_radius(image: WorkingImage, centre: NDArray[np.float64]) -> float:
     distance = np.sum((image.geometry.points().reshape(-1, 3) - centre) ** 2, axis=1)
     mean = float((weight * distance).sum() / max(weight.sum(), 1e-12))
     return max(mean**0.5, min(image.geometry.spacing))
+
+
+def _of_channels(contrasts: Tensor, weight: Tensor, geometry: Geometry) -> WorkingImage:
+    intensity, *recoloured = contrasts
+    return WorkingImage(intensity, weight, geometry, *recoloured)

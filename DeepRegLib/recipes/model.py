@@ -12,8 +12,10 @@ AUTO = "auto"
 # way edges run (ngf).
 SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", "mi", "mind", "ngf")
 CROSS_MODAL_SIMILARITIES = ("mi", "mind", "ngf")
-# Mutual information of one pair of images grows with contrast, so a field would drift; MIND takes its place.
-DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", "mind", "ngf")
+# Mutual information of one pair of images grows with contrast, so a field would drift. In its place: mind, ngf, or ngf
+# together with lncc after each image was given the contrast of the other (matched).
+MATCHED = "matched"
+DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", MATCHED, "mind", "ngf")
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
 DISPLACEMENT, VELOCITY = "displacement", "velocity"
 PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.similarity.contrast import contrast_agreement
+from DeepRegLib.similarity.contrast_curve import contrast_curve, correlation_ratio
 from DeepRegLib.similarity.lncc import LNCC
 from DeepRegLib.similarity.mattes import MattesMI
 from DeepRegLib.similarity.mind import MIND, mind_features
@@ -32,6 +33,8 @@ __all__ = [
     "MattesMI",
     "Similarity",
     "contrast_agreement",
+    "contrast_curve",
+    "correlation_ratio",
     "make_similarity",
     "mind_features",
 ]

@@ -21,8 +21,8 @@ from DeepRegLib.optimization.sliding import Surface, sharpened, surface_of
 from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.preprocessing import smooth_and_resample
-from DeepRegLib.recipes import AUTO
-from DeepRegLib.stages.contrast import same_contrast
+from DeepRegLib.recipes import AUTO, MATCHED
+from DeepRegLib.stages.contrast import recoloured_where_wanted, same_contrast, share_explained
 from DeepRegLib.stages.pulls import with_pulls
 from DeepRegLib.stages.run import MARGIN_VOXELS, REPORT_EVERY, Run, aligned_level, working_grid
 from DeepRegLib.stages.unmatched import without_unmatched
@@ -64,6 +64,8 @@ class Starts:
 
 WINDOW = 2 * LNCC_RADIUS + 1
 FEWEST_VOXELS = 12
+# Below, what one image would look like in the other's contrast is anybody's guess.
+LEAST_EXPLAINED = 0.05
 FOLD_ROUNDS = 12
 # A search looks so far that it also finds matches by accident: it must be better by this share.
 CLEARLY_BETTER = 0.015
@@ -91,7 +93,13 @@ def with_deformable_similarity(run: Run, level: Level) -> Run:
     if recipe.similarity != AUTO:
         return run
     same, reason = same_contrast(run, level)
-    name, radius = ("lncc", lncc_radius(run, level)) if same else ("ngf", LNCC_RADIUS)
+    name = "lncc" if same else MATCHED
+    if not same:
+        explained = share_explained(run, level)
+        if explained < LEAST_EXPLAINED:
+            name = "ngf"
+        reason += f", and intensities explain {explained:.2f} of each other (limit {LEAST_EXPLAINED})"
+    radius = LNCC_RADIUS if name == "ngf" else lncc_radius(run, level)
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
     if radius > LNCC_RADIUS:
         run.decisions.append(
@@ -154,6 +162,7 @@ def find_field(run: Run, level: Level, linear: LinearTransform, starts: Starts) 
 
     With ``parametrisation = "velocity"`` the starts are velocities, and so is the field found.
     """
+    level = recoloured_where_wanted(run, level)
     levels = with_pulls(run, _pyramid(run, level, run.recipe.deformable.shrink), linear)
     if run.recipe.deformable.ignore_unmatched:
         levels = without_unmatched(run, levels, linear)

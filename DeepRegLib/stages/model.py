@@ -15,6 +15,7 @@ from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.recipes import Recipe
+from DeepRegLib.stages.contrast import recoloured_where_wanted
 from DeepRegLib.stages.deformable import StartField
 from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.transforms import LinearTransform
@@ -83,7 +84,7 @@ def model_field(
     geometry = network_grid(box_around(run.pair.fixed.foreground), manifest.input, getattr(network, "multiple", 1))
     if manifest.input.orientation:
         network = Turned(network, turn_to(manifest.input.orientation, geometry))
-    level = aligned_level(run, geometry, linear)
+    level = recoloured_where_wanted(run, aligned_level(run, geometry, linear))
     grid = field_grid(geometry)
     share = PREDICTION_SHARE if wanted.uncertainty else 1.0
     start = None if searched is None else _where_better_than_nothing(run, level, searched(grid))

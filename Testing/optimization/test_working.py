@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.optimization.working import coarser, weighted_centroid, weighted_radius
+from DeepRegLib.optimization.field_grid import field_grid
+from DeepRegLib.optimization.working import coarser, moved_by, weighted_centroid, weighted_radius
 from Testing.optimization.phantoms import as_tensor, cube, image_of, phantom
 from Testing.synthetic import CENTRE, geometry_in
 
@@ -66,3 +69,16 @@ def test_channels_hold_intensity_and_weight():
     image = phantom(cube(8))
     torch.testing.assert_close(image.channels, torch.stack([image.intensity, as_tensor(np.ones((8, 8, 8)))]))
     assert image.device.type == "cpu"
+
+
+def test_a_second_contrast_goes_wherever_the_first_goes():
+    geometry = cube(12)
+    image = phantom(geometry)
+    both = replace(image, recoloured=1 - image.intensity)
+    assert both.channels.shape == (3, 12, 12, 12)
+    field = torch.full((3, *field_grid(geometry).shape), 0.4)
+    for there in (coarser(both, geometry.resized(6.0)), moved_by(both, field)):
+        known = there.weight > 0.99
+        assert there.recoloured is not None
+        torch.testing.assert_close(there.recoloured[known], 1 - there.intensity[known], atol=1e-5, rtol=0)
+    assert moved_by(image, field).recoloured is None

@@ -1,0 +1,72 @@
+"""What a level compares: the parts of a comparison, their shares, and the derivative by either contrast."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Comparison
+from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.recipes import Deformable
+from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
+from DeepRegLib.similarity import LNCC, NGF, make_similarity
+from Testing.optimization.phantoms import cube
+from Testing.similarity.images import random_weight, smooth_image
+
+SHAPE = (10, 9, 11)
+MATCHED = Deformable(similarity="matched", radius=1)
+
+
+def fixed_image() -> WorkingImage:
+    intensity, recoloured = (smooth_image((1, *SHAPE), seed)[0] for seed in (0, 1))
+    return WorkingImage(intensity, torch.ones_like(intensity), cube(10), recoloured)
+
+
+def warped_contrasts() -> torch.Tensor:
+    return smooth_image((2, *SHAPE), 2)
+
+
+def test_every_similarity_has_its_scales():
+    assert set(QUIET_FORCE) == set(ROUGHNESS) == set(DEFORMABLE_SIMILARITIES)
+
+
+@pytest.mark.parametrize("similarity", [name for name in DEFORMABLE_SIMILARITIES if name != "matched"])
+def test_a_metric_alone_is_that_metric(similarity):
+    fixed, warped, weight = fixed_image(), warped_contrasts()[:1], random_weight((1, *SHAPE), 3)
+    comparison = Comparison(Deformable(similarity=similarity, radius=1), 1, fixed, weight[0])
+    metric = make_similarity(similarity, fixed.intensity[None], weight, radius=1)
+    expected, expected_gradient = metric.value_and_gradient(warped)
+    value, gradient = comparison.value_and_gradient(warped)
+    assert torch.equal(value, expected)
+    assert torch.equal(gradient, expected_gradient)
+
+
+def test_matched_is_windows_in_both_contrasts_and_edges_in_equal_measure_of_noise():
+    fixed, warped, weight = fixed_image(), warped_contrasts(), random_weight((1, *SHAPE), 3)
+    assert fixed.recoloured is not None
+    in_moving_contrast = LNCC(fixed.recoloured[None], weight, 1).value(warped[:1])
+    in_fixed_contrast = LNCC(fixed.intensity[None], weight, 1).value(warped[1:])
+    edges = NGF(fixed.intensity[None], weight).value(warped[:1])
+    expected = 0.375 * (in_moving_contrast + in_fixed_contrast) / 2 + 0.625 * edges
+    value = Comparison(MATCHED, 1, fixed, weight[0]).value(warped)
+    torch.testing.assert_close(value, expected)
+    assert QUIET_FORCE["matched"] == pytest.approx(0.375 * QUIET_FORCE["lncc"] + 0.625 * QUIET_FORCE["ngf"])
+
+
+def test_the_gradient_of_matched_agrees_with_finite_differences_in_either_contrast():
+    comparison = Comparison(MATCHED, 1, fixed_image(), random_weight((1, *SHAPE), 3)[0])
+    warped, step = warped_contrasts(), 1e-6
+    value, gradient = comparison.value_and_gradient(warped)
+    torch.testing.assert_close(comparison.value(warped), value)
+    for contrast in range(2):
+        direction = torch.zeros_like(warped)
+        direction[contrast] = smooth_image((1, *SHAPE), 4)[0] - 0.5
+        there, back = (comparison.value(warped + sign * step * direction) for sign in (1, -1))
+        torch.testing.assert_close((gradient * direction).sum(), ((there - back) / (2 * step))[0], rtol=1e-4, atol=1e-7)
+
+
+def test_matched_without_the_other_contrast_is_refused():
+    fixed = fixed_image()
+    alone = WorkingImage(fixed.intensity, fixed.weight, fixed.geometry)
+    with pytest.raises(ValueError, match="recoloured"):
+        Comparison(MATCHED, 1, alone, fixed.weight)
