@@ -29,9 +29,14 @@ class Turn:
     axes: tuple[int, int, int]
     mirrored: tuple[bool, bool, bool]
 
+    @property
+    def order(self) -> list[int]:
+        """For each of the grid's axes the network's that is nearest to it."""
+        return [self.axes.index(axis) for axis in range(3)]
+
     def size_on_grid(self, size: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return a network's size i, j, k along the grid's axes."""
-        i, j, k = (size[self.axes.index(axis)] for axis in range(3))
+        i, j, k = (size[axis] for axis in self.order)
         return i, j, k
 
     def to_network(self, image: Tensor) -> Tensor:
@@ -42,10 +47,9 @@ class Turn:
     def to_grid(self, field: Tensor) -> Tensor:
         """Turn a network's field ``(B, 3, ...)`` to the grid's axes, components and all."""
         unmirrored = field.flip([4 - axis for axis in range(3) if self.mirrored[axis]])
-        order = [self.axes.index(axis) for axis in range(3)]
-        turned = unmirrored.permute(0, 1, *(4 - axis for axis in reversed(order)))
-        signs = field.new_tensor([-1 if self.mirrored[axis] else 1 for axis in order])
-        return turned[:, order] * signs[:, None, None, None]
+        turned = unmirrored.permute(0, 1, *(4 - axis for axis in reversed(self.order)))
+        signs = field.new_tensor([-1 if self.mirrored[axis] else 1 for axis in self.order])
+        return turned[:, self.order] * signs[:, None, None, None]
 
 
 class Turned(nn.Module):

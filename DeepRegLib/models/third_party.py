@@ -65,8 +65,7 @@ def add_unigradicon(weights: str | Path) -> KnownModel:
         limits="Needs the package unigradicon. DeepReg has not measured it. It sees the scan with cubic voxels and a "
         "margin, where its authors stretch the scan to fill the cube.",
     )
-    with tempfile.TemporaryDirectory() as folder:
-        return add_model(save_bundle(Path(folder) / UNIGRADICON, manifest, tensors).folder)
+    return _added(manifest, tensors)
 
 
 def add_lapirn(weights: str | Path, *, velocity: bool = False) -> KnownModel:
@@ -103,6 +102,10 @@ def add_lapirn(weights: str | Path, *, velocity: bool = False) -> KnownModel:
         intended_use="A first field between two T1-weighted MR scans of brains without skull.",
         limits="Brains alone, skull removed, at their true size in mm.",
     )
+    return _added(manifest, tensors)
+
+
+def _added(manifest: Manifest, tensors: dict[str, Tensor]) -> KnownModel:
     with tempfile.TemporaryDirectory() as folder:
         return add_model(save_bundle(Path(folder) / manifest.name, manifest, tensors).folder)
 

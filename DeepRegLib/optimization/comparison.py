@@ -34,9 +34,9 @@ ROUGHNESS: Mapping[str, float] = {
     "ssim": 1.0,
     "ncc": 1.0,
     "lncc": 1.0,
-    MATCHED: 1.33,
-    "mind": 2.2,
-    "ngf": 2.2,
+    MATCHED: 1.4,
+    "mind": 2.35,
+    "ngf": 2.35,
 }
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from DeepRegLib.transforms.trilinear import sample_on_cpu
+from DeepRegLib.transforms.trilinear import sample_on_cpu, sample_shares, shared_out
 
 
 def identity_grid(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -61,13 +61,9 @@ def sample_images(volume: Tensor, index: Tensor, *, padding: str = "border") -> 
 
 def _sample_on_threads(volume: Tensor, index: Tensor, padding: str, threads: int) -> Tensor:
     """Sample one volume with each thread at a share of the positions."""
-    count = index[..., 0].numel()
-    each = -(-count // threads)
-    places = index.new_zeros(3, threads * each)
-    places[:, :count] = _places(volume, index).movedim(-1, 0).flatten(1)
-    batch = places.reshape(3, threads, 1, 1, each).permute(1, 2, 3, 4, 0)
-    sampled = _grid_sample(volume.expand(threads, -1, -1, -1, -1), batch, padding)
-    return sampled.transpose(0, 1).reshape(len(volume), -1)[:, :count].reshape(-1, *index.shape[:3])
+    places = _places(volume, index).movedim(-1, 0).flatten(1)
+    sampled = sample_shares(volume, shared_out(places, threads), places.shape[1], padding)
+    return sampled.reshape(-1, *index.shape[:3])
 
 
 def _grid_sample(volume: Tensor, places: Tensor, padding: str) -> Tensor:

@@ -47,6 +47,34 @@ def sample_on_cpu(volume: Tensor, index: Tensor, padding: str) -> Tensor:
     return sampled
 
 
+def shared_out(places: Tensor, threads: int) -> Tensor:
+    """Give each thread its share of the positions: torch's kernel splits its work over the batch only.
+
+    Parameters
+    ----------
+    places
+        Positions as that kernel wants them, -1 to 1, one axis a row, ``(2 or 3, count)``.
+    threads
+        How many share them.
+
+    Returns
+    -------
+    Tensor
+        ``(threads, 1, each, 2)`` or ``(threads, 1, 1, each, 3)``, filled up with zeros.
+    """
+    axes, count = places.shape
+    each = -(-count // threads)
+    filled = functional.pad(places, (0, threads * each - count))
+    return filled.reshape(axes, threads, *[1] * (axes - 1), each).movedim(0, -1)
+
+
+def sample_shares(volume: Tensor, shares: Tensor, count: int, padding: str) -> Tensor:
+    """Look up what `shared_out` returned in a volume ``(C, D, H, W)`` or plane ``(C, H, W)``, ``(C, count)``."""
+    volumes = volume.expand(len(shares), *volume.shape)
+    values = functional.grid_sample(volumes, shares, mode="bilinear", padding_mode=padding, align_corners=True)
+    return values.transpose(0, 1).reshape(len(volume), -1)[:, :count]
+
+
 def _sample_part(tall: Tensor, shape: list[int], index: Tensor, padding: str) -> Tensor:
     """Look up positions in planes below each other, ``(C, D H, W)``."""
     depth, height, width = shape
@@ -60,18 +88,11 @@ def _sample_part(tall: Tensor, shape: list[int], index: Tensor, padding: str) ->
     rows = (last - first + 1) * height
     row = below.sub_(first).mul_(height).add_(j)
 
-    count, threads = len(row), torch.get_num_threads()
-    each = -(-count // threads)  # the kernel splits the work over the batch only, so each thread gets an item
-    places = torch.empty(2, threads * each)
-    places[:, count:] = 0
-    for place, steps, size in zip(places, (i, row), (width, rows), strict=True):
-        torch.sub(steps * (2 / max(size - 1, 1)), 1, out=place[:count])
-    batch = places.reshape(2, threads, 1, each).permute(1, 2, 3, 0)
+    places = torch.stack([i * (2 / max(width - 1, 1)), row * (2 / max(rows - 1, 1))]).sub_(1)
+    shares = shared_out(places, torch.get_num_threads())
 
     def looked_up(plane: int) -> Tensor:
-        source = tall[:, plane * height : plane * height + rows].expand(threads, -1, -1, -1)
-        values = functional.grid_sample(source, batch, padding_mode=padding, align_corners=True)
-        return values.transpose(0, 1).reshape(len(tall), -1)[:, :count]
+        return sample_shares(tall[:, plane * height : plane * height + rows], shares, len(row), padding)
 
     values = torch.lerp(looked_up(first), looked_up(first + 1), share)
     for weight in (j_weight, k_weight):
