@@ -66,7 +66,9 @@ def watched() -> Iterator[Watch]:
 
 
 def busy_seconds() -> float | None:
-    """Return the seconds that all cores have worked since the machine started; None without psutil or on Windows."""
+    """Return the seconds that all cores have worked since the machine started; None where that cannot be told."""
+    if sys.platform == "linux":
+        return _worked(Path("/proc/stat").read_text(encoding="ascii"), os.sysconf("SC_CLK_TCK"))
     if sys.platform == "win32":
         return None
     try:
@@ -74,9 +76,13 @@ def busy_seconds() -> float | None:
     except ModuleNotFoundError:
         return None
     times = psutil.cpu_times()
-    # Linux counts a guest's seconds among its user's as well.
-    uncounted = ("idle", "iowait", "guest", "guest_nice")
-    return sum(times) - sum(getattr(times, name, 0.0) for name in uncounted)
+    return sum(times) - times.idle
+
+
+def _worked(statistics: str, ticks_a_second: int) -> float:
+    """Return what all cores have worked from the kernel's statistics, which count a guest's time as its user's."""
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, statistics.split()[1:9])
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / ticks_a_second
 
 
 def child_seconds() -> float:

@@ -367,7 +367,13 @@ def test_the_share_of_other_processes_is_known_or_not_said():
     with machine.watched() as watch:
         subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
     assert watch.seconds > 0
+    assert watch.others is not None or sys.platform != "linux"
     assert watch.others is None or 0 <= watch.others <= 1
+
+
+def test_the_kernels_ticks_count_once_and_idle_ones_not_at_all():
+    ticks = "cpu  100 5 50 1000 20 3 2 10 40 1\ncpu0 50 5 25 500 10 3 2 5 20 1\n"
+    assert machine._worked(ticks, 100) == pytest.approx(1.7)
 
 
 @pytest.mark.parametrize("name", sorted({tool.family for tool in PEERS} | {"fake"}))
