@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegLib.similarity import contrast_curve
+from DeepRegLib.similarity import contrast_curve, correlation_ratio
 from Testing.similarity.images import random_weight, smooth_image
 
 SHAPE = (24, 22, 26)
@@ -20,8 +20,8 @@ def crooked(values: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.interp(values.numpy(), knots, (0.0, 0.9, 0.45, 0.65, 0.2)))
 
 
-def share_explained(curve: torch.Tensor, target: torch.Tensor) -> float:
-    return float(1 - (target - curve).square().mean() / target.var(unbiased=False))
+def share_explained(recoloured: torch.Tensor, target: torch.Tensor) -> float:
+    return float(correlation_ratio(target, recoloured, torch.ones_like(target)))
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(1, 0), (-3, 2), (400, 1000)])
@@ -83,3 +83,13 @@ def test_a_large_image_is_learned_from_a_part_of_it():
     curve = contrast_curve(source, target, torch.ones_like(source))
     assert share_explained(curve(source), target) > 0.97
     assert torch.equal(curve(source), contrast_curve(source, target, torch.ones_like(source))(source))
+
+
+def test_the_correlation_ratio_is_the_share_of_the_variance_that_is_gone():
+    target, weight = image(9), random_weight((1, *SHAPE), 10)[0]
+    mean = (weight * target).sum() / weight.sum()
+    assert float(correlation_ratio(target, target, weight)) == 1
+    assert float(correlation_ratio(target, torch.full_like(target, mean), weight)) == pytest.approx(0, abs=1e-12)
+    assert float(correlation_ratio(target, (target + mean) / 2, weight)) == pytest.approx(0.75)
+    assert float(correlation_ratio(target, mean - 2 * (target - mean), weight)) == 0
+    assert float(correlation_ratio(target, target, torch.zeros_like(weight))) <= 1
