@@ -156,7 +156,7 @@ def test_names_are_escaped():
     assert "&lt;script&gt;alert(1)" in page
 
 
-@pytest.mark.parametrize("similarity", ["mind", "ngf"])
+@pytest.mark.parametrize("similarity", ["matched", "mind", "ngf"])
 def test_other_modalities_get_no_difference(similarity):
     recipe = load_recipe("multimodal")
     recipe = dataclasses.replace(recipe, deformable=dataclasses.replace(recipe.deformable, similarity=similarity))

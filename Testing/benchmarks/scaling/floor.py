@@ -16,9 +16,9 @@ compose                                                                         
 smooth the field                                                                  read 3, write 3
 =========================  =====================================================  ======================================
 
-That is 5 channels of the images (16 for MIND) and 41 of the field, 10.1 (21.1) times four bytes for each voxel. Left
-out, so that the floor lies a little low: what is done once a level or every tenth iteration, reading neighbours twice
-at the edges of tiles, and the stages before and after the iterations.
+That is 5 channels of the images (16 for MIND, 9 for two contrasts of either) and 41 of the field, 10.1 (21.1, 14.1)
+times four bytes for each voxel. Left out, so that the floor lies a little low: what is done once a level or every tenth
+iteration, reading neighbours twice at the edges of tiles, and the stages before and after the iterations.
 """
 
 from __future__ import annotations
@@ -27,16 +27,20 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from DeepRegLib.optimization.field_grid import RATIO
+from DeepRegLib.recipes import MATCHED
 
 BYTES = 4
-# Channels of the fixed image that the similarity reads.
-FIXED: Mapping[str, int] = MappingProxyType({"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, "mind": 12, "ngf": 1})
+# Channels of the fixed image that the similarity reads, and of the moving one that are warped and read.
+FIXED: Mapping[str, int] = MappingProxyType(
+    {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, MATCHED: 2, "mind": 12, "ngf": 1}
+)
+MOVING: Mapping[str, int] = MappingProxyType({name: 2 if name == MATCHED else 1 for name in FIXED})
 FIELD = 3 + 3 + 6 + 14 + 9 + 6
 
 
 def bytes_per_voxel(similarity: str) -> float:
     """Return the bytes that an iteration moves for each voxel of its level."""
-    images = 2 + 1 + FIXED[similarity] + 1
+    images = 3 * MOVING[similarity] + FIXED[similarity] + 1
     return BYTES * (images + FIELD / RATIO**3)
 
 

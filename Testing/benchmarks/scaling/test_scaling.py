@@ -15,6 +15,7 @@ import pytest
 
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.pipeline import register
+from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
 from DeepRegLib.stages import deformable
 from Testing.benchmarks.__main__ import main
 from Testing.benchmarks.cases import Case
@@ -23,7 +24,7 @@ from Testing.benchmarks.peers.store import Store
 from Testing.benchmarks.scaling import measure
 from Testing.benchmarks.scaling.bandwidth import measure_copy
 from Testing.benchmarks.scaling.cube import cube
-from Testing.benchmarks.scaling.floor import bytes_per_voxel, floor_seconds
+from Testing.benchmarks.scaling.floor import FIXED, bytes_per_voxel, floor_seconds
 from Testing.benchmarks.scaling.measure import chosen_cases, core_counts, planned
 from Testing.benchmarks.scaling.page import BRAIN, CT, LIMIT_GB, Run, Scaling
 from Testing.benchmarks.scaling.plot import draw
@@ -34,16 +35,19 @@ from Testing.synthetic import blobs, geometry_in, trilinear
 LEVELS = [{"voxels": 1000, "iterations": 100}, {"voxels": 8000, "iterations": 20}]
 
 
-@pytest.mark.parametrize(("similarity", "features"), [("lncc", 1), ("ncc", 1), ("mind", 12)])
-def test_the_floor_counts_every_tensor_of_an_iteration_once(similarity, features):
+@pytest.mark.parametrize(
+    ("similarity", "features", "contrasts"), [("lncc", 1, 1), ("ncc", 1, 1), ("matched", 2, 2), ("mind", 12, 1)]
+)
+def test_the_floor_counts_every_tensor_of_an_iteration_once(similarity, features, contrasts):
     image, field = (np.zeros((n, n, n), dtype=np.float32) for n in (16, 8))
-    moving = warped = weight = image
+    weight = image
+    moving = warped = [image] * contrasts
     fixed = [image] * features
     u = force = first = update = [field] * 3
     second = [field]
     passes = (
-        [*u, moving, warped],
-        [warped, *fixed, weight, *force],
+        [*u, *moving, *warped],
+        [*warped, *fixed, weight, *force],
         [*force, *force],
         [*force, *first, *second, *first, *second, *update],
         [*update, *u, *u],
@@ -53,6 +57,10 @@ def test_the_floor_counts_every_tensor_of_an_iteration_once(similarity, features
     assert bytes_per_voxel(similarity) * image.size == moved
     levels = [{"voxels": image.size, "iterations": 5}, {"voxels": 2 * image.size, "iterations": 3}]
     assert floor_seconds(levels, similarity, 1e9) == pytest.approx(11 * moved / 1e9)
+
+
+def test_whatever_may_be_compared_has_a_floor():
+    assert set(FIXED) == set(DEFORMABLE_SIMILARITIES)
 
 
 def test_the_levels_are_those_that_were_run(monkeypatch):
