@@ -30,17 +30,17 @@ from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.recipes import MATCHED
 
 BYTES = 4
-# Channels of the fixed image that the similarity reads, and of the moving one that are warped and read.
+# Channels of the fixed image that the similarity reads.
 FIXED: Mapping[str, int] = MappingProxyType(
     {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, MATCHED: 2, "mind": 12, "ngf": 1}
 )
-MOVING: Mapping[str, int] = MappingProxyType({name: 2 if name == MATCHED else 1 for name in FIXED})
 FIELD = 3 + 3 + 6 + 14 + 9 + 6
 
 
 def bytes_per_voxel(similarity: str) -> float:
     """Return the bytes that an iteration moves for each voxel of its level."""
-    images = 3 * MOVING[similarity] + FIXED[similarity] + 1
+    moving = 2 if similarity == MATCHED else 1  # channels, each read, written warped and read again
+    images = 3 * moving + FIXED[similarity] + 1
     return BYTES * (images + FIELD / RATIO**3)
 
 
