@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.evaluation import (
     FixedEdges,
+    JacobianStatistics,
     comparison_grid,
     fixed_edges,
     inverse_consistency,
@@ -66,6 +67,7 @@ def measure(
     *,
     start: Transform,
     seen: Image,
+    jacobian: JacobianStatistics | None = None,
     seed: int,
     poll: Poll,
 ) -> Measures:
@@ -85,6 +87,8 @@ def measure(
         What the deformable stage started from: the linear transform, or the one the user gave.
     seen
         The moving field of view by the transform, a bool image on the fixed grid.
+    jacobian
+        Of the transform on the fixed grid, where it is known.
     seed
         Of the points the inverse is tried at.
     poll
@@ -99,7 +103,7 @@ def measure(
     structure_linear = after.structure
     if start is not transform:
         structure_linear = structure(_aligned(sides, start, poll, like=aligned), poll)
-    jacobian = jacobian_statistics(transform, geometry, foreground, poll=poll)
+    jacobian = jacobian or jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
     poll()

@@ -1,4 +1,7 @@
-"""The way of a registration: prepare, search, linear, large motion, model, deformable, inverse, judge; ordered here."""
+"""The way of a registration, ordered here.
+
+Prepare, search, linear, levels, large motion, model, deformable, inverse, judge, labels.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +18,25 @@ from DeepRegLib.judgement import Landmarks, measure, verdict_on
 from DeepRegLib.labels import check_label_pair, with_labels
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
-from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.preparation import Prepared, checked_mask, prepare_pair
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.result import Registration
-from DeepRegLib.stages.deformable import (
-    StartField,
-    Starts,
-    deform,
-    finest_level,
-    has_field,
-    invert_well,
-    start_field,
-    with_deformable_similarity,
-    with_useful_levels,
-)
+from DeepRegLib.stages.deformable import Deformed, deform, start_field
+from DeepRegLib.stages.inverse import invert_well
 from DeepRegLib.stages.large_motion import large_motion_field
+from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
-from DeepRegLib.stages.model import UNCERTAINTY, model_field, model_of
+from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of
 from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
+from DeepRegLib.stages.start import Start, StartField, as_start, coarse_start, or_predicted, or_searched
 from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
-from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, linear_part
+from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, has_field, linear_part
+
+# Of the stage that searches for large motion; the coarse levels, which its result is compared with, take the rest.
+SEARCH_SHARE = 0.85
 
 
 def register(
@@ -136,13 +134,13 @@ def register(
         start: Transform = linear
         if initial_transform is not None and given_field:
             start = initial_transform
-        transform, known_inverse = start, None
+        found = Deformed(start)
         if chosen.deformable.enabled:
-            transform, known_inverse, run = _deform(run, linear, initial_transform, bundle)
+            found, run = _deform(run, linear, initial_transform, bundle)
         with monitor.stage("inverse"):
-            inverse = invert_well(run, transform, seed, known_inverse)
+            inverse = invert_well(run, found.transform, seed, found.inverse)
         with monitor.stage("judge"):
-            result = _finish(run, start, transform, inverse, landmarks, seed)
+            result = _finish(run, start, found, inverse, landmarks, seed)
         if moving_map is None:
             return result
         with monitor.stage("labels"):
@@ -173,6 +171,7 @@ def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Tran
         "prepare": True,
         "search": recipe.search.enabled and not given,
         "linear": recipe.linear.model != "none" and not has_given_field,
+        "levels": recipe.deformable.enabled,
         "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not has_given_field,
         "model": bool(recipe.model.name) and not has_given_field,
         "deformable": recipe.deformable.enabled,
@@ -205,45 +204,42 @@ def _linear(
 
 def _deform(
     run: Run, linear: LinearTransform, initial_transform: Transform | None, bundle: ModelBundle | None
-) -> tuple[Transform, Transform | None, Run]:
-    """Find the field, from one given, predicted or searched for, or from zero; decide the similarity.
-
-    Where the inverse comes with it, it is returned too.
-    """
+) -> tuple[Deformed, Run]:
+    """Find the field, from one given, searched for or predicted, or from zero; decide the similarity."""
     stages = _stages(run.recipe, None, initial_transform)
+    with run.monitor.stage("levels"):
+        run, finest = with_deformable_similarity(run, finest_level(run, linear))
+        run = with_useful_levels(run, finest)
+        levels = all_levels(run, finest, linear)
     given = None if initial_transform is None else start_field(run, linear, initial_transform)
-    level: Level | None = None
+    start = Start(as_start(run, given))
     searched: StartField | None = None
-    predicted: StartField | None = None
     if "large motion" in stages:
         with run.monitor.stage("large motion"):
-            level = finest_level(run, linear)
-            searched = large_motion_field(run, level)
+            searched = large_motion_field(run, finest, end=SEARCH_SHARE)
+            start = or_searched(run, levels, coarse_start(run, levels, begin=SEARCH_SHARE), searched)
     if bundle is not None:
         with run.monitor.stage("model"):
-            level = level or finest_level(run, linear)
-            run = with_deformable_similarity(run, level)
-            predicted = model_field(run, linear, bundle, searched)
+            if searched is None:
+                start = coarse_start(run, levels)
+            if is_worth_asking(run, bundle, start):
+                start = or_predicted(run, levels, start, model_field(run, linear, bundle, searched))
     with run.monitor.stage("deformable"):
-        level = level or finest_level(run, linear)
-        run = with_useful_levels(with_deformable_similarity(run, level), level)
-        starts = Starts(given, searched, predicted)
-        inverse: Transform | None = None
-        if run.recipe.deformable.parametrisation == VELOCITY:
-            transform, inverse = deform_by_flow(run, level, linear, starts)
-        else:
-            transform = deform(run, level, linear, starts)
-        warn_of_unmet_landmarks(run, transform, level.fixed.geometry.spacing[0])
-        return transform, inverse, run
+        by_flow = run.recipe.deformable.parametrisation == VELOCITY
+        deformed = (deform_by_flow if by_flow else deform)(run, levels, linear, start)
+        warn_of_unmet_landmarks(run, deformed.transform, finest.fixed.geometry.spacing[0])
+        return deformed, run
 
 
 def _finish(
-    run: Run, start: Transform, transform: Transform, inverse: Transform, landmarks: Landmarks | None, seed: int
+    run: Run, start: Transform, found: Deformed, inverse: Transform, landmarks: Landmarks | None, seed: int
 ) -> Registration:
-    fixed, moving = run.pair.fixed.original, run.pair.moving.original
+    fixed, moving, transform = run.pair.fixed.original, run.pair.moving.original, found.transform
     poll = run.monitor.poll
     seen = field_of_view(transform, moving.geometry, fixed.geometry, poll=poll)
-    measures = measure(run.pair, transform, inverse, landmarks, start=start, seen=seen, seed=seed, poll=poll)
+    measures = measure(
+        run.pair, transform, inverse, landmarks, start=start, seen=seen, jacobian=found.jacobian, seed=seed, poll=poll
+    )
     run.monitor.step(0.7)
     return Registration(
         fixed=fixed,

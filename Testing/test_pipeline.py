@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import CancelledError, InputError, RecipeError
-from DeepRegLib.evaluation import digital_folds
+from DeepRegLib.evaluation import digital_folds, jacobian_statistics
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, to_sitk
 from DeepRegLib.pipeline import register
@@ -37,7 +37,7 @@ POSE = random_linear(5, angle=14, shift=9)
 STARTED = replace(load_recipe("fast"), search=Search(enabled=False))
 QUICK = replace(load_recipe("rigid"), search=Search(angle=60, candidates=4))
 FAST = replace(load_recipe("fast"), search=QUICK.search)
-STAGES = ["prepare", "search", "linear", "deformable", "inverse", "judge"]
+STAGES = ["prepare", "search", "linear", "levels", "deformable", "inverse", "judge"]
 
 
 def scan(
@@ -120,6 +120,13 @@ def test_a_fast_run_recovers_a_deformation():
     assert digital_folds(result.transform, result.fixed.geometry) == 0
     assert result.measures.folds == 0
     assert list(result.timings) == STAGES
+
+
+def test_the_volume_changes_reported_are_those_of_the_transform_delivered():
+    result = fast_result()
+    judged = jacobian_statistics(result.transform, result.fixed.geometry, result.fixed_foreground)
+    assert (result.measures.folds, result.measures.log_jacobian_sd) == (judged.folds, judged.log_sd)
+    assert (result.measures.jacobian_min, result.measures.jacobian_max) == (judged.minimum, judged.maximum)
 
 
 def test_the_inverse_leads_back():

@@ -21,6 +21,7 @@ STAGES = {
     "search": "searching the pose",
     "linear": "linear",
     "model": "asking the model",
+    "levels": "resampling",
     "large motion": "large motion",
     "deformable": "deformable",
     "inverse": "inverting",

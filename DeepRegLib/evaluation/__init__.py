@@ -10,6 +10,7 @@ from DeepRegLib.evaluation.regularity import (
     JacobianStatistics,
     digital_folds,
     folded_voxels,
+    folds_and_statistics,
     inverse_consistency,
     jacobian_statistics,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "digital_folds",
     "fixed_edges",
     "folded_voxels",
+    "folds_and_statistics",
     "inverse_consistency",
     "jacobian_statistics",
     "mean_dice",

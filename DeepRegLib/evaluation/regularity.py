@@ -115,7 +115,14 @@ def folded_voxels(transform: Transform, geometry: Geometry, *, poll: Poll = keep
 def jacobian_statistics(
     transform: Transform, geometry: Geometry, foreground: Image, *, poll: Poll = keep_going
 ) -> JacobianStatistics:
-    """Return folds and stretch of a transform on a grid.
+    """Return folds and stretch of a transform on a grid; the second half of `folds_and_statistics`."""
+    return folds_and_statistics(transform, geometry, foreground, poll=poll)[1]
+
+
+def folds_and_statistics(
+    transform: Transform, geometry: Geometry, foreground: Image, *, poll: Poll = keep_going
+) -> tuple[NDArray[np.bool_], JacobianStatistics]:
+    """Return where a transform, sampled on a grid, folds, as `digital_folds` counts, and how much it stretches space.
 
     Determinants are central differences on the grid (one-sided at the border), relative to the sign of the linear
     part. The linear part scales every determinant alike, so it shifts log det J and leaves its spread alone.
@@ -133,8 +140,9 @@ def jacobian_statistics(
 
     Returns
     -------
-    JacobianStatistics
-        NaN for the determinants of an empty foreground, and for the spread where none is positive.
+    NDArray, JacobianStatistics
+        Bool, ``(k, j, i)``; and NaN for the determinants of an empty foreground, and for the spread where none is
+        positive.
 
     Raises
     ------
@@ -144,16 +152,17 @@ def jacobian_statistics(
     require_on_grid(geometry, foreground)
     inside = foreground.array.astype(np.bool_)
     if not inside.any():
-        return JacobianStatistics(digital_folds(transform, geometry), math.nan, math.nan, math.nan)
+        folded = folded_voxels(transform, geometry, poll=poll)
+        return folded, JacobianStatistics(int(np.count_nonzero(folded)), math.nan, math.nan, math.nan)
     if isinstance(transform, LinearTransform):
         determinant = abs(float(np.linalg.det(transform.matrix[:3, :3])))
-        return JacobianStatistics(0, 0.0, determinant, determinant)
+        return np.zeros(geometry.shape, dtype=np.bool_), JacobianStatistics(0, 0.0, determinant, determinant)
     displacement = DisplacementPlanes(transform, geometry, poll=poll)
     folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(transform), poll=poll)
     poll()
     logs = values[values > 0]
     np.log(logs, out=logs)
-    return JacobianStatistics(
+    return folded, JacobianStatistics(
         folds=int(np.count_nonzero(folded)),
         log_sd=float(logs.std(dtype=np.float64)) if logs.size else math.nan,
         minimum=float(values.min()),

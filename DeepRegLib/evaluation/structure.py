@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.evaluation.grids import comparison_grid, require_one_grid
 from DeepRegLib.evaluation.similarity import value_range
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, to_sitk
+from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing import finite, smooth_and_resample
 from DeepRegLib.preprocessing.arrays import float_array
+from DeepRegLib.preprocessing.banded import along_axes, gaussian, slope
 
 STRUCTURE_SIGMA = 1.5  # working voxels
 FEWEST_EDGES = 100  # working voxels
+# An axis shorter than that has no edges to compare.
+SHORTEST_AXIS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,25 +120,18 @@ def _gradients(image: Image, inside: NDArray[np.bool_], grid: Geometry, poll: Po
     low, high = value_range(float_array(whole)[inside])
     poll()
     clamped = whole.with_array(np.clip(float_array(whole), low, high))
-    picture = to_sitk(smooth_and_resample(clamped, grid, poll=poll))
-    sigma = STRUCTURE_SIGMA * grid.spacing[0]
-    components = []
-    for axis in range(3):
-        poll()
-        components.append(_derivative(picture, axis, sigma))
-    return np.stack(components, axis=-1)
+    values = float_array(smooth_and_resample(clamped, grid, poll=poll))
+    return np.stack([_derivative(values, axis, poll) for axis in (2, 1, 0)], axis=-1)
 
 
-def _derivative(picture: sitk.Image, derived: int, sigma: float) -> NDArray[np.float32]:
-    kinds = sitk.RecursiveGaussianImageFilter
-    for axis, size in enumerate(picture.GetSize()):
-        if size < 4:  # the recursive filter's least; an axis that short has no edges to compare
-            if axis == derived:
-                return np.zeros(picture.GetSize()[::-1], dtype=np.float32)
-            continue
-        order = kinds.FirstOrder if axis == derived else kinds.ZeroOrder
-        picture = sitk.RecursiveGaussian(picture, sigma, False, order, axis)
-    return sitk.GetArrayFromImage(picture)
+def _derivative(values: NDArray[np.float32], derived: int, poll: Poll) -> NDArray[np.float32]:
+    if values.shape[derived] < SHORTEST_AXIS:
+        return np.zeros_like(values)
+    matrices = [
+        None if size < SHORTEST_AXIS else (slope if axis == derived else gaussian)(size, STRUCTURE_SIGMA)
+        for axis, size in enumerate(values.shape)
+    ]
+    return along_axes(values, matrices, poll=poll)
 
 
 def _direction_agreement(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

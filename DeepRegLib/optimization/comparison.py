@@ -18,14 +18,11 @@ from DeepRegLib.similarity import LNCC, NGF, Similarity, make_similarity
 COARSEST_EXACT = 2
 # The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
 # without it every voxel would be pushed as hard by noise as by an edge.
-QUIET_FORCE: Mapping[str, float] = {
-    "ssd": 0.05,
-    "ssim": 0.8,
-    "ncc": 0.5,
-    "lncc": 0.5,
-    MATCHED: 0.375,  # of its parts, the mean by their shares
-    "mind": 0.2,
-    "ngf": 0.3,
+_QUIET_METRIC = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3}
+# Of "matched": the share of its windows, by which noise moves a voxel as far as by its edges, and the mean of both.
+_WINDOWS_SHARE = _QUIET_METRIC["ngf"] / (_QUIET_METRIC["ngf"] + _QUIET_METRIC["lncc"])
+QUIET_FORCE: Mapping[str, float] = _QUIET_METRIC | {
+    MATCHED: _WINDOWS_SHARE * _QUIET_METRIC["lncc"] + (1 - _WINDOWS_SHARE) * _QUIET_METRIC["ngf"]
 }
 # MIND compares patches and NGF slopes, not voxels, so their forces are rougher than what they should move; and a
 # contrast that had to be guessed is noisier than one that was measured.
@@ -77,9 +74,8 @@ class Comparison:
                 raise ValueError("The similarity 'matched' needs images that are recoloured.")
             both = (fixed.recoloured[None], intensity)
             lncc = [LNCC(image, weight, recipe.radius, own_window=own_window) for image in both]
-            share = QUIET_FORCE["ngf"] / (QUIET_FORCE["ngf"] + QUIET_FORCE["lncc"])
-            edges = _Term(NGF(intensity, weight), 0, 1 - share)
-            self._terms = [*(_Term(metric, number, share / 2) for number, metric in enumerate(lncc)), edges]
+            edges = _Term(NGF(intensity, weight), 0, 1 - _WINDOWS_SHARE)
+            self._terms = [*(_Term(metric, number, _WINDOWS_SHARE / 2) for number, metric in enumerate(lncc)), edges]
         elif recipe.similarity == "lncc":
             self._terms = [_Term(LNCC(intensity, weight, recipe.radius, own_window=own_window), 0, 1.0)]
         else:

@@ -61,12 +61,11 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
     ratio = geometry.spacing[0] / image.geometry.spacing[0]
     sigma = max(ratio**2 - 1, 0.0) ** 0.5 / 2.3548
     blurred_weight = smooth(image.weight, sigma)
-    contrasts = image.contrasts
-    product = torch.stack([smooth(intensity * image.weight, sigma) for intensity in contrasts])
-    contrasts = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), contrasts)
+    product = torch.stack([smooth(intensity * image.weight, sigma) for intensity in image.contrasts])
+    blurred = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), image.contrasts)
     offset = torch.tensor(image.geometry.to_index(geometry.origin), dtype=torch.float32, device=image.device)
     index = identity_grid(geometry.shape, image.device) * ratio + offset
-    sampled = sample_images(torch.cat([contrasts, image.weight[None]]), index, padding="zeros")
+    sampled = sample_images(torch.cat([blurred, image.weight[None]]), index, padding="zeros")
     return _of_channels(sampled[:-1], sampled[-1].clamp(0, 1), geometry)
 
 

@@ -23,6 +23,7 @@ def stage_name(stage: str) -> str:
         "search": _("Searching the starting position"),
         "linear": _("Aligning (rigid, then affine)"),
         "model": _("Asking the model"),
+        "levels": _("Resampling the scans"),
         "large motion": _("Searching large motion"),
         "deformable": _("Deforming"),
         "inverse": _("Computing the inverse"),

@@ -66,7 +66,8 @@ def recipe_from_dict(table: Mapping[str, Any], origin: str = "recipe") -> Recipe
 def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = False) -> Recipe:
     """Return a recipe with the model of this name or folder, and its uncertainty where asked for.
 
-    None leaves the recipe's own model; "" leaves it out, and its uncertainty unless that is asked for here.
+    None leaves the recipe's own model; "" leaves it out, and its uncertainty unless that is asked for here. A model
+    named here is asked in any case.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = 
     """
     wanted = recipe.model
     if model is not None:
-        wanted = replace(wanted, name=str(model), uncertainty=wanted.uncertainty and bool(str(model)))
+        wanted = replace(wanted, name=str(model), if_needed=False, uncertainty=wanted.uncertainty and bool(str(model)))
     return replace(recipe, model=replace(wanted, uncertainty=wanted.uncertainty or uncertainty))
 
 

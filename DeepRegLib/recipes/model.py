@@ -187,6 +187,9 @@ class Model:
         How often it is asked, each time what is still missing: more reach further, and follow the images more closely.
     consistent
         Ask it for both directions, which takes twice as long, and bring them nearer to being each other's inverse.
+    if_needed
+        Ask it only where the search for large motion matches nearly as well as the coarse levels of the deformable
+        stage, or better. Elsewhere nothing has moved too far for them.
     uncertainty
         Also ask it again and again for images changed in what should not matter, and deliver how far its answers
         differ.
@@ -195,6 +198,7 @@ class Model:
     name: str = ""
     passes: int = 2
     consistent: bool = True
+    if_needed: bool = False
     uncertainty: bool = False
 
     def __post_init__(self) -> None:

@@ -9,11 +9,11 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.cost_volume import find_large_motion
 from DeepRegLib.optimization.deformable import Level, transfer_field
-from DeepRegLib.stages.deformable import StartField
 from DeepRegLib.stages.run import Run
+from DeepRegLib.stages.start import StartField
 
 
-def large_motion_field(run: Run, level: Level) -> StartField:
+def large_motion_field(run: Run, level: Level, end: float = 1.0) -> StartField:
     """Find a field without folds and return the function that gives it on a grid, in voxels of that grid.
 
     Parameters
@@ -22,10 +22,16 @@ def large_motion_field(run: Run, level: Level) -> StartField:
         Whose recipe says how far to look.
     level
         The finest level of the deformable stage with its rim, the moving image brought there by the linear transform.
+    end
+        How much of the present stage is done then, for the progress.
     """
-    fixed = level.fixed if level.rim is None else replace(level.fixed, weight=level.fixed.weight * level.rim)
-    inside = Level(fixed, level.moving)
-    field, nodes = find_large_motion(inside, run.recipe.large_motion, on_step=run.monitor.step, poll=run.monitor.poll)
+    weight = level.fixed.weight if level.rim is None else level.fixed.weight * level.rim
+    # What is compared has to survive a change of contrast anyway.
+    inside = Level(replace(level.fixed, weight=weight, recoloured=None), replace(level.moving, recoloured=None))
+    monitor = run.monitor
+    field, nodes = find_large_motion(
+        inside, run.recipe.large_motion, on_step=lambda fraction: monitor.step(end * fraction), poll=monitor.poll
+    )
 
     def start(grid: Geometry) -> Tensor:
         return transfer_field(field, nodes, grid)

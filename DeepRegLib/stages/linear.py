@@ -14,7 +14,7 @@ from DeepRegLib.optimization.linear import LinearFit, moved_onto, refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser, weighted_centroid
 from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES
-from DeepRegLib.stages.contrast import same_contrast
+from DeepRegLib.stages.contrast import same_contrast, seen_in_both
 from DeepRegLib.stages.run import Run, WorkingPair, working_grid
 from DeepRegLib.transforms import LinearTransform
 
@@ -135,7 +135,8 @@ def _rounds(level: int, levels: int, candidates: int, iterations: int) -> list[t
 
 
 def _with_similarity_of(run: Run, working: WorkingPair, pose: NDArray[np.float64]) -> Run:
-    same, reason = same_contrast(run, Level(working.fixed, moved_onto(working.fixed, working.moving, pose)))
+    level = Level(working.fixed, moved_onto(working.fixed, working.moving, pose))
+    same, reason = same_contrast(run, level, seen_in_both(run, level))
     return _decided(run, "lncc" if same else ANY_CONTRAST, reason)
 
 

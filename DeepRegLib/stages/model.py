@@ -16,8 +16,8 @@ from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.stages.contrast import recoloured_where_wanted
-from DeepRegLib.stages.deformable import StartField
 from DeepRegLib.stages.run import Run, aligned_level
+from DeepRegLib.stages.start import Start, StartField
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
 
@@ -59,6 +59,15 @@ def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
         )
     check_bundle(bundle)
     return bundle
+
+
+def is_worth_asking(run: Run, bundle: ModelBundle, start: Start) -> bool:
+    """Tell whether a model may know better than where the descent would start; note it if not."""
+    wanted = run.recipe.model
+    if not (wanted.if_needed and start.in_reach) or wanted.uncertainty:
+        return True
+    run.decisions.append(f"Model: {bundle.manifest.name} was not asked, as nothing moved further than levels reach.")
+    return False
 
 
 def model_field(

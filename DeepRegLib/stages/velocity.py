@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,19 +14,12 @@ from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.deformable import Level, transfer_field
 from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, corner_determinants, smooth_locally
-from DeepRegLib.optimization.velocity import exponential, logarithm, squarings_for
-from DeepRegLib.stages.deformable import (
-    StartField,
-    Starts,
-    cells_at,
-    consistency,
-    continued,
-    find_field,
-    is_exact,
-    to_displacement_field,
-)
+from DeepRegLib.optimization.velocity import exponential, squarings_for
+from DeepRegLib.stages.deformable import Deformed, cells_at, continued, to_displacement_field
+from DeepRegLib.stages.inverse import consistency, is_exact
 from DeepRegLib.stages.run import Run
-from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose
+from DeepRegLib.stages.start import Start, descend
+from DeepRegLib.transforms import DisplacementField, LinearTransform, compose
 from DeepRegLib.transforms.sampling import identity_grid
 
 logger = logging.getLogger(__name__)
@@ -39,48 +32,25 @@ REPAIR_ROUNDS = 40
 ROUNDS_A_REACH = 4
 
 
-def deform_by_flow(run: Run, level: Level, linear: LinearTransform, starts: Starts) -> tuple[Transform, Transform]:
+def deform_by_flow(run: Run, levels: Sequence[Level], linear: LinearTransform, start: Start) -> Deformed:
     """Find the velocity v and return x -> linear(exp(v)(x)), without folds, and its inverse.
 
-    The parameters are those of `deform`. A start is replaced by the flow that comes nearest to it: kept beside the
-    velocity, as exp(v) o start, it would need an inverse of its own, which can only be solved numerically.
-
-    Returns
-    -------
-    Transform, Transform
-        On the coarsest grid on which both undo each other as an inverse should; on the coarsest of all where none does.
+    Both are on the coarsest grid on which they undo each other as an inverse should; on the coarsest of all where they
+    do so on none. The parameters are those of `deform`.
     """
-    velocities = Starts(*(_as_velocity(run, start) for start in (starts.given, starts.searched, starts.predicted)))
-    fit = find_field(run, level, linear, velocities)
+    fit = descend(run, levels, start)
     velocity, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
-    coarsest: tuple[Transform, Transform] | None = None
+    coarsest: Deformed | None = None
     for refinement in FLOW_REFINEMENTS:
         if coarsest and np.prod(geometry.size) * refinement**3 > LARGEST_FLOW:
             break
         there, back = _flows(run, velocity, geometry, refinement)
         both = compose(there, linear), compose(linear.inverse(), back)
         if is_exact(consistency(run, *both)):
-            return both
-        coarsest = coarsest or both
+            return Deformed(*both)
+        coarsest = coarsest or Deformed(*both)
     assert coarsest is not None  # noqa: S101  # for mypy: there are refinements
     return coarsest
-
-
-def _as_velocity(run: Run, start: StartField | None) -> StartField | None:
-    """Turn a function that gives a displacement into one that gives the velocity behind it."""
-    if start is None:
-        return None
-
-    @functools.cache
-    def velocity(geometry: Geometry) -> Tensor:
-        found = logarithm(start(geometry), poll=run.monitor.poll)
-        mean, largest = (float(error * geometry.spacing[0]) for error in (found.mean_error, found.largest_error))
-        run.decisions.append(
-            f"Start: a flow that ends {mean:.2g} mm from the field given on average, {largest:.2g} mm at most."
-        )
-        return found.velocity
-
-    return velocity
 
 
 def _flows(

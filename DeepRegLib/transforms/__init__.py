@@ -6,7 +6,7 @@ A transform maps fixed points to moving points (LPS, mm), ITK's resampling direc
 from __future__ import annotations
 
 from DeepRegLib.transforms.apply import apply_to_image, apply_to_labels, background_value, field_of_view
-from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, linear_part, parts_of
+from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, has_field, linear_part, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.inversion import invert
 from DeepRegLib.transforms.io import (
@@ -33,6 +33,7 @@ __all__ = [
     "displacement_gradient",
     "displacement_on_grid",
     "field_of_view",
+    "has_field",
     "invert",
     "jacobian_determinant",
     "linear_part",

@@ -51,6 +51,11 @@ def parts_of(transform: Transform) -> tuple[Part, ...]:
     return transform.parts if isinstance(transform, CompositeTransform) else (transform,)
 
 
+def has_field(transform: Transform) -> bool:
+    """Tell whether a transform is more than linear."""
+    return any(isinstance(part, DisplacementField) for part in parts_of(transform))
+
+
 def compose(first: Transform, *others: Transform) -> Transform:
     """Return the transform that applies `first`, then each of the others in turn.
 

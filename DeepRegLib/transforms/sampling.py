@@ -7,10 +7,9 @@ voxel p to p + u(p). All functions run on CPU, CUDA and MPS.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
-from DeepRegLib.transforms.trilinear import sample_on_cpu, sample_shares, shared_out
+from DeepRegLib.transforms.trilinear import look_up, sample_on_cpu, sample_shares, shared_out
 
 
 def identity_grid(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -42,7 +41,7 @@ def sample(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
     # On the CPU the kernel splits its work over the batch only.
     threads = torch.get_num_threads() if volume.device.type == "cpu" else 1
     if len(volume) >= threads or _tracked(volume, index):
-        return _grid_sample(volume, _places(volume, index), padding)
+        return look_up(volume, _places(volume, index), padding)
     return torch.stack([_sample_on_threads(*one, padding, threads) for one in zip(volume, index, strict=True)])
 
 
@@ -64,10 +63,6 @@ def _sample_on_threads(volume: Tensor, index: Tensor, padding: str, threads: int
     places = _places(volume, index).movedim(-1, 0).flatten(1)
     sampled = sample_shares(volume, shared_out(places, threads), places.shape[1], padding)
     return sampled.reshape(-1, *index.shape[:3])
-
-
-def _grid_sample(volume: Tensor, places: Tensor, padding: str) -> Tensor:
-    return functional.grid_sample(volume, places, mode="bilinear", padding_mode=padding, align_corners=True)
 
 
 def _places(volume: Tensor, index: Tensor) -> Tensor:

@@ -70,9 +70,13 @@ def shared_out(places: Tensor, threads: int) -> Tensor:
 
 def sample_shares(volume: Tensor, shares: Tensor, count: int, padding: str) -> Tensor:
     """Look up what `shared_out` returned in a volume ``(C, D, H, W)`` or plane ``(C, H, W)``, ``(C, count)``."""
-    volumes = volume.expand(len(shares), *volume.shape)
-    values = functional.grid_sample(volumes, shares, mode="bilinear", padding_mode=padding, align_corners=True)
+    values = look_up(volume.expand(len(shares), *volume.shape), shares, padding)
     return values.transpose(0, 1).reshape(len(volume), -1)[:, :count]
+
+
+def look_up(volumes: Tensor, places: Tensor, padding: str) -> Tensor:
+    """Look up places as torch's kernel wants them, -1 to 1 across the voxel centres, linearly in a batch of volumes."""
+    return functional.grid_sample(volumes, places, mode="bilinear", padding_mode=padding, align_corners=True)
 
 
 def _sample_part(tall: Tensor, shape: list[int], index: Tensor, padding: str) -> Tensor:

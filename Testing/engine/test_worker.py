@@ -167,7 +167,7 @@ def test_the_worker_gives_the_numbers_of_one_process(client: EngineClient) -> No
     assert all(np.array_equal(result.curves[name], reference.curves[name]) for name in result.curves)
     assert [report[0] for report in reports][:1] == ["prepare"]
     assert {report[0] for report in reports} == {
-        *("prepare", "linear", "deformable", "inverse", "judge"),
+        *("prepare", "linear", "levels", "deformable", "inverse", "judge"),
         *("labels", "jacobian"),
     }
     fractions = [report[1] for report in reports]

@@ -15,11 +15,11 @@ from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.deformable import DeformableFit, Level, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid, to_field_grid, to_image_grid
+from DeepRegLib.optimization.recolouring import recoloured
 from DeepRegLib.optimization.regularity import repair_folds
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
-from DeepRegLib.similarity import contrast_curve
 from DeepRegLib.transforms import DisplacementField
 from Testing.optimization.phantoms import RADIUS, SPACING, as_tensor, cube, depth, image_of, phantom, with_rim
 from Testing.synthetic import CENTRE, blob_values, smooth_field
@@ -46,12 +46,7 @@ def run(
 ) -> DeformableFit:
     levels = []
     if settings.similarity == "matched":
-        to_moving, to_fixed = (
-            contrast_curve(one.intensity, other.intensity, fixed.weight * moving.weight)
-            for one, other in ((fixed, moving), (moving, fixed))
-        )
-        fixed = replace(fixed, recoloured=to_moving(fixed.intensity))
-        moving = replace(moving, recoloured=to_fixed(moving.intensity))
+        fixed, moving = recoloured(fixed, moving, fixed.weight * moving.weight)
     for factor in settings.shrink:
         grid = moving.geometry.resized(moving.geometry.spacing[0] * factor)
         levels.append(Level(shrunk(fixed, factor), moving if factor == 1 else coarser(moving, grid)))

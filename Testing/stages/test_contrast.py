@@ -19,7 +19,7 @@ RADIUS = 45.0
 DISPLACEMENT = smooth_field(GRID, 5.0)
 
 
-def registered(contrast: str) -> Registration:
+def registered(contrast: str, *, searched: bool = False) -> Registration:
     """Register the phantom in a contrast to the phantom moved by a known field."""
     pulled, values = (
         blob_values(points, radius=RADIUS).astype(np.float32)
@@ -34,7 +34,7 @@ def registered(contrast: str) -> Registration:
         auto,
         search=replace(auto.search, enabled=False),
         linear=replace(auto.linear, model="none"),
-        large_motion=replace(auto.large_motion, enabled=False),
+        large_motion=replace(auto.large_motion, enabled=searched, shrink=(2,), radius=(2,)),
         model=replace(auto.model, name=""),
         deformable=replace(auto.deformable, voxels=40_000, shrink=(2, 1), iterations=(40, 30)),
     )
@@ -48,6 +48,13 @@ def test_auto_compares_what_can_be_compared_and_says_why(contrast, similarity):
     (decision,) = [d for d in result.decisions if d.startswith("Deformable similarity")]
     assert f": {similarity}, because" in decision
     assert ("explain" in decision) == (contrast != "same")
+
+
+def test_what_moved_far_is_searched_for_across_a_crooked_contrast():
+    result = registered("crooked", searched=True)
+    assert result.recipe.deformable.similarity == "matched"
+    assert "large motion" in result.timings
+    assert result.measures.folds == 0
 
 
 def test_a_field_is_found_across_a_crooked_contrast():

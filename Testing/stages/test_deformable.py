@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, box_around
 from DeepRegLib.pipeline import register
-from DeepRegLib.stages.deformable import box_around, continued, to_displacement_field
+from DeepRegLib.stages.deformable import continued, to_displacement_field
 from DeepRegLib.stages.run import working_grid
 from Testing.small import small_pair, small_recipe
 from Testing.synthetic import ORIENTATIONS, blob_values, geometry_in

@@ -25,7 +25,7 @@ def test_it_runs_between_the_linear_and_the_deformable_stage_and_tells_its_progr
     result = register(
         *small_pair()[:2], RECIPE, device="cpu", progress=lambda stage, whole, *_: calls.append((stage, whole))
     )
-    assert list(result.timings) == ["prepare", "linear", "large motion", "deformable", "inverse", "judge"]
+    assert list(result.timings) == ["prepare", "linear", "levels", "large motion", "deformable", "inverse", "judge"]
     assert [whole for _, whole in calls] == sorted(whole for _, whole in calls)
     assert len([stage for stage, _ in calls if stage == "large motion"]) > 20
     assert result.measures.folds == 0

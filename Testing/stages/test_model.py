@@ -12,7 +12,7 @@ import torch
 
 from DeepRegLib.errors import CancelledError, ModelError, RecipeError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, ModelInput, save_bundle
 from DeepRegLib.models.inference import network_grid
 from DeepRegLib.monitoring import Monitor
@@ -21,9 +21,11 @@ from DeepRegLib.pipeline import register
 from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.recipes import Deformable, LargeMotion, Model, Recipe, load_recipe
 from DeepRegLib.recipes import with_model as chosen_model
-from DeepRegLib.stages.deformable import box_around, finest_level, to_displacement_field
-from DeepRegLib.stages.model import UNCERTAINTY, model_field, model_of, on_image_grid
+from DeepRegLib.stages.deformable import to_displacement_field
+from DeepRegLib.stages.levels import finest_level, with_deformable_similarity
+from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of, on_image_grid
 from DeepRegLib.stages.run import Run
+from DeepRegLib.stages.start import Start, or_searched
 from DeepRegLib.transforms import LinearTransform
 from Testing.models.tiny import MANIFEST, build, own_folder, tiny_bundle, tiny_networks
 from Testing.small import FIXED_GRID, TRUTH, small_pair, small_recipe
@@ -193,6 +195,42 @@ def test_a_search_that_is_better_than_the_model_stays(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("moved", [0, SHIFT_VOXELS])
+def test_where_a_search_matches_clearly_worse_than_the_coarse_levels_all_is_in_their_reach(moved: int) -> None:
+    run = run_of(crowd(0), crowd(moved), CROWDED)
+    _, level = with_deformable_similarity(run, finest_level(run, LinearTransform.identity()))
+
+    def searched(geometry: Geometry) -> torch.Tensor:
+        along_i = torch.tensor([SHIFT_VOXELS * SPACING_MM / geometry.spacing[0], 0, 0])
+        return along_i[:, None, None, None].expand(3, *geometry.shape).clone()
+
+    start = or_searched(run, [level, level], Start(level=1), searched)
+    assert start.in_reach == (moved == 0)
+    assert (start.field is searched) == (moved > 0)
+
+
+@pytest.mark.parametrize(
+    ("in_reach", "asked_for", "asked"),
+    [
+        (True, {"if_needed": True}, False),
+        (False, {"if_needed": True}, True),
+        (True, {}, True),
+        (True, {"if_needed": True, "uncertainty": True}, True),
+    ],
+    ids=["spared", "something moved far", "asked in any case", "its uncertainty is wanted"],
+)
+def test_a_model_is_spared_only_where_it_is_not_needed(in_reach, asked_for, asked, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny")
+    run = run_of(*small_pair()[:2], with_model(bundle.folder, **asked_for))
+    assert is_worth_asking(run, bundle, Start(in_reach=in_reach)) == asked
+    assert any("tiny was not asked" in decision for decision in run.decisions) != asked
+
+
+def test_a_model_that_the_user_names_is_asked_in_any_case() -> None:
+    assert load_recipe("auto").model.if_needed
+    assert not chosen_model(load_recipe("auto"), "anatomy").model.if_needed
+
+
 @pytest.mark.parametrize("mm", [8.0, -6.0])
 def test_a_model_is_asked_what_is_missing_from_a_search_that_is_better_than_nothing(mm: float, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", (0, 0.5, 0), input=ModelInput(2.0))
@@ -220,7 +258,16 @@ def test_it_runs_after_the_linear_stage_and_is_named_in_the_result(own_folder: P
         device="cpu",
         progress=lambda stage, whole, *_: calls.append((stage, whole)),
     )
-    assert list(result.timings) == ["prepare", "linear", "large motion", "model", "deformable", "inverse", "judge"]
+    assert list(result.timings) == [
+        "prepare",
+        "linear",
+        "levels",
+        "large motion",
+        "model",
+        "deformable",
+        "inverse",
+        "judge",
+    ]
     assert [whole for _, whole in calls] == sorted(whole for _, whole in calls)
     assert result.recipe.model.name == "tiny"
     assert result.provenance["model"]["name"] == "tiny"

@@ -14,7 +14,7 @@ from Testing.benchmarks.scaling.page import BRAIN, CT, GRID_LIMIT, LIMIT_GB, STA
 
 Point = tuple[float, float | None, bool]  # where, what, and whether the machine had other things to do
 # Okabe and Ito's colours, which colour-blind readers can tell apart, with a dark red for their yellow, pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#999933")
 
 
 def draw(scaling: Scaling, path: Path) -> None:

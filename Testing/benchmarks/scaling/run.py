@@ -13,6 +13,7 @@ from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.run import MARGIN_VOXELS, working_grid
+from DeepRegLib.stages.start import coarse_levels
 from Testing.benchmarks.child import peak_memory
 
 
@@ -27,11 +28,15 @@ def run_once(fixed: str, moving: str) -> dict[str, Any]:
 
 
 def deformable_stage(result: Registration) -> dict[str, Any]:
-    """Return the similarity of a deformable stage, and the voxels and iterations of its levels."""
+    """Return the similarity of a deformable stage, and the voxels and iterations of its levels.
+
+    Levels that were descended to be compared with a search for large motion took their seconds in that stage.
+    """
     recipe = result.recipe.deformable
+    before = coarse_levels(result.recipe) if "large motion" in result.timings else 0
     finest = working_grid(box_around(result.fixed_foreground), recipe.voxels, MARGIN_VOXELS)
     levels = []
-    for number, shrink in enumerate(recipe.shrink):
+    for number, shrink in enumerate(recipe.shrink[before:], start=before):
         i, j, k = finest.resized(finest.spacing[0] * shrink).size
         iterations = len(result.curves.get(f"deformable {number + 1}", ()))
         levels.append({"voxels": i * j * k, "iterations": iterations})

@@ -16,7 +16,7 @@ import pytest
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
-from DeepRegLib.stages import deformable
+from DeepRegLib.stages import start as stage_of_descent
 from Testing.benchmarks.__main__ import main
 from Testing.benchmarks.cases import Case
 from Testing.benchmarks.options import Options, PeerOptions
@@ -65,14 +65,14 @@ def test_whatever_may_be_compared_has_a_floor():
 
 def test_the_levels_are_those_that_were_run(monkeypatch):
     run: list[tuple[int, ...]] = []
-    register_deformable = deformable.register_deformable
+    register_deformable = stage_of_descent.register_deformable
 
     def watched(levels: Any, *arguments: Any, **named: Any) -> Any:
         fit = register_deformable(levels, *arguments, **named)
         run.extend((lv.fixed.intensity.numel(), len(curve)) for lv, curve in zip(levels, fit.curves, strict=True))
         return fit
 
-    monkeypatch.setattr(deformable, "register_deformable", watched)
+    monkeypatch.setattr(stage_of_descent, "register_deformable", watched)
     small = small_recipe()
     wanted = replace(small.deformable, voxels=20_000, shrink=(8, 2, 1), iterations=(3, 2, 1))
     stage = deformable_stage(register(*small_pair()[:2], replace(small, deformable=wanted), device="cpu"))

@@ -1,0 +1,172 @@
+"""Where the descent starts: from what coarse levels come to, from what was searched for, or from what is predicted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
+from DeepRegLib.optimization.field_grid import field_grid
+from DeepRegLib.optimization.velocity import logarithm
+from DeepRegLib.recipes import VELOCITY, Recipe
+from DeepRegLib.stages.run import REPORT_EVERY, Run
+
+# Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
+StartField = Callable[[Geometry], Tensor]
+
+# A search looks so far that it also finds matches by accident: it must be better by this share.
+CLEARLY_BETTER = 0.015
+# A network proposes one field only, so any gain counts that is more than rounding.
+SLIGHTLY_BETTER = 0.001
+# Where the search matches worse by this share, nothing has moved further than the coarse levels reach. Of 24 pairs, a
+# network's field was better on six, and none of them was beyond 2.3 %.
+CLEARLY_WORSE = 0.025
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where the descent starts.
+
+    Parameters
+    ----------
+    field
+        What from, as `as_start` returns it; None for zero.
+    level
+        The number of the first level that is still to be descended.
+    in_reach
+        Whether a search has shown that nothing moved further than the levels already descended reach.
+    """
+
+    field: StartField | None = None
+    level: int = 0
+    in_reach: bool = False
+
+
+def as_start(run: Run, field: StartField | None) -> StartField | None:
+    """Return a displacement as what is descended: itself, or the velocity behind it."""
+    return _as_velocity(run, field) if field and run.recipe.deformable.parametrisation == VELOCITY else field
+
+
+def coarse_levels(recipe: Recipe) -> int:
+    """Return how many levels are coarser than the search for large motion; one at least is not counted."""
+    coarser = sum(shrink > recipe.large_motion.shrink[-1] for shrink in recipe.deformable.shrink)
+    return min(coarser, len(recipe.deformable.shrink) - 1)
+
+
+def coarse_start(run: Run, levels: Sequence[Level], begin: float = 0.0) -> Start:
+    """Descend the levels coarser than the search for large motion from zero; return where that leads.
+
+    Parameters
+    ----------
+    run
+        With every ``"auto"`` of its recipe decided.
+    levels
+        Coarse to fine.
+    begin
+        How much of the present stage is already done, for the progress.
+    """
+    coarse = coarse_levels(run.recipe)
+    if coarse == 0:
+        return Start()
+    fit = _descend(run, levels, slice(coarse), None, begin)
+
+    def descended(geometry: Geometry) -> Tensor:
+        return transfer_field(fit.field, fit.geometry, geometry)
+
+    return Start(descended, coarse)
+
+
+def or_searched(run: Run, levels: Sequence[Level], start: Start, searched: StartField) -> Start:
+    """Return the start with the displacement searched for instead if that matches clearly better.
+
+    It is taken if no level has been descended, too.
+    """
+    field = as_start(run, searched)
+    if start.level == 0:
+        return replace(start, field=field)
+    better, gain = _better_of(run, levels[start.level], start.field, field, "Search for large motion", CLEARLY_BETTER)
+    return replace(start, field=better, in_reach=gain < -CLEARLY_WORSE)
+
+
+def or_predicted(run: Run, levels: Sequence[Level], start: Start, predicted: StartField) -> Start:
+    """Return the start with the displacement that a model predicts instead if that matches better."""
+    field = as_start(run, predicted)
+    better, _ = _better_of(run, levels[start.level], start.field, field, "The model's field", SLIGHTLY_BETTER)
+    return replace(start, field=better)
+
+
+def descend(run: Run, levels: Sequence[Level], start: Start) -> DeformableFit:
+    """Descend the levels that are left.
+
+    With ``parametrisation = "velocity"`` the field found is a velocity.
+    """
+    return _descend(run, levels, slice(start.level, None), start.field)
+
+
+def _descend(
+    run: Run, levels: Sequence[Level], part: slice, start: StartField | None, begin: float = 0.0
+) -> DeformableFit:
+    recipe = run.recipe.deformable
+    chosen = replace(recipe, shrink=recipe.shrink[part], iterations=recipe.iterations[part])
+    report = _reporter(run, levels[part], chosen.iterations, begin)
+    fit = register_deformable(levels[part], chosen, start=start, on_step=report, poll=run.monitor.poll)
+    for number, curve in enumerate(fit.curves, start=1 + (part.start or 0)):
+        run.curves[f"deformable {number}"] = curve
+    return fit
+
+
+def _reporter(
+    run: Run, levels: Sequence[Level], iterations: Sequence[int], begin: float
+) -> Callable[[int, int, Tensor], None]:
+    costs = [level.fixed.intensity.numel() * n for level, n in zip(levels, iterations, strict=True)]
+
+    def report(level: int, iteration: int, similarity: Tensor) -> None:
+        if iteration % REPORT_EVERY:
+            run.monitor.poll()
+            return
+        done = sum(costs[:level]) + costs[level] * iteration / max(iterations[level], 1)
+        run.monitor.step(begin + (1 - begin) * done / max(sum(costs), 1), float(similarity.max()))
+
+    return report
+
+
+def _better_of(
+    run: Run, level: Level, so_far: StartField | None, other: StartField | None, what: str, margin: float
+) -> tuple[StartField | None, float]:
+    """Return the other field if it matches better than that so far by more than a share, and by what share it does.
+
+    Which was taken and why is noted.
+    """
+    grid = field_grid(level.fixed.geometry)
+    still = torch.zeros(3, *grid.shape, device=level.fixed.device)
+    fields = (still if field is None else field(grid) for field in (so_far, other))
+    before, after = (match(level, field, run.recipe.deformable) for field in fields)
+    gain = (after - before) / max(abs(before), 1e-6)
+    better = gain > margin
+    reason = f"similarity {after:.3f} with it, {before:.3f} without"
+    run.decisions.append(f"{what}: {'used' if better else 'not needed'} ({reason}).")
+    return other if better else so_far, gain
+
+
+def _as_velocity(run: Run, start: StartField) -> StartField:
+    """Turn a function that gives a displacement into one that gives the velocity behind it.
+
+    Kept beside a velocity v, as exp(v) o start, a start would need an inverse of its own, which can only be solved
+    numerically; so it is replaced by the flow that comes nearest to it.
+    """
+
+    @functools.cache
+    def velocity(geometry: Geometry) -> Tensor:
+        found = logarithm(start(geometry), poll=run.monitor.poll)
+        mean, largest = (float(error * geometry.spacing[0]) for error in (found.mean_error, found.largest_error))
+        run.decisions.append(
+            f"Start: a flow that ends {mean:.2g} mm from the field given on average, {largest:.2g} mm at most."
+        )
+        return found.velocity
+
+    return velocity
