@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from DeepRegLib.errors import InputError
 
 ORTHONORMALITY_TOLERANCE = 1e-3
+# Between directions; over a thousand voxels an axis that is off by so little ends a thousandth of one away.
+SAME_AXES = 1e-6
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -150,6 +152,10 @@ class Geometry:
             (float(origin[0]), float(origin[1]), float(origin[2])),
             self.direction,
         )
+
+    def has_axes_of(self, other: Geometry) -> bool:
+        """Tell whether the axes of both grids are parallel and run the same way, to a thousandth of a voxel."""
+        return bool(np.allclose(self.axes, other.axes, rtol=0, atol=SAME_AXES))
 
     def is_close(self, other: Geometry, tolerance: float = 1e-2) -> bool:
         """Tell whether both grids have the same size and their corners agree to `tolerance` voxels."""

@@ -33,7 +33,7 @@ from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.stages.start import Start, StartField, as_start, coarse_start, or_predicted, or_searched
 from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
-from DeepRegLib.transforms import LinearTransform, Transform, apply_to_image, field_of_view, has_field, linear_part
+from DeepRegLib.transforms import LinearTransform, Transform, has_field, image_and_view, linear_part
 
 # Of the stage that searches for large motion; the coarse levels, which its result is compared with, take the rest.
 SEARCH_SHARE = 0.85
@@ -236,7 +236,7 @@ def _finish(
 ) -> Registration:
     fixed, moving, transform = run.pair.fixed.original, run.pair.moving.original, found.transform
     poll = run.monitor.poll
-    seen = field_of_view(transform, moving.geometry, fixed.geometry, poll=poll)
+    warped, seen = image_and_view(transform, _finite_original(run.pair.moving), fixed.geometry, poll=poll)
     measures = measure(
         run.pair, transform, inverse, landmarks, start=start, seen=seen, jacobian=found.jacobian, seed=seed, poll=poll
     )
@@ -246,7 +246,7 @@ def _finish(
         moving=moving,
         transform=transform,
         inverse=inverse,
-        warped=apply_to_image(transform, _finite_original(run.pair.moving), fixed.geometry, poll=poll),
+        warped=warped,
         field_of_view=seen,
         fixed_foreground=run.pair.fixed.foreground,
         measures=measures,

@@ -173,7 +173,7 @@ def test_folds_do_not_depend_on_the_slabs(monkeypatch):
     whole = folded_voxels(field, geometry)
     for voxels, at_once in ((1, 1), (3 * 72, 72), (72, 5 * 72), (10 * 72, 72)):
         monkeypatch.setattr("DeepRegLib.evaluation.determinants.SLAB_VOXELS", voxels)
-        monkeypatch.setattr("DeepRegLib.transforms.io.PLANES_VOXELS", at_once)
+        monkeypatch.setattr("DeepRegLib.transforms.planes.PLANES_VOXELS", at_once)
         np.testing.assert_array_equal(folded_voxels(field, geometry), whole)
 
 

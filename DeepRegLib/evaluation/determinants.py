@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
@@ -29,7 +31,11 @@ class Planes(Protocol):
         """Return some planes k."""
 
 
+# Looked at by one thread in one go: what stays in the processor's cache. Of numpy, because torch's threads stall each
+# other on a busy machine.
 SLAB_VOXELS = 1 << 16
+# Held at once: 50 MB of displacements.
+WINDOW_VOXELS = 1 << 22
 
 
 def folds_and_determinants(
@@ -45,25 +51,39 @@ def folds_and_determinants(
     In the index space of the grid a determinant equals that in the world, also on a mirrored grid. `poll` may
     raise to stop.
     """
-    depth, height, width = geometry.shape
     folded = np.zeros(geometry.shape, dtype=np.bool_)
     values = []
-    # Slabs stay in the processor's cache; numpy, because torch's threads stall each other on a busy machine.
-    thickness = max(1, SLAB_VOXELS // (height * width))
     orientation = -1.0 if mirrored else 1.0
-    for start in range(0, depth, thickness):
-        poll()
-        slab = slice(start, min(start + thickness, depth))
-        field = _index_displacement(displacement, geometry, slab)
-        field[0] *= orientation
+    plane = geometry.shape[1] * geometry.shape[2]
+
+    def look_at(slab: slice, field: Slab) -> Slab:
         steps = _steps(field, orientation)
         smallest = _smallest_corner_determinant(steps)
         _include_central_tetrahedra(smallest, field, slab, geometry, orientation)
         np.less_equal(smallest, 0, out=folded[slab])
-        if inside is not None and inside[slab].any():
-            centred = [np.float32(0.5) * (behind + ahead) for behind, ahead in steps]
-            values.append(_determinant(centred[0], centred[1], centred[2])[inside[slab]])
-    return folded, np.concatenate(values) if values else np.empty(0, dtype=np.float32)
+        if inside is None or not inside[slab].any():
+            return np.empty(0, dtype=np.float32)
+        centred = [np.float32(0.5) * (behind + ahead) for behind, ahead in steps]
+        return _determinant(centred[0], centred[1], centred[2])[inside[slab]]
+
+    with ThreadPoolExecutor(sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()) as pool:
+        for window in _slabs(slice(0, geometry.shape[0]), WINDOW_VOXELS // plane):
+            poll()
+            field = _index_displacement(displacement, geometry, window)
+            field[0] *= orientation
+            jobs = [
+                pool.submit(look_at, slab, field[:, slab.start - window.start : slab.stop - window.start + 2])
+                for slab in _slabs(window, SLAB_VOXELS // plane)
+            ]
+            for job in jobs:
+                poll()
+                values.append(job.result())
+    return folded, np.concatenate(values)
+
+
+def _slabs(planes: slice, thickness: int) -> list[slice]:
+    step = max(1, thickness)
+    return [slice(start, min(start + step, planes.stop)) for start in range(planes.start, planes.stop, step)]
 
 
 def _index_displacement(displacement: Planes, geometry: Geometry, slab: slice) -> Slab:
@@ -76,8 +96,11 @@ def _index_displacement(displacement: Planes, geometry: Geometry, slab: slice) -
     depth, height, width = slab.stop - slab.start, displacement.shape[1], displacement.shape[2]
     field = np.zeros((3, depth + 2, height + 2, width + 2), dtype=np.float32)
     at = first - (slab.start - 1)
-    to_index = geometry.world_to_index[:3, :3]
-    field[:, at : at + last - first, 1:-1, 1:-1] = np.moveaxis(displacement[first:last] @ to_index.T, -1, 0)
+    planes = displacement[first:last]
+    for component, row in zip(field, geometry.world_to_index[:3, :3], strict=True):
+        inner = component[at : at + last - first, 1:-1, 1:-1]
+        for axis in np.flatnonzero(row):  # one alone where the grid is not oblique
+            inner += planes[..., axis] * row[axis].astype(planes.dtype)
     _continue_linearly(field, 3, before=True, after=True)
     _continue_linearly(field, 2, before=True, after=True)
     _continue_linearly(field, 1, before=first == slab.start, after=last == slab.stop)

@@ -13,7 +13,7 @@ from DeepRegLib.evaluation.grids import require_on_grid
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.transforms import DisplacementPlanes, LinearTransform, Transform, linear_part
+from DeepRegLib.transforms import DisplacementPlanes, LinearTransform, Transform, compose, linear_part, parts_of
 from DeepRegLib.transforms.inversion import inverse_error
 
 
@@ -107,9 +107,9 @@ def folded_voxels(transform: Transform, geometry: Geometry, *, poll: Poll = keep
     """
     if isinstance(transform, LinearTransform):
         return np.zeros(geometry.shape, dtype=np.bool_)
-    displacement = DisplacementPlanes(transform, geometry, poll=poll)
-    folded, _ = folds_and_determinants(displacement, geometry, None, mirrored=_mirrors(transform), poll=poll)
-    return folded
+    part, _ = _before_linear(transform)
+    displacement = DisplacementPlanes(part, geometry, poll=poll)
+    return folds_and_determinants(displacement, geometry, None, mirrored=_mirrors(part), poll=poll)[0]
 
 
 def jacobian_statistics(
@@ -157,8 +157,10 @@ def folds_and_statistics(
     if isinstance(transform, LinearTransform):
         determinant = abs(float(np.linalg.det(transform.matrix[:3, :3])))
         return np.zeros(geometry.shape, dtype=np.bool_), JacobianStatistics(0, 0.0, determinant, determinant)
-    displacement = DisplacementPlanes(transform, geometry, poll=poll)
-    folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(transform), poll=poll)
+    part, scale = _before_linear(transform)
+    displacement = DisplacementPlanes(part, geometry, poll=poll)
+    folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(part), poll=poll)
+    values *= np.float32(scale)
     poll()
     logs = values[values > 0]
     np.log(logs, out=logs)
@@ -204,6 +206,14 @@ def inverse_consistency(
     points = foreground.geometry.to_world(np.stack([i, j, k], axis=-1))
     errors = inverse_error(transform, inverse, points)
     return InverseConsistency(float(errors.mean()), float(np.percentile(errors, 99)))
+
+
+def _before_linear(transform: Transform) -> tuple[Transform, float]:
+    """Return what comes before the last linear transform, and by how much that one scales all volumes alike."""
+    *first, last = parts_of(transform)
+    if not (first and isinstance(last, LinearTransform)):
+        return transform, 1.0
+    return compose(*first), abs(float(np.linalg.det(last.matrix[:3, :3])))
 
 
 def _mirrors(transform: Transform) -> bool:

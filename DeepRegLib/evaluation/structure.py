@@ -14,7 +14,7 @@ from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing import finite, smooth_and_resample
 from DeepRegLib.preprocessing.arrays import float_array
-from DeepRegLib.preprocessing.banded import along_axes, gaussian, slope
+from DeepRegLib.transforms.banded import along_axes, gaussian, slope
 
 STRUCTURE_SIGMA = 1.5  # working voxels
 FEWEST_EDGES = 100  # working voxels

@@ -10,7 +10,7 @@ Unlike a descent it does not stop in the nearest minimum, so it finds motion lar
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,8 +40,9 @@ NORMALISATION_RADIUS = 3
 # the mean cost: a cell may give up this share of it to come one feature voxel nearer.
 COUPLINGS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 CONSISTENCY_ROUNDS = 15
-# Cost values looked at in one go; it bounds the memory of the search for the minimum.
+# Cost values smoothed in one go, which bounds the memory that takes; and looked at in one go for their least.
 VALUES_AT_ONCE = 1 << 23
+VALUES_IN_CACHE = 1 << 20
 # Values of one cost volume, of which there are two; where a recipe asks for more, the level gets coarser.
 LARGEST_VOLUME = 1 << 26
 
@@ -304,9 +305,11 @@ def _block_sums(volume: Tensor, width: int) -> Tensor:
 
 def _smoothed_costs(cost: Tensor, poll: Poll) -> Tensor:
     """Average each displacement's costs over the cells next to it, in place: a cell alone is ambiguous."""
-    for chunk in _chunks(cost.reshape(len(cost), -1)):
+    at_once = max(1, VALUES_AT_ONCE // max(cost[0].numel(), 1))
+    for start in range(0, len(cost), at_once):
         poll()
-        cost[chunk] = box_sum(cost[chunk], 1).div_(27)
+        some = slice(start, start + at_once)
+        cost[some] = box_sum(cost[some], 1).div_(27)
     return cost
 
 
@@ -315,21 +318,14 @@ def _coupled_minimum(cost: Tensor, tried: Tensor, field: Tensor, coupling: float
     # |d - v|^2 without |v|^2, which does not depend on d, is one matrix product: [|d|^2, -2 d] with [1, v].
     of_tried = torch.cat([tried.square().sum(1, keepdim=True), -2 * tried], dim=1)
     of_field = torch.cat([torch.ones_like(field[:1]), field])
-    least = torch.full_like(field[0], torch.inf)
-    best = torch.zeros_like(least, dtype=torch.long)
-    for chunk in _chunks(cost):
+    best = torch.zeros_like(field[0], dtype=torch.long)
+    at_once = max(1, VALUES_IN_CACHE // len(tried))
+    for start in range(0, len(best), at_once):
         poll()
-        value, number = torch.addmm(cost[chunk], of_tried[chunk], of_field, alpha=coupling).min(0)
-        better = value < least
-        best = torch.where(better, number + chunk.start, best)
-        least = torch.where(better, value, least)
+        cells = slice(start, start + at_once)
+        coupled = torch.addmm(cost[:, cells], of_tried, of_field[:, cells], alpha=coupling)
+        best[cells] = coupled.min(0).indices
     return best
-
-
-def _chunks(cost: Tensor) -> Iterator[slice]:
-    step = max(1, VALUES_AT_ONCE // max(cost.shape[1], 1))
-    for start in range(0, cost.shape[0], step):
-        yield slice(start, min(start + step, cost.shape[0]))
 
 
 def _local_mean(field: Tensor) -> Tensor:

@@ -13,13 +13,11 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, geometry_of, resample_sitk, to_sitk
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing.arrays import float_array, float_picture
-from DeepRegLib.preprocessing.banded import along_axes, gaussian, interpolation
+from DeepRegLib.transforms.banded import along_axes, gaussian, interpolation_between
 
 FWHM_PER_SIGMA = 2.3548
 # In voxels; a narrower Gaussian changes nothing.
 LEAST_SIGMA = 0.1
-# Between cosines; over a thousand voxels an axis that is off by so little ends a thousandth of one away.
-SAME_AXES = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +92,7 @@ def smooth_and_resample(
     Image
         float32 on `geometry`, within the image's range; the image's minimum outside its field of view.
     """
-    if transform is None and np.allclose(image.geometry.axes, geometry.axes, rtol=0, atol=SAME_AXES):
+    if transform is None and image.geometry.has_axes_of(geometry):
         return _on_parallel_grid(image, geometry, poll)
     return smoothed_for(image, geometry, poll=poll).resample(geometry, transform, poll=poll)
 
@@ -128,21 +126,17 @@ def shrink(image: Image, voxels: int) -> Image:
 
 def _on_parallel_grid(image: Image, geometry: Geometry, poll: Poll) -> Image:
     """Do what `smooth_and_resample` does where the axes of both grids are parallel: each can be treated alone."""
-    values, old = float_array(image), image.geometry
-    first = old.to_index(geometry.origin)
-    step = np.array(geometry.spacing) / np.array(old.spacing)
-    matrices, outside = [], []
-    for size, count, start, width, sigma in zip(
-        values.shape, geometry.shape, first[::-1], step[::-1], _sigmas(old, geometry), strict=True
-    ):
-        interpolating = interpolation(size, start + width * np.arange(count))
-        outside.append(~interpolating.any(axis=1))
-        matrices.append(interpolating @ gaussian(size, sigma) if sigma else interpolating)
+    values = float_array(image)
+    between = interpolation_between(image.geometry, geometry)
+    matrices = [
+        matrix @ gaussian(size, sigma) if sigma else matrix
+        for matrix, size, sigma in zip(between, values.shape, _sigmas(image.geometry, geometry), strict=True)
+    ]
     result = along_axes(values, matrices, poll=poll)
     lowest, highest = values.min(), values.max()
     np.clip(result, lowest, highest, out=result)  # rounding
-    for axis, beyond in enumerate(outside):
-        np.moveaxis(result, axis, 0)[beyond] = lowest
+    for axis, matrix in enumerate(between):
+        np.moveaxis(result, axis, 0)[~matrix.any(axis=1)] = lowest
     return Image(result, geometry, image.name)
 
 

@@ -5,12 +5,11 @@ A transform maps fixed points to moving points (LPS, mm), ITK's resampling direc
 
 from __future__ import annotations
 
-from DeepRegLib.transforms.apply import apply_to_image, apply_to_labels, background_value, field_of_view
+from DeepRegLib.transforms.apply import apply_to_image, apply_to_labels, background_value, field_of_view, image_and_view
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, has_field, linear_part, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.inversion import invert
 from DeepRegLib.transforms.io import (
-    DisplacementPlanes,
     displacement_on_grid,
     read_transform,
     transform_from_sitk,
@@ -19,6 +18,7 @@ from DeepRegLib.transforms.io import (
 )
 from DeepRegLib.transforms.jacobian import displacement_gradient, jacobian_determinant
 from DeepRegLib.transforms.linear import LinearTransform
+from DeepRegLib.transforms.planes import DisplacementPlanes
 
 __all__ = [
     "CompositeTransform",
@@ -34,6 +34,7 @@ __all__ = [
     "displacement_on_grid",
     "field_of_view",
     "has_field",
+    "image_and_view",
     "invert",
     "jacobian_determinant",
     "linear_part",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, resample
+from DeepRegLib.image import Image, resample, resample_sitk, to_sitk
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.io import displacement_on_grid, transform_to_sitk
 
 VOXELS_AT_ONCE = 1 << 17
+RESAMPLED_AT_ONCE = 1 << 22
 
 
 def background_value(image: Image) -> float:
@@ -53,6 +55,28 @@ def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry, *,
     """Return a bool image on `geometry`, true where the transform leads into the moving voxel box."""
     ones = Image(np.ones(moving.shape, dtype=np.bool_), moving, "field of view")
     return resample(ones, geometry, interpolation="nearest", transform=transform_to_sitk(transform), poll=poll)
+
+
+def image_and_view(
+    transform: Transform, moving: Image, geometry: Geometry, *, poll: Poll = keep_going
+) -> tuple[Image, Image]:
+    """Return what `apply_to_image` and `field_of_view` return, in half the time: each voxel is followed once.
+
+    The voxels of the moving image must be finite. The other parameters are those of `apply_to_image`.
+    """
+    picture, dtype = to_sitk(moving), moving.array.dtype
+    if dtype.kind != "f":
+        picture = sitk.Cast(picture, sitk.sitkFloat64)  # which has a value for voxels that nothing was found for
+    background, chain = background_value(moving), transform_to_sitk(transform)
+    warped, seen = np.empty(geometry.shape, dtype=dtype), np.empty(geometry.shape, dtype=np.bool_)
+    thickness = max(1, RESAMPLED_AT_ONCE // (geometry.shape[1] * geometry.shape[2]))
+    for start in range(0, geometry.shape[0], thickness):
+        slab = slice(start, start + thickness)
+        found = resample_sitk(picture, geometry.planes(slab.start, slab.stop), chain, background=np.nan, poll=poll)
+        values = sitk.GetArrayViewFromImage(found)
+        np.logical_not(np.isnan(values), out=seen[slab])
+        warped[slab] = np.where(seen[slab], values, background)
+    return Image(warped, geometry, moving.name), Image(seen, geometry, "field of view")
 
 
 def apply_to_labels(

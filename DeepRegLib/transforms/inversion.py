@@ -12,6 +12,7 @@ from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import Transform, compose, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.linear import LinearTransform
+from DeepRegLib.transforms.planes import DisplacementPlanes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,20 +91,15 @@ def invert_displacement_field(
         near = invert_displacement_field(field, device=device, poll=poll)
     to_index, to_world = (_matrix(m, device) for m in (field.geometry.world_to_index, field.geometry.index_to_world))
 
-    def in_voxels(part: DisplacementField) -> Tensor:
-        millimetres = torch.from_numpy(part.array.astype(np.float32)).to(device)
-        return (millimetres @ to_index.T).movedim(-1, 0).contiguous()
+    def in_voxels(millimetres: NDArray[np.floating]) -> Tensor:
+        return torch.from_numpy(millimetres.astype(np.float32, copy=False)).to(device) @ to_index.T
 
-    def seen_from(geometry: Geometry) -> tuple[Tensor, Tensor]:
-        matrix = geometry.world_to_index @ grid.index_to_world
-        return _matrix(matrix, device), torch.from_numpy(matrix[:3, 3].astype(np.float32)).to(device)
-
-    volume = in_voxels(field)
-    known = None if near is None else in_voxels(near)
+    volume = in_voxels(field.array).movedim(-1, 0).contiguous()
+    known = None if near is None else DisplacementPlanes(near, grid, poll=poll)
     poll()
     gradient = field_gradient(volume).reshape(9, *volume.shape[1:])
-    turn, shift = seen_from(field.geometry)
-    turn_near, shift_near = (turn, shift) if near is None else seen_from(near.geometry)
+    matrix = field.geometry.world_to_index @ grid.index_to_world
+    turn, shift = _matrix(matrix, device), torch.from_numpy(matrix[:3, 3].astype(np.float32)).to(device)
     inverse = np.empty((*grid.shape, 3), dtype=np.float32)
     thickness = max(1, POINTS_AT_ONCE // (grid.shape[1] * grid.shape[2]))
     for start in range(0, grid.shape[0], thickness):
@@ -112,7 +108,7 @@ def invert_displacement_field(
         nodes = identity_grid((slab.stop - start, *grid.shape[1:]), torch.device(device)).reshape(-1, 3)
         nodes[:, 2] += start
         points = nodes @ turn.T + shift
-        guess = -_at(volume, points) if known is None else _at(known, nodes @ turn_near.T + shift_near)
+        guess = -_at(volume, points) if known is None else in_voxels(known[slab]).reshape(-1, 3)
         solved = _solve(volume, gradient, points, guess, poll)
         inverse[slab] = (solved @ to_world.T).cpu().numpy().reshape(inverse[slab].shape)
     return DisplacementField(inverse, grid)

@@ -18,8 +18,6 @@ from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.linear import LinearTransform
 
 VOXELS_AT_ONCE = 1 << 20
-# What is sampled at a time where not the whole grid is needed at once: 100 MB.
-PLANES_VOXELS = 1 << 22
 TRANSFORM_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
 FIELD_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
 
@@ -128,38 +126,6 @@ def displacement_on_grid(transform: Transform, geometry: Geometry, *, poll: Poll
     `poll` is called now and then and may raise to stop. `DisplacementPlanes` takes less memory.
     """
     return _sampled(transform_to_sitk(transform), geometry, poll)
-
-
-class DisplacementPlanes:
-    """What `displacement_on_grid` returns, sampled some planes at a time: at 512^3 voxels all of it takes gigabytes.
-
-    Parameters
-    ----------
-    transform
-        The transform T.
-    geometry
-        The grid.
-    poll
-        Called now and then; may raise to stop.
-    """
-
-    def __init__(self, transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> None:
-        self._chain, self._geometry, self._poll = transform_to_sitk(transform), geometry, poll
-        self._held, self._first = np.empty((0, 0, 0, 3)), 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(k, j, i, 3)``."""
-        return (*self._geometry.shape, 3)
-
-    def __getitem__(self, planes: slice) -> NDArray[np.float64]:
-        """T(x) - x in mm (LPS) at the voxel centres x of some planes, a slice of k without a step."""
-        first, last, _ = planes.indices(self.shape[0])
-        if not self._first <= first <= last <= self._first + len(self._held):
-            at_once = max(PLANES_VOXELS // (self.shape[1] * self.shape[2]), last - first)
-            self._held, self._first = np.empty((0, 0, 0, 3)), first  # given back before there is the next
-            self._held = _sampled(self._chain, self._geometry.planes(first, first + at_once), self._poll)
-        return self._held[first - self._first : last - self._first]
 
 
 def _sampled(chain: sitk.Transform, geometry: Geometry, poll: Poll) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from DeepRegLib.transforms import (
     background_value,
     compose,
     field_of_view,
+    image_and_view,
 )
 from Testing.synthetic import (
     ORIENTATIONS,
@@ -104,6 +105,21 @@ def test_the_field_of_view_is_the_moving_voxel_box(orientation: str) -> None:
     assert view.array.dtype == np.bool_
     assert 0.2 < view.array.mean() < 1
     np.testing.assert_array_equal(view.array[clear], inside[clear])
+
+
+@pytest.mark.parametrize("at_once", [1, 1 << 22])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint32", "float32", "float64"])
+def test_image_and_view_are_the_image_and_the_view(dtype: str, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("DeepRegLib.transforms.apply.RESAMPLED_AT_ONCE", at_once)
+    moving = blobs(geometry_in("LAS", (20, 20, 20)))
+    moving = moving.with_array((5 + moving.array / 6).astype(dtype))
+    for transform in (shift(0.5), compose(random_linear(1), FIELD)):
+        warped, view = image_and_view(transform, moving, FIXED)
+        expected = apply_to_image(transform, moving, FIXED), field_of_view(transform, moving.geometry, FIXED)
+        for found, known in zip((warped, view), expected, strict=True):
+            assert found.array.dtype == known.array.dtype
+            assert (found.geometry, found.name) == (known.geometry, known.name)
+            np.testing.assert_allclose(found.array, known.array, rtol=0, atol=1e-9)
 
 
 def test_the_input_is_not_changed() -> None:

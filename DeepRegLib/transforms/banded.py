@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
 
 # Standard deviations to each side; beyond, a Gaussian is below 4e-6 of its peak.
@@ -45,7 +46,7 @@ def slope(size: int, sigma: float) -> Matrix:
 def interpolation(size: int, at: NDArray[np.float64]) -> Matrix:
     """Return linear interpolation at continuous indices ``(m,)`` along an axis, ``(m, size)``.
 
-    Half a voxel past the ends the values there are repeated; further out the row is zero.
+    Half a voxel past the ends the values there are repeated; further out the row is zero, as ITK has it.
     """
     inside = np.clip(at, 0, size - 1)
     below = np.minimum(inside.astype(np.int64), max(size - 2, 0))
@@ -53,8 +54,14 @@ def interpolation(size: int, at: NDArray[np.float64]) -> Matrix:
     matrix = np.zeros((len(at), size), dtype=np.float32)
     matrix[rows, below] = 1 - (inside - below)
     matrix[rows, above] += inside - below
-    matrix[np.abs(at - inside) > 0.5] = 0
+    matrix[(at < -0.5) | (at >= size - 0.5)] = 0
     return matrix
+
+
+def interpolation_between(old: Geometry, new: Geometry) -> list[Matrix]:
+    """Return linear interpolation along k, j and i from a grid to another with the same axes."""
+    first, step = old.to_index(new.origin), np.array(new.spacing) / np.array(old.spacing)
+    return [interpolation(old.size[axis], first[axis] + step[axis] * np.arange(new.size[axis])) for axis in (2, 1, 0)]
 
 
 def along_axes(
