@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from DeepRegLib.recipes import Recipe, load_recipe, with_model
+from DeepRegLib.recipes import Recipe, load_recipe
 
 WITHOUT, WITH, HALF_WITHOUT, HALF_WITH = "without", "with the model", "half, without", "half, with the model"
 
@@ -12,7 +12,8 @@ WITHOUT, WITH, HALF_WITHOUT, HALF_WITH = "without", "with the model", "half, wit
 def variants(recipe: str, model: str) -> dict[str, Recipe]:
     """Return a recipe without and with a model, with all and with half of its iterations."""
     chosen = load_recipe(recipe)
-    without, aided = with_model(chosen, ""), with_model(chosen, model)
+    # Not `with_model`: a model that a user names is asked in any case, and what ships is to be measured.
+    without, aided = (replace(chosen, model=replace(chosen.model, name=name)) for name in ("", model))
     return {
         WITHOUT: without,
         WITH: aided,
