@@ -16,14 +16,14 @@ Poll = Callable[[], None]
 # Rough shares of the seconds a default run takes, for the progress bar only.
 STAGE_SHARES: Mapping[str, float] = {
     "prepare": 0.06,
-    "search": 0.10,
-    "linear": 0.18,
+    "search": 0.05,
+    "linear": 0.10,
     "levels": 0.07,
-    "large motion": 0.14,
-    "model": 0.03,
-    "deformable": 0.22,
-    "inverse": 0.10,
-    "judge": 0.10,
+    "large motion": 0.20,
+    "model": 0.02,
+    "deformable": 0.33,
+    "inverse": 0.09,
+    "judge": 0.06,
     "labels": 0.02,
 }
 

@@ -116,7 +116,8 @@ def test_a_registration_asks_a_model_and_writes_its_uncertainty(deepreg: Deepreg
     written = (out / "result.json").read_text(encoding="utf-8")
     table = json.loads(written)
     assert table["files"]["uncertainty"] == "uncertainty.nii.gz"
-    assert table["recipe"]["model"] == {"name": "tiny", "passes": 2, "consistent": True, "uncertainty": True}
+    wanted = {"name": "tiny", "passes": 2, "consistent": True, "if_needed": False, "uncertainty": True}
+    assert table["recipe"]["model"] == wanted
     assert table["provenance"]["model"]["version"] == "1.2"
     assert "clinic" not in written
     uncertainty = read_image(out / "uncertainty.nii.gz")
