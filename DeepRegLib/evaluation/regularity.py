@@ -107,9 +107,7 @@ def folded_voxels(transform: Transform, geometry: Geometry, *, poll: Poll = keep
     """
     if isinstance(transform, LinearTransform):
         return np.zeros(geometry.shape, dtype=np.bool_)
-    part, _ = _before_linear(transform)
-    displacement = DisplacementPlanes(part, geometry, poll=poll)
-    return folds_and_determinants(displacement, geometry, None, mirrored=_mirrors(part), poll=poll)[0]
+    return _folds_and_determinants(transform, geometry, None, poll)[0]
 
 
 def jacobian_statistics(
@@ -157,10 +155,7 @@ def folds_and_statistics(
     if isinstance(transform, LinearTransform):
         determinant = abs(float(np.linalg.det(transform.matrix[:3, :3])))
         return np.zeros(geometry.shape, dtype=np.bool_), JacobianStatistics(0, 0.0, determinant, determinant)
-    part, scale = _before_linear(transform)
-    displacement = DisplacementPlanes(part, geometry, poll=poll)
-    folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(part), poll=poll)
-    values *= np.float32(scale)
+    folded, values = _folds_and_determinants(transform, geometry, inside, poll)
     poll()
     logs = values[values > 0]
     np.log(logs, out=logs)
@@ -208,12 +203,18 @@ def inverse_consistency(
     return InverseConsistency(float(errors.mean()), float(np.percentile(errors, 99)))
 
 
-def _before_linear(transform: Transform) -> tuple[Transform, float]:
-    """Return what comes before the last linear transform, and by how much that one scales all volumes alike."""
+def _folds_and_determinants(
+    transform: Transform, geometry: Geometry, inside: NDArray[np.bool_] | None, poll: Poll
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Look at what comes before the last linear transform, which scales all determinants alike and folds nothing."""
     *first, last = parts_of(transform)
-    if not (first and isinstance(last, LinearTransform)):
-        return transform, 1.0
-    return compose(*first), abs(float(np.linalg.det(last.matrix[:3, :3])))
+    scale = 1.0
+    if first and isinstance(last, LinearTransform):
+        transform, scale = compose(*first), abs(float(np.linalg.det(last.matrix[:3, :3])))
+    displacement = DisplacementPlanes(transform, geometry, poll=poll)
+    folded, values = folds_and_determinants(displacement, geometry, inside, mirrored=_mirrors(transform), poll=poll)
+    values *= np.float32(scale)
+    return folded, values
 
 
 def _mirrors(transform: Transform) -> bool:
