@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 # A tenth of what interpolating the inverse between its voxels costs.
 TOLERANCE_VOXELS = 5e-3
-MAXIMUM_ITERATIONS = 40
+# The rest of the tolerance is float32's, which tells positions on a large grid no further apart.
+SOLVED_VOXELS = 0.95 * TOLERANCE_VOXELS
+USUAL_ITERATIONS, MAXIMUM_ITERATIONS = 4, 40
 SINGULAR_DETERMINANT = 0.05
 # Bounds the memory of a solve, and the time between two polls.
 POINTS_AT_ONCE = 1 << 18
@@ -97,20 +100,35 @@ def invert_displacement_field(
     volume = in_voxels(field.array).movedim(-1, 0).contiguous()
     known = None if near is None else DisplacementPlanes(near, grid, poll=poll)
     poll()
-    gradient = field_gradient(volume).reshape(9, *volume.shape[1:])
+    slopes = field_gradient(volume).reshape(9, -1).T.contiguous()
     matrix = field.geometry.world_to_index @ grid.index_to_world
-    turn, shift = _matrix(matrix, device), torch.from_numpy(matrix[:3, 3].astype(np.float32)).to(device)
+    turn, shift = _matrix(matrix, device), torch.from_numpy(matrix[:3, 3:].astype(np.float32)).to(device)
     inverse = np.empty((*grid.shape, 3), dtype=np.float32)
-    thickness = max(1, POINTS_AT_ONCE // (grid.shape[1] * grid.shape[2]))
-    for start in range(0, grid.shape[0], thickness):
+    solutions = inverse.reshape(-1, 3)
+
+    def solve(numbers: slice | NDArray[np.intp], nodes: Tensor, guess: Tensor | None, iterations: int) -> Tensor:
+        points = turn @ nodes + shift
+        start = -_at(volume, points) if guess is None else guess.T.contiguous()
+        solved, left = _solve(volume, slopes, points, start, iterations, poll)
+        solutions[numbers] = (to_world @ solved).T.cpu().numpy()
+        return left
+
+    plane = grid.shape[1] * grid.shape[2]
+    thickness = max(1, POINTS_AT_ONCE // plane)
+    unsolved = []
+    for first in range(0, grid.shape[0], thickness):
         poll()
-        slab = slice(start, min(start + thickness, grid.shape[0]))
-        nodes = identity_grid((slab.stop - start, *grid.shape[1:]), torch.device(device)).reshape(-1, 3)
-        nodes[:, 2] += start
-        points = nodes @ turn.T + shift
-        guess = -_at(volume, points) if known is None else in_voxels(known[slab]).reshape(-1, 3)
-        solved = _solve(volume, gradient, points, guess, poll)
-        inverse[slab] = (solved @ to_world.T).cpu().numpy().reshape(inverse[slab].shape)
+        last = min(first + thickness, grid.shape[0])
+        nodes = identity_grid((last - first, *grid.shape[1:]), torch.device(device)).reshape(-1, 3).T
+        nodes[2] += first
+        guess = None if known is None else in_voxels(known[first:last]).reshape(-1, 3)
+        left = solve(slice(first * plane, last * plane), nodes, guess, USUAL_ITERATIONS)
+        unsolved.append(left.cpu().numpy() + first * plane)
+    # Every slab has a few points that need many iterations, which are cheaper for those of all slabs together.
+    stubborn = np.concatenate(unsolved)
+    for some in np.array_split(stubborn, -(-len(stubborn) // POINTS_AT_ONCE) or 1):
+        index = np.stack(np.unravel_index(some, grid.shape)[::-1]).astype(np.float32)
+        solve(some, torch.from_numpy(index).to(device), in_voxels(solutions[some]), MAXIMUM_ITERATIONS)
     return DisplacementField(inverse, grid)
 
 
@@ -127,54 +145,101 @@ def _refined(geometry: Geometry, refinement: float) -> Geometry:
     return geometry.resized(np.array(geometry.spacing) / refinement)
 
 
-def _solve(field: Tensor, gradient: Tensor, points: Tensor, guess: Tensor, poll: Poll) -> Tensor:
+def _solve(
+    field: Tensor, slopes: Tensor, points: Tensor, guess: Tensor, iterations: int, poll: Poll
+) -> tuple[Tensor, Tensor]:
     """Find v with v + u(p + v) = 0 at every point p, from a guess: damped Newton, each point with its own step length.
 
-    Points that have converged are left out of the next iteration; `field` is ``(3, D, H, W)``, its `gradient`
-    ``(9, D, H, W)``, the rest ``(n, 3)``.
+    Points that have converged are left out of the next iteration. The gradient is that of the nearest node: it only
+    says how far to step.
+
+    Parameters
+    ----------
+    field
+        ``(3, D, H, W)``.
+    slopes
+        Its gradient node by node, ``(D H W, 9)``.
+    points, guess
+        ``(3, n)``.
+    iterations
+        The most that are tried.
+    poll
+        Called at each of them.
+
+    Returns
+    -------
+    Tensor, Tensor
+        The nearest to a solution that was reached, ``(3, n)``, and the numbers of the points that have none yet.
     """
     import torch
 
     result = guess
-    active = torch.arange(len(points), device=points.device)
-    best, candidate = result, result
-    best_residual = torch.full_like(result, torch.inf)
-    best_norm = torch.full_like(result[:, 0], torch.inf)
+    active = torch.arange(points.shape[1], device=points.device)
+    best = candidate = guess.clone()
+    best_residual = torch.full_like(best, torch.inf)
+    best_norm = torch.full_like(best[0], torch.inf)
     damping = torch.ones_like(best_norm)
-    for _ in range(MAXIMUM_ITERATIONS):
+    for iteration in range(iterations):
         poll()
-        residual = candidate + _at(field, points + candidate)
-        norm = residual.square().sum(1)
+        residual = _at(field, points + candidate).add_(candidate)
+        norm = residual.square().sum(0)
         better = norm < best_norm
-        best = torch.where(better[:, None], candidate, best)
-        best_residual = torch.where(better[:, None], residual, best_residual)
+        best = torch.where(better, candidate, best)
+        best_residual = torch.where(better, residual, best_residual)
         best_norm = torch.where(better, norm, best_norm)
-        damping = torch.where(better, torch.ones_like(damping), damping * 0.5)
-        result[active] = best
-        left = best_norm > TOLERANCE_VOXELS**2
-        if not bool(left.any()):
+        damping = torch.where(better, 1.0, damping * 0.5)
+        result[:, active] = best
+        left = (best_norm > SOLVED_VOXELS**2).nonzero()[:, 0]
+        active = active[left]
+        if len(left) == 0 or iteration + 1 == iterations:
             break
-        active, points, best, best_residual = active[left], points[left], best[left], best_residual[left]
-        best_norm, damping = best_norm[left], damping[left]
-        step = _newton_step(_at(gradient, points + best).reshape(-1, 3, 3), best_residual)
-        candidate = best - damping[:, None] * step
-    return result
+        if len(left) < len(best_norm):
+            points, best, best_residual = points[:, left], best[:, left], best_residual[:, left]
+            best_norm, damping = best_norm[left], damping[left]
+        gradient = slopes[_nearest(points + best, field.shape[1:])].T.reshape(3, 3, -1)
+        candidate = best - damping * _newton_step(gradient, best_residual)
+    return result, active
 
 
-def _at(volume: Tensor, points: Tensor) -> Tensor:
-    """Sample ``(C, D, H, W)`` at voxel indices ``(n, 3)``; returns ``(n, C)``."""
+def _at(field: Tensor, points: Tensor) -> Tensor:
+    """Sample a field at voxel indices ``(3, n)``; returns ``(3, n)``."""
     from DeepRegLib.transforms.sampling import sample
 
-    return sample(volume, points[:, None, None, :])[:, :, 0, 0].T
+    return sample(field, points.T[None, None])[:, 0, 0]
+
+
+def _nearest(points: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the number of the node nearest to voxel indices ``(3, n)``, of those of a grid one after the other."""
+    depth, height, width = shape
+    i, j, k = (
+        index.round().long().clamp_(0, size - 1) for index, size in zip(points, (width, height, depth), strict=True)
+    )
+    return k.mul_(height).add_(j).mul_(width).add_(i)
 
 
 def _newton_step(gradient: Tensor, residual: Tensor) -> Tensor:
-    """Solve (I + grad u) step = residual by Cramer's rule; the plain residual where that matrix is near singular."""
+    """Solve (I + grad u) step = residual by Cramer's rule; the plain residual where that matrix is near singular.
+
+    Parameters
+    ----------
+    gradient
+        du_a/dp_b, ``(3, 3, n)``.
+    residual
+        ``(3, n)``.
+    """
     import torch
 
-    a, b, c = (gradient + torch.eye(3, device=gradient.device, dtype=gradient.dtype)).unbind(2)
-    bc = torch.linalg.cross(b, c)
-    determinant = (a * bc).sum(1)
-    numerators = [bc, torch.linalg.cross(c, a), torch.linalg.cross(a, b)]
-    step = torch.stack([(residual * n).sum(1) for n in numerators], dim=1) / determinant[:, None]
-    return torch.where(determinant.abs()[:, None] > SINGULAR_DETERMINANT, step, residual)
+    matrix = gradient + torch.eye(3, device=gradient.device, dtype=gradient.dtype)[..., None]
+    a, b, c = matrix.unbind(1)
+    bc = _cross(b, c)
+    determinant = (a * bc).sum(0)
+    numerators = [bc, _cross(c, a), _cross(a, b)]
+    step = torch.stack([(residual * n).sum(0) for n in numerators]) / determinant
+    return torch.where(determinant.abs() > SINGULAR_DETERMINANT, step, residual)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cross products of vectors ``(3, n)``; torch's own wants theirs contiguous."""
+    import torch
+
+    return torch.stack([a[i] * b[j] - a[j] * b[i] for i, j in ((1, 2), (2, 0), (0, 1))])
