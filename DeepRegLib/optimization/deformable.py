@@ -12,13 +12,14 @@ from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Comparison
+from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Comparison, windows_at
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid, warp
 from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.pulls import Pull
 from DeepRegLib.optimization.sliding import Surface, smoothing
 from DeepRegLib.optimization.working import WorkingImage, moved_by
 from DeepRegLib.recipes import Deformable
+from DeepRegLib.similarity import Windows
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.similarity.mind import MIND_DILATION
 from DeepRegLib.transforms.sampling import central_difference, resize_field
@@ -107,7 +108,7 @@ def match(level: Level, field: Tensor, recipe: Deformable) -> float:
     fixed = level.fixed
     moved = moved_by(level.moving, parametrisation(recipe, field_grid(fixed.geometry).shape, field).displacement(field))
     weight = fixed.weight * moved.weight
-    return float(Comparison(recipe, 1, fixed, weight).value(moved.contrasts))
+    return float(Comparison(recipe, Windows.ALL, fixed, weight).value(moved.contrasts))
 
 
 def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:
@@ -150,7 +151,7 @@ def _run_level(
             weight = fixed.weight * seen
             if recipe.similarity == "mind":
                 weight = weight * _far_from_unknown(seen, recipe.radius)
-            comparison = Comparison(recipe, shrink, fixed, weight)
+            comparison = Comparison(recipe, windows_at(shrink), fixed, weight)
         else:
             warped = warp(channels[:-1], displacement)
         poll()

@@ -15,7 +15,7 @@ from torch import Tensor
 from DeepRegLib.errors import InputError
 from DeepRegLib.similarity.contrast import contrast_agreement
 from DeepRegLib.similarity.contrast_curve import contrast_curve, correlation_ratio
-from DeepRegLib.similarity.lncc import LNCC
+from DeepRegLib.similarity.lncc import LNCC, Windows
 from DeepRegLib.similarity.mattes import MattesMI
 from DeepRegLib.similarity.mind import MIND, mind_features
 from DeepRegLib.similarity.ncc import NCC
@@ -32,6 +32,7 @@ __all__ = [
     "SSIM",
     "MattesMI",
     "Similarity",
+    "Windows",
     "contrast_agreement",
     "contrast_curve",
     "correlation_ratio",

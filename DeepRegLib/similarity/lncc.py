@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.similarity.box import box_sum
-from DeepRegLib.similarity.weighting import VOLUME_AXES, centre, check_images, reciprocal, volume_sum
+from DeepRegLib.similarity.box import SPARSE_STEP, box_sum, sparse_box_sum, spread
+from DeepRegLib.similarity.weighting import VOLUME_AXES, check_images, is_constant, reciprocal, volume_sum
 
 # A window counts by how far its variance stands above this share of the whole image's variance.
 _VARIANCE_FLOOR = 1e-4
@@ -17,10 +18,21 @@ _VARIANCE_FLOOR = 1e-4
 _LEAST_WINDOW_WEIGHT = 0.05
 
 
-class _Windows(NamedTuple):
-    """Statistics of the warped image in each window, each ``(B, D, H, W)``."""
+class Windows(enum.Enum):
+    """Which windows count: all; all, but in the gradient at a voxel its own alone; every second along each axis.
 
-    centred: Tensor
+    `OWN` is the approximation of Avants et al., times the weight in the window. It saves three window sums, and tells
+    neighbours apart that share most windows. `SPARSE` is an eighth of the windows, five voxels of which still overlap.
+    """
+
+    ALL = enum.auto()
+    OWN = enum.auto()
+    SPARSE = enum.auto()
+
+
+class _Statistics(NamedTuple):
+    """The weighted, centred warped image ``(B, D, H, W)``, and of each window its mean and so on."""
+
     weighted: Tensor
     mean: Tensor
     covariance: Tensor
@@ -51,76 +63,87 @@ class LNCC:
         ``(1 or B, D, H, W)``, at least 0, same type and device; constant with respect to the warped image.
     radius
         Half width of the window in voxels, at least 1.
-    own_window
-        Let the gradient at a voxel be that of its own window alone, times the weight in it: the approximation of Avants
-        et al., which saves three window sums. It tells neighbours apart that share most windows.
+    windows
+        Over which the sums above go, and whether the gradient is exact.
     """
 
-    def __init__(self, fixed: Tensor, weight: Tensor, radius: int = 2, *, own_window: bool = False) -> None:
+    def __init__(self, fixed: Tensor, weight: Tensor, radius: int = 2, windows: Windows = Windows.ALL) -> None:
         check_images(fixed, weight)
         if radius < 1:
             raise InputError(f"The LNCC window radius is {radius}.", "Give a radius of at least 1.")
         self._radius = radius
-        self._own_window = own_window
+        self._windows = windows
         self._weight = weight
-        self._share = weight * reciprocal(volume_sum(weight))
-        centred, variance, is_constant = centre(fixed, self._share)
-        self._weighted_fixed = weight * centred
-        squares = self._weighted_fixed * centred
-        mass, first, second = self._boxes(weight.expand_as(centred), self._weighted_fixed, squares)
+        self._per_weight = reciprocal(volume_sum(weight))
+        self._share = weight * self._per_weight
+        centred, self._weighted_fixed, squares, floor = self._centred(fixed)
+        mass, first, second = self._sums(weight.expand_as(centred), self._weighted_fixed, squares)
         full = weight.amax(VOLUME_AXES, keepdim=True) * (2 * radius + 1) ** 3
         self._inverse_mass = reciprocal(mass.masked_fill(mass < _LEAST_WINDOW_WEIGHT * full, 0))
         self._fixed_mean = first * self._inverse_mass
         local_variance = (second * self._inverse_mass - self._fixed_mean**2).clamp_(min=0)
-        emphasis = weight * (self._inverse_mass > 0) / (local_variance + _floor(variance, is_constant))
+        middle = weight[..., ::SPARSE_STEP, ::SPARSE_STEP, ::SPARSE_STEP] if windows is Windows.SPARSE else weight
+        emphasis = middle * (self._inverse_mass > 0) / (local_variance + floor)
         self._emphasis = emphasis * reciprocal(volume_sum(emphasis * local_variance))
 
     @torch.no_grad()
     def value(self, warped: Tensor) -> Tensor:
         """Similarity ``(B,)`` of ``warped`` ``(B, D, H, W)``."""
-        windows = self._windows(warped)
-        return (self._emphasis * windows.precision).mul_(windows.covariance).mul_(windows.covariance).sum(VOLUME_AXES)
+        found = self._statistics(warped)
+        return (self._emphasis * found.precision).mul_(found.covariance).mul_(found.covariance).sum(VOLUME_AXES)
 
     @torch.no_grad()
     def value_and_gradient(self, warped: Tensor) -> tuple[Tensor, Tensor]:
         """Similarity ``(B,)`` and its derivative ``(B, D, H, W)`` with respect to each voxel of ``warped``."""
-        windows = self._windows(warped)
-        by_covariance = (self._emphasis * windows.precision).mul_(windows.covariance)
-        terms = by_covariance * windows.covariance
+        found = self._statistics(warped)
+        by_covariance = (self._emphasis * found.precision).mul_(found.covariance)
+        terms = by_covariance * found.covariance
         value = terms.sum(VOLUME_AXES)
-        by_variance = terms.mul_(windows.precision)
-        by_floor = volume_sum(by_variance) * (2 * _VARIANCE_FLOOR)
-        gradient = (self._own_pull if self._own_window else self._pull)(windows, by_covariance, by_variance)
-        return value, gradient.sub_(windows.centred.mul_(self._share).mul_(by_floor))
+        by_variance = terms.mul_(found.precision)
+        by_floor = volume_sum(by_variance) * self._per_weight * (2 * _VARIANCE_FLOOR)
+        gradient = (self._own_pull if self._windows is Windows.OWN else self._pull)(found, by_covariance, by_variance)
+        return value, gradient.addcmul_(found.weighted, by_floor, value=-1)
 
-    def _pull(self, windows: _Windows, by_covariance: Tensor, by_variance: Tensor) -> Tensor:
+    def _pull(self, found: _Statistics, by_covariance: Tensor, by_variance: Tensor) -> Tensor:
         """Return what all windows with a voxel pull at it; overwrites the derivatives."""
         by_covariance.mul_(self._inverse_mass).mul_(2)
         by_variance.mul_(self._inverse_mass).mul_(2)
-        by_mean = (by_variance * windows.mean).addcmul_(by_covariance, self._fixed_mean, value=-1)
-        on_fixed, on_warped, constant = self._boxes(by_covariance, by_variance, by_mean)
-        gradient = on_fixed.mul_(self._weighted_fixed).addcmul_(on_warped, windows.weighted, value=-1)
+        by_mean = (by_variance * found.mean).addcmul_(by_covariance, self._fixed_mean, value=-1)
+        on_fixed, on_warped, constant = self._adjoint_sums(by_covariance, by_variance, by_mean)
+        gradient = on_fixed.mul_(self._weighted_fixed).addcmul_(on_warped, found.weighted, value=-1)
         return gradient.addcmul_(constant, self._weight)
 
-    def _own_pull(self, windows: _Windows, by_covariance: Tensor, by_variance: Tensor) -> Tensor:
+    def _own_pull(self, found: _Statistics, by_covariance: Tensor, by_variance: Tensor) -> Tensor:
         """Return what the window about each voxel pulls at it, times the weight in the window."""
         gradient = (self._weighted_fixed - self._weight * self._fixed_mean).mul_(by_covariance)
-        return gradient.addcmul_(by_variance, windows.weighted - self._weight * windows.mean, value=-1).mul_(2)
+        return gradient.addcmul_(by_variance, found.weighted - self._weight * found.mean, value=-1).mul_(2)
 
-    def _windows(self, warped: Tensor) -> _Windows:
-        centred, variance, is_constant = centre(warped, self._share)
-        weighted = self._weight * centred
-        first, second, mixed = self._boxes(weighted, weighted * centred, self._weighted_fixed * centred)
+    def _statistics(self, warped: Tensor) -> _Statistics:
+        centred, weighted, squares, floor = self._centred(warped)
+        first, second, mixed = self._sums(weighted, squares, self._weighted_fixed * centred)
         mean = first.mul_(self._inverse_mass)
         local_variance = second.mul_(self._inverse_mass).addcmul_(mean, mean, value=-1).clamp_(min=0)
         covariance = mixed.mul_(self._inverse_mass).addcmul_(self._fixed_mean, mean, value=-1)
-        precision = local_variance.add_(_floor(variance, is_constant)).reciprocal_()
-        return _Windows(centred, weighted, mean, covariance, precision)
+        return _Statistics(weighted, mean, covariance, local_variance.add_(floor).reciprocal_())
 
-    def _boxes(self, *images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(box_sum(image, self._radius) for image in images)
+    def _centred(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the image less its mean, that weighted once and squared, and what is added to local variances.
 
+        The last is infinite for a constant image, so that its windows count for nothing.
+        """
+        mean = volume_sum(self._share * image)
+        centred = image - mean
+        weighted = self._weight * centred
+        squares = weighted * centred
+        variance = volume_sum(squares) * self._per_weight
+        floor = (_VARIANCE_FLOOR * variance).masked_fill(is_constant(variance, mean), torch.inf)
+        return centred, weighted, squares, floor
 
-def _floor(variance: Tensor, is_constant: Tensor) -> Tensor:
-    """Return what is added to local variances: infinite for a constant image, so that its windows count for nothing."""
-    return (_VARIANCE_FLOOR * variance).masked_fill(is_constant, torch.inf)
+    def _sums(self, *images: Tensor) -> tuple[Tensor, ...]:
+        summed = sparse_box_sum if self._windows is Windows.SPARSE else box_sum
+        return tuple(summed(image, self._radius) for image in images)
+
+    def _adjoint_sums(self, *values: Tensor) -> tuple[Tensor, ...]:
+        if self._windows is not Windows.SPARSE:
+            return tuple(box_sum(value, self._radius) for value in values)
+        return tuple(spread(value, self._weight.shape[-3:], self._radius) for value in values)

@@ -51,5 +51,10 @@ def centre(image: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean = volume_sum(share * image)
     centred = image - mean
     variance = volume_sum(share * centred * centred)
-    limits = torch.finfo(image.dtype)
-    return centred, variance, variance <= (16 * limits.eps * mean) ** 2 + limits.tiny
+    return centred, variance, is_constant(variance, mean)
+
+
+def is_constant(variance: Tensor, mean: Tensor) -> Tensor:
+    """Tell whether a variance is no more than the rounding of the mean can explain."""
+    limits = torch.finfo(variance.dtype)
+    return variance <= (16 * limits.eps * mean) ** 2 + limits.tiny

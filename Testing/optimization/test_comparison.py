@@ -9,7 +9,7 @@ from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Compariso
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
-from DeepRegLib.similarity import LNCC, NGF, make_similarity
+from DeepRegLib.similarity import LNCC, NGF, Windows, make_similarity
 from Testing.optimization.phantoms import cube
 from Testing.similarity.images import random_weight, smooth_image
 
@@ -33,7 +33,7 @@ def test_every_similarity_has_its_scales():
 @pytest.mark.parametrize("similarity", [name for name in DEFORMABLE_SIMILARITIES if name != "matched"])
 def test_a_metric_alone_is_that_metric(similarity):
     fixed, warped, weight = fixed_image(), warped_contrasts()[:1], random_weight((1, *SHAPE), 3)
-    comparison = Comparison(Deformable(similarity=similarity, radius=1), 1, fixed, weight[0])
+    comparison = Comparison(Deformable(similarity=similarity, radius=1), Windows.ALL, fixed, weight[0])
     metric = make_similarity(similarity, fixed.intensity[None], weight, radius=1)
     expected, expected_gradient = metric.value_and_gradient(warped)
     value, gradient = comparison.value_and_gradient(warped)
@@ -48,13 +48,13 @@ def test_matched_is_windows_in_both_contrasts_and_edges_in_equal_measure_of_nois
     in_fixed_contrast = LNCC(fixed.intensity[None], weight, 1).value(warped[1:])
     edges = NGF(fixed.intensity[None], weight).value(warped[:1])
     expected = 0.375 * (in_moving_contrast + in_fixed_contrast) / 2 + 0.625 * edges
-    value = Comparison(MATCHED, 1, fixed, weight[0]).value(warped)
+    value = Comparison(MATCHED, Windows.ALL, fixed, weight[0]).value(warped)
     torch.testing.assert_close(value, expected)
     assert QUIET_FORCE["matched"] == pytest.approx(0.375 * QUIET_FORCE["lncc"] + 0.625 * QUIET_FORCE["ngf"])
 
 
 def test_the_gradient_of_matched_agrees_with_finite_differences_in_either_contrast():
-    comparison = Comparison(MATCHED, 1, fixed_image(), random_weight((1, *SHAPE), 3)[0])
+    comparison = Comparison(MATCHED, Windows.ALL, fixed_image(), random_weight((1, *SHAPE), 3)[0])
     warped, step = warped_contrasts(), 1e-6
     value, gradient = comparison.value_and_gradient(warped)
     torch.testing.assert_close(comparison.value(warped), value)
@@ -69,4 +69,4 @@ def test_matched_without_the_other_contrast_is_refused():
     fixed = fixed_image()
     alone = WorkingImage(fixed.intensity, fixed.weight, fixed.geometry)
     with pytest.raises(ValueError, match="recoloured"):
-        Comparison(MATCHED, 1, alone, fixed.weight)
+        Comparison(MATCHED, Windows.ALL, alone, fixed.weight)

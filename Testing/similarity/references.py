@@ -29,16 +29,18 @@ def ncc(fixed: Tensor, weight: Tensor, warped: Tensor) -> Tensor:
     return torch.stack(values)
 
 
-def lncc(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
-    return lncc_terms(fixed, weight, warped, radius).sum(AXES)
+def lncc(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int, step: int = 1) -> Tensor:
+    return lncc_terms(fixed, weight, warped, radius, step).sum(AXES)
 
 
-def lncc_terms(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
-    """Return what the window about each voxel adds."""
+def lncc_terms(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int, step: int = 1) -> Tensor:
+    """Return what the window about each voxel adds; of every `step`-th voxel along each axis."""
     fixed, weight, warped = torch.broadcast_tensors(fixed, weight, warped)
     mass = window_sum(weight, radius)
     kept = mass >= 0.05 * (2 * radius + 1) ** 3 * weight.amax(AXES, keepdim=True)
     mass = torch.where(kept, mass, torch.ones_like(mass))
+    chosen = torch.zeros_like(mass)
+    chosen[..., ::step, ::step, ::step] = 1
 
     def local(x: Tensor, y: Tensor) -> Tensor:
         mean_x, mean_y = window_sum(weight * x, radius) / mass, window_sum(weight * y, radius) / mass
@@ -51,8 +53,9 @@ def lncc_terms(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Te
 
     fixed_variance = local(fixed, fixed)
     squared = local(fixed, warped) ** 2 / ((fixed_variance + floor(fixed)) * (local(warped, warped) + floor(warped)))
-    contrast = weight * kept * fixed_variance / (fixed_variance + floor(fixed))
-    return weight * kept * squared / contrast.sum(AXES, keepdim=True)
+    counts = weight * kept * chosen
+    contrast = counts * fixed_variance / (fixed_variance + floor(fixed))
+    return counts * squared / contrast.sum(AXES, keepdim=True)
 
 
 def ssim(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:

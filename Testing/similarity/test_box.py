@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.similarity.box import box_sum
+from DeepRegLib.similarity.box import box_sum, sparse_box_sum, spread
 from Testing.similarity.images import random_weight, smooth_image
 from Testing.similarity.references import window_sum
 
@@ -16,6 +16,17 @@ sides = st.integers(1, 9)
 def test_equals_convolution_with_ones_for_any_size_and_radius(shape, radius, seed):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     torch.testing.assert_close(box_sum(x, radius), window_sum(x, radius), rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(st.integers(1, 3), sides, sides, sides), st.integers(0, 5), st.integers(0, 99))
+def test_sparse_windows_are_every_second_of_all_and_spreading_is_their_adjoint(shape, radius, seed):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    sums = sparse_box_sum(x, radius)
+    torch.testing.assert_close(sums, window_sum(x, radius)[..., ::2, ::2, ::2], rtol=1e-12, atol=1e-12)
+    spaced = torch.zeros_like(x)
+    spaced[..., ::2, ::2, ::2] = sums
+    torch.testing.assert_close(spread(sums, shape[1:], radius), window_sum(spaced, radius), rtol=1e-12, atol=1e-12)
 
 
 def test_is_its_own_adjoint():
@@ -45,3 +56,5 @@ def test_refuses_what_it_cannot_sum():
         box_sum(torch.zeros(4, 4, 4), -1)
     with pytest.raises(InputError):
         box_sum(torch.zeros(4, 4), 1)
+    with pytest.raises(InputError):
+        sparse_box_sum(torch.zeros(4, 4, 4), -1)
