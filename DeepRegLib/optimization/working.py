@@ -12,6 +12,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.field_grid import warp
 from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.transforms.banded import FWHM_PER_SIGMA
 from DeepRegLib.transforms.sampling import identity_grid, sample_images
 
 
@@ -59,7 +60,7 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
     weight zero do not bleed into their neighbours.
     """
     ratio = geometry.spacing[0] / image.geometry.spacing[0]
-    sigma = max(ratio**2 - 1, 0.0) ** 0.5 / 2.3548
+    sigma = max(ratio**2 - 1, 0.0) ** 0.5 / FWHM_PER_SIGMA
     blurred_weight = smooth(image.weight, sigma)
     product = torch.stack([smooth(intensity * image.weight, sigma) for intensity in image.contrasts])
     blurred = torch.where(blurred_weight > 1e-3, product / blurred_weight.clamp_min(1e-3), image.contrasts)

@@ -13,9 +13,8 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, geometry_of, resample_sitk, to_sitk
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preprocessing.arrays import float_array, float_picture
-from DeepRegLib.transforms.banded import along_axes, gaussian, interpolation_between
+from DeepRegLib.transforms.banded import FWHM_PER_SIGMA, along_axes, gaussian, interpolation_between
 
-FWHM_PER_SIGMA = 2.3548
 # In voxels; a narrower Gaussian changes nothing.
 LEAST_SIGMA = 0.1
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from DeepRegLib.evaluation import folded_voxels
+from DeepRegLib.evaluation import JacobianStatistics, folds_and_statistics
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.deformable import Level, transfer_field
 from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, corner_determinants, smooth_locally
@@ -19,7 +19,7 @@ from DeepRegLib.stages.deformable import Deformed, cells_at, continued, to_displ
 from DeepRegLib.stages.inverse import consistency, is_exact
 from DeepRegLib.stages.run import Run
 from DeepRegLib.stages.start import Start, descend
-from DeepRegLib.transforms import DisplacementField, LinearTransform, compose
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose
 from DeepRegLib.transforms.sampling import identity_grid
 
 logger = logging.getLogger(__name__)
@@ -44,32 +44,42 @@ def deform_by_flow(run: Run, levels: Sequence[Level], linear: LinearTransform, s
     for refinement in FLOW_REFINEMENTS:
         if coarsest and np.prod(geometry.size) * refinement**3 > LARGEST_FLOW:
             break
-        there, back = _flows(run, velocity, geometry, refinement)
-        both = compose(there, linear), compose(linear.inverse(), back)
-        if is_exact(consistency(run, *both)):
-            return Deformed(*both)
-        coarsest = coarsest or Deformed(*both)
+        there, back, jacobian = _flows(run, velocity, geometry, refinement, linear)
+        found = Deformed(there, back, jacobian)
+        if is_exact(consistency(run, there, back)):
+            return found
+        coarsest = coarsest or found
     assert coarsest is not None  # noqa: S101  # for mypy: there are refinements
     return coarsest
 
 
 def _flows(
-    run: Run, velocity: Tensor, geometry: Geometry, refinement: int
-) -> tuple[DisplacementField, DisplacementField]:
-    """Return the flow and the flow backwards on a finer grid; where one would fold, the velocity is smoothed first."""
-    fixed = run.pair.fixed.original.geometry
+    run: Run, velocity: Tensor, geometry: Geometry, refinement: int, linear: LinearTransform
+) -> tuple[Transform, Transform, JacobianStatistics | None]:
+    """Return the flow on a finer grid before the linear transform, both backwards, and what the first does to space.
+
+    Where the flow would fold, the velocity is smoothed first.
+    """
+    fixed, foreground = run.pair.fixed.original.geometry, run.pair.fixed.foreground
     grid = geometry if refinement == 1 else geometry.resized(geometry.spacing[0] / refinement)
+    jacobian: JacobianStatistics | None = None
     for attempt in range(REPAIR_ROUNDS):
         run.monitor.poll()
         flow = _flow(run, velocity, geometry, grid)
         there = to_displacement_field(flow, grid)
-        folded = _folds(run, flow, there, fixed)
-        if not len(folded):
+        places = _nearly_folded(flow, grid)
+        if not len(places):
+            run.monitor.poll()
+            folded, jacobian = folds_and_statistics(compose(there, linear), fixed, foreground, poll=run.monitor.poll)
+            places = fixed.to_world(np.argwhere(folded)[:, ::-1])
+        if not len(places):
             break
-        logger.info("Round %d: the flow folds or nearly does at %d places.", attempt + 1, len(folded))
-        cells = _cells_on_the_way(folded, there, geometry)
+        jacobian = None
+        logger.info("Round %d: the flow folds or nearly does at %d places.", attempt + 1, len(places))
+        cells = _cells_on_the_way(places, there, geometry)
         velocity = smooth_locally(velocity, cells.to(velocity.device), reach=1 + attempt // ROUNDS_A_REACH)
-    return there, to_displacement_field(_flow(run, -velocity, geometry, grid), grid)
+    back = to_displacement_field(_flow(run, -velocity, geometry, grid), grid)
+    return compose(there, linear), compose(linear.inverse(), back), jacobian
 
 
 def _flow(run: Run, velocity: Tensor, geometry: Geometry, grid: Geometry) -> Tensor:
@@ -77,14 +87,10 @@ def _flow(run: Run, velocity: Tensor, geometry: Geometry, grid: Geometry) -> Ten
     return exponential(finer, squarings_for(finer), identity_grid(grid.shape, finer.device), poll=run.monitor.poll)
 
 
-def _folds(run: Run, flow: Tensor, there: DisplacementField, fixed: Geometry) -> NDArray[np.float64]:
-    """Return where the flow nearly folds on its grid, or else where it folds on the fixed image's, ``(n, 3)``, mm."""
+def _nearly_folded(flow: Tensor, grid: Geometry) -> NDArray[np.float64]:
+    """Return the middles of the cells in which a flow on a grid folds or nearly does, ``(n, 3)``, mm."""
     low = (corner_determinants(flow) < LEAST_DETERMINANT).cpu().numpy()
-    if low.any():
-        return there.geometry.to_world(np.argwhere(low)[:, ::-1] + 0.5)
-    run.monitor.poll()
-    folded = folded_voxels(there, fixed, poll=run.monitor.poll)
-    return fixed.to_world(np.argwhere(folded)[:, ::-1])
+    return grid.to_world(np.argwhere(low)[:, ::-1] + 0.5)
 
 
 def _cells_on_the_way(points: NDArray[np.float64], there: DisplacementField, geometry: Geometry) -> Tensor:

@@ -18,6 +18,8 @@ from DeepRegLib.monitoring import Poll, keep_going
 # Standard deviations to each side; beyond, a Gaussian is below 4e-6 of its peak.
 REACH = 5.0
 ROWS_AT_ONCE = 32
+# Of a Gaussian, its full width at half maximum: 2 sqrt(2 ln 2).
+FWHM_PER_SIGMA = 2.3548
 
 Matrix = NDArray[np.float32]
 

@@ -144,9 +144,9 @@ def test_a_flow_is_refined_as_far_as_memory_goes(monkeypatch):
     sizes = []
     flows = stage._flows
 
-    def noted(run, velocity, geometry, refinement):
+    def noted(run, velocity, geometry, refinement, linear):
         sizes.append(np.prod(geometry.size) * refinement**3)
-        return flows(run, velocity, geometry, refinement)
+        return flows(run, velocity, geometry, refinement, linear)
 
     monkeypatch.setattr(stage, "_flows", noted)
     monkeypatch.setattr(stage, "is_exact", lambda reached: False)
@@ -160,7 +160,7 @@ def test_a_flow_is_refined_as_far_as_memory_goes(monkeypatch):
 
 def _with_wrong_inverse(flows):
     def shifted(*arguments):
-        there, back = flows(*arguments)
-        return there, DisplacementField(back.array + np.float32(0.8), back.geometry)
+        there, back, jacobian = flows(*arguments)
+        return there, DisplacementField(back.array + np.float32(0.8), back.geometry), jacobian
 
     return shifted
