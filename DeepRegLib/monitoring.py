@@ -18,12 +18,12 @@ STAGE_SHARES: Mapping[str, float] = {
     "prepare": 0.06,
     "search": 0.05,
     "linear": 0.10,
-    "levels": 0.07,
+    "levels": 0.08,
     "large motion": 0.20,
     "model": 0.02,
-    "deformable": 0.33,
-    "inverse": 0.09,
-    "judge": 0.06,
+    "deformable": 0.31,
+    "inverse": 0.08,
+    "judge": 0.08,
     "labels": 0.02,
 }
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll
+from DeepRegLib.transforms.planes import PLANES_VOXELS
 
 Slab = NDArray[np.float32]
 
@@ -34,8 +35,6 @@ class Planes(Protocol):
 # Looked at by one thread in one go: what stays in the processor's cache. Of numpy, because torch's threads stall each
 # other on a busy machine.
 SLAB_VOXELS = 1 << 16
-# Held at once: 50 MB of displacements.
-WINDOW_VOXELS = 1 << 22
 
 
 def folds_and_determinants(
@@ -67,7 +66,7 @@ def folds_and_determinants(
         return _determinant(centred[0], centred[1], centred[2])[inside[slab]]
 
     with ThreadPoolExecutor(sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()) as pool:
-        for window in _slabs(slice(0, geometry.shape[0]), WINDOW_VOXELS // plane):
+        for window in _slabs(slice(0, geometry.shape[0]), PLANES_VOXELS // plane):
             poll()
             field = _index_displacement(displacement, geometry, window)
             field[0] *= orientation

@@ -11,9 +11,9 @@ from DeepRegLib.image import Image, resample, resample_sitk, to_sitk
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.io import displacement_on_grid, transform_to_sitk
+from DeepRegLib.transforms.planes import PLANES_VOXELS
 
 VOXELS_AT_ONCE = 1 << 17
-RESAMPLED_AT_ONCE = 1 << 22
 
 
 def background_value(image: Image) -> float:
@@ -69,7 +69,7 @@ def image_and_view(
         picture = sitk.Cast(picture, sitk.sitkFloat64)  # which has a value for voxels that nothing was found for
     background, chain = background_value(moving), transform_to_sitk(transform)
     warped, seen = np.empty(geometry.shape, dtype=dtype), np.empty(geometry.shape, dtype=np.bool_)
-    thickness = max(1, RESAMPLED_AT_ONCE // (geometry.shape[1] * geometry.shape[2]))
+    thickness = max(1, PLANES_VOXELS // (geometry.shape[1] * geometry.shape[2]))
     for start in range(0, geometry.shape[0], thickness):
         slab = slice(start, start + thickness)
         found = resample_sitk(picture, geometry.planes(slab.start, slab.stop), chain, background=np.nan, poll=poll)

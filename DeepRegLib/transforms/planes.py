@@ -12,7 +12,7 @@ from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.io import displacement_on_grid
 
-# What is sampled at a time: 100 MB.
+# What is held at a time, here and by others that go through a grid: 50 MB of displacements, 100 in float64.
 PLANES_VOXELS = 1 << 22
 
 

@@ -110,7 +110,7 @@ def test_the_field_of_view_is_the_moving_voxel_box(orientation: str) -> None:
 @pytest.mark.parametrize("at_once", [1, 1 << 22])
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint32", "float32", "float64"])
 def test_image_and_view_are_the_image_and_the_view(dtype: str, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("DeepRegLib.transforms.apply.RESAMPLED_AT_ONCE", at_once)
+    monkeypatch.setattr("DeepRegLib.transforms.apply.PLANES_VOXELS", at_once)
     moving = blobs(geometry_in("LAS", (20, 20, 20)))
     moving = moving.with_array((5 + moving.array / 6).astype(dtype))
     for transform in (shift(0.5), compose(random_linear(1), FIELD)):
