@@ -22,7 +22,7 @@ class Windows(enum.Enum):
     """Which windows count: all; all, but in the gradient at a voxel its own alone; every second along each axis.
 
     `OWN` is the approximation of Avants et al., times the weight in the window. It saves three window sums, and tells
-    neighbours apart that share most windows. `SPARSE` is an eighth of the windows, five voxels of which still overlap.
+    neighbours apart that share most windows. `SPARSE` is an eighth of all windows, in a third of the time.
     """
 
     ALL = enum.auto()
