@@ -16,6 +16,9 @@ Point = tuple[float, float | None, bool]  # where, what, and whether the machine
 # Okabe and Ito's colours, which colour-blind readers can tell apart, with a dark red for their yellow, pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#999933")
 
+# Seconds; a stage that takes less, such as a model that was not asked, would only stretch the logarithmic axis.
+NOTHING_DONE = 0.01
+
 
 def draw(scaling: Scaling, path: Path) -> None:
     """Write the plot as SVG; the same numbers give the same file."""
@@ -41,7 +44,11 @@ def _seconds(scaling: Scaling, axes: Axes) -> None:
 def _stages(scaling: Scaling, axes: Axes) -> None:
     axes.set(title=f"Its stages, {BRAIN}", ylabel="seconds")
     for stage, colour in zip(STAGES, COLOURS, strict=True):
-        _line(axes, _by_size(scaling, BRAIN, stage), colour, stage, width=2.5 if stage == "deformable" else 1)
+        points = [
+            (size, seconds if seconds and seconds >= NOTHING_DONE else None, loaded)
+            for size, seconds, loaded in _by_size(scaling, BRAIN, stage)
+        ]
+        _line(axes, points, colour, stage, width=2.5 if stage == "deformable" else 1)
     floors = [(run.size**3, scaling.floor(run), False) for run in scaling.runs(BRAIN)]
     _line(axes, floors, "gray", "floor of deformable", style="--")
     axes.axvline(GRID_LIMIT, color="gray", linestyle=":", linewidth=1, label=f"{GRID_LIMIT / 1e6:g} million voxels")
