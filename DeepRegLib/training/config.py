@@ -27,7 +27,7 @@ class Network:
     Parameters
     ----------
     architecture
-        One of `DeepRegLib.networks.ARCHITECTURES` that registers images.
+        One of `DeepRegLib.networks.ARCHITECTURES`.
     arguments
         What it is built with.
     start
@@ -38,9 +38,10 @@ class Network:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     start: str = ""
 
-    def __post_init__(self) -> None:
-        predicts = self.architecture != "features"
-        require(predicts, "network.architecture", self.architecture, "a network that predicts a transformation")
+    @property
+    def describes(self) -> bool:
+        """Whether it describes the voxels of one image, instead of registering two."""
+        return self.architecture == "features"
 
 
 @dataclass(frozen=True)
@@ -268,6 +269,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.name.strip()), "name", self.name, "the model a short name")
+        contrast, describes = self.losses.contrast, self.network.describes
+        wanted = "above 0 for the architecture features, which it alone teaches" if describes else "0 but for features"
+        require((contrast > 0) == describes, "losses.contrast", contrast, wanted)
+        known = not describes or self.sources.pairs == 0
+        require(known, "sources.pairs", self.sources.pairs, "0 for features: who belongs together must be known")
+        measurable = not describes or not self.validation.folder
+        require(measurable, "validation.folder", self.validation.folder, '"" for features, for the same reason')
 
     def size_at(self, step: int) -> tuple[int, int, int]:
         """Return the size of the images at a step of the training."""

@@ -11,6 +11,9 @@ from DeepRegLib.training.config import TrainingConfig
 from DeepRegLib.training.loop import Build
 from DeepRegLib.training.state import STATE, checkpoints, part, read_config, read_tensors
 
+# Of architectures that do not predict a field.
+TASKS_OF = {"affine": "affine", "features": "features"}
+
 
 def export(checkpoint: str | Path, folder: str | Path, *, build: Build = build_network) -> ModelBundle:
     """Write the averaged weights of a checkpoint as a bundle, in float16.
@@ -53,7 +56,7 @@ def _manifest(config: TrainingConfig, iteration: int) -> Manifest:
     return Manifest(
         name=config.name,
         version=words.version,
-        task="affine" if config.network.architecture == "affine" else "registration",
+        task=TASKS_OF.get(config.network.architecture, "registration"),
         architecture=config.network.architecture,
         arguments=config.network.arguments,
         input=_input(config),

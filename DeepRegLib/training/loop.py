@@ -21,6 +21,7 @@ from DeepRegLib.models import load_bundle, load_network
 from DeepRegLib.monitoring import Cancel
 from DeepRegLib.networks import build_network
 from DeepRegLib.training.config import Images, Network, Optimisation, TrainingConfig, check_resumable
+from DeepRegLib.training.descriptions import contrast_loss, place_cosines
 from DeepRegLib.training.journal import Journal
 from DeepRegLib.training.judge import Judge, objection, shown_images, verdict_loss
 from DeepRegLib.training.losses import field_losses, seen_in_both
@@ -36,7 +37,7 @@ from DeepRegLib.training.state import (
     save_checkpoint,
 )
 from DeepRegLib.training.synthesis import Pairs
-from DeepRegLib.training.validation import as_field, read_real_pairs, validate
+from DeepRegLib.training.validation import as_field, read_real_pairs, validate, validate_features
 
 STREAM = "training"
 FINAL_RATE = 0.01
@@ -200,6 +201,9 @@ class _Run:
     def _learn(self, pairs: Pairs, random: Randomness) -> None:
         """Add the gradient of a batch's losses."""
         weights = self._config.losses
+        if self._config.network.describes:
+            self._descend({"contrast": self._contrast(pairs, random)})
+            return
         forward, backward = self._predict(pairs)
         found = field_losses(pairs, forward, backward, random, weights)
         shown = None
@@ -207,16 +211,27 @@ class _Run:
             visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
             shown = shown_images(pairs, forward, visible)
             found["adversarial"] = objection(self._state.judge, shown)
-        loss = torch.stack([getattr(weights, name) * value.mean() for name, value in found.items()]).sum()
-        (loss / self._config.optimisation.accumulate).backward()
-        self._add("loss", loss)
-        for name, value in found.items():
-            self._add(name, value.mean())
+        self._descend(found)
         if shown is not None and self._judge is not None and pairs.field is not None:
             aligned = shown_images(pairs, pairs.field, visible)
             judged = verdict_loss(self._judge, aligned, shown).mean()
             (judged / self._config.optimisation.accumulate).backward()
             self._add("judge", judged)
+
+    def _descend(self, found: Mapping[str, Tensor]) -> None:
+        """Add the gradient of losses ``(B,)``, weighted."""
+        weights = self._config.losses
+        loss = torch.stack([getattr(weights, name) * value.mean() for name, value in found.items()]).sum()
+        (loss / self._config.optimisation.accumulate).backward()
+        self._add("loss", loss)
+        for name, value in found.items():
+            self._add(name, value.mean())
+
+    def _contrast(self, pairs: Pairs, random: Randomness) -> Tensor:
+        with _precision(self._processes.device, self._config.optimisation.mixed_precision):
+            described = self._network(torch.cat([pairs.fixed, pairs.moving]))
+        fixed, moving = described.float().chunk(2)
+        return contrast_loss(place_cosines(pairs, fixed, moving, random, self._config.losses.places))
 
     def _predict(self, pairs: Pairs) -> tuple[Tensor, Tensor | None]:
         """Return the fields in one or both directions."""
@@ -258,8 +273,12 @@ class _Run:
     def _validate(self) -> None:
         validation = self._config.validation
         if self._processes.is_first and (validation.pairs > 0 or self._real):
-            images = self._config.images
-            values = validate(self._state.average, self._source, validation.pairs, self._real, images)
+            network, images = self._state.average, self._config.images
+            if self._config.network.describes:
+                places = self._config.losses.places
+                values = validate_features(network, self._source, validation.pairs, places, images)
+            else:
+                values = validate(network, self._source, validation.pairs, self._real, images)
             self._write("validation", values)
         self._processes.wait()
         self._since = (time.perf_counter(), self._state.iteration)

@@ -1,0 +1,93 @@
+"""What the features of two images are judged by: whether those of one place single it out in the other image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from DeepRegLib.networks.fields import RATIO
+from DeepRegLib.training.losses import seen_in_both
+from DeepRegLib.training.randomness import Randomness
+from DeepRegLib.training.synthesis import Pairs
+from DeepRegLib.transforms.sampling import sample
+
+# Of the softmax over the places: the smaller, the more the nearest rivals count.
+TEMPERATURE = 0.07
+
+
+def place_cosines(pairs: Pairs, fixed: Tensor, moving: Tensor, random: Randomness, count: int) -> Tensor:
+    """Compare the features of places of the fixed image with those of their partners in the moving one.
+
+    Parameters
+    ----------
+    pairs
+        The batch, with the true field.
+    fixed, moving
+        Unit features of both images, ``(B, C, D, H, W)``.
+    random
+        Draws the places: nodes of the field that both images show, anatomy first where it is labelled.
+    count
+        How many places an image.
+
+    Returns
+    -------
+    Tensor
+        ``(B, count, count)``: cosines of place n of the fixed image with the partners of all places in the moving one.
+
+    Raises
+    ------
+    ValueError
+        If the field of the pairs is not known.
+    """
+    if pairs.field is None:
+        raise ValueError("pairs whose field is not known")
+    chosen = _places(pairs, random, count)
+    height, width = pairs.field.shape[3:]
+    axes = chosen % width, chosen // width % height, chosen // (width * height)
+    nodes = torch.stack(axes, dim=1).float()  # (B, 3, count)
+    moved = nodes + pairs.field.flatten(2).gather(2, chosen[:, None].expand(-1, 3, -1))
+    own, partner = (
+        # A node lies in the middle of its voxels.
+        functional.normalize(sample(features, _index(RATIO * at + (RATIO - 1) / 2))[:, :, 0, 0], dim=1)
+        for features, at in ((fixed, nodes), (moving, moved))
+    )
+    return own.transpose(1, 2) @ partner
+
+
+def contrast_loss(cosines: Tensor) -> Tensor:
+    """Return how badly places single each other out, in both directions: cross entropy, ``(B,)``.
+
+    InfoNCE (van den Oord et al. 2018), between images of one anatomy in two contrasts (Dey et al. 2025, anatomix).
+
+    Parameters
+    ----------
+    cosines
+        As `place_cosines` returns them.
+    """
+    wanted = torch.arange(cosines.shape[1], device=cosines.device).expand(len(cosines), -1)
+    directions = (cosines, cosines.transpose(1, 2))
+    losses = [functional.cross_entropy(way / TEMPERATURE, wanted, reduction="none").mean(1) for way in directions]
+    return (losses[0] + losses[1]) / 2
+
+
+def singled_out(cosines: Tensor) -> Tensor:
+    """Return the share of places whose features are nearest to those of their own partner, ``(B,)``."""
+    wanted = torch.arange(cosines.shape[1], device=cosines.device)
+    return (cosines.argmax(2) == wanted).float().mean(1)
+
+
+def _places(pairs: Pairs, random: Randomness, count: int) -> Tensor:
+    """Draw the numbers of nodes, ``(B, count)``, in the order of memory."""
+    assert pairs.field is not None  # noqa: S101  # for mypy: `place_cosines` has seen to it
+    worth = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
+    if pairs.fixed_labels is not None:
+        anatomy = functional.interpolate((pairs.fixed_labels > 0).float()[:, None], size=worth.shape[2:])
+        worth = worth * (1 + anatomy)  # air looks alike everywhere
+    worth = worth.flatten(1)
+    return (worth + random.uniform(0, 1, worth.shape[1])).topk(min(count, worth.shape[1]), 1).indices
+
+
+def _index(places: Tensor) -> Tensor:
+    """Turn voxel indices ``(B, 3, count)`` into what `sample` looks up, ``(B, 1, 1, count, 3)``."""
+    return places.transpose(1, 2)[:, None, None]
