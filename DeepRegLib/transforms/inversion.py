@@ -126,7 +126,8 @@ def invert_displacement_field(
         unsolved.append(left.cpu().numpy() + first * plane)
     # Every slab has a few points that need many iterations, which are cheaper for those of all slabs together.
     stubborn = np.concatenate(unsolved)
-    for some in np.array_split(stubborn, -(-len(stubborn) // POINTS_AT_ONCE) or 1):
+    for start in range(0, len(stubborn), POINTS_AT_ONCE):
+        some = stubborn[start : start + POINTS_AT_ONCE]
         index = np.stack(np.unravel_index(some, grid.shape)[::-1]).astype(np.float32)
         solve(some, torch.from_numpy(index).to(device), in_voxels(solutions[some]), MAXIMUM_ITERATIONS)
     return DisplacementField(inverse, grid)

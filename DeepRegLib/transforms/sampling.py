@@ -62,7 +62,7 @@ def _sample_on_threads(volume: Tensor, index: Tensor, padding: str, threads: int
     """Sample one volume with each thread at a share of the positions."""
     places = _places(volume, index).movedim(-1, 0).flatten(1)
     sampled = sample_shares(volume, shared_out(places, threads), places.shape[1], padding)
-    return sampled.reshape(-1, *index.shape[:3])
+    return sampled.reshape(len(volume), *index.shape[:3])
 
 
 def _places(volume: Tensor, index: Tensor) -> Tensor:

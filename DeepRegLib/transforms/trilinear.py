@@ -71,7 +71,7 @@ def shared_out(places: Tensor, threads: int) -> Tensor:
 def sample_shares(volume: Tensor, shares: Tensor, count: int, padding: str) -> Tensor:
     """Look up what `shared_out` returned in a volume ``(C, D, H, W)`` or plane ``(C, H, W)``, ``(C, count)``."""
     values = look_up(volume.expand(len(shares), *volume.shape), shares, padding)
-    return values.transpose(0, 1).reshape(len(volume), -1)[:, :count]
+    return values.transpose(0, 1).flatten(1)[:, :count]
 
 
 def look_up(volumes: Tensor, places: Tensor, padding: str) -> Tensor:

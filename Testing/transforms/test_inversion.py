@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, compose, invert, jacobian_determinant
@@ -102,6 +103,18 @@ def test_a_chain_is_inverted_part_by_part_in_reverse() -> None:
 def test_an_identity_field_stays_exactly_zero() -> None:
     geometry = geometry_in("oblique", (6, 5, 4))
     inverse = invert(DisplacementField(np.zeros((*geometry.shape, 3)), geometry))
+    assert not inverse.array.any()
+
+
+def test_nothing_is_left_over_for_many_threads_to_share() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        inverse = invert(
+            DisplacementField(np.zeros((6, 6, 6, 3), dtype=np.float32), geometry_in("LPS", (6, 6, 6), 2.0))
+        )
+    finally:
+        torch.set_num_threads(threads)
     assert not inverse.array.any()
 
 
