@@ -42,7 +42,8 @@ def place_cosines(pairs: Pairs, fixed: Tensor, moving: Tensor, random: Randomnes
     """
     if pairs.field is None:
         raise ValueError("pairs whose field is not known")
-    chosen = _places(pairs, random, count)
+    visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
+    chosen = _places(visible, pairs.fixed_labels, random, count)
     height, width = pairs.field.shape[3:]
     axes = chosen % width, chosen // width % height, chosen // (width * height)
     nodes = torch.stack(axes, dim=1).float()  # (B, 3, count)
@@ -77,12 +78,11 @@ def singled_out(cosines: Tensor) -> Tensor:
     return (cosines.argmax(2) == wanted).float().mean(1)
 
 
-def _places(pairs: Pairs, random: Randomness, count: int) -> Tensor:
+def _places(visible: Tensor, labels: Tensor | None, random: Randomness, count: int) -> Tensor:
     """Draw the numbers of nodes, ``(B, count)``, in the order of memory."""
-    assert pairs.field is not None  # noqa: S101  # for mypy: `place_cosines` has seen to it
-    worth = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
-    if pairs.fixed_labels is not None:
-        anatomy = functional.interpolate((pairs.fixed_labels > 0).float()[:, None], size=worth.shape[2:])
+    worth = visible
+    if labels is not None:
+        anatomy = functional.interpolate((labels > 0).float()[:, None], size=visible.shape[2:])
         worth = worth * (1 + anatomy)  # air looks alike everywhere
     worth = worth.flatten(1)
     return (worth + random.uniform(0, 1, worth.shape[1])).topk(min(count, worth.shape[1]), 1).indices

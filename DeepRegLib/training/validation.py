@@ -57,20 +57,7 @@ def validate(network: nn.Module, source: PairSource, count: int, real: Sequence[
 
 @torch.no_grad()
 def validate_features(network: nn.Module, source: PairSource, count: int, places: int, images: Images) -> Measures:
-    """Measure a network that describes voxels.
-
-    Parameters
-    ----------
-    network
-        In eval mode.
-    source
-        Of the synthetic pairs.
-    count
-        How many of them.
-    places
-        That are to be told apart in each.
-    images
-        Size of the pairs.
+    """Measure a network that describes voxels: how many places of each pair it tells apart; see `validate`.
 
     Returns
     -------

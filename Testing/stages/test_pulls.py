@@ -234,7 +234,7 @@ def by_one_label() -> Registration:
 def test_any_type_of_whole_numbers_will_do(dtype):
     labels = [balls(side, (2,), dtype) for side in ("fixed", "moving")]
     result = run(fixed_labels=labels[0], moving_labels=labels[1])
-    assert max(result.measures.dice_after.values()) > 5 * max(result.measures.dice_before.values())
+    assert max(result.measures.dice_after.values()) >= 0.8
     assert same_transform(result, by_one_label())
 
 
