@@ -23,6 +23,7 @@ from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.deformable import Deformed, deform, start_field
+from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.inverse import invert_well
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
@@ -108,6 +109,7 @@ def register(
     chosen = with_model(load_recipe(recipe), model)
     given_field = initial_transform is not None and has_field(initial_transform)
     bundle = model_of(chosen, has_field=given_field)
+    features = features_of(chosen)
     where = choose_device(device)
     landmarks = check_landmarks(fixed_landmarks, moving_landmarks)
     stages = _stages(chosen, landmarks, initial_transform)
@@ -128,6 +130,8 @@ def register(
                 labels=None if fixed_map is None or moving_map is None else (fixed_map, moving_map),
                 sliding_mask=_sliding_mask(images[0], sliding_mask, chosen),
             )
+            if features is not None:
+                run = with_features(run, features)
             run = with_linear_similarity(run)
             working = working_pair(run)
         linear, run = _linear(run, working, landmarks, initial_transform)

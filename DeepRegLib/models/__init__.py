@@ -11,6 +11,7 @@ from DeepRegLib.models.registry import (
     known_models,
     look_up,
     remove_model,
+    usable_bundle,
     user_folder,
 )
 from DeepRegLib.models.third_party import add_lapirn, add_unigradicon
@@ -32,5 +33,6 @@ __all__ = [
     "read_manifest",
     "remove_model",
     "save_bundle",
+    "usable_bundle",
     "user_folder",
 ]

@@ -47,6 +47,12 @@ class ModelBundle:
         """The file of the weights."""
         return self.folder / WEIGHTS
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a result notes of a model it depends on."""
+        manifest = self.manifest
+        return {"name": manifest.name, "version": manifest.version, "weights_sha256": manifest.weights_sha256}
+
 
 def load_bundle(folder: str | Path) -> ModelBundle:
     """Read a bundle's manifest and compare its weights with the SHA-256 there; the weights are not loaded.

@@ -12,6 +12,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.models.manifest import ModelInput
 from DeepRegLib.models.orientation import turn_to
 from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.networks.features import FeatureNet, describe
 from DeepRegLib.optimization.cost_volume import made_consistent
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import RATIO, field_grid
@@ -132,6 +134,23 @@ def predict(
     if field is None:
         raise ValueError("a network that is not asked")
     return field
+
+
+@torch.no_grad()
+def described(network: FeatureNet, image: WorkingImage, *, poll: Poll = keep_going) -> WorkingImage:
+    """Return an image with the features that a network gives its voxels.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on the device of the image.
+    image
+        Of any size.
+    poll
+        Called at each layer; may raise to stop.
+    """
+    with _polled(network, poll):
+        return replace(image, features=describe(network, _network_image(image)[0])[0])
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.files import output_error
-from DeepRegLib.models.bundle import WEIGHTS, Build, check_bundle, copy_bundle, load_bundle
+from DeepRegLib.models.bundle import WEIGHTS, Build, ModelBundle, check_bundle, copy_bundle, load_bundle
 from DeepRegLib.models.manifest import MANIFEST, Manifest, check_library, read_manifest
 
 VARIABLE = "DEEPREG_MODELS"
@@ -98,6 +98,24 @@ def find_model(source: str | Path) -> Path:
     raise ModelError(
         f"There is no model named {str(source)!r}, nor such a folder.", f"Give {choices} of a model bundle."
     )
+
+
+def usable_bundle(source: str | Path, task: str) -> ModelBundle:
+    """Return a model by name or folder, checked, for a task.
+
+    Raises
+    ------
+    ModelError
+        If there is none, it is damaged, or it is for another task.
+    """
+    bundle = load_bundle(find_model(source))
+    if bundle.manifest.task != task:
+        raise ModelError(
+            f"The model {bundle.manifest.name} is for the task {bundle.manifest.task}, not for {task}.",
+            "Choose another; deepreg models list shows them.",
+        )
+    check_bundle(bundle)
+    return bundle
 
 
 def look_up(source: str | Path) -> KnownModel:

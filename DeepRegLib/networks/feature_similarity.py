@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from DeepRegLib.networks.features import FeatureNet
+from DeepRegLib.networks.features import FeatureNet, describe
 from DeepRegLib.similarity.weighting import VOLUME_AXES, check_images, reciprocal, volume_sum
 
 
@@ -38,7 +37,7 @@ class FeatureSimilarity:
         self._network = network
         self._share = weight * reciprocal(volume_sum(weight))
         with torch.no_grad():
-            self._features = self._describe(fixed)
+            self._features = describe(network, fixed)
 
     @torch.no_grad()
     def value(self, warped: Tensor) -> Tensor:
@@ -54,12 +53,4 @@ class FeatureSimilarity:
         return value.detach(), gradient
 
     def _compare(self, warped: Tensor) -> Tensor:
-        return ((self._describe(warped) * self._features).sum(1) * self._share).sum(VOLUME_AXES)
-
-    def _describe(self, image: Tensor) -> Tensor:
-        """Features ``(B, C, D, H, W)`` of ``(B, D, H, W)``, which is padded with zeros to what the network takes."""
-        depth, height, width = image.shape[1:]
-        missing = [-n % self._network.multiple for n in (width, height, depth)]
-        padded = functional.pad(image[:, None], (0, missing[0], 0, missing[1], 0, missing[2]))
-        features: Tensor = self._network(padded)
-        return features[:, :, :depth, :height, :width]
+        return ((describe(self._network, warped) * self._features).sum(1) * self._share).sum(VOLUME_AXES)

@@ -51,3 +51,15 @@ class FeatureNet(nn.Module):
         for block, skip in zip(reversed(self.up), reversed(skips), strict=True):
             features = block(features, skip)
         return functional.normalize(self.last(features), dim=1)
+
+
+def describe(network: FeatureNet, image: Tensor) -> Tensor:
+    """Return the features ``(B, C, D, H, W)`` of images ``(B, D, H, W)`` of any size.
+
+    They are padded with zeros to what the network takes.
+    """
+    depth, height, width = image.shape[1:]
+    missing = [-n % network.multiple for n in (width, height, depth)]
+    padded = functional.pad(image[:, None], (0, missing[0], 0, missing[1], 0, missing[2]))
+    features: Tensor = network(padded)
+    return features[:, :, :depth, :height, :width]

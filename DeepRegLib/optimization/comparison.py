@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from DeepRegLib.optimization.working import WorkingImage
-from DeepRegLib.recipes import MATCHED, Deformable
-from DeepRegLib.similarity import LNCC, NGF, Similarity, Windows, make_similarity
+from DeepRegLib.recipes import FEATURES, MATCHED, Deformable
+from DeepRegLib.similarity import LNCC, NGF, Cosine, Similarity, Windows, make_similarity
 
 COARSEST_EXACT = 2
 # The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
 # without it every voxel would be pushed as hard by noise as by an edge.
-_QUIET_METRIC = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3}
+_QUIET_METRIC = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3, FEATURES: 0.3}
 # Of "matched": the share of its windows, by which noise moves a voxel as far as by its edges, and the mean of both.
 _WINDOWS_SHARE = _QUIET_METRIC["ngf"] / (_QUIET_METRIC["ngf"] + _QUIET_METRIC["lncc"])
 QUIET_FORCE: Mapping[str, float] = _QUIET_METRIC | {
@@ -31,15 +31,16 @@ ROUGHNESS: Mapping[str, float] = {
     MATCHED: 1.4,
     "mind": 2.35,
     "ngf": 2.35,
+    FEATURES: 1.4,
 }
 
 
 @dataclass(frozen=True, eq=False)
 class _Term:
-    """A metric, the contrast of the warped image that it looks at, and its share of the similarity."""
+    """A metric, which of what is compared of the warped image it looks at, and its share of the similarity."""
 
     metric: Similarity
-    contrast: int
+    part: range
     share: float
 
 
@@ -64,7 +65,7 @@ class Comparison:
     ``"matched"`` needs both images recoloured (`WorkingImage.recoloured`). It is LNCC in the moving image's contrast
     and LNCC in the fixed one's, and NGF, whose edges need no contrast to be guessed. A guessed contrast that shows less
     can be had from one that shows more, but not the reverse: hence both ways. LNCC and NGF have shares by which noise
-    moves a voxel as far in either.
+    moves a voxel as far in either. ``"features"`` needs both images described (`WorkingImage.features`).
 
     Parameters
     ----------
@@ -85,25 +86,30 @@ class Comparison:
                 raise ValueError("The similarity 'matched' needs images that are recoloured.")
             both = (fixed.recoloured[None], intensity)
             lncc = [LNCC(image, weight, recipe.radius, windows) for image in both]
-            edges = _Term(NGF(intensity, weight), 0, 1 - _WINDOWS_SHARE)
-            self._terms = [*(_Term(metric, number, _WINDOWS_SHARE / 2) for number, metric in enumerate(lncc)), edges]
+            windows_of = (_Term(metric, range(n, n + 1), _WINDOWS_SHARE / 2) for n, metric in enumerate(lncc))
+            self._terms = [*windows_of, _Term(NGF(intensity, weight), range(1), 1 - _WINDOWS_SHARE)]
+        elif recipe.similarity == FEATURES:
+            if fixed.features is None:
+                raise ValueError("The similarity 'features' needs images that are described.")
+            self._terms = [_Term(Cosine(fixed.features, weight[0]), range(len(fixed.features)), 1.0)]
         elif recipe.similarity == "lncc":
-            self._terms = [_Term(LNCC(intensity, weight, recipe.radius, windows), 0, 1.0)]
+            self._terms = [_Term(LNCC(intensity, weight, recipe.radius, windows), range(1), 1.0)]
         else:
             metric = make_similarity(recipe.similarity, intensity, weight, radius=recipe.radius)
-            self._terms = [_Term(metric, 0, 1.0)]
+            self._terms = [_Term(metric, range(1), 1.0)]
 
     def value(self, warped: Tensor) -> Tensor:
-        """Similarity ``(1,)`` of the contrasts ``(1 or 2, D, H, W)`` of the warped image."""
-        return torch.stack([term.metric.value(warped[term.contrast][None]) * term.share for term in self._terms]).sum(0)
+        """Similarity ``(1,)`` of what is compared of the warped image, ``(n, D, H, W)``."""
+        values = [term.metric.value(warped[term.part.start : term.part.stop]) * term.share for term in self._terms]
+        return torch.stack(values).sum(0)
 
     def value_and_gradient(self, warped: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity ``(1,)`` and its derivative by each voxel of each contrast ``(1 or 2, D, H, W)``."""
+        """Similarity ``(1,)`` and its derivative by each number of what is compared, ``(n, D, H, W)``."""
         value = warped.new_zeros(1)
-        gradients: dict[int, Tensor] = {}
+        gradients: dict[range, Tensor] = {}
         for term in self._terms:
-            reached, gradient = term.metric.value_and_gradient(warped[term.contrast][None])
+            reached, gradient = term.metric.value_and_gradient(warped[term.part.start : term.part.stop])
             value = value + reached * term.share
-            scaled = gradient[0].mul_(term.share)
-            gradients[term.contrast] = scaled.add_(gradients[term.contrast]) if term.contrast in gradients else scaled
-        return value, torch.stack([gradients[contrast] for contrast in sorted(gradients)])
+            scaled = gradient.mul_(term.share)
+            gradients[term.part] = scaled.add_(gradients[term.part]) if term.part in gradients else scaled
+        return value, torch.cat([gradients[part] for part in sorted(gradients, key=lambda part: part.start)])

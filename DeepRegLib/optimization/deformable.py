@@ -17,8 +17,8 @@ from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid,
 from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.pulls import Pull
 from DeepRegLib.optimization.sliding import Surface, smoothing
-from DeepRegLib.optimization.working import WorkingImage, moved_by
-from DeepRegLib.recipes import Deformable
+from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.recipes import FEATURES, Deformable
 from DeepRegLib.similarity import Windows
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.similarity.mind import MIND_DILATION
@@ -106,9 +106,9 @@ def register_deformable(
 def match(level: Level, field: Tensor, recipe: Deformable) -> float:
     """Return the similarity of both images of a level under a field on the grid of the level's field."""
     fixed = level.fixed
-    moved = moved_by(level.moving, parametrisation(recipe, field_grid(fixed.geometry).shape, field).displacement(field))
-    weight = fixed.weight * moved.weight
-    return float(Comparison(recipe, Windows.ALL, fixed, weight).value(moved.contrasts))
+    displacement = parametrisation(recipe, field_grid(fixed.geometry).shape, field).displacement(field)
+    moved = warp(level.moving.compared, displacement)
+    return float(Comparison(recipe, Windows.ALL, fixed, fixed.weight * moved[-1]).value(moved[:-1]))
 
 
 def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:
@@ -135,7 +135,7 @@ def _run_level(
     )
     motion = parametrisation(recipe, field_grid(fixed.geometry).shape, field, sigma_field, level.surface)
     smooth_update = smoothing(level.surface, sigma_update)
-    channels = moving.channels
+    channels = moving.compared
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
     comparison: Comparison | None = None
@@ -149,7 +149,7 @@ def _run_level(
             moved = warp(channels, displacement)
             warped, seen = moved[:-1], moved[-1]
             weight = fixed.weight * seen
-            if recipe.similarity == "mind":
+            if recipe.similarity in ("mind", FEATURES):
                 weight = weight * _far_from_unknown(seen, recipe.radius)
             comparison = Comparison(recipe, windows_at(shrink), fixed, weight)
         else:
@@ -175,7 +175,7 @@ def _run_level(
 
 
 def _force(warped: Tensor, gradients: Tensor) -> Tensor:
-    """Return the force on the grid of the field, ``(3, d, h, w)``, of all contrasts ``(1 or 2, D, H, W)`` together.
+    """Return the force on the grid of the field, ``(3, d, h, w)``, of all that is compared, ``(n, D, H, W)``, together.
 
     One axis after the other, so that no force is ever held on the grid of the images.
     """
@@ -194,8 +194,9 @@ def _force(warped: Tensor, gradients: Tensor) -> Tensor:
 def _far_from_unknown(known: Tensor, radius: int) -> Tensor:
     """Return 1 where a MIND patch sees known voxels only, else 0.
 
-    A patch reaches past its voxel, so next to the border of the field of view it would compare anatomy with nothing.
-    On small grids the reach is cut, or little would be left.
+    A patch reaches past its voxel, so next to the border of the field of view it would compare anatomy with nothing. A
+    network reaches further, and is told most by what is as near. On small grids the reach is cut, or little would be
+    left.
     """
     reach = min(radius + MIND_DILATION, min(known.shape) // 12)
     return (box_sum((known < 0.99).to(known.dtype), reach) < 0.5).to(known.dtype)

@@ -30,12 +30,16 @@ class WorkingImage:
         Where the voxels lie.
     recoloured
         Same shape: the intensity as the other image of the pair would show it; None where it is not needed.
+    features
+        ``(n, D, H, W)``: what a network says of each voxel, where that is compared. They belong to this grid: an image
+        that is made coarser or moved has none.
     """
 
     intensity: Tensor
     weight: Tensor
     geometry: Geometry
     recoloured: Tensor | None = None
+    features: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -51,6 +55,11 @@ class WorkingImage:
     def channels(self) -> Tensor:
         """All contrasts and the weight as one tensor ``(2 or 3, D, H, W)``, so that all are sampled at once."""
         return torch.cat([self.contrasts, self.weight[None]])
+
+    @property
+    def compared(self) -> Tensor:
+        """What the deformable stage compares, the features if there are any, and the weight, ``(n + 1, D, H, W)``."""
+        return self.channels if self.features is None else torch.cat([self.features, self.weight[None]])
 
 
 def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:

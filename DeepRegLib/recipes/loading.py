@@ -81,8 +81,12 @@ def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = 
 
 
 def without_folder(recipe: Recipe) -> Recipe:
-    """Return a recipe that may be shown to others: a model given by its folder is named without the folders above."""
-    return replace(recipe, model=replace(recipe.model, name=base_name(recipe.model.name)))
+    """Return a recipe that may be shown to others: models given by their folders are named without those above."""
+    return replace(
+        recipe,
+        model=replace(recipe.model, name=base_name(recipe.model.name)),
+        deformable=replace(recipe.deformable, features=base_name(recipe.deformable.features)),
+    )
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

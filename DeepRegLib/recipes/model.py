@@ -15,7 +15,9 @@ CROSS_MODAL_SIMILARITIES = ("mi", "mind", "ngf")
 # Mutual information of one pair of images grows with contrast, so a field would drift. In its place: mind, ngf, or ngf
 # together with lncc after each image was given the contrast of the other (matched).
 MATCHED = "matched"
-DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", MATCHED, "mind", "ngf")
+# The features that a trained network gives each voxel.
+FEATURES = "features"
+DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", MATCHED, "mind", "ngf", FEATURES)
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
 DISPLACEMENT, VELOCITY = "displacement", "velocity"
 PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)
@@ -107,6 +109,9 @@ class Deformable:
         longer, and for as smooth a result `smooth_field` must be about a fifth larger.
     similarity
         One of `DEFORMABLE_SIMILARITIES`, or ``"auto"``.
+    features
+        Where the similarity is ``"features"``, and only there: the name of the model that gives them, or the folder of
+        its bundle.
     radius
         Window (lncc, ssim) or patch (mind) radius in working voxels; the others have none.
     voxels
@@ -135,6 +140,7 @@ class Deformable:
     enabled: bool = True
     parametrisation: str = DISPLACEMENT
     similarity: str = AUTO
+    features: str = ""
     radius: int = 2
     voxels: int = 5_000_000
     shrink: tuple[int, ...] = (8, 4, 2, 1)
@@ -154,6 +160,10 @@ class Deformable:
             f"one of {', '.join(PARAMETRISATIONS)}",
         )
         _require_similarity("deformable.similarity", self.similarity, DEFORMABLE_SIMILARITIES)
+        if self.similarity == FEATURES:
+            _require(bool(self.features), "deformable.features", "", "the model whose features are compared")
+        else:
+            _require(not self.features, "deformable.features", self.features, f'"", or the similarity "{FEATURES}"')
         _require(1 <= self.radius <= 10, "deformable.radius", self.radius, "1 to 10 voxels")
         _require(1000 <= self.voxels <= 10**9, "deformable.voxels", self.voxels, "1000 or more")
         _require(

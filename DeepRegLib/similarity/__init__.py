@@ -15,6 +15,7 @@ from torch import Tensor
 from DeepRegLib.errors import InputError
 from DeepRegLib.similarity.contrast import contrast_agreement
 from DeepRegLib.similarity.contrast_curve import contrast_curve, correlation_ratio
+from DeepRegLib.similarity.cosine import Cosine
 from DeepRegLib.similarity.lncc import LNCC, Windows
 from DeepRegLib.similarity.mattes import MattesMI
 from DeepRegLib.similarity.mind import MIND, mind_features
@@ -30,6 +31,7 @@ __all__ = [
     "NGF",
     "SSD",
     "SSIM",
+    "Cosine",
     "MattesMI",
     "Similarity",
     "Windows",

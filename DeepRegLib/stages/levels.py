@@ -20,6 +20,7 @@ from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.preprocessing import smooth_and_resample
 from DeepRegLib.recipes import AUTO, MATCHED
 from DeepRegLib.stages.contrast import recoloured_where_wanted, same_contrast, seen_in_both
+from DeepRegLib.stages.features import described_where_wanted
 from DeepRegLib.stages.pulls import with_pulls
 from DeepRegLib.stages.run import MARGIN_VOXELS, Run, aligned_level, working_grid
 from DeepRegLib.stages.unmatched import without_unmatched
@@ -128,7 +129,8 @@ def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
         if rim is None:
             rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
         surface = _surface(run, field_grid(fixed.geometry))
-        levels.append(Level(replace(fixed, weight=fixed.weight * rim), moving, surface=surface))
+        level = described_where_wanted(run, Level(fixed, moving, surface=surface))
+        levels.append(replace(level, fixed=replace(level.fixed, weight=fixed.weight * rim)))
     return levels
 
 

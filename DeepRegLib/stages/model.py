@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
-from DeepRegLib.models import ModelBundle, check_bundle, find_model, load_bundle, load_network
+from DeepRegLib.models import ModelBundle, load_network, usable_bundle
 from DeepRegLib.models.inference import network_grid, predict, uncertainty
 from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.stages.contrast import recoloured_where_wanted
+from DeepRegLib.stages.features import described_where_wanted
 from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.stages.start import Start, StartField
 from DeepRegLib.transforms import LinearTransform
@@ -51,14 +52,7 @@ def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
         )
     if not wanted.name or has_field:
         return None
-    bundle = load_bundle(find_model(wanted.name))
-    if bundle.manifest.task != "registration":
-        raise ModelError(
-            f"The model {bundle.manifest.name} is for the task {bundle.manifest.task}, not for registration.",
-            "Choose another; deepreg models list shows them.",
-        )
-    check_bundle(bundle)
-    return bundle
+    return usable_bundle(wanted.name, "registration")
 
 
 def is_worth_asking(run: Run, bundle: ModelBundle, start: Start) -> bool:
@@ -93,7 +87,7 @@ def model_field(
     geometry = network_grid(box_around(run.pair.fixed.foreground), manifest.input, getattr(network, "multiple", 1))
     if manifest.input.orientation:
         network = Turned(network, turn_to(manifest.input.orientation, geometry))
-    level = recoloured_where_wanted(run, aligned_level(run, geometry, linear))
+    level = aligned_level(run, geometry, linear)
     grid = field_grid(geometry)
     share = PREDICTION_SHARE if wanted.uncertainty else 1.0
     start = None if searched is None else _where_better_than_nothing(run, level, searched(grid))
@@ -108,11 +102,7 @@ def model_field(
     )
     if wanted.uncertainty:
         run.maps[UNCERTAINTY] = _uncertainty_map(run, network, level, share)
-    run.provenance["model"] = {
-        "name": manifest.name,
-        "version": manifest.version,
-        "weights_sha256": manifest.weights_sha256,
-    }
+    run.provenance["model"] = bundle.identity
     run.decisions.append(_decision(bundle, geometry))
 
     def predicted(other: Geometry) -> Tensor:
@@ -123,6 +113,7 @@ def model_field(
 
 def _where_better_than_nothing(run: Run, level: Level, field: Tensor) -> Tensor | None:
     recipe = run.recipe.deformable
+    level = described_where_wanted(run, recoloured_where_wanted(run, level))
     return field if match(level, field, recipe) > match(level, torch.zeros_like(field), recipe) else None
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Monitor
+from DeepRegLib.networks import FeatureNet
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import PreparedPair, working_image
@@ -54,6 +55,8 @@ class Run:
         Fixed and moving label maps of whole numbers, each on its image's grid, or None.
     sliding_mask
         Bool, on the fixed grid: the organ along whose surface the field may slide.
+    describing
+        Gives the features of an image, where the recipe compares those.
     """
 
     pair: PreparedPair
@@ -68,6 +71,7 @@ class Run:
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     labels: tuple[Image, Image] | None = None
     sliding_mask: Image | None = None
+    describing: FeatureNet | None = None
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,6 +16,10 @@ from DeepRegLib.transforms.sampling import sample
 
 # Of the softmax over the places: the smaller, the more the nearest rivals count.
 TEMPERATURE = 0.07
+# In nodes, along each axis, from a place drawn at random to the others it is told apart from.
+REACH = 6
+# More than any node is worth by itself.
+_ANY_ELSE = 4
 
 
 def place_cosines(pairs: Pairs, fixed: Tensor, moving: Tensor, random: Randomness, count: int) -> Tensor:
@@ -26,7 +32,9 @@ def place_cosines(pairs: Pairs, fixed: Tensor, moving: Tensor, random: Randomnes
     fixed, moving
         Unit features of both images, ``(B, C, D, H, W)``.
     random
-        Draws the places: nodes of the field that both images show, anatomy first where it is labelled.
+        Draws the places: nodes of the field that both images show, anatomy first where it is labelled, and near each
+        other. Of places all over the image, most are told apart by how far they lie from its border, and that is what a
+        network learned: its features hardly changed from a voxel to the next.
     count
         How many places an image.
 
@@ -44,9 +52,7 @@ def place_cosines(pairs: Pairs, fixed: Tensor, moving: Tensor, random: Randomnes
         raise ValueError("pairs whose field is not known")
     visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
     chosen = _places(visible, pairs.fixed_labels, random, count)
-    height, width = pairs.field.shape[3:]
-    axes = chosen % width, chosen // width % height, chosen // (width * height)
-    nodes = torch.stack(axes, dim=1).float()  # (B, 3, count)
+    nodes = _axes(chosen, pairs.field.shape[2:]).transpose(0, 1).float()  # (B, 3, count)
     moved = nodes + pairs.field.flatten(2).gather(2, chosen[:, None].expand(-1, 3, -1))
     own, partner = (
         # A node lies in the middle of its voxels.
@@ -79,13 +85,24 @@ def singled_out(cosines: Tensor) -> Tensor:
 
 
 def _places(visible: Tensor, labels: Tensor | None, random: Randomness, count: int) -> Tensor:
-    """Draw the numbers of nodes, ``(B, count)``, in the order of memory."""
+    """Draw the numbers of nodes, ``(B, count)``, in the order of memory; those near the first before all others."""
     worth = visible
     if labels is not None:
         anatomy = functional.interpolate((labels > 0).float()[:, None], size=visible.shape[2:])
         worth = worth * (1 + anatomy)  # air looks alike everywhere
     worth = worth.flatten(1)
-    return (worth + random.uniform(0, 1, worth.shape[1])).topk(min(count, worth.shape[1]), 1).indices
+    worth = worth + random.uniform(0, 1, worth.shape[1])
+    nodes = _axes(torch.arange(worth.shape[1], device=worth.device), visible.shape[2:])
+    first = nodes[:, worth.argmax(1)]  # (3, B)
+    near = (nodes[:, None] - first[:, :, None]).abs().amax(0) <= REACH
+    worth = worth + _ANY_ELSE * near * visible.flatten(1)
+    return worth.topk(min(count, worth.shape[1]), 1).indices
+
+
+def _axes(numbers: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the x, y and z of nodes by their numbers in the order of memory, ``(3, ...)``."""
+    _, height, width = shape
+    return torch.stack([numbers % width, numbers // width % height, numbers // (width * height)])
 
 
 def _index(places: Tensor) -> Tensor:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.nn import functional
 
 from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Comparison
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
-from DeepRegLib.similarity import LNCC, NGF, Windows, make_similarity
+from DeepRegLib.similarity import LNCC, NGF, Cosine, Windows, make_similarity
 from Testing.optimization.phantoms import cube
 from Testing.similarity.images import random_weight, smooth_image
 
 SHAPE = (10, 9, 11)
 MATCHED = Deformable(similarity="matched", radius=1)
+FEATURES = Deformable(similarity="features", features="any")
 
 
 def fixed_image() -> WorkingImage:
@@ -30,7 +34,9 @@ def test_every_similarity_has_its_scales():
     assert set(QUIET_FORCE) == set(ROUGHNESS) == set(DEFORMABLE_SIMILARITIES)
 
 
-@pytest.mark.parametrize("similarity", [name for name in DEFORMABLE_SIMILARITIES if name != "matched"])
+@pytest.mark.parametrize(
+    "similarity", [name for name in DEFORMABLE_SIMILARITIES if name not in ("matched", "features")]
+)
 def test_a_metric_alone_is_that_metric(similarity):
     fixed, warped, weight = fixed_image(), warped_contrasts()[:1], random_weight((1, *SHAPE), 3)
     comparison = Comparison(Deformable(similarity=similarity, radius=1), Windows.ALL, fixed, weight[0])
@@ -70,3 +76,23 @@ def test_matched_without_the_other_contrast_is_refused():
     alone = WorkingImage(fixed.intensity, fixed.weight, fixed.geometry)
     with pytest.raises(ValueError, match="recoloured"):
         Comparison(MATCHED, Windows.ALL, alone, fixed.weight)
+
+
+def test_features_are_compared_by_their_directions():
+    vectors = functional.normalize(smooth_image((6, *SHAPE), 5) - 0.5, dim=0)
+    fixed, warped, weight = (
+        replace(fixed_image(), features=vectors),
+        smooth_image((6, *SHAPE), 6) - 0.5,
+        fixed_image().weight,
+    )
+    comparison = Comparison(FEATURES, Windows.ALL, fixed, weight)
+    value, gradient = comparison.value_and_gradient(warped)
+    expected, expected_gradient = Cosine(vectors, weight).value_and_gradient(warped)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(comparison.value(warped), expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+def test_features_that_are_not_known_are_refused():
+    with pytest.raises(ValueError, match="described"):
+        Comparison(FEATURES, Windows.ALL, fixed_image(), fixed_image().weight)

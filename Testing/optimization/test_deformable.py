@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from DeepRegLib.devices import available_devices
 from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.networks.features import FeatureNet, describe
 from DeepRegLib.optimization.deformable import DeformableFit, Level, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid, to_field_grid, to_image_grid
 from DeepRegLib.optimization.recolouring import recoloured
@@ -31,7 +32,8 @@ INSIDE = depth(GRID.points()) < 1
 def recipe(similarity: str = "lncc", iterations: tuple[int, ...] = (60, 40)) -> Deformable:
     shrink = {1: (1,), 2: (2, 1)}[len(iterations)]
     radius = 1 if similarity == "mind" else 2
-    return Deformable(similarity=similarity, radius=radius, shrink=shrink, iterations=iterations)
+    features = "any" if similarity == "features" else ""
+    return Deformable(similarity=similarity, features=features, radius=radius, shrink=shrink, iterations=iterations)
 
 
 def silent(level: int, iteration: int, similarity: torch.Tensor) -> None:
@@ -49,8 +51,15 @@ def run(
         fixed, moving = recoloured(fixed, moving, fixed.weight * moving.weight)
     for factor in settings.shrink:
         grid = moving.geometry.resized(moving.geometry.spacing[0] * factor)
-        levels.append(Level(shrunk(fixed, factor), moving if factor == 1 else coarser(moving, grid)))
+        images = shrunk(fixed, factor), moving if factor == 1 else coarser(moving, grid)
+        levels.append(Level(*map(described, images) if settings.similarity == "features" else images))
     return register_deformable(levels, settings, on_step=on_step)
+
+
+def described(image: WorkingImage) -> WorkingImage:
+    """Return an image with the features of a network that was never trained; neighbours matter to it all the same."""
+    torch.manual_seed(0)
+    return replace(image, features=describe(FeatureNet((6, 8), 6).eval(), image.intensity[None])[0].detach())
 
 
 def shrunk(image: WorkingImage, factor: int) -> WorkingImage:
@@ -112,6 +121,7 @@ def test_a_field_is_recovered_across_contrasts(similarity, contrast):
         ("ncc", 0.05),
         ("mind", 0.05),
         ("ngf", 0.05),
+        ("features", 0.05),
         ("matched", 0.15),
         ("lncc", 0.15),  # the variance floor favours a little more contrast
     ],
@@ -121,7 +131,7 @@ def test_identical_images_stay_put(similarity, limit):
     assert movement(run(with_rim(image), image, recipe(similarity, (20, 20)))).max() < limit
 
 
-@pytest.mark.parametrize("similarity", ["ssim", "lncc", "matched", "mind", "ngf"])
+@pytest.mark.parametrize("similarity", ["ssim", "lncc", "matched", "mind", "ngf", "features"])
 def test_noise_moves_an_aligned_pair_by_a_fraction_of_a_voxel(similarity):
     image = phantom(GRID)
     moved = movement(run(noisy(with_rim(image), 0.01, 0), noisy(image, 0.01, 1), recipe(similarity)))
@@ -149,7 +159,7 @@ def test_what_lies_outside_the_moving_field_of_view_is_not_fitted(similarity):
     assert moved[:, :, 28:].max() < 0.3
 
 
-@pytest.mark.parametrize("similarity", ["ssim", "lncc", "matched", "mind", "ngf"])
+@pytest.mark.parametrize("similarity", ["ssim", "lncc", "matched", "mind", "ngf", "features"])
 def test_different_anatomies_do_not_fold(similarity):
     fit = run(with_rim(phantom(GRID, seed=1)), phantom(GRID, seed=4), recipe(similarity))
     assert movement(fit).max() > 1

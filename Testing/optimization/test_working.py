@@ -82,3 +82,16 @@ def test_a_second_contrast_goes_wherever_the_first_goes():
         assert there.recoloured is not None
         torch.testing.assert_close(there.recoloured[known], 1 - there.intensity[known], atol=1e-5, rtol=0)
     assert moved_by(image, field).recoloured is None
+
+
+def test_features_are_compared_instead_of_contrasts_and_stay_with_their_grid():
+    geometry = cube(12)
+    image = phantom(geometry)
+    torch.testing.assert_close(image.compared, image.channels)
+    features = torch.rand(5, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+    known = replace(image, features=features)
+    torch.testing.assert_close(known.compared, torch.cat([features, image.weight[None]]))
+    torch.testing.assert_close(known.channels, image.channels)
+    field = torch.full((3, *field_grid(geometry).shape), 0.4)
+    for there in (coarser(known, geometry.resized(6.0)), moved_by(known, field)):
+        assert there.features is None

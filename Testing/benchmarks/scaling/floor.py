@@ -27,20 +27,21 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from DeepRegLib.optimization.field_grid import RATIO
-from DeepRegLib.recipes import MATCHED
+from DeepRegLib.recipes import FEATURES, MATCHED
 
 BYTES = 4
-# Channels of the fixed image that the similarity reads.
+# Channels of the fixed image that the similarity reads; of features as many as the default network gives.
 FIXED: Mapping[str, int] = MappingProxyType(
-    {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, MATCHED: 2, "mind": 12, "ngf": 1}
+    {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, MATCHED: 2, "mind": 12, "ngf": 1, FEATURES: 16}
 )
+# Channels of the moving image, each read, written warped and read again, where there is more than one.
+MOVING: Mapping[str, int] = MappingProxyType({MATCHED: 2, FEATURES: 16})
 FIELD = 3 + 3 + 6 + 14 + 9 + 6
 
 
 def bytes_per_voxel(similarity: str) -> float:
     """Return the bytes that an iteration moves for each voxel of its level."""
-    moving = 2 if similarity == MATCHED else 1  # channels, each read, written warped and read again
-    images = 3 * moving + FIXED[similarity] + 1
+    images = 3 * MOVING.get(similarity, 1) + FIXED[similarity] + 1
     return BYTES * (images + FIELD / RATIO**3)
 
 

@@ -36,7 +36,8 @@ LEVELS = [{"voxels": 1000, "iterations": 100}, {"voxels": 8000, "iterations": 20
 
 
 @pytest.mark.parametrize(
-    ("similarity", "features", "contrasts"), [("lncc", 1, 1), ("ncc", 1, 1), ("matched", 2, 2), ("mind", 12, 1)]
+    ("similarity", "features", "contrasts"),
+    [("lncc", 1, 1), ("ncc", 1, 1), ("matched", 2, 2), ("mind", 12, 1), ("features", 16, 16)],
 )
 def test_the_floor_counts_every_tensor_of_an_iteration_once(similarity, features, contrasts):
     image, field = (np.zeros((n, n, n), dtype=np.float32) for n in (16, 8))

@@ -1,0 +1,45 @@
+"""What a network says of each voxel of both images, where the recipe compares that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from DeepRegLib.models import ModelBundle, load_network, usable_bundle
+from DeepRegLib.models.inference import described
+from DeepRegLib.networks import FeatureNet
+from DeepRegLib.optimization.deformable import Level
+from DeepRegLib.recipes import FEATURES, Recipe
+from DeepRegLib.stages.run import Run
+
+
+def features_of(recipe: Recipe) -> ModelBundle | None:
+    """Return the model whose features a recipe compares, checked, before anything is computed; None if it does not.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it is damaged or for another task.
+    """
+    if not recipe.deformable.enabled or recipe.deformable.similarity != FEATURES:
+        return None
+    return usable_bundle(recipe.deformable.features, "features")
+
+
+def with_features(run: Run, bundle: ModelBundle) -> Run:
+    """Return a run that knows the network of a model, whose name and hash it notes."""
+    network = load_network(bundle, run.device)
+    if not isinstance(network, FeatureNet):
+        raise TypeError(f"{type(network).__name__} does not describe voxels")
+    manifest = bundle.manifest
+    run.provenance["features"] = bundle.identity
+    run.decisions.append(f"Features: those of {manifest.name} {manifest.version}.")
+    return replace(run, describing=network)
+
+
+def described_where_wanted(run: Run, level: Level) -> Level:
+    """Return a level with the features of both images if they are compared, else as it is."""
+    network = run.describing
+    if network is None:
+        return level
+    fixed, moving = (described(network, image, poll=run.monitor.poll) for image in (level.fixed, level.moving))
+    return replace(level, fixed=fixed, moving=moving)
