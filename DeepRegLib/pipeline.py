@@ -5,6 +5,7 @@ Prepare, search, linear, levels, large motion, model, deformable, inverse, judge
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from DeepRegLib.judgement import Landmarks, measure, verdict_on
 from DeepRegLib.labels import check_label_pair, with_labels
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
+from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.preparation import Prepared, checked_mask, prepare_pair
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
@@ -31,7 +33,15 @@ from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_pose
 from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of
 from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
-from DeepRegLib.stages.start import Start, StartField, as_start, coarse_start, or_predicted, or_searched
+from DeepRegLib.stages.start import (
+    Start,
+    StartField,
+    as_start,
+    coarse_start,
+    or_predicted,
+    or_searched,
+    with_contrasts_learned_again,
+)
 from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, has_field, image_and_view, linear_part
@@ -214,7 +224,7 @@ def _deform(
     with run.monitor.stage("levels"):
         run, finest = with_deformable_similarity(run, finest_level(run, linear))
         run = with_useful_levels(run, finest)
-        levels = all_levels(run, finest, linear)
+        levels: Sequence[Level] = all_levels(run, finest, linear)
     given = None if initial_transform is None else start_field(run, linear, initial_transform)
     start = Start(as_start(run, given))
     searched: StartField | None = None
@@ -229,6 +239,7 @@ def _deform(
             if is_worth_asking(run, bundle, start):
                 start = or_predicted(run, levels, start, model_field(run, linear, bundle, searched))
     with run.monitor.stage("deformable"):
+        levels, start = with_contrasts_learned_again(run, finest, levels, start)
         by_flow = run.recipe.deformable.parametrisation == VELOCITY
         deformed = (deform_by_flow if by_flow else deform)(run, levels, linear, start)
         warn_of_unmet_landmarks(run, deformed.transform, finest.fixed.geometry.spacing[0])

@@ -28,7 +28,7 @@ ROUGHNESS: Mapping[str, float] = {
     "ssim": 1.0,
     "ncc": 1.0,
     "lncc": 1.0,
-    MATCHED: 1.4,
+    MATCHED: 1.3,
     "mind": 2.35,
     "ngf": 2.35,
     FEATURES: 1.4,
@@ -64,8 +64,9 @@ class Comparison:
 
     ``"matched"`` needs both images recoloured (`WorkingImage.recoloured`). It is LNCC in the moving image's contrast
     and LNCC in the fixed one's, and NGF, whose edges need no contrast to be guessed. A guessed contrast that shows less
-    can be had from one that shows more, but not the reverse: hence both ways. LNCC and NGF have shares by which noise
-    moves a voxel as far in either. ``"features"`` needs both images described (`WorkingImage.features`).
+    can be had from one that shows more, but not the reverse: hence both ways, each as much as it explains
+    (`WorkingImage.recoloured_share`). LNCC and NGF have shares by which noise moves a voxel as far in either.
+    ``"features"`` needs both images described (`WorkingImage.features`).
 
     Parameters
     ----------
@@ -84,10 +85,12 @@ class Comparison:
         if recipe.similarity == MATCHED:
             if fixed.recoloured is None:
                 raise ValueError("The similarity 'matched' needs images that are recoloured.")
-            both = (fixed.recoloured[None], intensity)
-            lncc = [LNCC(image, weight, recipe.radius, windows) for image in both]
-            windows_of = (_Term(metric, range(n, n + 1), _WINDOWS_SHARE / 2) for n, metric in enumerate(lncc))
-            self._terms = [*windows_of, _Term(NGF(intensity, weight), range(1), 1 - _WINDOWS_SHARE)]
+            both = (fixed.recoloured[None], fixed.recoloured_share), (intensity, 1 - fixed.recoloured_share)
+            in_either = (
+                _Term(LNCC(image, weight, recipe.radius, windows), range(n, n + 1), _WINDOWS_SHARE * share)
+                for n, (image, share) in enumerate(both)
+            )
+            self._terms = [*in_either, _Term(NGF(intensity, weight), range(1), 1 - _WINDOWS_SHARE)]
         elif recipe.similarity == FEATURES:
             if fixed.features is None:
                 raise ValueError("The similarity 'features' needs images that are described.")

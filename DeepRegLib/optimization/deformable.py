@@ -106,9 +106,14 @@ def register_deformable(
 def match(level: Level, field: Tensor, recipe: Deformable) -> float:
     """Return the similarity of both images of a level under a field on the grid of the level's field."""
     fixed = level.fixed
-    displacement = parametrisation(recipe, field_grid(fixed.geometry).shape, field).displacement(field)
-    moved = warp(level.moving.compared, displacement)
+    moved = warp(level.moving.compared, displacement_of(recipe, field))
     return float(Comparison(recipe, Windows.ALL, fixed, fixed.weight * moved[-1]).value(moved[:-1]))
+
+
+def displacement_of(recipe: Deformable, field: Tensor) -> Tensor:
+    """Return by how much a field of a recipe, ``(3, D, H, W)``, moves the nodes of its grid."""
+    _, depth, height, width = field.shape
+    return parametrisation(recipe, (depth, height, width), field).displacement(field)
 
 
 def transfer_field(field: Tensor, old: Geometry, new: Geometry) -> Tensor:

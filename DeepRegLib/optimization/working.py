@@ -30,6 +30,9 @@ class WorkingImage:
         Where the voxels lie.
     recoloured
         Same shape: the intensity as the other image of the pair would show it; None where it is not needed.
+    recoloured_share
+        Of a fixed image: how much the comparison in the moving image's contrast counts, 0 to 1; that in its own counts
+        the rest.
     features
         ``(n, D, H, W)``: what a network says of each voxel, where that is compared. They belong to this grid: an image
         that is made coarser or moved has none.
@@ -39,6 +42,7 @@ class WorkingImage:
     weight: Tensor
     geometry: Geometry
     recoloured: Tensor | None = None
+    recoloured_share: float = 0.5
     features: Tensor | None = None
 
     @property
@@ -76,13 +80,13 @@ def coarser(image: WorkingImage, geometry: Geometry) -> WorkingImage:
     offset = torch.tensor(image.geometry.to_index(geometry.origin), dtype=torch.float32, device=image.device)
     index = identity_grid(geometry.shape, image.device) * ratio + offset
     sampled = sample_images(torch.cat([blurred, image.weight[None]]), index, padding="zeros")
-    return _of_channels(sampled[:-1], sampled[-1].clamp(0, 1), geometry)
+    return _with(image, sampled[:-1], sampled[-1].clamp(0, 1), geometry)
 
 
 def moved_by(image: WorkingImage, field: Tensor) -> WorkingImage:
     """Move an image by a field on the grid of its field, ``(3, d, h, w)``, in voxels of that; zero past its border."""
     moved = warp(image.channels, field)
-    return _of_channels(moved[:-1], moved[-1], image.geometry)
+    return _with(image, moved[:-1], moved[-1], image.geometry)
 
 
 def weighted_centroid(image: WorkingImage) -> NDArray[np.float64]:
@@ -103,6 +107,7 @@ def weighted_radius(image: WorkingImage, centre: NDArray[np.float64]) -> float:
     return max(mean**0.5, min(image.geometry.spacing))
 
 
-def _of_channels(contrasts: Tensor, weight: Tensor, geometry: Geometry) -> WorkingImage:
+def _with(image: WorkingImage, contrasts: Tensor, weight: Tensor, geometry: Geometry) -> WorkingImage:
     intensity, *recoloured = contrasts
-    return WorkingImage(intensity, weight, geometry, *recoloured)
+    other = recoloured[0] if recoloured else None
+    return WorkingImage(intensity, weight, geometry, other, image.recoloured_share)

@@ -13,7 +13,7 @@ from DeepRegLib.image import Image, box_around
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.linear import LNCC_RADIUS
-from DeepRegLib.optimization.recolouring import recoloured, share_explained
+from DeepRegLib.optimization.recolouring import recoloured
 from DeepRegLib.optimization.sliding import Surface, surface_of
 from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight
@@ -54,12 +54,11 @@ def with_deformable_similarity(run: Run, level: Level) -> tuple[Run, Level]:
     same, reason = same_contrast(run, level, seen)
     name = "lncc"
     if not same:
-        fixed, moving = recoloured(level.fixed, level.moving, seen)
-        explained = share_explained(fixed, moving, seen)
-        reason += f", and intensities explain {explained:.2f} of each other (limit {LEAST_EXPLAINED})"
-        name = "ngf" if explained < LEAST_EXPLAINED else MATCHED
+        images = recoloured(level.fixed, level.moving, seen)
+        reason += f", and intensities explain {images.explained:.2f} of each other (limit {LEAST_EXPLAINED})"
+        name = "ngf" if images.explained < LEAST_EXPLAINED else MATCHED
         if name == MATCHED:
-            level = replace(level, fixed=fixed, moving=moving)
+            level = replace(level, fixed=images.fixed, moving=images.moving)
     radius = LNCC_RADIUS if name == "ngf" else lncc_radius(run, level)
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
     if radius > LNCC_RADIUS:

@@ -10,10 +10,18 @@ import torch
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.optimization.deformable import DeformableFit, Level, match, register_deformable, transfer_field
+from DeepRegLib.optimization.deformable import (
+    DeformableFit,
+    Level,
+    displacement_of,
+    match,
+    register_deformable,
+    transfer_field,
+)
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.velocity import logarithm
-from DeepRegLib.recipes import VELOCITY, Recipe
+from DeepRegLib.recipes import MATCHED, VELOCITY, Recipe
+from DeepRegLib.stages.contrast import recoloured_again
 from DeepRegLib.stages.run import REPORT_EVERY, Run
 
 # Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
@@ -26,6 +34,9 @@ SLIGHTLY_BETTER = 0.001
 # Where the search matches worse by this share, nothing has moved further than the coarse levels reach. Of 24 pairs, a
 # network's field was better on four, and on none of them was the search worse by more than 2.1 %.
 CLEARLY_WORSE = 0.025
+
+# Of the progress of the deformable stage, where contrasts are learned again.
+LEARNING_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +51,14 @@ class Start:
         The number of the first level that is still to be descended.
     in_reach
         Whether a search has shown that nothing moved further than the levels already descended reach.
+    done
+        How much of the deformable stage is already done, for the progress.
     """
 
     field: StartField | None = None
     level: int = 0
     in_reach: bool = False
+    done: float = 0.0
 
 
 def as_start(run: Run, field: StartField | None) -> StartField | None:
@@ -73,12 +87,7 @@ def coarse_start(run: Run, levels: Sequence[Level], begin: float = 0.0) -> Start
     coarse = coarse_levels(run.recipe)
     if coarse == 0:
         return Start()
-    fit = _descend(run, levels, slice(coarse), None, begin)
-
-    def descended(geometry: Geometry) -> Tensor:
-        return transfer_field(fit.field, fit.geometry, geometry)
-
-    return Start(descended, coarse)
+    return Start(_led_to(_descend(run, levels, slice(coarse), None, begin)), coarse)
 
 
 def or_searched(run: Run, levels: Sequence[Level], start: Start, searched: StartField) -> Start:
@@ -100,28 +109,69 @@ def or_predicted(run: Run, levels: Sequence[Level], start: Start, predicted: Sta
     return replace(start, field=better)
 
 
+def with_contrasts_learned_again(
+    run: Run, finest: Level, levels: Sequence[Level], start: Start
+) -> tuple[Sequence[Level], Start]:
+    """Descend all levels but the finest, and learn there again what either image looks like in the other's contrast.
+
+    What was learned after the linear stage is mixed with what lies beside it. Where that changes much, the next to
+    finest level is left to be descended again, from where it led. Levels and start come back as they are where the
+    recipe compares no learned contrasts, or has no level to learn on.
+
+    Parameters
+    ----------
+    run
+        With every ``"auto"`` of its recipe decided.
+    finest
+        As `recoloured_again` takes it.
+    levels
+        Coarse to fine.
+    start
+        Where to start.
+    """
+    again = len(levels) - 2
+    if run.recipe.deformable.similarity != MATCHED or start.level > again:
+        return levels, start
+    fit = _descend(run, levels, slice(start.level, again + 1), start.field, end=LEARNING_SHARE)
+    field = transfer_field(fit.field, fit.geometry, field_grid(finest.fixed.geometry))
+    better = recoloured_again(run, finest, levels[again:], displacement_of(run.recipe.deformable, field))
+    left = replace(start, field=_led_to(fit), done=LEARNING_SHARE)
+    if better is None:
+        return levels, replace(left, level=again + 1)
+    return [*levels[:again], *better], replace(left, level=again)
+
+
 def descend(run: Run, levels: Sequence[Level], start: Start) -> DeformableFit:
     """Descend the levels that are left.
 
     With ``parametrisation = "velocity"`` the field found is a velocity.
     """
-    return _descend(run, levels, slice(start.level, None), start.field)
+    return _descend(run, levels, slice(start.level, None), start.field, start.done)
 
 
 def _descend(
-    run: Run, levels: Sequence[Level], part: slice, start: StartField | None, begin: float = 0.0
+    run: Run, levels: Sequence[Level], part: slice, start: StartField | None, begin: float = 0.0, end: float = 1.0
 ) -> DeformableFit:
     recipe = run.recipe.deformable
     chosen = replace(recipe, shrink=recipe.shrink[part], iterations=recipe.iterations[part])
-    report = _reporter(run, levels[part], chosen.iterations, begin)
+    report = _reporter(run, levels[part], chosen.iterations, begin, end)
     fit = register_deformable(levels[part], chosen, start=start, on_step=report, poll=run.monitor.poll)
     for number, curve in enumerate(fit.curves, start=1 + (part.start or 0)):
         run.curves[f"deformable {number}"] = curve
     return fit
 
 
+def _led_to(fit: DeformableFit) -> StartField:
+    """Return the function that gives what was found so far on a grid."""
+
+    def field(geometry: Geometry) -> Tensor:
+        return transfer_field(fit.field, fit.geometry, geometry)
+
+    return field
+
+
 def _reporter(
-    run: Run, levels: Sequence[Level], iterations: Sequence[int], begin: float
+    run: Run, levels: Sequence[Level], iterations: Sequence[int], begin: float, end: float
 ) -> Callable[[int, int, Tensor], None]:
     costs = [level.fixed.intensity.numel() * n for level, n in zip(levels, iterations, strict=True)]
 
@@ -130,7 +180,7 @@ def _reporter(
             run.monitor.poll()
             return
         done = sum(costs[:level]) + costs[level] * iteration / max(iterations[level], 1)
-        run.monitor.step(begin + (1 - begin) * done / max(sum(costs), 1), float(similarity.max()))
+        run.monitor.step(begin + (end - begin) * done / max(sum(costs), 1), float(similarity.max()))
 
     return report
 

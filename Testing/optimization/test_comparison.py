@@ -47,15 +47,16 @@ def test_a_metric_alone_is_that_metric(similarity):
     assert torch.equal(gradient, expected_gradient)
 
 
-def test_matched_is_windows_in_both_contrasts_and_edges_in_equal_measure_of_noise():
+def test_matched_is_windows_in_both_contrasts_by_their_shares_and_edges_in_equal_measure_of_noise():
     fixed, warped, weight = fixed_image(), warped_contrasts(), random_weight((1, *SHAPE), 3)
     assert fixed.recoloured is not None
     in_moving_contrast = LNCC(fixed.recoloured[None], weight, 1).value(warped[:1])
     in_fixed_contrast = LNCC(fixed.intensity[None], weight, 1).value(warped[1:])
     edges = NGF(fixed.intensity[None], weight).value(warped[:1])
-    expected = 0.375 * (in_moving_contrast + in_fixed_contrast) / 2 + 0.625 * edges
-    value = Comparison(MATCHED, Windows.ALL, fixed, weight[0]).value(warped)
-    torch.testing.assert_close(value, expected)
+    for share in (0.5, 0.8):
+        expected = 0.375 * (share * in_moving_contrast + (1 - share) * in_fixed_contrast) + 0.625 * edges
+        told = replace(fixed, recoloured_share=share)
+        torch.testing.assert_close(Comparison(MATCHED, Windows.ALL, told, weight[0]).value(warped), expected)
     assert QUIET_FORCE["matched"] == pytest.approx(0.375 * QUIET_FORCE["lncc"] + 0.625 * QUIET_FORCE["ngf"])
 
 

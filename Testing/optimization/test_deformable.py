@@ -48,11 +48,12 @@ def run(
 ) -> DeformableFit:
     levels = []
     if settings.similarity == "matched":
-        fixed, moving = recoloured(fixed, moving, fixed.weight * moving.weight)
+        images = recoloured(fixed, moving, fixed.weight * moving.weight)
+        fixed, moving = images.fixed, images.moving
     for factor in settings.shrink:
         grid = moving.geometry.resized(moving.geometry.spacing[0] * factor)
-        images = shrunk(fixed, factor), moving if factor == 1 else coarser(moving, grid)
-        levels.append(Level(*map(described, images) if settings.similarity == "features" else images))
+        both = shrunk(fixed, factor), moving if factor == 1 else coarser(moving, grid)
+        levels.append(Level(*map(described, both) if settings.similarity == "features" else both))
     return register_deformable(levels, settings, on_step=on_step)
 
 

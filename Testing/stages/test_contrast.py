@@ -6,12 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Monitor
+from DeepRegLib.optimization.deformable import Level
+from DeepRegLib.optimization.field_grid import field_grid
+from DeepRegLib.optimization.recolouring import recoloured
 from DeepRegLib.pipeline import register
-from DeepRegLib.recipes import load_recipe
+from DeepRegLib.preparation import prepare_pair
+from DeepRegLib.recipes import Recipe, load_recipe
 from DeepRegLib.result import Registration
+from DeepRegLib.similarity import correlation_ratio
+from DeepRegLib.stages.contrast import recoloured_again
+from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity
+from DeepRegLib.stages.run import Run
+from DeepRegLib.transforms import LinearTransform
 from Testing.synthetic import blob_values, geometry_in, smooth_field
 
 GRID = geometry_in("LPS", (36, 40, 34), 3.0)
@@ -19,18 +30,27 @@ RADIUS = 45.0
 DISPLACEMENT = smooth_field(GRID, 5.0)
 
 
-def registered(contrast: str, *, searched: bool = False) -> Registration:
-    """Register the phantom in a contrast to the phantom moved by a known field."""
-    pulled, values = (
-        blob_values(points, radius=RADIUS).astype(np.float32)
-        for points in (DISPLACEMENT.apply_to_points(GRID.points()), GRID.points())
+def pulled() -> Image:
+    """Return the phantom moved by a known field."""
+    return Image(
+        blob_values(DISPLACEMENT.apply_to_points(GRID.points()), radius=RADIUS).astype(np.float32), GRID, "fixed"
     )
+
+
+def phantom(contrast: str) -> Image:
+    """Return the phantom in a contrast."""
+    values = blob_values(GRID.points(), radius=RADIUS)
     if contrast == "crooked":
-        values = np.interp(values, np.linspace(0, values.max(), 3), (0, 90, 20)).astype(np.float32)
+        values = np.interp(values, np.linspace(0, values.max(), 3), (0, 90, 20))
     elif contrast == "unrelated":
-        values = np.random.default_rng(0).uniform(20, 90, values.shape).astype(np.float32)
+        values = np.random.default_rng(0).uniform(20, 90, values.shape)
+    return Image(values.astype(np.float32), GRID, "moving")
+
+
+def recipe(*, searched: bool = False) -> Recipe:
+    """Return `auto` for a pair that is aligned."""
     auto = load_recipe("auto")
-    recipe = replace(
+    return replace(
         auto,
         search=replace(auto.search, enabled=False),
         linear=replace(auto.linear, model="none"),
@@ -38,7 +58,11 @@ def registered(contrast: str, *, searched: bool = False) -> Registration:
         model=replace(auto.model, name=""),
         deformable=replace(auto.deformable, voxels=40_000, shrink=(2, 1), iterations=(40, 30)),
     )
-    return register(Image(pulled, GRID, "fixed"), Image(values, GRID, "moving"), recipe, device="cpu")
+
+
+def registered(contrast: str, *, searched: bool = False) -> Registration:
+    """Register the phantom in a contrast to the phantom moved by a known field."""
+    return register(pulled(), phantom(contrast), recipe(searched=searched), device="cpu")
 
 
 @pytest.mark.parametrize(("contrast", "similarity"), [("same", "lncc"), ("crooked", "matched"), ("unrelated", "ngf")])
@@ -67,3 +91,50 @@ def test_a_field_is_found_across_a_crooked_contrast():
     same, crooked = (error(registered(contrast).transform.apply_to_points(points)) for contrast in ("same", "crooked"))
     assert crooked < same + 0.6
     assert crooked < 0.8 * error(points)
+
+
+def test_contrasts_are_kept_where_learning_them_again_would_tell_little_more():
+    result = registered("crooked")
+    (decision,) = [d for d in result.decisions if d.startswith("Contrasts")]
+    assert decision.startswith("Contrasts: kept")
+    assert {"deformable 1", "deformable 2"} <= result.curves.keys()
+    assert not any(d.startswith("Contrasts") for d in registered("same").decisions)
+
+
+def aligned_run() -> tuple[Run, Level]:
+    """Return a run of the phantom and the same in a crooked contrast, and their finest level."""
+    pair = prepare_pair(phantom("same"), phantom("crooked"), recipe().prepare)
+    run = Run(pair, recipe(), torch.device("cpu"), Monitor(["levels"], None, None))
+    with run.monitor.stage("levels"):
+        return with_deformable_similarity(run, finest_level(run, LinearTransform.identity()))
+
+
+def test_contrasts_learned_where_the_images_lay_apart_are_learned_again():
+    run, finest = aligned_run()
+    assert finest.moving.recoloured is not None
+    still = torch.zeros(3, *field_grid(finest.fixed.geometry).shape)
+    astray = recoloured(
+        finest.fixed, replace(finest.moving, intensity=finest.moving.intensity.roll(5, 0)), seen(finest)
+    )
+    apart = replace(
+        finest, fixed=astray.fixed, moving=replace(finest.moving, recoloured=astray.moving.recoloured.roll(-5, 0))
+    )
+    with run.monitor.stage("levels"):
+        levels = all_levels(run, apart, LinearTransform.identity())
+        again = recoloured_again(run, apart, levels, still)
+    assert again is not None
+    assert run.decisions[-1].startswith("Contrasts: learned again")
+    for before, after in zip(levels, again, strict=True):
+        assert torch.equal(before.fixed.intensity, after.fixed.intensity)
+        assert torch.equal(before.fixed.weight, after.fixed.weight)
+        gained = [
+            correlation_ratio(level.moving.intensity, level.fixed.recoloured, seen(level)) for level in (before, after)
+        ]
+        assert gained[1] > gained[0] + 0.05
+    with run.monitor.stage("levels"):
+        assert recoloured_again(run, finest, levels, still) is None
+    assert run.decisions[-1].startswith("Contrasts: kept")
+
+
+def seen(level: Level) -> torch.Tensor:
+    return level.fixed.weight * level.moving.weight

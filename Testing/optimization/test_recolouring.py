@@ -1,0 +1,68 @@
+"""Each of two images in the other's contrast: what is learned from, how much it explains, and how either way counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from DeepRegLib.optimization.recolouring import recoloured, share_explained
+from DeepRegLib.optimization.working import WorkingImage
+from Testing.optimization.phantoms import cube, phantom
+from Testing.similarity.images import smooth_image
+
+SHAPE = (14, 14, 14)
+WEIGHT = torch.ones(SHAPE)
+
+
+def image(intensity: torch.Tensor) -> WorkingImage:
+    return WorkingImage(intensity.float(), WEIGHT, cube(14))
+
+
+def scan() -> WorkingImage:
+    return image(smooth_image((1, *SHAPE), 0)[0])
+
+
+def test_an_inverted_image_and_its_original_explain_each_other_wholly_and_count_alike():
+    fixed, moving = scan(), image(1 - scan().intensity)
+    found = recoloured(fixed, moving, WEIGHT)
+    assert found.explained > 0.99
+    assert found.fixed.recoloured is not None
+    assert found.moving.recoloured is not None
+    torch.testing.assert_close(found.fixed.recoloured, moving.intensity, atol=0.03, rtol=0)
+    torch.testing.assert_close(found.moving.recoloured, fixed.intensity, atol=0.03, rtol=0)
+    assert found.fixed.recoloured_share == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_contrast_in_which_tissues_look_alike_tells_less_of_the_other():
+    dark_and_bright_alike = (scan().intensity - scan().intensity.median()).abs()
+    found = recoloured(scan(), image(dark_and_bright_alike), WEIGHT)
+    assert found.fixed.recoloured_share > 0.8
+    turned_round = recoloured(image(dark_and_bright_alike), scan(), WEIGHT)
+    assert turned_round.fixed.recoloured_share == pytest.approx(1 - found.fixed.recoloured_share, abs=1e-6)
+
+
+def test_images_of_nothing_count_alike():
+    nothing = image(torch.zeros(SHAPE))
+    found = recoloured(nothing, nothing, WEIGHT)
+    assert found.fixed.recoloured_share == 0.5
+
+
+def test_contrasts_are_learned_where_the_moving_image_lies_on_the_fixed_one():
+    fixed, aligned = scan(), image(1 - scan().intensity)
+    astray = image(aligned.intensity.roll((5, 4), (0, 1)))
+    blind, told = recoloured(fixed, astray, WEIGHT), recoloured(fixed, astray, WEIGHT, aligned)
+    assert told.explained > blind.explained + 0.2
+    assert told.fixed.recoloured is not None
+    torch.testing.assert_close(told.fixed.recoloured, aligned.intensity, atol=0.03, rtol=0)
+    assert torch.equal(told.moving.intensity, astray.intensity), "the image itself stays where it is"
+    assert told.moving.recoloured is not None
+    torch.testing.assert_close(told.moving.recoloured, 1 - astray.intensity, atol=0.03, rtol=0)
+    moved = replace(aligned, recoloured=1 - aligned.intensity)
+    assert share_explained(blind.fixed, moved, WEIGHT) < share_explained(told.fixed, moved, WEIGHT)
+
+
+def test_what_is_not_recoloured_explains_nothing():
+    with pytest.raises(ValueError, match="not recoloured"):
+        share_explained(phantom(cube(8)), phantom(cube(8)), torch.ones(8, 8, 8))
