@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.optimization.working import WorkingImage, moved_by
 from DeepRegLib.similarity import contrast_curve, correlation_ratio
 
 
@@ -20,7 +20,7 @@ class Recoloured:
 
 
 def recoloured(
-    fixed: WorkingImage, moving: WorkingImage, weight: Tensor, moved: WorkingImage | None = None
+    fixed: WorkingImage, moving: WorkingImage, weight: Tensor, displacement: Tensor | None = None
 ) -> Recoloured:
     """Give both images the contrast of the other beside their own.
 
@@ -32,21 +32,22 @@ def recoloured(
     fixed, moving
         On one grid.
     weight
-        How much each voxel counts in learning what becomes what, ``(D, H, W)``.
-    moved
-        The moving image where it lies on the fixed one, as far as is known; None where it does so as it is.
+        How much each voxel of the fixed image counts in learning what becomes what, ``(D, H, W)``.
+    displacement
+        What brings the moving image to where the contrasts are learned, on the grid of a field and in voxels of that,
+        ``(3, d, h, w)``; None where it is as it lies.
     """
-    aligned = moving if moved is None else moved
-    to_moving = contrast_curve(fixed.intensity, aligned.intensity, weight)
-    to_fixed = contrast_curve(aligned.intensity, fixed.intensity, weight)
-    fixed = replace(fixed, recoloured=to_moving(fixed.intensity))
-    aligned = replace(aligned, recoloured=to_fixed(aligned.intensity))
-    of_moving, of_fixed = _explained(fixed, aligned, weight)
+
+    def aligned(image: WorkingImage) -> WorkingImage:
+        return image if displacement is None else moved_by(image, displacement)
+
+    moved = aligned(moving).intensity
+    fixed = replace(fixed, recoloured=contrast_curve(fixed.intensity, moved, weight)(fixed.intensity))
+    moving = replace(moving, recoloured=contrast_curve(moved, fixed.intensity, weight)(moving.intensity))
+    # Recoloured and then moved, as it is compared: between two greys lies another contrast than theirs.
+    of_moving, of_fixed = _explained(fixed, aligned(moving), weight)
     both = of_moving + of_fixed
-    fixed = replace(fixed, recoloured_share=of_moving / both if both > 0 else 0.5)
-    if moved is not None:
-        moving = replace(moving, recoloured=to_fixed(moving.intensity))
-    return Recoloured(fixed, aligned if moved is None else moving, both / 2)
+    return Recoloured(replace(fixed, recoloured_share=of_moving / both if both > 0 else 0.5), moving, both / 2)
 
 
 def share_explained(fixed: WorkingImage, moved: WorkingImage, weight: Tensor) -> float:

@@ -65,7 +65,7 @@ def recoloured_again(run: Run, finest: Level, levels: Sequence[Level], displacem
     """
     moved = moved_by(finest.moving, displacement)
     seen = seen_in_both(run, replace(finest, moving=moved))
-    again = recoloured(finest.fixed, finest.moving, seen, moved)
+    again = recoloured(finest.fixed, finest.moving, seen, displacement)
     before = share_explained(finest.fixed, moved, seen)
     better = again.explained - before >= CLEARLY_MORE
     run.decisions.append(
