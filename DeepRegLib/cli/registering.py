@@ -235,8 +235,9 @@ def _read(request: Request) -> Inputs:
             f"{request.fixed_labels} was given without moving labels.", "Give --moving-labels too, or leave it out."
         )
     recipe = with_model(load_recipe(request.recipe), request.model, uncertainty=request.uncertainty)
-    if recipe.model.name and request.engine is None:
-        find_model(recipe.model.name)
+    for name in (recipe.model.name, recipe.deformable.features):
+        if name and request.engine is None:
+            find_model(name)
     landmarks = _read_landmarks(request.fixed_landmarks, request.moving_landmarks)
     start = None if request.initial_transform is None else read_transform(request.initial_transform)
     fixed, moving = read_image(request.fixed), read_image(request.moving)

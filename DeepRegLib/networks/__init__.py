@@ -10,7 +10,6 @@ from torch import nn
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.networks.affine import AffineNet
-from DeepRegLib.networks.feature_similarity import FeatureSimilarity
 from DeepRegLib.networks.features import FeatureNet
 from DeepRegLib.networks.lapirn import LapIRN
 from DeepRegLib.networks.pyramid import PyramidNet
@@ -23,7 +22,6 @@ __all__ = [
     "THIRD_PARTY",
     "AffineNet",
     "FeatureNet",
-    "FeatureSimilarity",
     "LapIRN",
     "PyramidNet",
     "RecurrentNet",

@@ -110,7 +110,7 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the features of each level, fine to coarse."""
         if self.self_similarity:
-            image = self_similarities(image)
+            image = self_similarities(image, RATIO)
         features = []
         for stage in self.stages:
             image = stage(image)
@@ -223,8 +223,8 @@ def correlate(fixed: Tensor, moving: Tensor, radius: int) -> Tensor:
     return slabs[0] if len(slabs) == 1 else torch.cat(slabs, 2)
 
 
-def self_similarities(image: Tensor) -> Tensor:
-    """Return what of an image does not depend on its contrast, and its intensity, on the grid of a field.
+def self_similarities(image: Tensor, width: int = 1) -> Tensor:
+    """Return what of an image does not depend on its contrast, and its intensity.
 
     A network that has to learn from intensities that the same edge may go up or down takes thousands of steps for it;
     MIND-SSC (Heinrich et al. 2013) knows it from the start. There is no gradient with respect to the image.
@@ -233,15 +233,17 @@ def self_similarities(image: Tensor) -> Tensor:
     ----------
     image
         ``(B, 1, D, H, W)``, about 0 to 1.
+    width
+        Of the cubes of voxels over which it is averaged.
 
     Returns
     -------
     Tensor
-        ``(B, 13, D / 2, H / 2, W / 2)``, means over eight voxels, about -0.5 to 0.5.
+        ``(B, 13, D / width, H / width, W / width)``, about -0.5 to 0.5.
     """
     exact = at_least_float32(image.detach())
     described = torch.cat([mind_features(exact[:, 0]), exact], 1)
-    return (functional.avg_pool3d(described, RATIO) - 0.5).to(image.dtype)
+    return (functional.avg_pool3d(described, width) - 0.5).to(image.dtype)
 
 
 def unit(features: Tensor, dim: int) -> Tensor:

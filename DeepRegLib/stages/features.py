@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from DeepRegLib.errors import ModelError
 from DeepRegLib.models import ModelBundle, load_network, usable_bundle
 from DeepRegLib.models.inference import described
 from DeepRegLib.networks import FeatureNet
@@ -26,11 +27,19 @@ def features_of(recipe: Recipe) -> ModelBundle | None:
 
 
 def with_features(run: Run, bundle: ModelBundle) -> Run:
-    """Return a run that knows the network of a model, whose name and hash it notes."""
-    network = load_network(bundle, run.device)
+    """Return a run that knows the network of a model, whose name and hash it notes.
+
+    Raises
+    ------
+    ModelError
+        If it is of another architecture than its task needs.
+    """
+    network, manifest = load_network(bundle, run.device), bundle.manifest
     if not isinstance(network, FeatureNet):
-        raise TypeError(f"{type(network).__name__} does not describe voxels")
-    manifest = bundle.manifest
+        raise ModelError(
+            f"The model {manifest.name} has the architecture {manifest.architecture}, which describes no voxels.",
+            "Choose another; deepreg models list shows them.",
+        )
     run.provenance["features"] = bundle.identity
     run.decisions.append(f"Features: those of {manifest.name} {manifest.version}.")
     return replace(run, describing=network)

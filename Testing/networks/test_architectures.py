@@ -141,7 +141,8 @@ def test_the_documentation_counts_the_parameters_and_they_fit_a_small_file(archi
 
 
 @pytest.mark.parametrize(
-    ("architecture", "arguments"), [("unet", {}), ("features", {"channels": [2, 2, 2, 2, 2], "out": 2})]
+    ("architecture", "arguments"),
+    [("unet", {}), ("features", {"channels": [2, 2, 2, 2, 2], "out": 2, "self_similarity": False})],
 )
 def test_the_documentation_knows_how_far_a_node_sees(architecture, arguments, monkeypatch):
     # Statistics of the whole image would hide where the convolutions end; a slope of one, that no path is closed.

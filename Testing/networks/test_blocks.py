@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from torch.nn import functional
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.networks import blocks
@@ -60,12 +61,13 @@ def test_the_encoder_halves_the_image_at_each_level(self_similarity):
 
 def test_self_similarities_lie_at_the_nodes_and_do_not_depend_on_the_contrast():
     image = torch.rand(2, 1, 8, 10, 12)
-    found, inverted = self_similarities(image), self_similarities(0.8 - 0.5 * image)
+    found, inverted = self_similarities(image, 2), self_similarities(0.8 - 0.5 * image, 2)
     assert found.shape == (2, 13, 4, 5, 6)
     torch.testing.assert_close(inverted[:, :12], found[:, :12], atol=1e-4, rtol=0)
     wanted = mind_features(image[:, 0])[1, 3, 2:4, 4:6, 6:8].mean() - 0.5
     torch.testing.assert_close(found[1, 3, 1, 2, 3], wanted)
     torch.testing.assert_close(found[0, 12, 0, 0, 0], image[0, 0, :2, :2, :2].mean() - 0.5)
+    torch.testing.assert_close(functional.avg_pool3d(self_similarities(image), 2), found)
 
 
 @pytest.mark.parametrize("tile", [1, 1 << 20])

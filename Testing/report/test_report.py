@@ -156,10 +156,13 @@ def test_names_are_escaped():
     assert "&lt;script&gt;alert(1)" in page
 
 
-@pytest.mark.parametrize("similarity", ["matched", "mind", "ngf"])
-def test_other_modalities_get_no_difference(similarity):
+@pytest.mark.parametrize(
+    "compared",
+    [{"similarity": name} for name in ("matched", "mind", "ngf")] + [{"similarity": "features", "features": "m"}],
+)
+def test_other_modalities_get_no_difference(compared):
     recipe = load_recipe("multimodal")
-    recipe = dataclasses.replace(recipe, deformable=dataclasses.replace(recipe.deformable, similarity=similarity))
+    recipe = dataclasses.replace(recipe, deformable=dataclasses.replace(recipe.deformable, **compared))
     page = render_report(registration(recipe=recipe))
     assert "<h2>Difference" not in page
     assert "<h2>Edges of the fixed image" in page

@@ -15,7 +15,7 @@ from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, save_bundle
 from DeepRegLib.models.inference import described
 from DeepRegLib.monitoring import Monitor
-from DeepRegLib.networks import FeatureNet
+from DeepRegLib.networks import FeatureNet, build_network
 from DeepRegLib.networks.features import describe
 from DeepRegLib.pipeline import register
 from DeepRegLib.preparation import prepare_pair
@@ -140,6 +140,14 @@ def test_what_cannot_work_is_told_before_anything_is_computed(tmp_path: Path) ->
             register(*small_pair()[:2], recipe, progress=lambda stage, *_: stages.append(stage))
     assert not stages
     assert features_of(small_recipe()) is None
+
+
+def test_a_network_that_describes_nothing_is_refused(tmp_path: Path) -> None:
+    network = build_network("unet", {})
+    manifest = replace(MANIFEST, task="features", architecture="unet", arguments={})
+    bundle = save_bundle(tmp_path / "liar", manifest, network.state_dict())
+    with pytest.raises(ModelError, match="unet, which describes no voxels"):
+        register(*small_pair()[:2], with_features_of(bundle), device="cpu")
 
 
 def test_a_result_names_the_folder_of_the_features_without_those_above(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import torch
 from torch.nn import functional
 
 from DeepRegLib.models import load_bundle, load_network
-from DeepRegLib.networks import FeatureNet, FeatureSimilarity
+from DeepRegLib.networks import FeatureNet
+from DeepRegLib.networks.features import describe
+from DeepRegLib.similarity import Cosine
 from DeepRegLib.training import train
 from DeepRegLib.training.descriptions import contrast_loss, place_cosines, singled_out
 from DeepRegLib.training.export import export
@@ -71,7 +73,7 @@ def test_a_pair_without_a_field_teaches_nothing() -> None:
         place_cosines(Pairs(image, image, known, known), image, image, Randomness([1], torch.device("cpu")), 4)
 
 
-def test_a_trained_network_tells_places_apart_in_another_contrast_and_serves_as_a_similarity(
+def test_a_trained_network_tells_places_apart_in_another_contrast_and_its_features_tell_what_is_aligned(
     tiny_config: TinyConfig, tmp_path: Path
 ) -> None:
     config = tiny_config(
@@ -97,6 +99,7 @@ def test_a_trained_network_tells_places_apart_in_another_contrast_and_serves_as_
     scan = torch.from_numpy(blobs(geometry_in("LPS", (24, 24, 24), 2.5), 3).array.astype("float32"))[None]
     scan = scan / scan.max()
     inverted = (scan > 0.05) * (1 - scan)
-    metric = FeatureSimilarity(network, scan, torch.ones_like(scan))
-    aligned, apart = (float(metric.value(image)) for image in (inverted, inverted.roll(4, -1)))
+    with torch.no_grad():
+        metric = Cosine(describe(network, scan)[0], torch.ones_like(scan[0]))
+        aligned, apart = (float(metric.value(describe(network, im)[0])) for im in (inverted, inverted.roll(4, -1)))
     assert aligned > apart
