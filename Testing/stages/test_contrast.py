@@ -101,6 +101,15 @@ def test_contrasts_are_kept_where_learning_them_again_would_tell_little_more():
     assert not any(d.startswith("Contrasts") for d in registered("same").decisions)
 
 
+def test_contrasts_are_learned_from_what_a_velocity_comes_to_as_well():
+    by_flow = replace(recipe(), deformable=replace(recipe().deformable, parametrisation="velocity"))
+    result = register(pulled(), phantom("crooked"), by_flow, device="cpu")
+    assert any(d.startswith("Contrasts") for d in result.decisions)
+    assert result.measures.folds == 0
+    start, end = (result.curves["deformable 2"][n] for n in (0, -1))
+    assert end > start
+
+
 def aligned_run() -> tuple[Run, Level]:
     """Return a run of the phantom and the same in a crooked contrast, and their finest level."""
     pair = prepare_pair(phantom("same"), phantom("crooked"), recipe().prepare)
