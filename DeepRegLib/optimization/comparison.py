@@ -28,7 +28,7 @@ ROUGHNESS: Mapping[str, float] = {
     "ssim": 1.0,
     "ncc": 1.0,
     "lncc": 1.0,
-    MATCHED: 1.3,
+    MATCHED: 1.4,
     "mind": 2.35,
     "ngf": 2.35,
     FEATURES: 1.4,

@@ -126,7 +126,7 @@ class Deformable:
         Gaussian sigma on each update, in voxels of the level (fluid regularisation).
     smooth_field
         Gaussian sigma on the whole field after each step, in voxels of the level (elastic regularisation); mind and
-        ngf get more than twice as much, matched 1.3 times, features 1.4 times.
+        ngf get more than twice as much, matched and features 1.4 times.
     ignore_unmatched
         Let places of the fixed image count less that are not found again in the moving one: a resection, a tumour that
         has grown.
