@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Monitor
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.recolouring import recoloured
 from DeepRegLib.pipeline import register
-from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.recipes import Recipe, load_recipe
 from DeepRegLib.result import Registration
 from DeepRegLib.similarity import correlation_ratio
@@ -23,6 +21,7 @@ from DeepRegLib.stages.contrast import recoloured_again
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import LinearTransform
+from Testing.stages.runs import run_of
 from Testing.synthetic import blob_values, geometry_in, smooth_field
 
 GRID = geometry_in("LPS", (36, 40, 34), 3.0)
@@ -112,8 +111,7 @@ def test_contrasts_are_learned_from_what_a_velocity_comes_to_as_well():
 
 def aligned_run() -> tuple[Run, Level]:
     """Return a run of the phantom and the same in a crooked contrast, and their finest level."""
-    pair = prepare_pair(phantom("same"), phantom("crooked"), recipe().prepare)
-    run = Run(pair, recipe(), torch.device("cpu"), Monitor(["levels"], None, None))
+    run = run_of(phantom("same"), phantom("crooked"), recipe(), "levels")
     with run.monitor.stage("levels"):
         return with_deformable_similarity(run, finest_level(run, LinearTransform.identity()))
 

@@ -14,18 +14,17 @@ from DeepRegLib.evaluation import target_registration_error
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, save_bundle
 from DeepRegLib.models.inference import described
-from DeepRegLib.monitoring import Monitor
 from DeepRegLib.networks import FeatureNet, build_network
 from DeepRegLib.networks.features import describe
 from DeepRegLib.pipeline import register
-from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.recipes import Recipe, load_recipe, recipe_to_toml
 from DeepRegLib.saving import save
 from DeepRegLib.stages.features import described_where_wanted, features_of, with_features
-from DeepRegLib.stages.run import Run, aligned_level
+from DeepRegLib.stages.run import aligned_level
 from DeepRegLib.transforms import LinearTransform, apply_to_image
 from Testing.models.tiny import MANIFEST
 from Testing.small import FIXED_GRID, small_pair, small_recipe
+from Testing.stages.runs import run_of
 from Testing.synthetic import blobs, geometry_in, smooth_field
 
 ARGUMENTS = {"channels": [6, 8], "out": 6}
@@ -34,11 +33,6 @@ ARGUMENTS = {"channels": [6, 8], "out": 6}
 @pytest.fixture(autouse=True)
 def no_models_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPREG_MODELS", str(tmp_path / "own models"))
-
-
-def run_of(recipe: Recipe) -> Run:
-    pair = prepare_pair(*small_pair()[:2], recipe.prepare)
-    return Run(pair, recipe, torch.device("cpu"), Monitor(["levels"], None, None))
 
 
 def feature_bundle(folder: Path, name: str = "random") -> ModelBundle:
@@ -84,7 +78,7 @@ def test_comparing_features_finds_a_deformation_and_says_whose_they_were(tmp_pat
 def test_the_features_are_those_of_each_level_and_of_both_images(tmp_path: Path) -> None:
     bundle = feature_bundle(tmp_path / "random")
     recipe = with_features_of(bundle)
-    run = run_of(recipe)
+    run = run_of(*small_pair()[:2], recipe, "levels")
     level = aligned_level(run, box_around(run.pair.fixed.foreground).resized(4.0, 5.0), LinearTransform.identity())
     assert described_where_wanted(run, level) is level
     run = with_features(run, bundle)
@@ -111,7 +105,7 @@ def test_a_model_that_proposes_and_one_that_describes_work_together(tmp_path: Pa
 def test_a_cancel_is_heard_within_the_network(tmp_path: Path) -> None:
     bundle = feature_bundle(tmp_path / "random")
     recipe = with_features_of(bundle)
-    run = run_of(recipe)
+    run = run_of(*small_pair()[:2], recipe, "levels")
     image = aligned_level(run, FIXED_GRID, LinearTransform.identity()).fixed
     network = with_features(run, bundle).describing
     assert network is not None

@@ -6,14 +6,13 @@ import numpy as np
 import torch
 
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Monitor
 from DeepRegLib.optimization.linear import moved_onto
 from DeepRegLib.optimization.working import WorkingImage
-from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.stages.linear import refine_linear
 from DeepRegLib.stages.run import Run, working_pair
 from DeepRegLib.transforms import LinearTransform, apply_to_image
+from Testing.stages.runs import run_of
 from Testing.synthetic import blob_values, geometry_in, random_linear
 
 CPU = torch.device("cpu")
@@ -28,7 +27,7 @@ def run_of_a_phantom() -> Run:
         for points, grid in zip(anatomy, (FIXED, MOVING), strict=True)
     )
     recipe = load_recipe("auto")
-    return Run(prepare_pair(fixed, moving, recipe.prepare), recipe, CPU, Monitor(["linear"], None, None))
+    return run_of(fixed, moving, recipe, "linear")
 
 
 def test_the_right_one_of_several_poses_is_kept_and_refined_to_the_end():

@@ -15,20 +15,18 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, ModelInput, save_bundle
 from DeepRegLib.models.inference import network_grid
-from DeepRegLib.monitoring import Monitor
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.pipeline import register
-from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.recipes import Deformable, LargeMotion, Model, Recipe, load_recipe
 from DeepRegLib.recipes import with_model as chosen_model
 from DeepRegLib.stages.deformable import to_displacement_field
 from DeepRegLib.stages.levels import finest_level, with_deformable_similarity
 from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of, on_image_grid
-from DeepRegLib.stages.run import Run
 from DeepRegLib.stages.start import Start, or_searched
 from DeepRegLib.transforms import LinearTransform
 from Testing.models.tiny import MANIFEST, build, own_folder, tiny_bundle, tiny_networks
 from Testing.small import FIXED_GRID, TRUTH, small_pair, small_recipe
+from Testing.stages.runs import run_of
 from Testing.synthetic import ORIENTATIONS, blob_values, geometry_in, smooth_field
 
 __all__ = ["own_folder", "tiny_networks"]
@@ -42,11 +40,6 @@ def shifted(matrix: np.ndarray, by: np.ndarray) -> LinearTransform:
     shift = np.array(matrix)
     shift[:3, 3] += by
     return LinearTransform(shift)
-
-
-def run_of(fixed: Image, moving: Image, recipe: Recipe) -> Run:
-    pair = prepare_pair(fixed, moving, recipe.prepare)
-    return Run(pair, recipe, torch.device("cpu"), Monitor(["model"], None, None))
 
 
 def moved_pair(orientation: str) -> tuple[Image, Image]:
@@ -67,7 +60,7 @@ def with_model(name: object, recipe: Recipe | None = None, **options: object) ->
 def test_what_a_network_sees_moved_is_moved_as_far_in_the_world(orientation: str, way_up: str, tmp_path: Path) -> None:
     wanted = ModelInput(2.0, orientation=way_up)
     bundle = tiny_bundle(tmp_path / "tiny", architecture="centroid", input=wanted)
-    run = run_of(*moved_pair(orientation), with_model("tiny"))
+    run = run_of(*moved_pair(orientation), with_model("tiny"), "model")
     for known in (np.zeros(3), MOVE):
         linear = shifted(np.eye(4), known)
         start = model_field(run, linear, bundle)
@@ -83,7 +76,7 @@ def test_a_field_that_differs_from_place_to_place_lies_where_the_network_saw_it(
     orientation: str, tmp_path: Path
 ) -> None:
     fixed, moving = moved_pair(orientation)
-    run = run_of(fixed, moving, with_model("tiny", consistent=False))
+    run = run_of(fixed, moving, with_model("tiny", consistent=False), "model")
     seen = network_grid(box_around(run.pair.fixed.foreground), ModelInput(2.0), 1)
     nodes = Geometry(
         (seen.size[0] // 2, seen.size[1] // 2, seen.size[2] // 2),
@@ -109,7 +102,7 @@ def test_a_field_that_differs_from_place_to_place_lies_where_the_network_saw_it(
 def test_values_on_the_network_s_grid_are_interpolated_at_the_voxels_of_the_scan() -> None:
     scan, grid = geometry_in("anisotropic", (15, 13, 9), 2.0), geometry_in("anisotropic", (6, 6, 6), 1.0).resized(6.0)
     values = torch.tensor(grid.points() @ [1.0, 2.0, -0.5], dtype=torch.float32)
-    run = run_of(*small_pair()[:2], small_recipe())
+    run = run_of(*small_pair()[:2], small_recipe(), "model")
     mapped = on_image_grid(values, grid, scan, run)
     index = np.clip(grid.to_index(scan.points()), 0, np.array(grid.size) - 1)
     np.testing.assert_allclose(mapped.array, grid.to_world(index) @ [1.0, 2.0, -0.5], atol=1e-3)
@@ -197,7 +190,7 @@ def test_a_search_that_is_better_than_the_model_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moved", [0, SHIFT_VOXELS])
 def test_where_a_search_matches_clearly_worse_than_the_coarse_levels_all_is_in_their_reach(moved: int) -> None:
-    run = run_of(crowd(0), crowd(moved), CROWDED)
+    run = run_of(crowd(0), crowd(moved), CROWDED, "model")
     _, level = with_deformable_similarity(run, finest_level(run, LinearTransform.identity()))
 
     def searched(geometry: Geometry) -> torch.Tensor:
@@ -221,7 +214,7 @@ def test_where_a_search_matches_clearly_worse_than_the_coarse_levels_all_is_in_t
 )
 def test_a_model_is_spared_only_where_it_is_not_needed(in_reach, asked_for, asked, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny")
-    run = run_of(*small_pair()[:2], with_model(bundle.folder, **asked_for))
+    run = run_of(*small_pair()[:2], with_model(bundle.folder, **asked_for), "model")
     assert is_worth_asking(run, bundle, Start(in_reach=in_reach)) == asked
     assert any("tiny was not asked" in decision for decision in run.decisions) != asked
 
@@ -234,7 +227,7 @@ def test_a_model_that_the_user_names_is_asked_in_any_case() -> None:
 @pytest.mark.parametrize("mm", [8.0, -6.0])
 def test_a_model_is_asked_what_is_missing_from_a_search_that_is_better_than_nothing(mm: float, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", (0, 0.5, 0), input=ModelInput(2.0))
-    run = run_of(crowd(0), crowd(4), with_model("tiny", CROWDED, consistent=False))
+    run = run_of(crowd(0), crowd(4), with_model("tiny", CROWDED, consistent=False), "model")
     asked: list[Geometry] = []
 
     def searched(geometry: Geometry) -> torch.Tensor:
@@ -297,7 +290,7 @@ def test_the_uncertainty_lies_on_the_fixed_grid_and_does_not_change_the_transfor
 
 def test_anatomy_too_large_for_the_network_is_seen_coarser_and_the_user_is_told(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", input=ModelInput(1.0, (16, 16, 16)))
-    run = run_of(*small_pair()[:2], with_model("tiny"))
+    run = run_of(*small_pair()[:2], with_model("tiny"), "model")
     model_field(run, LinearTransform.identity(), bundle)
     assert "made for 1 mm, but the anatomy is too large" in run.decisions[-1]
 
@@ -360,7 +353,7 @@ def test_it_can_be_cancelled_on_its_way(tmp_path: Path) -> None:
 
 
 def test_the_map_has_the_name_of_its_file(tmp_path: Path) -> None:
-    run = run_of(*small_pair()[:2], with_model("tiny", uncertainty=True))
+    run = run_of(*small_pair()[:2], with_model("tiny", uncertainty=True), "model")
     model_field(run, LinearTransform.identity(), tiny_bundle(tmp_path / "tiny"))
     assert list(run.maps) == [UNCERTAINTY] == [run.maps[UNCERTAINTY].name]
 

@@ -48,14 +48,9 @@ def test_zero_padding_fades_outside() -> None:
     np.testing.assert_allclose(sample(volume, index, padding="zeros").ravel(), [0.5, 0, 0, 1], atol=1e-12)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_where_nothing_is_looked_up_nothing_comes_back(threads: int) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        assert sample(torch.ones(3, 4, 5, 6), torch.zeros(1, 1, 0, 3)).shape == (3, 1, 1, 0)
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.usefixtures("threads")
+def test_where_nothing_is_looked_up_nothing_comes_back() -> None:
+    assert sample(torch.ones(3, 4, 5, 6), torch.zeros(1, 1, 0, 3)).shape == (3, 1, 1, 0)
 
 
 def test_one_slice_thick_volumes_are_sampled() -> None:

@@ -15,15 +15,6 @@ BOTH = pytest.mark.parametrize("lookup", [sample, sample_images])
 PADDINGS = pytest.mark.parametrize("padding", ["zeros", "border"])
 
 
-@pytest.fixture(params=[1, 2, 5], ids=lambda n: f"{n} threads")
-def threads(request: pytest.FixtureRequest):
-    """Run with some number of threads: the pieces they share must not show."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def random_volume(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
