@@ -112,6 +112,7 @@ class Desktop:
         for loaded in reversed(self._loaded):
             loaded.unload()
         self._loaded.clear()
+        self.application.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         clear_scene()
         self.application.settings().clear()
         try:
