@@ -28,7 +28,7 @@ INTERACTIVE = {
     "ctkSliderWidget",
     "qMRMLNodeComboBox",
 }
-PASSIVE = {"QLabel", "QProgressBar", "QWidget", "qMRMLWidget"}
+PASSIVE = {"QLabel", "QProgressBar", "QTabWidget", "QWidget", "qMRMLWidget"}
 BUTTONS = {"QPushButton", "QToolButton"}
 LONGEST_TOOLTIP = 160
 
@@ -113,6 +113,16 @@ def test_every_label_that_the_code_writes_says_whether_it_is_markup() -> None:
         "messageLabel": "Qt::RichText",
         "verdictLabel": "Qt::RichText",
     }
+
+
+def test_every_task_has_a_tab_that_says_what_it_does_and_the_environment_stands_below_them() -> None:
+    tabs = widgets()["taskTabs"]
+    assert [tab.findtext("attribute[@name='title']/string") for tab in tabs.findall("widget")] == ["Register"]
+    for tab in tabs.findall("widget"):
+        assert (tab.findtext("attribute[@name='toolTip']/string") or "").endswith(".")
+    inside = {element.get("name") for element in tabs.iter("widget")}
+    assert {"inputsButton", "registerButton", "advancedButton"} <= inside
+    assert "environmentButton" not in inside
 
 
 def test_every_node_selector_gets_the_scene() -> None:
