@@ -86,10 +86,12 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         """Follow the scene again, and propose volumes."""
         self.bindParameters()
+        self.panel.resume()
         self.panel.inputs.choose_volumes()
 
     def exit(self):
-        """Leave the parameters alone while another module is open."""
+        """Leave parameters and views alone while another module is open."""
+        self.panel.suspend()
         self.unbindParameters()
 
     def cleanup(self):

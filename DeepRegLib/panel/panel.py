@@ -13,6 +13,7 @@ from DeepRegLib.panel.comparison import Comparison
 from DeepRegLib.panel.drivers_section import DriversSection
 from DeepRegLib.panel.environment_section import EnvironmentSection
 from DeepRegLib.panel.inputs_section import InputsSection
+from DeepRegLib.panel.linked_section import LinkedSection
 from DeepRegLib.panel.model_section import ModelSection
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.registration_section import RegistrationSection
@@ -51,8 +52,17 @@ class Panel:
         self.registration = RegistrationSection(ui, runner, scene, self.environment.problem, ask)
         self.model = ModelSection(ui, self.registration.show_error)
         self.compare = CompareSection(ui, Comparison(scene))
+        self.linked = LinkedSection(ui, scene)
         self.advanced = AdvancedSection(ui, lambda: runner.engine.worker, self.registration.show_error)
-        self._sections = (self.inputs, self.model, self.drivers, self.registration, self.compare, self.advanced)
+        self._sections = (
+            self.inputs,
+            self.model,
+            self.drivers,
+            self.registration,
+            self.compare,
+            self.linked,
+            self.advanced,
+        )
         self._bound = False
 
     def bind(self, parameters: Parameters | None) -> None:
@@ -64,6 +74,14 @@ class Panel:
             self.registration.cancel()
             self.registration.show_error(None)
         self.refresh()
+
+    def suspend(self) -> None:
+        """Give the views back while another module is open."""
+        self.linked.suspend()
+
+    def resume(self) -> None:
+        """Take the views again."""
+        self.linked.resume()
 
     def close(self) -> None:
         """Leave engine and views: the widgets are about to go."""

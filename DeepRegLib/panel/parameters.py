@@ -47,6 +47,8 @@ class Parameters:
         the seed of the random numbers.
     compareMode, blend, linkedViews
         How the slice views show the result.
+    linkedTransform
+        What leads from one scan to the other for the linked cursors; the latest result's unless another is chosen.
     comparedFixed, comparedWarped, verdictLevel, verdictReasons, verdictNumbers
         Of the latest result: the volumes to look at, how far to trust it, and the measures behind that.
     """
@@ -88,6 +90,7 @@ class Parameters:
     compareMode: str = "none"
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     linkedViews: bool = True
+    linkedTransform: slicer.vtkMRMLTransformNode
 
     comparedFixed: slicer.vtkMRMLScalarVolumeNode
     comparedWarped: slicer.vtkMRMLScalarVolumeNode

@@ -147,6 +147,7 @@ class RegistrationSection:
             parameters.verdictNumbers = " · ".join(text for text in numbers if text)
             parameters.comparedFixed = self._volume(run.task.fixed)
             parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
+            parameters.linkedTransform = self._scene.GetNodeByID(results.transform) if results.transform else None
             if parameters.compareMode == NONE:
                 parameters.compareMode = BLEND
             # Even if all of that is as before: nodes may have been overwritten.

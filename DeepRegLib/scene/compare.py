@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.scene.nodes import HELPER_ATTRIBUTE, nodes_of, nodes_with, remove_with_companions
+from DeepRegLib.scene.nodes import HELPER_ATTRIBUTE, nodes_of, nodes_of_class, nodes_with, remove_with_companions
+from DeepRegLib.scene.side_by_side import is_own_view
 from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.volumes import geometry_of_volume, set_volume, value_range
 from DeepRegLib.scene.world import array_from_matrix, geometry_from_ras, voxels_of
@@ -184,7 +185,9 @@ def set_linked(scene: slicer.vtkMRMLScene, linked: bool) -> None:
 
 
 def _views(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSliceCompositeNode]:
-    return [node for node in nodes_of(scene) if node.IsA("vtkMRMLSliceCompositeNode")]
+    """Return the views that compare; those that show the scans side by side do not."""
+    views = nodes_of_class(scene, "vtkMRMLSliceCompositeNode")
+    return [node for node in views if not is_own_view(node.GetLayoutName())]
 
 
 def _present(scene: slicer.vtkMRMLScene, identifier: str | None) -> str | None:

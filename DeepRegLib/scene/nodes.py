@@ -26,6 +26,13 @@ def nodes_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:
     return [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
 
 
+def nodes_of_class(scene: slicer.vtkMRMLScene, class_name: str) -> list[slicer.vtkMRMLNode]:
+    """Return the nodes of a class, and of those derived from it, in a scene."""
+    found = scene.GetNodesByClass(class_name)
+    found.UnRegister(None)
+    return [found.GetItemAsObject(number) for number in range(found.GetNumberOfItems())]
+
+
 def nodes_with(scene: slicer.vtkMRMLScene, attribute: str) -> list[slicer.vtkMRMLNode]:
     """Return the nodes of a scene that have an attribute."""
     return [node for node in nodes_of(scene) if node.GetAttribute(attribute)]
@@ -38,6 +45,19 @@ def remove_with_companions(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode)
     for companion in companions:
         if companion.GetScene() is scene and not _is_used(scene, companion):
             scene.RemoveNode(companion)
+
+
+def parents_of(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRMLTransformNode]:
+    """Yield the transforms above a node, the nearest first."""
+    parent = node.GetParentTransformNode()
+    while parent is not None:
+        yield parent
+        parent = parent.GetParentTransformNode()
+
+
+def hangs_under(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLNode) -> bool:
+    """Return whether a transform is one of those above a node."""
+    return any(parent is transform for parent in parents_of(node))
 
 
 def _companions(node: slicer.vtkMRMLNode) -> Iterator[slicer.vtkMRMLNode]:

@@ -12,15 +12,18 @@ import slicer
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.result import Registration
+from DeepRegLib.scene.correspondence import INVERSE_ROLE, WARPED_ROLE
 from DeepRegLib.scene.hierarchy import put_into, remove_folder, remove_item, result_folder, result_folders
 from DeepRegLib.scene.nodes import (
     APPLIED_ROLE,
     HELPER_ATTRIBUTE,
     RESULT_ATTRIBUTE,
     VERDICT_ATTRIBUTE,
+    hangs_under,
     new_node,
     nodes_of,
     nodes_with,
+    parents_of,
     remove_with_companions,
 )
 from DeepRegLib.scene.segmentations import SegmentLayers, set_segments
@@ -201,6 +204,7 @@ def add_results(
                 node = scene.GetNodeByID(chosen[name]) if name in chosen else _new_node(scene, name, inputs.prefix)
                 results = replace(results, **{name: node.GetID()})
                 fillers[name](node)
+            _set_companions(scene, results)
             return _filed(scene, results, inputs)
         except BaseException:
             remove_results(scene, results)
@@ -383,6 +387,14 @@ def _set_roles(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLTransformNode, fi
         node.SetNodeReferenceID(role, identifier if scene.GetNodeByID(identifier) is not None else None)
 
 
+def _set_companions(scene: slicer.vtkMRMLScene, results: Results) -> None:
+    """Let the transform know its inverse and the volume that it registered."""
+    transform = scene.GetNodeByID(results.transform) if results.transform else None
+    if transform is not None:
+        transform.SetNodeReferenceID(INVERSE_ROLE, results.inverse)
+        transform.SetNodeReferenceID(WARPED_ROLE, results.warped)
+
+
 def _filed(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> Results:
     """Put the new nodes of a result into a folder beside the fixed volume."""
     fresh = [identifier for name, identifier in results.ids.items() if name not in results.chosen]
@@ -408,32 +420,21 @@ def _unusable(scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping[str,
     if list(existing.values()).count(existing[name]) > 1:
         return f"{node.GetName()} is chosen for two outputs."
     for other in given:
-        if other is not None and other.IsA("vtkMRMLTransformableNode") and _hangs_under(other, node):
+        if other is not None and other.IsA("vtkMRMLTransformableNode") and hangs_under(other, node):
             return f"The transform {node.GetName()} moves {other.GetName()}, so overwriting it would move the input."
     return ""
 
 
 def _applied_links(nodes: Iterable[slicer.vtkMRMLNode]) -> list[tuple[slicer.vtkMRMLTransformableNode, str]]:
     """Return which nodes, of these and the transforms above them, were put under a result, and its id."""
-    chains = ([node, *_parents(node)] for node in map(current_volume, nodes))
+    chains = ([node, *parents_of(node)] for node in map(current_volume, nodes))
     links = [(link, link.GetNodeReferenceID(APPLIED_ROLE)) for chain in chains for link in chain]
     return [(link, applied) for link, applied in links if applied and link.GetTransformNodeID() == applied]
 
 
-def _hangs_under(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLNode) -> bool:
-    return any(parent is transform for parent in _parents(node))
-
-
-def _parents(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRMLTransformNode]:
-    parent = node.GetParentTransformNode()
-    while parent is not None:
-        yield parent
-        parent = parent.GetParentTransformNode()
-
-
 def _top_of(node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformableNode:
     """Return the topmost transform above a node, or the node itself."""
-    return [node, *_parents(node)][-1]
+    return [node, *parents_of(node)][-1]
 
 
 def _put_back(scene: slicer.vtkMRMLScene, results: Results | None) -> None:
