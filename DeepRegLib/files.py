@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from DeepRegLib.errors import OutputError
+from DeepRegLib.workplace import NEW, PREFIX, exchange, sync, workplace
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
@@ -21,7 +22,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     path
         Final file name. Its folder must exist.
     write
-        Writes the whole content to the path it is given, which has the same suffixes as `path`.
+        Writes the whole content to the path it is given, which has another name, of the same ending in lower case.
 
     Raises
     ------
@@ -29,21 +30,52 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         If the folder cannot be written or the disk is full.
     """
     target = Path(path)
-    # In lower case: ITK does not write an ending such as .NII.GZ.
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name.lower()}")
+    check_name(target)
     try:
         if _disk_is_full(target):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(temporary)
-        # Some of ITK's writers return as if nothing had happened, so the disk is asked afterwards too.
-        if _disk_is_full(target):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        temporary.replace(target)
+        with workplace(target.absolute().parent) as work:
+            temporary = work / NEW / f"file{_ending(target.name)}"
+            write(temporary)
+            # Some of ITK's writers return as if nothing had happened, so the disk is asked afterwards too.
+            if _disk_is_full(target):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            sync(temporary)
+            temporary.replace(target)
+            sync(target.absolute().parent)
     except (OSError, RuntimeError) as error:
         raise output_error(target, error) from error
-    finally:
-        with contextlib.suppress(OSError):  # a read-only file system refuses even to remove what is not there
-            temporary.unlink(missing_ok=True)
+
+
+def write_together(folder: str | Path, names: Sequence[str], write: Callable[[Path], object]) -> None:
+    """Write several files that belong together, all of them or none, over files of these names.
+
+    Parameters
+    ----------
+    folder
+        Where they go; it must exist.
+    names
+        Of the files, in the order in which they appear.
+    write
+        Writes files of these names into the empty folder it is given.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written or the disk is full.
+    """
+    target = Path(folder) / names[-1]
+    check_name(target)
+    try:
+        if _disk_is_full(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with workplace(Path(folder).absolute()) as work:
+            write(work / NEW)
+            if _disk_is_full(target):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            exchange(work, Path(folder).absolute(), names)
+    except (OSError, RuntimeError) as error:
+        raise output_error(target, error) from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -69,45 +101,41 @@ def write_folder(path: str | Path, write: Callable[[Path], object]) -> Path:
     Raises
     ------
     OutputError
-        If there is something of that name, the folder above cannot be written, or the disk is full.
+        If there is something of that name, another run is writing it, the folder above cannot be written, or the disk
+        is full.
     """
     target = Path(path)
+    check_name(target)
     if os.path.lexists(target) and not _is_empty_folder(target):
         raise OutputError(f"{target} exists already.", "Choose another folder, or remove it first.")
-    with partial_folder(make_folder(target.absolute().parent), target) as partial:
-        write(partial)
-        if target.is_dir():
-            target.rmdir()
-        partial.rename(target)
+    above = make_folder(target.absolute().parent)
+    with told_of(target), workplace(above, target.name) as work:
+        write(work / NEW)
+        rename_folder(work / NEW, target)
     return target
 
 
+def rename_folder(made: Path, target: Path) -> None:
+    """Give a folder its name once all in it is on the disk; nothing may have the name but an empty folder."""
+    for path in made.rglob("*"):
+        sync(path)
+    sync(made)
+    if target.is_dir():
+        target.rmdir()
+    made.rename(target)
+    sync(target.absolute().parent)
+
+
 @contextlib.contextmanager
-def partial_folder(above: Path, target: Path) -> Iterator[Path]:
-    """Give an empty folder of a temporary name, to be filled and renamed; what is left of it at the end is removed.
-
-    Parameters
-    ----------
-    above
-        The folder to make it in, on the disk of `target`.
-    target
-        What its content is to become; errors speak of that.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be created, or something inside the `with` cannot be written.
-    """
-    partial = above / f".{target.name}.partial-{uuid.uuid4().hex[:8]}"
+def told_of(target: Path) -> Iterator[None]:
+    """Let errors speak of the folder that is written, not of where it is made."""
+    hidden = re.compile(re.escape(str(target.absolute().parent / PREFIX)) + "[0-9a-f]{8}" + re.escape(os.sep + NEW))
     try:
-        partial.mkdir()
-        yield partial
+        yield
     except OutputError as error:
-        raise OutputError(error.message.replace(str(partial), str(target)), error.hint) from error
+        raise OutputError(hidden.sub(lambda _: str(target), error.message), error.hint) from error
     except OSError as error:
         raise output_error(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def make_folder(path: str | Path) -> Path:
@@ -140,6 +168,34 @@ def output_error(path: Path, error: BaseException) -> OutputError:
         return OutputError(f"{path} cannot be written: its folder does not exist.", "Create the folder first.")
     reason = " ".join(text.split())[-200:] or type(error).__name__
     return OutputError(f"{path} cannot be written: {reason}", "Check the path and choose another output folder.")
+
+
+def check_name(path: str | Path) -> None:
+    """Make sure that files can have a name, which ITK takes as UTF-8 text only, and the system up to some length.
+
+    Raises
+    ------
+    OutputError
+        If not.
+    """
+    target = Path(path)
+    try:
+        os.fspath(target.absolute()).encode("utf-8")
+        os.lstat(target)
+    except UnicodeEncodeError as error:
+        shown = os.fspath(target).encode("utf-8", "replace").decode("utf-8")
+        raise OutputError(f"The name {shown} is not UTF-8 text.", "Choose another name.") from error
+    except (FileNotFoundError, NotADirectoryError):  # which is told better where it is written
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"Nothing can be written to {target}: {reason}.", "Choose another name.") from error
+
+
+def _ending(name: str) -> str:
+    """Return the ending that tells the format, in lower case: ITK does not write .NII.GZ."""
+    suffixes = Path(name.lower()).suffixes
+    return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
 
 
 def _write_text(path: Path, text: str) -> None:

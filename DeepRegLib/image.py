@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
+import os
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -15,8 +16,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from DeepRegLib.errors import InputError
-from DeepRegLib.files import write_atomically
+from DeepRegLib.errors import InputError, OutputError
+from DeepRegLib.files import write_atomically, write_together
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
 
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 WRITABLE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 SLICE_GAP_TOLERANCE = 0.05
+LARGEST_MHD = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def write_image(image: Image, path: str | Path) -> None:
     InputError
         If the file name has another ending.
     OutputError
-        If the file cannot be written.
+        If the file cannot be written, or it is an .mhd file and there is a .raw file of its name that is not its own.
     """
     write_sitk(to_sitk(image), path)
 
@@ -423,17 +425,45 @@ def _nifti_length(header: bytes) -> int:
 
 
 def _write_mhd(picture: sitk.Image, target: Path) -> None:
-    # The header names its data file, so the pair cannot be written elsewhere and renamed: the data goes first.
+    check_mhd(target)
     data = target.with_suffix(".raw")
     array = sitk.GetArrayFromImage(picture)
-    write_atomically(data, lambda temporary: array.tofile(temporary))
-    try:
-        write_atomically(
-            target, lambda temporary: temporary.write_text(_mhd_header(picture, data.name), encoding="utf-8")
+
+    def write(folder: Path) -> None:
+        array.tofile(folder / data.name)
+        (folder / target.name).write_text(_mhd_header(picture, data.name), encoding="utf-8")
+
+    write_together(target.absolute().parent, (data.name, target.name), write)
+
+
+def check_mhd(path: str | Path) -> None:
+    """Make sure that no file of somebody else is where the voxels of an .mhd file would go.
+
+    Raises
+    ------
+    OutputError
+        If there is one.
+    """
+    target = Path(path)
+    data = target.with_suffix(".raw")
+    if target.name.lower().endswith(".mhd") and os.path.lexists(data) and not _belongs_to(data, target):
+        raise OutputError(
+            f"{data}, where the voxels of {target.name} would go, exists already and is not of that image.",
+            "Choose another name, or a format in one file such as .mha.",
         )
-    except BaseException:
-        data.unlink(missing_ok=True)
-        raise
+
+
+def _belongs_to(data: Path, header: Path) -> bool:
+    """Tell whether an .mhd file names a file as that of its voxels."""
+    try:
+        with header.open("rb") as stream:
+            text = stream.read(LARGEST_MHD).decode("utf-8", "replace")
+    except OSError:
+        return False
+    return any(
+        key.strip() == "ElementDataFile" and value.strip() == data.name
+        for key, _, value in (line.partition("=") for line in text.splitlines())
+    )
 
 
 def _mhd_header(picture: sitk.Image, data_name: str) -> str:

@@ -6,20 +6,20 @@ import json
 import logging
 import math
 import re
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from DeepRegLib.errors import DeepRegError, InputError, OutputError
-from DeepRegLib.files import make_folder, output_error, partial_folder, write_text
+from DeepRegLib.errors import DeepRegError, OutputError
+from DeepRegLib.files import write_text
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.naming import base_name, without_folders
+from DeepRegLib.output_folder import RESULT, OutputFolder, reserved_folder
 from DeepRegLib.recipes import Recipe, recipe_to_dict, without_folder
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, linear_part, parts_of, write_transform
@@ -27,7 +27,6 @@ from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform,
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-RESULT = "result.json"
 # What each file is called, by what it is. The result comes last: where it lies, the others lie too.
 OUTPUT_FILES: Mapping[str, str] = {
     "transform": "transform.h5",
@@ -39,55 +38,24 @@ OUTPUT_FILES: Mapping[str, str] = {
     "report": "report.html",
     "result": RESULT,
 }
-LAYERS = "warped_layer_*.nii.gz"
+LAYERS = "warped_layer_{}.nii.gz"
+LAYER = re.compile(r"warped_layer_[1-9][0-9]*\.nii\.gz")
 NUMBERS = re.compile(r"\[[^][{}\"]*\]")  # no text in it, so white space means nothing
 REPORT_BYTES = 8_000_000
 FINER_INVERSE = 8  # an inverse may need a finer grid than its transform
 FIELD_BYTES = 24  # three float64 a voxel, as ITK writes them
 
 
-def check_output_folder(directory: str | Path, overwrite: bool = False, needed: int = 0) -> None:
-    """Make sure, before anything is computed, that a result can be saved in a folder; change nothing.
+def reserved_output(
+    directory: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), needed: int = 0
+) -> AbstractContextManager[OutputFolder]:
+    """Reserve the folder of a registration before it is computed; see `DeepRegLib.output_folder.reserved_folder`."""
+    return reserved_folder(directory, is_output, overwrite=overwrite, inputs=inputs, needed=needed)
 
-    Parameters
-    ----------
-    directory
-        The folder; it need not exist.
-    overwrite
-        Whether an earlier result in it may be replaced.
-    needed
-        Bytes that will be written, see `expected_bytes`.
 
-    Raises
-    ------
-    InputError
-        If it is a file, or holds an earlier result and `overwrite` is false.
-    OutputError
-        If it cannot be written or the disk has too little room.
-    """
-    folder = Path(directory)
-    try:
-        parent = _existing_parent(folder)
-        if not parent.is_dir():
-            raise InputError(f"{parent} is a file, not a folder.", "Choose another output folder.")
-        existing = [name for name in OUTPUT_FILES.values() if (folder / name).exists()]
-        existing += sorted(path.name for path in folder.glob(LAYERS))
-        if existing and not overwrite:
-            raise InputError(
-                f"{folder} already holds a result ({', '.join(existing)}).",
-                "Choose another output folder, or give --overwrite (overwrite=True in Python).",
-            )
-        with tempfile.TemporaryFile(dir=parent):  # asking for the permission alone is wrong on network drives
-            pass
-        usage = shutil.disk_usage(parent)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    if usage.total > 0 and usage.free < needed:
-        raise OutputError(
-            f"The disk holding {folder} has {usage.free / 1e6:.0f} MB left; "
-            f"the result may take {max(needed / 1e6, 1):.0f} MB.",
-            "Free some space or choose another output folder.",
-        )
+def is_output(name: str) -> bool:
+    """Tell whether a file name is one that a saved registration may have."""
+    return name in OUTPUT_FILES.values() or LAYER.fullmatch(name) is not None
 
 
 def expected_bytes(fixed: Image, recipe: Recipe, labels: Image | None = None) -> int:
@@ -112,7 +80,7 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
         registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, ``jacobian.nii.gz`` and
         ``uncertainty.nii.gz``. Other files in it stay.
     overwrite
-        Whether an earlier result in it may be replaced.
+        Whether an earlier result in it may be replaced: files of the names above, and what its ``result.json`` lists.
 
     Returns
     -------
@@ -122,21 +90,19 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
     Raises
     ------
     InputError
-        If it is a file, or holds an earlier result and `overwrite` is false.
+        If it is a file, holds an earlier result and `overwrite` is false, or one of the images was read from a file
+        that would be replaced.
     OutputError
-        If it cannot be written or the disk is full.
+        If it cannot be written, another run is writing there, or the disk is full.
     """
-    folder = Path(directory)
-    check_output_folder(folder, overwrite, _bytes_of(registration))
-    fresh = not folder.exists()
-    # Beside a new folder, to be renamed as a whole; inside an existing one, whose parent may not be ours to write.
-    with partial_folder(make_folder(folder.absolute().parent) if fresh else folder, folder) as partial:
-        files = _write_all(registration, partial)
-        if fresh:
-            partial.rename(folder)
-        else:
-            _replace_all(partial, folder, files)
-    return folder
+    inputs = (registration.fixed.name, registration.moving.name)  # those that were read from files are named so
+    with reserved_output(directory, overwrite=overwrite, inputs=inputs, needed=_bytes_of(registration)) as place:
+        return place.commit(write_into(registration, place))
+
+
+def write_into(registration: Registration, place: OutputFolder) -> list[str]:
+    """Write a registration into a reserved folder, where nobody sees it before `commit` is given the returned names."""
+    return place.write(lambda folder: [*_write_all(registration, folder).values()])
 
 
 def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict[str, Any]:
@@ -222,7 +188,7 @@ def _images(registration: Registration) -> dict[str, tuple[str, Image]]:
     }
     images = {name: (OUTPUT_FILES[name], image) for name, image in single.items() if image is not None}
     for number, layer in enumerate(registration.warped_layers, start=1):
-        images[f"warped_layer_{number}"] = LAYERS.replace("*", str(number)), layer
+        images[f"warped_layer_{number}"] = LAYERS.format(number), layer
     return images
 
 
@@ -243,16 +209,6 @@ def _write_report(registration: Registration, path: Path) -> bool:
     return True
 
 
-def _replace_all(partial: Path, folder: Path, files: Mapping[str, str]) -> None:
-    (folder / RESULT).unlink(missing_ok=True)
-    for name in files.values():
-        (partial / name).replace(folder / name)
-    # What an earlier result has and this one has not, such as labels, would pass for a part of this one.
-    earlier = {*OUTPUT_FILES.values(), *(path.name for path in folder.glob(LAYERS))}
-    for name in earlier - set(files.values()):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _description(image: Image) -> dict[str, Any]:
     grid: Geometry = image.geometry
     return {"name": base_name(image.name), "dtype": str(image.array.dtype), **asdict(grid)}
@@ -270,10 +226,3 @@ def _bytes_of(registration: Registration) -> int:
     parts = (*parts_of(registration.transform), *parts_of(registration.inverse))
     total = sum(FIELD_BYTES * math.prod(part.geometry.size) for part in parts if isinstance(part, DisplacementField))
     return total + sum(image.array.nbytes for _, image in _images(registration).values()) + REPORT_BYTES
-
-
-def _existing_parent(folder: Path) -> Path:
-    parent = folder.absolute()
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
-    return parent

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from DeepRegLib.errors import DeepRegError, OutputError
 from DeepRegLib.files import make_folder, output_error, write_atomically, write_folder, write_text
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, write_image
+from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.transforms import LinearTransform, write_transform
 
 IMAGE = Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), Geometry((4, 3, 2)))
@@ -47,7 +47,7 @@ def test_text_is_utf8_with_unix_line_ends(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_bytes() == "µm\nzwei\n".encode()
 
 
-def test_the_temporary_name_keeps_the_ending_and_the_folder(tmp_path: Path) -> None:
+def test_the_temporary_file_has_the_ending_and_lies_on_the_disk_of_the_file(tmp_path: Path) -> None:
     seen: list[Path] = []
 
     def write(path: Path) -> None:
@@ -56,8 +56,8 @@ def test_the_temporary_name_keeps_the_ending_and_the_folder(tmp_path: Path) -> N
         path.write_text("x")
 
     write_atomically(tmp_path / "scan.nii.gz", write)
-    assert seen[0].name.endswith("scan.nii.gz")
-    assert seen[0].parent == tmp_path
+    assert seen[0].name.endswith(".nii.gz")
+    assert tmp_path in seen[0].parents
     assert [p.name for p in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 
@@ -160,6 +160,31 @@ def test_a_folder_in_the_place_of_the_file(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     assert "folder" in complaint(lambda: WRITERS[name](tmp_path / name))
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_an_mhd_file_does_not_replace_the_voxels_of_another(tmp_path: Path) -> None:
+    (tmp_path / "scan.raw").write_bytes(b"somebody's")
+    assert "scan.raw" in complaint(lambda: write_image(IMAGE, tmp_path / "scan.mhd"))
+    (tmp_path / "other.mhd").write_text("ElementDataFile = scan.raw\n")
+    complaint(lambda: write_image(IMAGE, tmp_path / "scan.mhd"))
+    assert (tmp_path / "scan.raw").read_bytes() == b"somebody's"
+    write_image(IMAGE, tmp_path / "mine.mhd")
+    write_image(IMAGE.with_array(IMAGE.array + 1), tmp_path / "mine.mhd")  # both of its files are its own
+    np.testing.assert_array_equal(read_image(tmp_path / "mine.mhd").array, IMAGE.array + 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.mhd", "mine.raw", "other.mhd", "scan.raw"]
+
+
+@pytest.mark.parametrize("name", ["o.nii.gz.nii.gz", "O.NII.GZ", "a.b.c.mha", "n" * 248 + ".nii.gz"])
+def test_odd_names_are_written_as_they_are(name: str, tmp_path: Path) -> None:
+    write_image(IMAGE, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    np.testing.assert_array_equal(read_image(tmp_path / name).array, IMAGE.array)
+
+
+def test_a_name_that_cannot_be_is_told_in_a_sentence(tmp_path: Path) -> None:
+    assert "not UTF-8" in complaint(lambda: write_image(IMAGE, tmp_path / "fran\udce7ois.nii.gz"))
+    assert "too long" in complaint(lambda: write_image(IMAGE, tmp_path / ("n" * 300 + ".nii.gz")))
+    assert not list(tmp_path.iterdir())
 
 
 def test_make_folder(tmp_path: Path) -> None:

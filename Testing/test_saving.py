@@ -20,7 +20,7 @@ from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.image import Image, read_image
 from DeepRegLib.recipes import Model, load_recipe, recipe_from_dict
 from DeepRegLib.result import FAILED, Registration, Verdict
-from DeepRegLib.saving import check_output_folder, expected_bytes, json_text, result_to_dict, to_plain
+from DeepRegLib.saving import expected_bytes, json_text, reserved_output, result_to_dict, to_plain
 from DeepRegLib.transforms import LinearTransform, read_transform
 from Testing.small import small_pair, small_registration
 from Testing.synthetic import geometry_in, points_in
@@ -42,6 +42,11 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def reserve(folder: Path, needed: int = 0) -> None:
+    with reserved_output(folder, needed=needed):
+        pass
 
 
 def strict(text: str) -> dict:
@@ -86,7 +91,7 @@ def test_layers_and_maps_are_saved_and_make_room_for_a_result_without(result: Re
     np.testing.assert_array_equal(second, result.fixed_foreground.array.astype(np.uint8))
     assert read_image(folder / "jacobian.nii.gz").array.dtype == np.float32
     with pytest.raises(InputError, match="warped_layer_1"):
-        check_output_folder(folder)
+        reserve(folder)
     result.with_labels(labels).save(folder, overwrite=True)
     assert set(names(folder)) == ALL
 
@@ -162,10 +167,93 @@ def test_an_earlier_result_stays_unless_told(result: Registration, tmp_path: Pat
         result.save(out)
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
     (out / "notes.txt").write_text("mine")
-    (out / "warped_labels.nii.gz").write_text("of an earlier run")
+    (out / "warped_labels.nii.gz").write_text("somebody's, not listed in result.json")
+    (out / "warped_layer_2.nii.gz").write_text("somebody's too")
     result.save(out, overwrite=True)
     assert (out / "notes.txt").read_text() == "mine"
-    assert {path.name for path in out.iterdir()} == (ALL | {"notes.txt"}) - {"warped_labels.nii.gz"}
+    assert (out / "warped_labels.nii.gz").read_text().startswith("somebody's")
+    assert {path.name for path in out.iterdir()} == ALL | {"notes.txt", "warped_layer_2.nii.gz"}
+
+
+@pytest.mark.usefixtures("no_report")
+def test_what_an_earlier_result_lists_goes_if_the_new_one_has_it_not(result: Registration, tmp_path: Path) -> None:
+    out = result.with_labels(small_pair()[3]).save(tmp_path / "out")
+    assert (out / "warped_labels.nii.gz").exists()
+    listing = strict((out / "result.json").read_text())
+    listing["files"] |= {"notes": "notes.txt", "above": "../mine.txt", "odd": 3}  # by somebody who means harm
+    (out / "result.json").write_text(json.dumps(listing))
+    for path in (out / "notes.txt", tmp_path / "mine.txt"):
+        path.write_text("mine")
+    result.save(out, overwrite=True)
+    assert set(names(out)) == (ALL | {"notes.txt"}) - {"warped_labels.nii.gz"}
+    assert names(tmp_path) == ["mine.txt", "out"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_result_does_not_replace_what_it_was_computed_from(result: Registration, tmp_path: Path) -> None:
+    out = result.save(tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (tmp_path / "link.nii.gz").symlink_to(out / "warped.nii.gz")
+    for given in (out / "transform.h5", out / "." / "result.json", tmp_path / "link.nii.gz"):
+        with (
+            pytest.raises(InputError, match="is an input of this run"),
+            reserved_output(out, overwrite=True, inputs=[given]),
+        ):
+            pass
+    again = replace(result, moving=replace(result.moving, name=str(out / "warped.nii.gz")))
+    with pytest.raises(InputError, match=r"warped\.nii\.gz is an input"):
+        again.save(out, overwrite=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_second_run_into_the_same_folder_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path / "new", tmp_path / "there", tmp_path / "deep" / "new"):
+        with reserved_output(folder), pytest.raises(OutputError, match=f"Another run is writing to .*{folder.name}"):
+            reserve(folder)
+        reserve(folder)
+    with reserved_output(tmp_path / "a"), reserved_output(tmp_path / "b"):
+        assert len(names(tmp_path)) == 3
+    assert names(tmp_path) == ["there"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_folder_that_somebody_makes_meanwhile_takes_the_result(result: Registration, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with reserved_output(out) as place:
+        written = saving.write_into(result, place)
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+        place.commit(written)
+    assert set(names(out)) == (ALL | {"notes.txt"}) - {"warped_labels.nii.gz"}
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_names_up_to_what_the_system_takes_hold_a_result_and_longer_ones_are_told(
+    result: Registration, tmp_path: Path
+) -> None:
+    longest = tmp_path / ("n" * 255)
+    result.save(longest)
+    assert set(names(longest)) == ALL - {"warped_labels.nii.gz"}
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    for folder, told in ((tmp_path / ("n" * 256), "too long"), (tmp_path / "dangling", "is a link to something")):
+        with pytest.raises(DeepRegError, match=told):
+            reserve(folder)
+    with pytest.raises(OutputError, match="not UTF-8"):
+        reserve(tmp_path / "fran\udce7ois")
+    assert sorted(names(tmp_path)) == sorted(["dangling", longest.name])
+
+
+def test_folders_made_for_a_result_that_did_not_come_are_removed(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with reserved_output(tmp_path / "a" / "b" / "c"):
+            assert (tmp_path / "a" / "b").is_dir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert names(tmp_path) == []
 
 
 @pytest.mark.usefixtures("no_report")
@@ -237,28 +325,28 @@ def test_a_report_that_fails_costs_no_result(
 
 
 def test_the_folder_is_checked_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_output_folder(tmp_path / "a" / "b")
+    reserve(tmp_path / "a" / "b")
     assert names(tmp_path) == []
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="is a file, not a folder"):
-        check_output_folder(tmp_path / "file")
+        reserve(tmp_path / "file")
     with pytest.raises(InputError, match="file is a file, not a folder"):
-        check_output_folder(tmp_path / "file" / "below")
+        reserve(tmp_path / "file" / "below")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, 10**6))
-    check_output_folder(tmp_path / "out", needed=10**5)
+    reserve(tmp_path / "out", needed=10**5)
     with pytest.raises(OutputError, match="has 1 MB left; the result may take 20 MB"):
-        check_output_folder(tmp_path / "out", needed=2 * 10**7)
+        reserve(tmp_path / "out", needed=2 * 10**7)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 0))  # as some network drives say
-    check_output_folder(tmp_path / "out", needed=10**9)
+    reserve(tmp_path / "out", needed=10**9)
 
 
 def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**settings: object) -> None:
+    def refuse(*arguments: object, **settings: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(saving.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(OutputError, match="no permission"):
-        check_output_folder(tmp_path / "out")
+        reserve(tmp_path / "out")
 
 
 @pytest.mark.usefixtures("no_report")

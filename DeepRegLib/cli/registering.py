@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from DeepRegLib.cli.progress import Reporter, interruptible, reporter
+from DeepRegLib.cli.progress import Reporter, interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
 from DeepRegLib.errors import CancelledError, InputError
 
@@ -59,6 +59,12 @@ class Request:
     device: str | None
     seed: int
     engine: str | None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files to be read."""
+        given = (getattr(self, field.name) for field in fields(self))
+        return [value for value in (*given, Path(self.recipe)) if isinstance(value, Path)]
 
 
 @dataclass(frozen=True)
@@ -154,16 +160,19 @@ def register(
 
 
 def _run(request: Request, output: Path, overwrite: bool, screen: Session, report: Reporter) -> Registration:
-    from DeepRegLib.saving import check_output_folder, expected_bytes
+    from DeepRegLib.saving import expected_bytes, reserved_output, write_into
 
-    check_output_folder(output, overwrite)
-    report("read", 0.0)
-    with reading(screen):
-        inputs = _read(request)
-    check_output_folder(output, overwrite, expected_bytes(inputs.fixed, inputs.recipe, inputs.moving_labels))
-    result = _register(request, inputs, screen, report)
-    report("save", 1.0)
-    result.save(output, overwrite=overwrite)
+    with reserved_output(output, overwrite=overwrite, inputs=request.files) as place:
+        report("read", 0.0)
+        with reading(screen):
+            inputs = _read(request)
+        place.require_room(expected_bytes(inputs.fixed, inputs.recipe, inputs.moving_labels))
+        result = _register(request, inputs, screen, report)
+        report("save", 1.0)
+        names = write_into(result, place)
+        with undisturbed():
+            place.commit(names)
+            screen.wrote(output)
     return result
 
 

@@ -35,12 +35,21 @@ class Session:
         Whether standard output is for a program: JSON and nothing else.
     verbose
         Whether everything there is to know is told.
+    out, err
+        Standard output and standard error.
+    written
+        What this run has written.
     """
 
     json_output: bool
     verbose: bool
     out: Console = field(default_factory=lambda: Console(highlight=False))
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    written: list[Path] = field(default_factory=list)
+
+    def wrote(self, path: Path) -> None:
+        """Note what is written, for the message of a run that is interrupted after that."""
+        self.written.append(path)
 
     def say(self, text: str | Text) -> None:
         """Print a line for a person; with `--json` there is none."""
@@ -89,7 +98,8 @@ def session(json_output: bool, verbose: bool) -> Iterator[Session]:
         except typer.Exit:
             raise
         except (KeyboardInterrupt, CancelledError):
-            screen.fail("Interrupted; nothing was written.")
+            done = f"{', '.join(map(str, screen.written))} is written" if screen.written else "nothing was written"
+            screen.fail(f"Interrupted; {done}.")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader, `head` perhaps, has had enough
             raise typer.Exit(FAILED) from None
@@ -113,16 +123,21 @@ def check_output_file(output: Path, suffixes: tuple[str, ...], *inputs: Path | N
     InputError
         If the name ends in none of the suffixes, or the file is one of the inputs.
     OutputError
-        If its folder does not exist.
+        If its folder does not exist, it cannot have that name, or a file of another image lies where its voxels go.
     """
+    from DeepRegLib.files import check_name
+    from DeepRegLib.image import check_mhd
+
     if not output.name.lower().endswith(suffixes):
         raise InputError(f"{output} cannot be written by that name.", f"End it in one of {', '.join(suffixes)}.")
     if output.is_dir():
         raise OutputError(f"{output} cannot be written: it is a folder.", "Choose another file name.")
     if not output.absolute().parent.is_dir():
         raise OutputError(f"{output} cannot be written: its folder does not exist.", "Create the folder first.")
+    check_name(output)
     if output.exists() and any(path is not None and path.exists() and path.samefile(output) for path in inputs):
         raise InputError(f"{output} is one of the inputs.", "Choose another output file.")
+    check_mhd(output)
 
 
 def _as_text(text: str | Text) -> Text:

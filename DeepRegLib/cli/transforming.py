@@ -75,6 +75,7 @@ def invert(
             given = read_transform(transform)
         inverse = invert_transform(given, device=_device(device))
         write_transform(inverse, output)
+        screen.wrote(output)
         errors = inverse_error(given, inverse, _probes(given))
         table = {
             "output": output.name,
@@ -116,6 +117,7 @@ def compose(
             joined = compose_transforms(*(read_transform(path) for path in transforms))
             grid = None if reference is None else read_image(reference).geometry
         write_transform(joined, output, grid)
+        screen.wrote(output)
         screen.emit({"output": output.name, "parts": len(parts_of(joined))})
         screen.say(f"{len(transforms)} transforms joined. Written to {output}")
 
@@ -138,6 +140,7 @@ def jacobian(
             given, grid = read_transform(transform), read_image(reference).geometry
         determinant = jacobian_determinant(given, grid)
         write_image(determinant, output)
+        screen.wrote(output)
         folds, statistics = digital_folds(given, grid), _statistics(determinant)
         voxels = determinant.array.size
         screen.emit({"output": output.name, "folds": folds, "voxels": voxels, "determinant": statistics})
@@ -160,6 +163,7 @@ def _apply_to_points(screen: Session, transform: Path, data: Path, output: Path,
         given = read_transform(transform)
     moved = given.apply_to_points(points)
     write_points(moved, output)
+    screen.wrote(output)
     screen.emit({"output": output.name, "points": moved})
     screen.say(f"{len(points)} points mapped. Written to {output}")
 
@@ -177,6 +181,7 @@ def _apply_to_volume(
         given, grid, volume = read_transform(transform), read_image(reference).geometry, read_image(data)
     result = _resampled(given, volume, grid, labels, nearest)
     write_image(result, output)
+    screen.wrote(output)
     screen.emit({"output": output.name, "size": list(grid.size), "spacing": list(grid.spacing)})
     screen.say(f"Written to {output}, {' x '.join(str(n) for n in grid.size)} voxels")
 

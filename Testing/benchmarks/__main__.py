@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks import cancel, pairs, panel, poses, repeat, speed, transport, wrong
+from Testing.benchmarks import cancel, kills, pairs, panel, poses, repeat, speed, transport, wrong
 from Testing.benchmarks.learned import capture, contrast, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
@@ -39,6 +39,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "wrong": wrong.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
+    "kills": kills.measure,
     "panel": panel.measure,
     "capture": capture.measure,
     "contrast": contrast.measure,

@@ -180,13 +180,25 @@ def test_an_earlier_result_is_found_before_anything_is_read(deepreg: Deepreg, tm
     assert outcome.code == 2
 
 
+def test_a_result_that_would_replace_an_input_is_refused_before_anything_is_read(
+    deepreg: Deepreg, tmp_path: Path
+) -> None:
+    start = tmp_path / "transform.h5"
+    start.write_text("my start")
+    command = ("register", "nowhere", "neither", "--initial-transform", start, "-o", tmp_path, "--overwrite", "--json")
+    outcome = deepreg(*command)
+    check(outcome.err, "transform.h5 is an input of this run", "another output folder")
+    assert outcome.code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["transform.h5"]
+
+
 def test_a_read_only_folder(deepreg: Deepreg, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**settings: object) -> None:
+    def refuse(*arguments: object, **settings: object) -> None:
         raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(saving.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     outcome = deepreg("register", files.fixed, files.moving, "-o", tmp_path / "out", "--json")
-    check(outcome.err, "out cannot be written", "another output folder")
+    check(outcome.err, "cannot be written", "another output folder")
     assert outcome.code == 2
 
 

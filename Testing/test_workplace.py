@@ -1,0 +1,177 @@
+"""Old files or new ones, never both, whenever the process is killed; and nothing of the dead is left lying about."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from DeepRegLib.errors import OutputError
+from DeepRegLib.files import write_text
+from DeepRegLib.workplace import LOCK, NEW, OLD, PLAN, exchange, remove_abandoned, workplace
+
+NAMES = ("a.txt", "b.txt", "result.json")
+# Dies, as of kill -9, before the n-th thing it asks of the file system.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from DeepRegLib import workplace as w
+folder, left = Path(sys.argv[1]), [int(sys.argv[2])]
+def counted(function):
+    def call(*arguments, **settings):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+        return function(*arguments, **settings)
+    return call
+for name in ("mkdir", "replace", "unlink", "rename", "write_text"):
+    setattr(Path, name, counted(getattr(Path, name)))
+for name in ("fsync", "unlink", "rmdir"):
+    setattr(os, name, counted(getattr(os, name)))
+with w.workplace(folder, "key") as work:
+    for name in ("a.txt", "b.txt", "result.json"):
+        (work / "new" / name).write_text("new")
+    w.exchange(work, folder, ["a.txt", "b.txt", "result.json"], ["labels.txt"])
+"""
+
+
+def old_files(folder: Path) -> None:
+    folder.mkdir()
+    for name in (*NAMES, "labels.txt"):
+        (folder / name).write_text("old")
+    (folder / "notes.txt").write_text("mine")
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def exchange_with(replace_file: Callable[..., Path], folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Exchange the files of a folder, with another function for moving them."""
+    with workplace(folder) as work:
+        for name in NAMES:
+            (work / NEW / name).write_text("new")
+        patch.setattr(Path, "replace", replace_file)
+        exchange(work, folder, NAMES, ["labels.txt"])
+
+
+OLD_STATE = {"a.txt": "old", "b.txt": "old", "labels.txt": "old", "notes.txt": "mine", "result.json": "old"}
+NEW_STATE = {"a.txt": "new", "b.txt": "new", "notes.txt": "mine", "result.json": "new"}
+
+
+def killed_runs(above: Path) -> Iterator[Path]:
+    """Yield a folder after each child that died, one step later each time, until one lives."""
+    for step in range(200):
+        folder = above / str(step)
+        old_files(folder)
+        ended = subprocess.run([sys.executable, "-c", CHILD, str(folder), str(step)], check=False)
+        if ended.returncode == 0:
+            assert content(folder) == NEW_STATE
+            return
+        yield folder
+    raise AssertionError("the child never came to its end")
+
+
+def test_whenever_it_is_killed_old_or_new_files_are_whole_after_the_next_run(tmp_path: Path) -> None:
+    moments = 0
+    seen = set()
+    for folder in killed_runs(tmp_path):
+        moments += 1
+        values = set(content(folder).values()) - {"mine"}
+        assert len(values) <= 1, f"old and new files together at step {folder.name}: {content(folder)}"
+        remove_abandoned(folder)
+        found = content(folder)
+        assert found in (OLD_STATE, NEW_STATE), f"neither old nor new at step {folder.name}: {found}"
+        seen.add(found["result.json"])
+        for path in folder.glob(".partial-*"):  # killed between making the folder and its lock
+            assert not list(path.iterdir())
+            os.utime(path, (0, 0))
+        remove_abandoned(folder)
+        assert not list(folder.glob(".*"))
+    assert moments > 20
+    assert seen == {"old", "new"}
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_an_error_on_the_way_puts_everything_back(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_files(tmp_path / "out")
+    replace_file, left = Path.replace, [step + 1]  # the plan is the first
+
+    def failing(path: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0 and OLD not in path.parts and target.parent.name != NEW:
+            raise KeyboardInterrupt if step % 2 else PermissionError(13, "in use")
+        return replace_file(path, target)
+
+    with pytest.raises((KeyboardInterrupt, PermissionError)):
+        exchange_with(failing, tmp_path / "out", monkeypatch)
+    assert content(tmp_path / "out") == OLD_STATE
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_what_cannot_be_put_back_now_is_put_back_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    old_files(folder)
+    replace_file = Path.replace
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.parent.name in (NEW, OLD):
+            raise OSError(5, "the drive went away")
+        return replace_file(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="went away"):
+        exchange_with(failing, folder, patch)
+    write_text(folder / "another.txt", "a run beside it")
+    assert content(folder) == {**OLD_STATE, "another.txt": "a run beside it"}
+    assert not list(folder.glob(".*"))
+
+
+def test_what_lives_is_left_alone(tmp_path: Path) -> None:
+    with workplace(tmp_path) as work:
+        (work / NEW / "a.txt").write_text("half")
+        remove_abandoned(tmp_path)
+        write_text(tmp_path / "b.txt", "b")
+        assert (work / NEW / "a.txt").exists()
+        with pytest.raises(OutputError, match="Another run"), workplace(tmp_path, "key"), workplace(tmp_path, "key"):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
+def test_what_is_not_known_to_be_ours_is_left_alone(tmp_path: Path) -> None:
+    named_like_ours = tmp_path / ".partial-01234567"
+    named_like_ours.mkdir()
+    (named_like_ours / "thesis.txt").write_text("mine")
+    os.utime(named_like_ours, (0, 0))
+    (tmp_path / ".partial-notes").mkdir()
+    young = tmp_path / ".partial-89abcdef"
+    young.mkdir()
+    remove_abandoned(tmp_path)
+    assert (named_like_ours / "thesis.txt").exists()
+    assert (tmp_path / ".partial-notes").exists()
+    assert young.exists(), "another process may be about to lock it"
+    os.utime(young, (0, time.time() - 7200))
+    remove_abandoned(tmp_path)
+    assert not young.exists()
+
+
+@pytest.mark.parametrize("plan", ['["../mine.txt"]', '[".."]', "[]", "{}", "[1]", "half", "[" * 100_000])
+def test_a_plan_from_elsewhere_moves_nothing(plan: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    work = folder / ".partial-01234567"
+    for part in (NEW, OLD):
+        (work / part).mkdir(parents=True)
+    (work / LOCK).touch()
+    (work / OLD / "kept.txt").write_text("old")
+    (work / PLAN).write_text(plan)
+    (tmp_path / "mine.txt").write_text("mine")
+    remove_abandoned(folder)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert (work / OLD / "kept.txt").read_text() == "old"
+    assert [path.name for path in folder.iterdir()] == [work.name]
