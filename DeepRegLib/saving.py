@@ -16,10 +16,10 @@ import numpy as np
 
 from DeepRegLib.errors import DeepRegError, OutputError
 from DeepRegLib.files import write_text
+from DeepRegLib.files.output_folder import RESULT, OutputFolder, reserved_folder
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.naming import base_name, without_folders
-from DeepRegLib.output_folder import RESULT, OutputFolder, reserved_folder
 from DeepRegLib.recipes import Recipe, recipe_to_dict, without_folder
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, linear_part, parts_of, write_transform
@@ -49,7 +49,7 @@ FIELD_BYTES = 24  # three float64 a voxel, as ITK writes them
 def reserved_output(
     directory: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), needed: int = 0
 ) -> AbstractContextManager[OutputFolder]:
-    """Reserve the folder of a registration before it is computed; see `DeepRegLib.output_folder.reserved_folder`."""
+    """Reserve the folder of a registration before it is computed; see `reserved_folder`."""
     return reserved_folder(directory, is_output, overwrite=overwrite, inputs=inputs, needed=needed)
 
 

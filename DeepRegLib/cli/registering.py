@@ -153,13 +153,16 @@ def register(
     )
     with session(json_output, verbose) as screen:
         with reporter(screen) as report:
-            result = _run(request, output, overwrite, screen, report)
-        _summarise(screen, result, output)
+            result, names = _run(request, output, overwrite, screen, report)
+        _summarise(screen, result, output, names)
         if result.verdict.level == "failed":
             raise typer.Exit(FAILED)
 
 
-def _run(request: Request, output: Path, overwrite: bool, screen: Session, report: Reporter) -> Registration:
+def _run(
+    request: Request, output: Path, overwrite: bool, screen: Session, report: Reporter
+) -> tuple[Registration, list[str]]:
+    """Return the result and the names of the files that were written."""
     from DeepRegLib.saving import expected_bytes, reserved_output, write_into
 
     with reserved_output(output, overwrite=overwrite, inputs=request.files) as place:
@@ -173,7 +176,7 @@ def _run(request: Request, output: Path, overwrite: bool, screen: Session, repor
         with undisturbed():
             place.commit(names)
             screen.wrote(output)
-    return result
+    return result, names
 
 
 def _register(request: Request, inputs: Inputs, screen: Session, report: Reporter) -> Registration:
@@ -285,9 +288,9 @@ def _read_landmarks(fixed: Path | None, moving: Path | None) -> tuple[NDArray[np
     return read_landmark_pairs(fixed, moving)
 
 
-def _summarise(screen: Session, result: Registration, output: Path) -> None:
+def _summarise(screen: Session, result: Registration, output: Path, written: list[str]) -> None:
+    from DeepRegLib.files.output_folder import RESULT
     from DeepRegLib.naming import without_folders
-    from DeepRegLib.saving import OUTPUT_FILES, RESULT
 
     if screen.json_output:
         screen.emit_text((output / RESULT).read_text(encoding="utf-8"))
@@ -303,7 +306,6 @@ def _summarise(screen: Session, result: Registration, output: Path) -> None:
     if screen.verbose:
         for decision in without_folders(result.decisions, names):
             screen.note(Text(decision, style="dim"))
-    written = [name for name in OUTPUT_FILES.values() if (output / name).exists()]
     screen.say(f"{sum(result.timings.values()):.1f} s. Written to {output}: {', '.join(written)}")
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from DeepRegLib import report
+from DeepRegLib.files.workplace import remove_abandoned
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.result import OK, Measures, Registration, Verdict
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearTransform
-from DeepRegLib.workplace import remove_abandoned
 from Testing.benchmarks.child import ROOT
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table

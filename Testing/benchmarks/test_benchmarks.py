@@ -21,15 +21,15 @@ from Testing.benchmarks.tables import Table
 from Testing.engine.fakes import hand_made_registration, tiny_image
 from Testing.synthetic import CENTRE, blobs, geometry_in, trilinear
 
+NEED_NO_SCANS = ("transport", "forward", "kills")
+
 
 def test_without_data_it_says_so_and_succeeds(tmp_path, capsys):
     assert main(["poses", "--data", str(tmp_path / "nothing"), "--output", str(tmp_path)]) == 0
     assert "are not at" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "part", [part for part in PARTS if part not in ("transport", "forward", "kills")]
-)  # they need no scans
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in NEED_NO_SCANS])
 def test_an_empty_folder_gives_an_empty_table(part, tmp_path):
     table = PARTS[part](Options(data=tmp_path, output=tmp_path))
     assert table.passed is None

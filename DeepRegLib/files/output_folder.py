@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from DeepRegLib.errors import InputError, OutputError
-from DeepRegLib.files import check_name, make_folder, output_error, rename_folder, told_of
-from DeepRegLib.workplace import NEW, exchange, workplace
+from DeepRegLib.files.workplace import NEW, exchange, workplace
+from DeepRegLib.files.writing import check_name, make_folder, output_error, rename_folder, told_of
 
 RESULT = "result.json"
 LARGEST_RESULT = 100_000_000

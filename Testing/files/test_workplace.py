@@ -13,14 +13,14 @@ import pytest
 
 from DeepRegLib.errors import OutputError
 from DeepRegLib.files import write_text
-from DeepRegLib.workplace import LOCK, NEW, OLD, PLAN, exchange, remove_abandoned, workplace
+from DeepRegLib.files.workplace import LOCK, NEW, OLD, PLAN, exchange, remove_abandoned, workplace
 
 NAMES = ("a.txt", "b.txt", "result.json")
 # Dies, as of kill -9, before the n-th thing it asks of the file system.
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from DeepRegLib import workplace as w
+from DeepRegLib.files import workplace as w
 folder, left = Path(sys.argv[1]), [int(sys.argv[2])]
 def counted(function):
     def call(*arguments, **settings):

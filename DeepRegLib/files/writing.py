@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from DeepRegLib.errors import OutputError
-from DeepRegLib.workplace import NEW, PREFIX, exchange, sync, workplace
+from DeepRegLib.files.workplace import NEW, PREFIX, exchange, sync, workplace
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
