@@ -74,7 +74,12 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = DeepRegLogic()
         self.panel = Panel(
-            self.ui, self.logic.runner, slicer.mrmlScene, qt.QSettings(), slicer.util.confirmYesNoDisplay
+            self.ui,
+            self.logic.runner,
+            slicer.mrmlScene,
+            qt.QSettings(),
+            slicer.util.confirmYesNoDisplay,
+            Path(self.resourcePath("Icons")),
         )
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)

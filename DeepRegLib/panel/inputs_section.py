@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import qt
 import slicer
+from slicer.i18n import tr as _
 
 from DeepRegLib.errors import DeepRegError
+from DeepRegLib.panel.appearance import SMALL_ICON_PIXELS, Icons, set_icon
 from DeepRegLib.panel.parameters import Parameters, swap
+from DeepRegLib.panel.words import table_html
 from DeepRegLib.recipes import load_recipe, recipe_names
 
 
@@ -19,13 +23,17 @@ class InputsSection:
     ----------
     ui
         The panel's widgets by name.
+    icons
+        The panel's icons.
     """
 
-    def __init__(self, ui: SimpleNamespace) -> None:
+    def __init__(self, ui: SimpleNamespace, icons: Icons) -> None:
         self._ui = ui
         self._parameters: Parameters | None = None
         for name in recipe_names():
-            ui.recipeSelector.addItem(name, name)
+            self._offer(name, name)
+        set_icon(ui.recipeInfoButton, icons.icon("Info"), SMALL_ICON_PIXELS)
+        ui.recipeInfoButton.connect("clicked(bool)", self._on_info)
         ui.recipeSelector.connect("currentIndexChanged(int)", self._on_recipe_chosen)
         ui.swapButton.connect("clicked(bool)", self._on_swap)
 
@@ -53,13 +61,23 @@ class InputsSection:
         recipe = self._parameters.recipe
         index = self._ui.recipeSelector.findData(recipe)
         if index < 0:
-            self._ui.recipeSelector.addItem(Path(recipe).stem, recipe)
+            self._offer(Path(recipe).stem, recipe)
             index = self._ui.recipeSelector.findData(recipe)
         if index != self._ui.recipeSelector.currentIndex:
             blocked = self._ui.recipeSelector.blockSignals(True)
             self._ui.recipeSelector.setCurrentIndex(index)
             self._ui.recipeSelector.blockSignals(blocked)
-        self._ui.recipePurposeLabel.text = _purpose(recipe)
+        self._ui.recipeSelector.toolTip = _purpose(recipe)
+
+    def _offer(self, text: str, recipe: str) -> None:
+        selector = self._ui.recipeSelector
+        selector.addItem(text, recipe)
+        selector.setItemData(selector.count - 1, _purpose(recipe), qt.Qt.ToolTipRole)
+
+    def _on_info(self, _checked: bool = False) -> None:
+        selector = self._ui.recipeSelector
+        rows = [(selector.itemText(row), _purpose(str(selector.itemData(row)))) for row in range(selector.count)]
+        slicer.util.infoDisplay(table_html(rows), windowTitle=_("Recipes"))
 
     def _on_recipe_chosen(self, index: int) -> None:
         if self._parameters is not None and index >= 0:

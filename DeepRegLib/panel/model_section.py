@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.errors import DeepRegError, ModelError
 from DeepRegLib.models import KnownModel, add_model, known_models, look_up, read_manifest
 from DeepRegLib.naming import base_name
+from DeepRegLib.panel.appearance import SMALL_ICON_PIXELS, Icons, set_icon
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.recipes import NO_MODEL, RECIPES_MODEL, with_choice
 from DeepRegLib.panel.words import model_html, model_summary
@@ -32,15 +33,18 @@ class ModelSection:
         The panel's widgets by name.
     show_error
         Shows an error in the panel; None takes it away.
+    icons
+        The panel's icons.
     """
 
-    def __init__(self, ui: SimpleNamespace, show_error: Callable[[DeepRegError | None], None]) -> None:
+    def __init__(self, ui: SimpleNamespace, show_error: Callable[[DeepRegError | None], None], icons: Icons) -> None:
         self._ui = ui
         self._show_error = show_error
         self._parameters: Parameters | None = None
         self._known: list[KnownModel] = []
         self._looked_up: dict[str, KnownModel] = {}
         self._rows: list[Row] = []
+        set_icon(ui.modelInfoButton, icons.icon("Info"), SMALL_ICON_PIXELS)
         ui.modelSelector.connect("currentIndexChanged(int)", self._on_model_chosen)
         ui.modelInfoButton.connect("clicked(bool)", self._on_info)
         ui.addModelButton.connect("clicked(bool)", self._on_add)
@@ -62,6 +66,7 @@ class ModelSection:
         self._ui.modelSelector.enabled = recipe is not None and recipe.deformable.enabled
         self._ui.modelInfoButton.enabled = model is not None and model.manifest is not None
         self._ui.wantUncertaintyCheckBox.enabled = model is not None
+        self._ui.modelSelector.toolTip = _use(model)
         note = "\n".join(self._notes(parameters.model, recipe, model))
         self._ui.modelNoteLabel.text = note
         self._ui.modelNoteLabel.visible = bool(note)
@@ -100,7 +105,7 @@ class ModelSection:
 
     def _offered(self, chosen: str, recipe: Recipe | None) -> Iterator[Row]:
         own = base_name(recipe.model.name) if recipe is not None else ""
-        yield _("By recipe ({model})").format(model=own or _("no model")), RECIPES_MODEL, ""
+        yield _("{model} (by recipe)").format(model=own or _("no model")), RECIPES_MODEL, ""
         yield _("No model"), NO_MODEL, ""
         names = [RECIPES_MODEL, NO_MODEL]
         for model in self._known:
@@ -116,7 +121,8 @@ class ModelSection:
             yield _("This recipe does not deform, so no model is asked.")
         if model is not None and not model.problem and model.manifest is not None:
             task = model.manifest.task
-            yield model.manifest.intended_use if task == REGISTRATION else _wrong_task(task)
+            if task != REGISTRATION:
+                yield _wrong_task(task)
         broken = {known.folder: known for known in (model, *self._known) if known is not None and known.problem}
         for known in broken.values():
             yield _("The model {name} cannot be used. {problem}").format(
@@ -155,6 +161,13 @@ def _recipe(source: str) -> Recipe | None:
         return load_recipe(source)
     except DeepRegError:
         return None
+
+
+def _use(model: KnownModel | None) -> str:
+    """Return what the model is for, or what a model is where none is asked."""
+    if model is not None and model.manifest is not None:
+        return model.manifest.intended_use
+    return _("A trained network that proposes a first displacement, which is used where it matches better.")
 
 
 def _check_task(task: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
+import qt
 import slicer
 
 from DeepRegLib.panel.advanced_section import AdvancedSection
+from DeepRegLib.panel.appearance import Icons
 from DeepRegLib.panel.compare_section import CompareSection
 from DeepRegLib.panel.comparison import Comparison
 from DeepRegLib.panel.drivers_section import DriversSection
@@ -19,6 +22,7 @@ from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Runner
 from DeepRegLib.panel.settings import Store
+from DeepRegLib.panel.wrapping import GrowingTabs, WrappedLabels
 
 
 class Panel:
@@ -36,6 +40,8 @@ class Panel:
         Slicer's settings.
     ask
         Asks the user a question and returns whether the answer is yes.
+    icons
+        The folder of the panel's icons.
     """
 
     def __init__(
@@ -45,12 +51,14 @@ class Panel:
         scene: slicer.vtkMRMLScene,
         store: Store,
         ask: Callable[[str], bool],
+        icons: Path,
     ) -> None:
+        images = Icons(icons)
         self.environment = EnvironmentSection(ui, runner.engine, store, self._on_environment_changed)
-        self.inputs = InputsSection(ui)
+        self.inputs = InputsSection(ui, images)
         self.drivers = DriversSection(ui)
-        self.registration = RegistrationSection(ui, runner, scene, self.environment.problem, ask)
-        self.model = ModelSection(ui, self.registration.show_error)
+        self.registration = RegistrationSection(ui, runner, scene, self.environment.problem, ask, images)
+        self.model = ModelSection(ui, self.registration.show_error, images)
         self.compare = CompareSection(ui, Comparison(scene))
         self.linked = LinkedSection(ui, scene)
         self.advanced = AdvancedSection(ui, lambda: runner.engine.worker, self.registration.show_error)
@@ -64,6 +72,8 @@ class Panel:
             self.advanced,
         )
         self._bound = False
+        labels = [widget for widget in vars(ui).values() if isinstance(widget, qt.QLabel) and widget.wordWrap]
+        self._sizes = (WrappedLabels(labels), GrowingTabs(ui.taskTabs))
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
@@ -87,6 +97,8 @@ class Panel:
         """Leave engine and views: the widgets are about to go."""
         self.bind(None)
         self.environment.close()
+        for sizes in self._sizes:
+            sizes.close()
 
     def _on_environment_changed(self) -> None:
         self.registration.show_error(None)  # what stood in the way may be gone

@@ -16,6 +16,15 @@ from DeepRegLib.scene.results import Outputs
 # For its selectors the wrapper makes a node of each class, which it cannot of vtkMRMLNode; and it knows no `A | B`.
 Labels = Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
 
+# What the nodes of a result can be.
+ResultNode = Union[  # noqa: UP007
+    slicer.vtkMRMLTransformNode,
+    slicer.vtkMRMLScalarVolumeNode,
+    slicer.vtkMRMLSegmentationNode,
+    slicer.vtkMRMLTableNode,
+    None,
+]
+
 
 @parameterNodeWrapper
 class Parameters:
@@ -49,8 +58,13 @@ class Parameters:
         How the slice views show the result.
     linkedTransform
         What leads from one scan to the other for the linked cursors; the latest result's unless another is chosen.
-    comparedFixed, comparedWarped, verdictLevel, verdictReasons, verdictNumbers
-        Of the latest result: the volumes to look at, how far to trust it, and the measures behind that.
+    comparedFixed, comparedWarped
+        The volumes of the latest result to look at.
+    verdictOf, verdictHasNode, verdictFixed, verdictMoving, verdictNames
+        What the latest verdict is about: a node of the result, its transform if it has one, and whether it has any node
+        at all; the two scans, and their names, moving and fixed, as they were.
+    verdictLevel, verdictReasons, verdictMeasures
+        How far to trust that result, why, and what was measured (`DeepRegLib.panel.words.measures_of`).
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -94,9 +108,14 @@ class Parameters:
 
     comparedFixed: slicer.vtkMRMLScalarVolumeNode
     comparedWarped: slicer.vtkMRMLScalarVolumeNode
+    verdictOf: ResultNode
+    verdictHasNode: bool = False
+    verdictFixed: slicer.vtkMRMLScalarVolumeNode
+    verdictMoving: slicer.vtkMRMLScalarVolumeNode
+    verdictNames: list[str]
     verdictLevel: str = ""
     verdictReasons: list[str]
-    verdictNumbers: str = ""
+    verdictMeasures: list[str]
 
 
 # Each pair changes places when fixed and moving are swapped.

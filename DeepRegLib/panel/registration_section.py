@@ -1,4 +1,4 @@
-"""Register and Cancel, progress, what went wrong, and the verdict."""
+"""Register and Cancel, progress, and what went wrong."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from slicer.i18n import tr as _
 from slicer.util import NodeModify
 
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
+from DeepRegLib.panel.appearance import CANCEL_STYLE, COLOURS, PRIMARY_STYLE, Icons, bar_style, set_icon
 from DeepRegLib.panel.comparison import BLEND, NONE
 from DeepRegLib.panel.parameters import Parameters, task_of
 from DeepRegLib.panel.running import Listener, Run, Runner
 from DeepRegLib.panel.task import Task, check
-from DeepRegLib.panel.words import error_html, measures_text, model_text, progress_text, verdict_html
+from DeepRegLib.panel.verdict_section import VerdictSection
+from DeepRegLib.panel.words import error_html, progress_text
+from DeepRegLib.result import FAILED
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
 from DeepRegLib.scene.results import remove_results
 from DeepRegLib.scene.sequences import current_volume
@@ -40,6 +43,8 @@ class RegistrationSection:
         Returns why the engine cannot run as it is set, or None.
     ask
         Asks the user a question and returns whether the answer is yes.
+    icons
+        The panel's icons.
     """
 
     def __init__(
@@ -49,9 +54,12 @@ class RegistrationSection:
         scene: slicer.vtkMRMLScene,
         engine_problem: Callable[[], DeepRegError | None],
         ask: Callable[[str], bool],
+        icons: Icons,
     ) -> None:
         self._ui = ui
         self._runner = runner
+        self._icons = icons
+        self._verdict = VerdictSection(ui, scene, icons)
         self._scene = scene
         self._engine_problem = engine_problem
         self._ask = ask
@@ -59,6 +67,9 @@ class RegistrationSection:
         self.run: Run | None = None
         ui.registerButton.connect("clicked(bool)", self._on_button)
         ui.removeResultsButton.connect("clicked(bool)", self._on_remove)
+        ui.messageBar.setStyleSheet(bar_style(COLOURS[FAILED]))
+        ui.messageIcon.setPixmap(icons.pixmap("VerdictFailed"))
+        self._show_button(running=False)
 
     @property
     def running(self) -> bool:
@@ -68,6 +79,7 @@ class RegistrationSection:
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
+        self._verdict.bind(parameters)
 
     def refresh(self) -> None:
         """Show what the parameters say, and whether they can be run."""
@@ -79,9 +91,7 @@ class RegistrationSection:
             self._ui.registerButton.toolTip = (
                 _("Register the moving volume to the fixed one.") if problem is None else str(problem)
             )
-        level, numbers = self._parameters.verdictLevel, self._parameters.verdictNumbers
-        self._ui.verdictLabel.text = verdict_html(level, self._parameters.verdictReasons, numbers) if level else ""
-        self._ui.verdictLabel.visible = bool(level) and not self.running
+        self._verdict.refresh(hidden=self.running)
         self._ui.removeResultsButton.visible = bool(nodes_with(self._scene, RESULT_ATTRIBUTE)) and not self.running
 
     def cancel(self) -> None:
@@ -93,7 +103,7 @@ class RegistrationSection:
     def show_error(self, error: DeepRegError | None) -> None:
         """Say what is wrong and what to do; None takes it away."""
         self._ui.messageLabel.text = error_html(error) if error is not None else ""
-        self._ui.messageLabel.visible = error is not None
+        self._ui.messageCard.visible = error is not None
 
     def _on_button(self, _checked: bool = False) -> None:
         if self.running:
@@ -124,12 +134,17 @@ class RegistrationSection:
         self._on_progress("waiting", 0.0, None, None)
 
     def _show_running(self, running: bool) -> None:
-        self._ui.registerButton.text = _("Cancel") if running else _("Register")
+        self._show_button(running)
         self._ui.registerButton.toolTip = _("Stop the registration; the scene stays as it is.") if running else ""
         self._ui.registerButton.enabled = True
         self._ui.progressBar.visible = running
         self._ui.progressLabel.visible = running
         self.refresh()
+
+    def _show_button(self, running: bool) -> None:
+        self._ui.registerButton.text = _("Cancel") if running else _("Register")
+        self._ui.registerButton.setStyleSheet(CANCEL_STYLE if running else PRIMARY_STYLE)
+        set_icon(self._ui.registerButton, self._icons.icon("Cancel" if running else "Register"))
 
     def _on_progress(self, stage: str, fraction: float, similarity: float | None, seconds_left: float | None) -> None:
         self._ui.progressBar.value = round(FULL * fraction)
@@ -141,10 +156,7 @@ class RegistrationSection:
         if parameters is None or registration is None or results is None:
             return
         with NodeModify(parameters):  # the views change once
-            parameters.verdictLevel = registration.verdict.level
-            parameters.verdictReasons = [*registration.verdict.reasons, *registration.warnings, *run.notes]
-            numbers = (measures_text(registration.measures), model_text(registration))
-            parameters.verdictNumbers = " · ".join(text for text in numbers if text)
+            self._verdict.keep(run, registration, results)
             parameters.comparedFixed = self._volume(run.task.fixed)
             parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
             parameters.linkedTransform = self._scene.GetNodeByID(results.transform) if results.transform else None
@@ -177,7 +189,7 @@ class RegistrationSection:
             parameters.compareMode = NONE
         remove_results(self._scene)
         if parameters is not None:
-            parameters.verdictLevel, parameters.verdictReasons, parameters.verdictNumbers = "", [], ""
+            self._verdict.drop()
         self.show_error(None)
         self.refresh()
 

@@ -57,7 +57,7 @@ class SegmentList:
         self._widget.blockSignals(blocked)
         self._shown = segments
         row = self._widget.fontMetrics().height() + 6
-        self._widget.setMaximumHeight(row * min(VISIBLE_ROWS, max(1, len(segments))) + 6)
+        self._widget.setFixedHeight(row * min(VISIBLE_ROWS, max(1, len(segments))) + 6)
 
     def _check(self, wanted: set[str]) -> None:
         blocked = self._widget.blockSignals(True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping, Sequence
 
 from slicer.i18n import tr as _
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.models import KnownModel
-from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
+from DeepRegLib.result import CHECK, FAILED, OK, Registration
 
-# White on each of these has a contrast above 4.5:1, whatever the theme behind.
-COLOURS = {OK: "#2e7d32", CHECK: "#b45309", FAILED: "#c62828"}
 SECONDS_SHOWN_AS_MINUTES = 90
+COLON = ": "
+PARAGRAPH = "margin-top:2px; margin-bottom:2px"
 
 
 def stage_name(stage: str) -> str:
@@ -28,6 +29,7 @@ def stage_name(stage: str) -> str:
         "deformable": _("Deforming"),
         "inverse": _("Computing the inverse"),
         "judge": _("Judging the result"),
+        "jacobian": _("Computing the change of volume"),
         "labels": _("Carrying over the segmentation"),
         "cancelling": _("Cancelling"),
     }
@@ -61,33 +63,40 @@ def duration_left(seconds: float) -> str:
     return _("about {seconds} s left").format(seconds=max(1, round(seconds)))
 
 
-def measures_text(measures: Measures) -> str:
-    """Return the measures that matter most as one line."""
-    parts = [
-        _("likeness {before:.2f} → {after:.2f}").format(
-            before=measures.structure_before, after=measures.structure_after
-        )
-    ]
-    if measures.dice_after:
-        mean = sum(measures.dice_after.values()) / len(measures.dice_after)
-        parts.append(_("overlap of segments {mean:.2f}").format(mean=mean))
-    if measures.tre_after is not None:
-        parts.append(_("landmarks {distance:.1f} mm apart").format(distance=measures.tre_after))
-    parts.append(_("no folds") if measures.folds == 0 else _("{count} folds").format(count=measures.folds))
-    parts.append(_("inverse within {error:.2f} mm").format(error=measures.inverse_error_p99))
-    return " · ".join(parts)
-
-
-def model_text(registration: Registration) -> str:
-    """Return which model was asked and how far its answers differ, as one line; empty if none was."""
-    parts = [_("model {name}").format(name=registration.model)] if registration.model else []
+def measures_of(registration: Registration) -> list[str]:
+    """Return what was measured and found, each as what it is, a colon and its value."""
+    m = registration.measures
+    rows = [(_("Likeness"), f"{_share(m.structure_before)} → {_share(m.structure_after)}")]
+    if m.dice_after:
+        rows.append((_("Overlap of segments"), _change(m.dice_before, m.dice_after)))
+    if m.tre_after is not None:
+        rows.append((_("Landmarks"), _distance_apart(m.tre_before, m.tre_after)))
+    folds = _("none") if m.folds == 0 else _("{count} voxels").format(count=m.folds)
+    rows.append((_("Folded tissue"), folds))
+    rows.append((_("Way back"), _("within {error:.2f} mm").format(error=m.inverse_error_p99)))
+    if registration.model:
+        rows.append((_("Model"), registration.model))
     percentiles = registration.uncertainty_percentiles()
     if percentiles is not None:
         median, high = percentiles
-        parts.append(
-            _("its answers differ by {median:.2f} mm, 95 % by less than {high:.2f} mm").format(median=median, high=high)
-        )
-    return " · ".join(parts)
+        text = _("differ by {median:.2f} mm, 95 % by less than {high:.2f} mm").format(median=median, high=high)
+        rows.append((_("Its answers"), text))
+    return [f"{name}{COLON}{value}" for name, value in rows]
+
+
+def _share(value: float) -> str:
+    return f"{max(value, 0.0):.0%}".replace("%", " %")
+
+
+def _change(before: Mapping[int, float] | None, after: Mapping[int, float]) -> str:
+    now = _share(sum(after.values()) / len(after))
+    return f"{_share(sum(before.values()) / len(before))} → {now}" if before else now
+
+
+def _distance_apart(before: float | None, after: float) -> str:
+    if before is None:
+        return _("{after:.1f} mm apart").format(after=after)
+    return _("{before:.1f} → {after:.1f} mm apart").format(before=before, after=after)
 
 
 def model_summary(model: KnownModel) -> str:
@@ -123,23 +132,47 @@ def model_html(model: KnownModel) -> str:
         (_("Needs"), _("DeepReg {version} or newer").format(version=manifest.minimum_library)),
         (_("Folder"), str(model.folder)),
     )
+    return table_html(rows)
+
+
+def table_html(rows: Sequence[tuple[str, str]]) -> str:
+    """Return names and texts as a table, in the rich text of a message box."""
     lines = "".join(
         f'<tr><th align="left">{html.escape(name)}&nbsp;</th><td>{html.escape(text)}</td></tr>' for name, text in rows
     )
     return f"<table>{lines}</table>"
 
 
-def verdict_html(level: str, reasons: list[str] | tuple[str, ...], numbers: str) -> str:
-    """Return a verdict as a coloured badge, its reasons and its numbers, in the rich text of a label."""
-    titles = {OK: _("Looks right"), CHECK: _("Check this result"), FAILED: _("Do not use")}
-    badge = (
-        f'<p><span style="background-color:{COLOURS[level]}; color:white; font-weight:bold">'
-        f"&nbsp;{html.escape(titles[level])}&nbsp;</span></p>"
+def verdict_title(level: str) -> str:
+    """Return what a verdict says, in three words."""
+    return {OK: _("Looks right"), CHECK: _("Check this result"), FAILED: _("Do not use")}[level]
+
+
+def title_html(text: str) -> str:
+    """Return the heading of a card, in the rich text of a label."""
+    return f"<b>{html.escape(text)}</b>"
+
+
+def reasons_html(reasons: Sequence[str]) -> str:
+    """Return sentences, each a paragraph, in the rich text of a label."""
+    return "".join(f'<p style="{PARAGRAPH}">{html.escape(text)}</p>' for text in reasons if text)
+
+
+def measures_html(measures: Sequence[str]) -> str:
+    """Return the rows of `measures_of` as a table, in the rich text of a label."""
+    rows = (row.partition(COLON) for row in measures)
+    cells = (
+        f"<tr><td>{html.escape(name)}:&nbsp;&nbsp;</td><td>{html.escape(value)}</td></tr>"
+        for name, _colon, value in rows
     )
-    return badge + "".join(f"<p>{html.escape(text)}</p>" for text in (*reasons, numbers) if text)
+    return f'<table cellspacing="0" cellpadding="1">{"".join(cells)}</table>' if measures else ""
+
+
+def pair_text(moving: str, fixed: str) -> str:
+    """Return which scans a result belongs to."""
+    return _("{moving} onto {fixed}").format(moving=moving, fixed=fixed)
 
 
 def error_html(error: DeepRegError) -> str:
     """Return an error and what to do about it, in the rich text of a label."""
-    text = f'<p><span style="color:{COLOURS[FAILED]}"><b>{html.escape(error.message)}</b></span></p>'
-    return text + (f"<p>{html.escape(error.hint)}</p>" if error.hint else "")
+    return title_html(error.message) + reasons_html((error.hint,))

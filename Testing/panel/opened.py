@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from DeepRegLib.panel.self_test import example_pair, example_recipe
 from DeepRegLib.recipes import recipe_to_toml
 from DeepRegLib.scene.volumes import add_volume
+from Testing.desktop.module_panel import ModulePanel
 from Testing.desktop.running import Desktop
 
+SIZE = (440, 900)  # of Slicer's module panel
 START_SECONDS = 120.0  # torch from a cold disk, on a busy machine
 
 
@@ -30,7 +32,8 @@ class OpenedPanel:
         self.widget = self.loaded.widget
         self.ui = self.widget.ui
         self.logic = self.widget.logic
-        desktop.show(self.window, size=(460, 900))
+        self.area = ModulePanel(self.window)
+        desktop.show(self.area, size=SIZE)
         self.window.enter()
 
     @property
@@ -74,8 +77,14 @@ class OpenedPanel:
     @property
     def message(self) -> str:
         """What the panel complains about, as plain text; empty if nothing is shown."""
-        text = str(self.ui.messageLabel.text) if self.ui.messageLabel.isVisible() else ""
-        return html.unescape(re.sub("<[^>]+>", " ", text)).strip()
+        return plain(self.ui.messageLabel)
+
+    @property
+    def verdict(self) -> str:
+        """What the panel says of the result, as plain text; empty if nothing is shown."""
+        names = ("verdict", "verdictPair", "verdictState", "verdictReasons", "verdictMeasures", "verdictPlaces")
+        texts = (plain(getattr(self.ui, f"{name}Label")) for name in names)
+        return " | ".join(text for text in texts if text)
 
     @property
     def results(self) -> Any:
@@ -84,8 +93,15 @@ class OpenedPanel:
         return None if run is None else run.results
 
     def close(self) -> None:
-        """End the engine; the desktop unloads the module."""
+        """End the engine and leave the module panel; the desktop unloads the module."""
         self.engine.close()
+        self.area.let_go()
+
+
+def plain(label: Any) -> str:
+    """Return what a label shows, without its markup; empty where it is hidden."""
+    text = str(label.text) if label.isVisible() else ""
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", text)).split())
 
 
 def to_moving(node: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:

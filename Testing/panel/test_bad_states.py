@@ -314,7 +314,7 @@ def test_results_that_cannot_be_added(
     assert "The results could not be put into the scene: no room" in opened.message
     assert all_ids(slicer.mrmlScene) == before
     assert opened.ui.registerButton.isEnabled()
-    assert not opened.ui.verdictLabel.isVisible()
+    assert opened.verdict == ""
 
 
 def test_a_recipe_for_a_full_disk(opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_two_loaded_volumes_need_one_click(opened: OpenedPanel, tmp_path: Path) 
     opened.wait_for_end()
 
     assert opened.message == ""
-    assert "Looks right" in opened.ui.verdictLabel.text
+    assert "Looks right" in opened.verdict
     transform = slicer.mrmlScene.GetNodeByID(opened.results.transform)
     points = np.array([[-60.0, -60.0, 60.0], [-40.0, -70.0, 50.0]])
     np.testing.assert_allclose(to_moving(transform, points), points + RAS_SHIFT, atol=0.5)
@@ -95,7 +95,7 @@ def test_removing_the_results_leaves_what_was_there(opened: OpenedPanel, tmp_pat
 
     assert node_ids() == before
     assert opened.parameters.movingVolume.GetParentTransformNode() is None
-    assert not opened.ui.verdictLabel.isVisible()
+    assert opened.verdict == ""
 
 
 def test_cancel_gives_the_panel_back_each_time(opened: OpenedPanel, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_engine_finds_the_models_of_the_panel_and_the_uncertainty_comes_back
     opened.press()
     opened.wait_for_end()
     assert opened.message == ""
-    assert "model tiny 1.2" in opened.ui.verdictLabel.text
+    assert "Model: tiny 1.2" in opened.verdict
     uncertainty = slicer.util.arrayFromVolume(slicer.mrmlScene.GetNodeByID(opened.results.uncertainty))
     assert uncertainty.shape == slicer.util.arrayFromVolume(opened.parameters.fixedVolume).shape
     assert np.all(uncertainty >= 0)

@@ -49,7 +49,7 @@ def rows(opened: OpenedPanel) -> list[str]:
 
 
 def recipes_own() -> str:
-    return f"By recipe ({load_recipe('auto').model.name or 'no model'})"
+    return f"{load_recipe('auto').model.name or 'no model'} (by recipe)"
 
 
 def note(opened: OpenedPanel) -> str:
@@ -129,10 +129,10 @@ def test_a_recipe_s_own_model_is_asked_unless_another_or_none_is_chosen(
     path.write_text(recipe_to_toml(with_model(load_recipe("fast"), "tiny", uncertainty=True)), encoding="utf-8")
     opened.parameters.recipe = str(path)
     opened.desktop.process_events()
-    assert opened.ui.modelSelector.currentText == "By recipe (tiny)"
-    assert "Tests." in note(opened)
+    assert opened.ui.modelSelector.currentText == "tiny (by recipe)"
+    assert opened.ui.modelSelector.toolTip == "Tests."
     for row, asked in (
-        ("By recipe (tiny)", ("tiny", True)),
+        ("tiny (by recipe)", ("tiny", True)),
         ("brain", ("brain", True)),
         (NO_MODEL, ("", False)),
     ):
@@ -146,7 +146,7 @@ def test_a_recipe_that_does_not_deform_asks_no_model_and_says_so(
     bundles: Path, opened: OpenedPanel, played: PlayedEngine
 ) -> None:
     opened.desktop.choose(opened.ui.modelSelector, "tiny")
-    assert "Tests." in note(opened)
+    assert opened.ui.modelSelector.toolTip == "Tests."
     opened.desktop.choose(opened.ui.recipeSelector, "rigid")
     assert not opened.ui.modelSelector.isEnabled()
     assert not opened.ui.wantUncertaintyCheckBox.isEnabled()
@@ -206,8 +206,8 @@ def test_the_uncertainty_is_told_shown_on_demand_and_removed(
     volume = slicer.mrmlScene.GetNodeByID(opened.results.uncertainty)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), result.uncertainty.array)
     median, high = np.percentile(result.uncertainty.array, (50, 95))
-    assert "model tiny 1.2" in opened.ui.verdictLabel.text
-    assert f"differ by {median:.2f} mm, 95 % by less than {high:.2f} mm" in opened.ui.verdictLabel.text
+    assert "Model: tiny 1.2" in opened.verdict
+    assert f"differ by {median:.2f} mm, 95 % by less than {high:.2f} mm" in opened.verdict
 
     shown = {
         identifier
@@ -337,5 +337,5 @@ def test_a_model_in_a_folder_of_its_own_is_shown_by_its_last_name(
     opened.parameters.model = str(folder)
     opened.desktop.process_events()
     assert opened.ui.modelSelector.currentText == "elsewhere"
-    assert "Knees." in note(opened)
+    assert opened.ui.modelSelector.toolTip == "Knees."
     assert played.request().recipe.model.name == str(folder)

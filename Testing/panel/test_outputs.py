@@ -75,7 +75,7 @@ def test_nothing_wanted_is_a_verdict_alone(opened: OpenedPanel, played: PlayedEn
         setattr(opened.parameters, f"want{field.name.capitalize()}", False)
     played.run()
     assert all_ids(slicer.mrmlScene) == before
-    assert "Looks right" in opened.ui.verdictLabel.text
+    assert "Looks right" in opened.verdict
     assert not opened.ui.compareSelector.isEnabled()
 
 
@@ -188,7 +188,7 @@ def test_what_cannot_be_aligned_is_said_with_the_verdict(opened: OpenedPanel, pl
         volume.SetAndObserveTransformNodeID(both.GetID())
     opened.parameters.alignMoving = True
     played.run()
-    assert "hang under the same transform, scanner" in opened.ui.verdictLabel.text
+    assert "hang under the same transform, scanner" in opened.verdict
 
 
 def test_the_segmentation_lands_where_the_transform_says(opened: OpenedPanel, played: PlayedEngine) -> None:

@@ -1,0 +1,81 @@
+"""Labels of several lines get the height that their text needs at their width, and tabs that of what is in them.
+
+Slicer's module panel lies in a scroll area that gives its contents their least height. Qt's layouts count a wrapped
+label there as one line, and press what stands beside it below its least height too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import qt
+
+
+class WrappedLabels(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
+    """Keeps the height of labels at what their text needs, as text, width and font change.
+
+    Parameters
+    ----------
+    labels
+        ``QLabel`` with word wrap, each in a layout.
+    """
+
+    def __init__(self, labels: Iterable[qt.QLabel]) -> None:
+        qt.QObject.__init__(self)
+        self._labels = list(labels)
+        self._fitted: list[tuple[object, ...]] = [()] * len(self._labels)
+        # A label hears of its width, and the widget around it that its text has changed.
+        self._watched = [*self._labels, *(label.parentWidget() for label in self._labels)]
+        self._changes = (qt.QEvent.Resize, qt.QEvent.LayoutRequest, qt.QEvent.FontChange, qt.QEvent.StyleChange)
+        for widget in self._watched:
+            widget.installEventFilter(self)
+        self._fit()
+
+    def eventFilter(self, _watched: qt.QObject, event: qt.QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Fit the labels before a change is laid out; everything goes its way."""
+        if event.type() in self._changes:
+            self._fit()
+        return False
+
+    def close(self) -> None:
+        """Leave the labels: they are about to go."""
+        for widget in self._watched:
+            widget.removeEventFilter(self)
+        self._watched, self._labels = [], []
+
+    def _fit(self) -> None:
+        for number, label in enumerate(self._labels):
+            state = (label.text, label.width, label.font.toString())
+            if state != self._fitted[number]:
+                self._fitted[number] = state
+                label.setMinimumHeight(0)  # what a label needs is never less than that
+                label.setFixedHeight(max(0, label.heightForWidth(label.width)) if label.text else 0)
+                # Set by Qt with each text; layouts with such a label do not keep to least heights.
+                policy = label.sizePolicy
+                policy.setHeightForWidth(False)
+                label.setSizePolicy(policy)
+
+
+class GrowingTabs(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
+    """Lets a tab widget tell around itself that its contents need another size, which Qt's own does not.
+
+    Parameters
+    ----------
+    tabs
+        A ``QTabWidget``.
+    """
+
+    def __init__(self, tabs: qt.QTabWidget) -> None:
+        qt.QObject.__init__(self)
+        self._tabs = tabs
+        tabs.installEventFilter(self)
+
+    def eventFilter(self, _watched: qt.QObject, event: qt.QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Pass on that something inside was laid out anew."""
+        if event.type() == qt.QEvent.LayoutRequest:
+            self._tabs.updateGeometry()
+        return False
+
+    def close(self) -> None:
+        """Leave the tab widget: it is about to go."""
+        self._tabs.removeEventFilter(self)
