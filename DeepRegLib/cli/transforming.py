@@ -178,7 +178,8 @@ def _apply_to_volume(
     if reference is None:
         raise InputError(f"{data} needs a grid to be brought onto.", "Give --reference with the fixed image.")
     with reading(screen):
-        given, grid, volume = read_transform(transform), read_image(reference).geometry, read_image(data)
+        grid, volume = read_image(reference).geometry, read_image(data)
+        given = read_transform(transform, fixed=grid, moving=volume.geometry)
     result = _resampled(given, volume, grid, labels, nearest)
     write_image(result, output)
     screen.wrote(output)

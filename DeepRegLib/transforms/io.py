@@ -15,6 +15,7 @@ from DeepRegLib.image import execute, geometry_of, require_whole_file, set_geome
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
+from DeepRegLib.transforms.foreign import read_foreign
 from DeepRegLib.transforms.linear import LinearTransform
 
 VOXELS_AT_ONCE = 1 << 20
@@ -61,8 +62,22 @@ def transform_from_sitk(transform: sitk.Transform, name: str = "transform") -> T
     )
 
 
-def read_transform(path: str | Path) -> Transform:
-    """Read an ITK transform file, or a displacement field saved as a vector image (mm, LPS).
+def read_transform(path: str | Path, *, fixed: Geometry | None = None, moving: Geometry | None = None) -> Transform:
+    """Read an ITK transform file, a displacement field saved as a vector image, or another tool's linear transform.
+
+    Parameters
+    ----------
+    path
+        ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` of ITK and ANTs; ``.nrrd``, ``.nii.gz``, ``.nii``, ``.mha`` for
+        a field (mm, LPS); linear transforms of FSL (``.mat``), FreeSurfer (``.lta``), NiftyReg (``.txt``) and
+        nitransforms (``.x5``, with h5py installed).
+    fixed, moving
+        Grids of both images; a matrix of FSL needs them, the others leave them aside.
+
+    Returns
+    -------
+    Transform
+        Fixed points to moving points, LPS mm, whichever way the file has it.
 
     Raises
     ------
@@ -75,6 +90,9 @@ def read_transform(path: str | Path) -> Transform:
     try:
         if source.name.lower().endswith(FIELD_SUFFIXES):
             return _read_field(source)
+        foreign = read_foreign(source, fixed, moving)
+        if foreign is not None:
+            return foreign
         return transform_from_sitk(sitk.ReadTransform(str(source)), str(source))
     except InputError as error:
         if str(source) in error.message:

@@ -1,0 +1,64 @@
+"""Which of the files that other tools write is which: FSL, FreeSurfer, NiftyReg, nitransforms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.transforms.fsl import fsl_transform
+from DeepRegLib.transforms.linear import LinearTransform
+from DeepRegLib.transforms.lta import lta_transform
+from DeepRegLib.transforms.niftyreg import niftyreg_transform
+from DeepRegLib.transforms.x5 import read_x5
+
+ITK_TEXT = b"#Insight Transform File"
+# A matrix of text is short; ITK's own .mat is binary.
+LONGEST_TEXT = 1 << 16
+
+
+def read_foreign(source: Path, fixed: Geometry | None, moving: Geometry | None) -> LinearTransform | None:
+    """Read a linear transform that another tool wrote; None if the file is not known as one.
+
+    Parameters
+    ----------
+    source
+        ``.lta`` (FreeSurfer), ``.x5`` (nitransforms), text in ``.mat`` (FSL) or ``.txt`` (NiftyReg).
+    fixed, moving
+        Grids of the images; needed for FSL only.
+
+    Raises
+    ------
+    InputError
+        If it is known and cannot be read, or FSL's and a grid is missing.
+    """
+    suffix, name = source.suffix.lower(), str(source)
+    if suffix == ".x5":
+        return read_x5(source)
+    if suffix not in (".lta", ".mat", ".txt") or (suffix != ".lta" and not _is_matrix(source)):
+        return None
+    text = source.read_text(encoding="utf-8", errors="replace")
+    if suffix == ".lta":
+        return lta_transform(text, name)
+    if suffix == ".txt":
+        return niftyreg_transform(text, name)
+    if fixed is None or moving is None:
+        raise InputError(
+            f"{source} is a matrix of FSL, which says nothing without the grids of both images.",
+            "Give the fixed and the moving image too.",
+        )
+    return fsl_transform(text, fixed, moving, name)
+
+
+def _is_matrix(source: Path) -> bool:
+    """Whether a file holds sixteen numbers as text, and nothing else."""
+    if source.stat().st_size > LONGEST_TEXT:
+        return False
+    content = source.read_bytes()
+    if content.startswith(ITK_TEXT):
+        return False
+    try:
+        words = [float(word) for word in content.decode("ascii").split()]
+    except ValueError:
+        return False
+    return len(words) == 16
