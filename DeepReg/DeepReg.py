@@ -52,6 +52,10 @@ def registerSampleData():
     register_sample_data()
 
 
+# Before Qt's models of the scene, which choose the neighbour of a chosen node that goes (theirs is -10).
+BEFORE_SELECTORS = 10.0
+
+
 class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel: connects `DeepReg.ui` with `DeepRegLib.panel` and follows the scene."""
 
@@ -62,6 +66,7 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = None
         self._parameters = None
         self._guiTag = None
+        self._entered = False
 
     def setup(self):
         """Build the panel; called when it is first opened."""
@@ -84,18 +89,26 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(scene, scene.StartSaveEvent, self.onSceneStartSave)
+        self.addObserver(scene, scene.EndSaveEvent, self.onSceneEndSave)
+        self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=BEFORE_SELECTORS)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
-        self.bindParameters()
+        self.panel.suspend()
+        self.bindParameters(withScene=True)
 
     def enter(self):
         """Follow the scene again, and propose volumes."""
+        self._entered = True
         self.bindParameters()
-        self.panel.resume()
         self.panel.inputs.choose_volumes()
+        self.panel.resume()
 
     def exit(self):
         """Leave parameters and views alone while another module is open."""
+        self._entered = False
         self.panel.suspend()
         self.unbindParameters()
 
@@ -119,13 +132,43 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Begin with the empty scene."""
         self.bindParameters()
 
+    def onSceneStartImport(self, caller, event):
+        """Leave parameters and views to the scene that is being read."""
+        self.panel.suspend()
+        self.unbindParameters()
+
     def onSceneEndImport(self, caller, event):
-        """Show what a loaded scene has saved."""
+        """Show what a loaded scene has saved, in views as the user had left them."""
         from DeepRegLib.scene.transforms import restore_interpolation
+        from DeepRegLib.scene.views import put_back_all
 
         restore_interpolation(slicer.mrmlScene)
+        put_back_all(slicer.mrmlScene)
         self.unbindParameters()
-        self.bindParameters()
+        self.bindParameters(withScene=True)
+        if self._entered:
+            self.panel.resume()
+
+    def onSceneStartSave(self, caller, event):
+        """Let the scene be saved with the user's own views."""
+        self.panel.suspend()
+
+    def onSceneEndSave(self, caller, event):
+        """Show again what was shown."""
+        if self._entered:
+            self.panel.resume()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAdded(self, caller, event, node):
+        """Propose a volume that was loaded, as soon as it is complete."""
+        if self._parameters is not None and node.IsA("vtkMRMLVolumeNode"):
+            self.panel.inputs.volume_added()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node):
+        """Choose nothing in place of a node that goes."""
+        if not slicer.mrmlScene.IsClosing() and not node.IsA("vtkMRMLDisplayNode"):
+            self.panel.let_go(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeRemoved(self, caller, event, node):
@@ -137,8 +180,8 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show what the parameters say."""
         self.panel.refresh()
 
-    def bindParameters(self):
-        """Connect the panel with the scene's parameter node."""
+    def bindParameters(self, withScene=False):
+        """Connect the panel with the scene's parameter node, which may have come with a scene."""
         if self._parameters is not None or slicer.mrmlScene.IsClosing():
             return
         from DeepRegLib.panel.parameters import Parameters
@@ -146,7 +189,7 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameters = Parameters(self.logic.getParameterNode())
         self._guiTag = self._parameters.connectGui(self.ui)
         self.addObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
-        self.panel.bind(self._parameters)
+        self.panel.bind(self._parameters, with_scene=withScene)
 
     def unbindParameters(self):
         """Disconnect the panel from the parameter node; what runs goes on."""
@@ -232,7 +275,8 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         outputs
             Which results are made (`DeepRegLib.scene.results.Outputs`).
         existing
-            Node ids by output name ("transform", "warped", ...) that are overwritten.
+            Node ids by output name ("transform", "warped", ...) that are overwritten: empty ones, or earlier results.
+            One that holds anything else is refused, because what it holds would be lost.
         prefix
             First part of the names of new nodes.
         alignMoving

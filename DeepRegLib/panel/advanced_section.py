@@ -13,6 +13,7 @@ from DeepRegLib.engine.worker_info import WorkerInfo
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.panel.parameters import Parameters, recipe_of
+from DeepRegLib.panel.sources import Sources
 from DeepRegLib.recipes import load_recipe, recipe_to_toml
 
 DEVICE_NAMES = {"cuda": "CUDA", "mps": "Metal"}
@@ -25,6 +26,8 @@ class AdvancedSection:
     ----------
     ui
         The panel's widgets by name.
+    sources
+        Which recipe files may be read.
     worker
         Returns what the running worker says of itself, or None.
     show_error
@@ -34,10 +37,12 @@ class AdvancedSection:
     def __init__(
         self,
         ui: SimpleNamespace,
+        sources: Sources,
         worker: Callable[[], WorkerInfo | None],
         show_error: Callable[[DeepRegError | None], None],
     ) -> None:
         self._ui = ui
+        self._sources = sources
         self._worker = worker
         self._show_error = show_error
         self._parameters: Parameters | None = None
@@ -67,7 +72,7 @@ class AdvancedSection:
             blocked = self._ui.deviceSelector.blockSignals(True)
             self._ui.deviceSelector.setCurrentIndex(index)
             self._ui.deviceSelector.blockSignals(blocked)
-        deforms = _deforms(parameters.recipe)
+        deforms = self._deforms(parameters.recipe)
         self._ui.resolutionSlider.enabled = deforms
         self._ui.smoothnessSlider.enabled = deforms
 
@@ -99,7 +104,7 @@ class AdvancedSection:
         if parameters is None or not path:
             return
         try:
-            write_text(Path(path), recipe_to_toml(recipe_of(parameters)))
+            write_text(Path(path), recipe_to_toml(recipe_of(parameters, self._sources.load)))
         except DeepRegError as error:
             self._show_error(error)
         else:
@@ -115,7 +120,14 @@ class AdvancedSection:
             self._show_error(error)
         else:
             self._show_error(None)
+            self._sources.allow(path)
             self._parameters.recipe = path
+
+    def _deforms(self, recipe: str) -> bool:
+        try:
+            return self._sources.load(recipe).deformable.enabled
+        except DeepRegError:
+            return False
 
 
 def _device_text(device: str) -> str:
@@ -125,10 +137,3 @@ def _device_text(device: str) -> str:
         return _("Processor")
     kind, _colon, number = device.partition(":")
     return f"{DEVICE_NAMES.get(kind, kind)} {number}".strip()
-
-
-def _deforms(recipe: str) -> bool:
-    try:
-        return load_recipe(recipe).deformable.enabled
-    except DeepRegError:
-        return False

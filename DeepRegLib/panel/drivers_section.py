@@ -9,9 +9,15 @@ import slicer
 
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.segment_list import SegmentList
+from DeepRegLib.panel.watching import Watch
 from DeepRegLib.scene.segmentations import segment_names
 
 SIDES = ("fixed", "moving")
+SEGMENT_EVENTS = (
+    slicer.vtkSegmentation.SegmentAdded,
+    slicer.vtkSegmentation.SegmentRemoved,
+    slicer.vtkSegmentation.SegmentModified,
+)
 
 
 class DriversSection:
@@ -21,10 +27,13 @@ class DriversSection:
     ----------
     ui
         The panel's widgets by name.
+    on_changed
+        Called when the segments of a mask have changed.
     """
 
-    def __init__(self, ui: SimpleNamespace) -> None:
+    def __init__(self, ui: SimpleNamespace, on_changed: Callable[[], None]) -> None:
         self._parameters: Parameters | None = None
+        self._watch = Watch(SEGMENT_EVENTS, on_changed)
         self._masks: dict[str, slicer.vtkMRMLNode | None] = {}
         self._lists = {
             side: SegmentList(getattr(ui, f"{side}SegmentList"), self._keeper(f"{side}MaskSegments")) for side in SIDES
@@ -34,12 +43,18 @@ class DriversSection:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
         self._masks = {}
+        if parameters is None:
+            self._watch.stop()
 
     def refresh(self) -> None:
         """Show what the parameters say."""
+        if self._parameters is not None:
+            masks = [getattr(self._parameters, f"{side}Mask") for side in SIDES]
+            self._watch.follow(node for node in masks if node is not None and node.IsA("vtkMRMLSegmentationNode"))
         for side, shown in self._lists.items():
             if self._parameters is not None:
                 self._forget_segments_of_another_mask(side, self._parameters)
+                self._forget_deleted_segments(side, self._parameters)
                 chosen = list(getattr(self._parameters, f"{side}MaskSegments"))
                 shown.show(getattr(self._parameters, f"{side}Mask"), chosen)
 
@@ -50,6 +65,14 @@ class DriversSection:
         known = {identifier for identifier, _name in segment_names(mask)}
         if mask is not before and not known.issuperset(getattr(parameters, f"{side}MaskSegments")):
             setattr(parameters, f"{side}MaskSegments", [])
+
+    def _forget_deleted_segments(self, side: str, parameters: Parameters) -> None:
+        """Drop chosen segments that are gone, but for the last: to choose none means to choose all."""
+        chosen = list(getattr(parameters, f"{side}MaskSegments"))
+        known = {identifier for identifier, _name in segment_names(getattr(parameters, f"{side}Mask"))}
+        left = [identifier for identifier in chosen if identifier in known]
+        if left and left != chosen:
+            setattr(parameters, f"{side}MaskSegments", left)
 
     def _keeper(self, parameter: str) -> Callable[[list[str]], None]:
         def keep(identifiers: list[str]) -> None:

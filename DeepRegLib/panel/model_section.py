@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import qt
@@ -15,10 +16,12 @@ from DeepRegLib.naming import base_name
 from DeepRegLib.panel.appearance import SMALL_ICON_PIXELS, Icons, set_icon
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.recipes import NO_MODEL, RECIPES_MODEL, with_choice
-from DeepRegLib.panel.words import model_html, model_summary
-from DeepRegLib.recipes import Recipe, load_recipe
+from DeepRegLib.panel.sources import Sources
+from DeepRegLib.panel.words import model_html, model_summary, tooltip
+from DeepRegLib.recipes import Recipe
 
 REGISTRATION = "registration"
+UNREAD = "unread"  # where a model lies that must not be looked at yet
 
 # What a row shows, the value of the parameter `model`, and its tooltip.
 Row = tuple[str, str, str]
@@ -31,14 +34,23 @@ class ModelSection:
     ----------
     ui
         The panel's widgets by name.
+    sources
+        Which recipe files and models may be read.
     show_error
         Shows an error in the panel; None takes it away.
     icons
         The panel's icons.
     """
 
-    def __init__(self, ui: SimpleNamespace, show_error: Callable[[DeepRegError | None], None], icons: Icons) -> None:
+    def __init__(
+        self,
+        ui: SimpleNamespace,
+        sources: Sources,
+        show_error: Callable[[DeepRegError | None], None],
+        icons: Icons,
+    ) -> None:
         self._ui = ui
+        self._sources = sources
         self._show_error = show_error
         self._parameters: Parameters | None = None
         self._known: list[KnownModel] = []
@@ -60,13 +72,13 @@ class ModelSection:
         parameters = self._parameters
         if parameters is None:
             return
-        recipe = _recipe(parameters.recipe)
+        recipe = self._recipe(parameters.recipe)
         model = self._asked(parameters, recipe)
         self._show_rows(list(self._offered(parameters.model, recipe)), parameters.model)
         self._ui.modelSelector.enabled = recipe is not None and recipe.deformable.enabled
         self._ui.modelInfoButton.enabled = model is not None and model.manifest is not None
         self._ui.wantUncertaintyCheckBox.enabled = model is not None
-        self._ui.modelSelector.toolTip = _use(model)
+        self._ui.modelSelector.toolTip = tooltip(_use(model))
         note = "\n".join(self._notes(parameters.model, recipe, model))
         self._ui.modelNoteLabel.text = note
         self._ui.modelNoteLabel.visible = bool(note)
@@ -99,6 +111,8 @@ class ModelSection:
         name = with_choice(recipe, parameters.model).model.name if recipe is not None else ""
         if not name:
             return None
+        if not self._sources.may_read(name):
+            return KnownModel(name, Path(name), UNREAD, None)
         if name not in self._looked_up:
             self._looked_up[name] = look_up(name)
         return self._looked_up[name]
@@ -119,6 +133,10 @@ class ModelSection:
         named = chosen not in (RECIPES_MODEL, NO_MODEL)
         if named and recipe is not None and not recipe.deformable.enabled:
             yield _("This recipe does not deform, so no model is asked.")
+        if model is not None and model.place == UNREAD:
+            yield _(
+                "The scene names the model in {folder}, which has not been read. Press Register to be asked."
+            ).format(folder=model.folder)
         if model is not None and not model.problem and model.manifest is not None:
             task = model.manifest.task
             if task != REGISTRATION:
@@ -136,31 +154,31 @@ class ModelSection:
             selector.clear()
             for text, value, tip in rows:
                 selector.addItem(text, value)
-                selector.setItemData(selector.count - 1, tip, qt.Qt.ToolTipRole)
+                selector.setItemData(selector.count - 1, tooltip(tip), qt.Qt.ToolTipRole)
             self._rows = rows
         selector.setCurrentIndex([value for _text, value, _tip in rows].index(chosen))
         selector.blockSignals(blocked)
 
+    def _recipe(self, source: str) -> Recipe | None:
+        """Return a recipe, or None where there is none that may be read, of which another section tells."""
+        try:
+            return self._sources.load(source)
+        except DeepRegError:
+            return None
+
     def _on_model_chosen(self, index: int) -> None:
         if self._parameters is not None and 0 <= index < len(self._rows):
+            self._sources.allow(self._rows[index][1])
             self._parameters.model = self._rows[index][1]
 
     def _on_info(self, _checked: bool = False) -> None:
         parameters = self._parameters
-        model = self._asked(parameters, _recipe(parameters.recipe)) if parameters is not None else None
+        model = self._asked(parameters, self._recipe(parameters.recipe)) if parameters is not None else None
         if model is not None and model.manifest is not None:
             slicer.util.infoDisplay(model_html(model), windowTitle=model.name)
 
     def _on_add(self, _checked: bool = False) -> None:
         self.add(str(qt.QFileDialog.getExistingDirectory(None, _("Folder of a model")) or ""))
-
-
-def _recipe(source: str) -> Recipe | None:
-    """Return a recipe, or None where there is none, of which another section tells."""
-    try:
-        return load_recipe(source)
-    except DeepRegError:
-        return None
 
 
 def _use(model: KnownModel | None) -> str:

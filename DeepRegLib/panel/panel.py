@@ -12,16 +12,17 @@ import slicer
 from DeepRegLib.panel.advanced_section import AdvancedSection
 from DeepRegLib.panel.appearance import Icons
 from DeepRegLib.panel.compare_section import CompareSection
-from DeepRegLib.panel.comparison import Comparison
 from DeepRegLib.panel.drivers_section import DriversSection
 from DeepRegLib.panel.environment_section import EnvironmentSection
 from DeepRegLib.panel.inputs_section import InputsSection
 from DeepRegLib.panel.linked_section import LinkedSection
 from DeepRegLib.panel.model_section import ModelSection
-from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.outputs_section import OutputsSection
+from DeepRegLib.panel.parameters import Parameters, let_go
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Runner
 from DeepRegLib.panel.settings import Store
+from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.wrapping import GrowingTabs, WrappedLabels
 
 
@@ -55,13 +56,26 @@ class Panel:
     ) -> None:
         images = Icons(icons)
         self.environment = EnvironmentSection(ui, runner.engine, store, self._on_environment_changed)
-        self.inputs = InputsSection(ui, images)
-        self.drivers = DriversSection(ui)
-        self.registration = RegistrationSection(ui, runner, scene, self.environment.problem, ask, images)
-        self.model = ModelSection(ui, self.registration.show_error, images)
-        self.compare = CompareSection(ui, Comparison(scene))
+        self._scene = scene
+        self._sources = Sources()
+        self.inputs = InputsSection(ui, scene, self._sources, self._on_volumes_changed, images)
+        self.drivers = DriversSection(ui, self.refresh)
+        self.outputs = OutputsSection(ui, scene, ask)
+        self.compare = CompareSection(ui, scene)
+        self.registration = RegistrationSection(
+            ui,
+            runner,
+            scene,
+            self._sources,
+            self.outputs.permitted,
+            self.compare.look_at,
+            self.environment.problem,
+            ask,
+            images,
+        )
+        self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.linked = LinkedSection(ui, scene)
-        self.advanced = AdvancedSection(ui, lambda: runner.engine.worker, self.registration.show_error)
+        self.advanced = AdvancedSection(ui, self._sources, lambda: runner.engine.worker, self.registration.show_error)
         self._sections = (
             self.inputs,
             self.model,
@@ -71,13 +85,23 @@ class Panel:
             self.linked,
             self.advanced,
         )
-        self._bound = False
+        self._parameters: Parameters | None = None
         labels = [widget for widget in vars(ui).values() if isinstance(widget, qt.QLabel) and widget.wordWrap]
         self._sizes = (WrappedLabels(labels), GrowingTabs(ui.taskTabs))
 
-    def bind(self, parameters: Parameters | None) -> None:
-        """Show and change these parameters from now on; none while a scene is closed."""
-        self._bound = parameters is not None
+    def bind(self, parameters: Parameters | None, *, with_scene: bool = False) -> None:
+        """Show and change these parameters from now on; none while a scene is closed.
+
+        Parameters
+        ----------
+        parameters
+            Of the scene.
+        with_scene
+            Whether a scene brought them: the files they name are not read before the user was asked.
+        """
+        self._parameters = parameters
+        if parameters is not None and with_scene:
+            self._sources.named_by_scene(parameters)
         for section in self._sections:
             section.bind(parameters)
         if parameters is None:
@@ -86,12 +110,19 @@ class Panel:
         self.refresh()
 
     def suspend(self) -> None:
-        """Give the views back while another module is open."""
+        """Give the views back while another module is open, or the scene is being saved or read."""
+        self.compare.suspend()
         self.linked.suspend()
 
     def resume(self) -> None:
         """Take the views again."""
+        self.compare.resume()
         self.linked.resume()
+
+    def let_go(self, node: slicer.vtkMRMLNode) -> None:
+        """Hold a node no longer that is about to be removed."""
+        if self._parameters is not None:
+            let_go(self._parameters, node)
 
     def close(self) -> None:
         """Leave engine and views: the widgets are about to go."""
@@ -100,13 +131,17 @@ class Panel:
         for sizes in self._sizes:
             sizes.close()
 
+    def _on_volumes_changed(self) -> None:
+        self.inputs.choose_volumes()
+        self.refresh()
+
     def _on_environment_changed(self) -> None:
         self.registration.show_error(None)  # what stood in the way may be gone
         self.refresh()
 
     def refresh(self) -> None:
         """Show what the parameters say."""
-        if self._bound:
+        if self._parameters is not None and not self._scene.IsImporting():
             for section in self._sections:
                 section.refresh()
             self.environment.refresh()

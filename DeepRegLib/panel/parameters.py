@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: the wrapper reads the annotations as types.
 
+from collections.abc import Callable
 from typing import Annotated, Union
 
 import slicer
@@ -148,28 +149,47 @@ def swap(parameters: Parameters) -> None:
             setattr(parameters, moving, first)
 
 
+def let_go(parameters: Parameters, node: slicer.vtkMRMLNode) -> None:
+    """Hold a node no longer that is about to be removed from the scene.
+
+    Qt's selectors choose its neighbour when it goes, and what they choose becomes the parameter: nobody chose that.
+    """
+    names = parameters.allParameters  # type: ignore[attr-defined]  # the wrapper has it
+    held = [name for name in names if getattr(parameters, name) is node]
+    with NodeModify(parameters):
+        for name in held:
+            setattr(parameters, name, None)
+
+
 def _held(parameters: Parameters, name: str) -> object:
     """Return a parameter's value; of a list a copy, for the wrapper's own changes with the parameter."""
     value = getattr(parameters, name)
     return value if value is None or isinstance(value, slicer.vtkMRMLNode) else list(value)
 
 
-def recipe_of(parameters: Parameters) -> Recipe:
+def recipe_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe) -> Recipe:
     """Return the chosen recipe with the panel's changes.
+
+    Parameters
+    ----------
+    parameters
+        Where it is chosen.
+    load
+        Reads a recipe by its name or path.
 
     Raises
     ------
     RecipeError
         If there is none, or a value leaves its allowed range.
     """
-    recipe = adjusted(load_recipe(parameters.recipe), parameters.resolution, parameters.smoothness)
+    recipe = adjusted(load(parameters.recipe), parameters.resolution, parameters.smoothness)
     return with_choice(recipe, parameters.model)
 
 
-def task_of(parameters: Parameters) -> Task:
-    """Return what the panel is set to do."""
+def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe) -> Task:
+    """Return what the panel is set to do; takes and raises what `recipe_of` does."""
     fixed_mask, moving_mask = parameters.fixedMask, parameters.movingMask
-    recipe = recipe_of(parameters)
+    recipe = recipe_of(parameters, load)
     nodes = {name: getattr(parameters, node) for name, (_wanted, node) in OUTPUTS.items() if node is not None}
     return Task(
         fixed=parameters.fixedVolume,

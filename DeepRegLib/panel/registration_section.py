@@ -13,16 +13,19 @@ from slicer.util import NodeModify
 
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.panel.appearance import CANCEL_STYLE, COLOURS, PRIMARY_STYLE, Icons, bar_style, set_icon
-from DeepRegLib.panel.comparison import BLEND, NONE
+from DeepRegLib.panel.comparison import BLEND, MODES, NONE
+from DeepRegLib.panel.double_click import OneClick
 from DeepRegLib.panel.parameters import Parameters, task_of
 from DeepRegLib.panel.running import Listener, Run, Runner
+from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.task import Task, check
 from DeepRegLib.panel.verdict_section import VerdictSection
-from DeepRegLib.panel.words import error_html, progress_text
+from DeepRegLib.panel.words import error_html, progress_text, tooltip
 from DeepRegLib.result import FAILED
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
 from DeepRegLib.scene.results import remove_results
 from DeepRegLib.scene.sequences import current_volume
+from DeepRegLib.scene.volumes import scan_fault
 
 FULL = 1000
 CPU = "cpu"
@@ -39,6 +42,12 @@ class RegistrationSection:
         Runs the registration.
     scene
         Where the results go.
+    sources
+        Which recipe files and models may be read.
+    permitted
+        Returns a task with what it may overwrite, or None if the user would rather not start it.
+    look_at
+        Brings views that show something else to a volume.
     engine_problem
         Returns why the engine cannot run as it is set, or None.
     ask
@@ -52,6 +61,9 @@ class RegistrationSection:
         ui: SimpleNamespace,
         runner: Runner,
         scene: slicer.vtkMRMLScene,
+        sources: Sources,
+        permitted: Callable[[Task], Task | None],
+        look_at: Callable[[slicer.vtkMRMLVolumeNode], None],
         engine_problem: Callable[[], DeepRegError | None],
         ask: Callable[[str], bool],
         icons: Icons,
@@ -61,10 +73,15 @@ class RegistrationSection:
         self._icons = icons
         self._verdict = VerdictSection(ui, scene, icons)
         self._scene = scene
+        self._sources = sources
+        self._permitted = permitted
+        self._look_at = look_at
         self._engine_problem = engine_problem
         self._ask = ask
         self._parameters: Parameters | None = None
         self.run: Run | None = None
+        self._one_click = OneClick()  # the second half of a double-click would cancel what the first has started
+        ui.registerButton.installEventFilter(self._one_click)
         ui.registerButton.connect("clicked(bool)", self._on_button)
         ui.removeResultsButton.connect("clicked(bool)", self._on_remove)
         ui.messageBar.setStyleSheet(bar_style(COLOURS[FAILED]))
@@ -86,9 +103,9 @@ class RegistrationSection:
         if self._parameters is None:
             return
         if not self.running:
-            problem = _problem(self._parameters)
+            problem = self._problem(self._parameters)
             self._ui.registerButton.enabled = problem is None
-            self._ui.registerButton.toolTip = (
+            self._ui.registerButton.toolTip = tooltip(
                 _("Register the moving volume to the fixed one.") if problem is None else str(problem)
             )
         self._verdict.refresh(hidden=self.running)
@@ -110,11 +127,16 @@ class RegistrationSection:
             self.cancel()
         elif self._parameters is not None:
             try:
-                task = task_of(self._parameters)
+                if not self._sources.agreed(self._parameters, self._ask):
+                    return
+                task = self._permitted(task_of(self._parameters, self._sources.load))
             except DeepRegError as error:
                 self.show_error(error)
                 return
-            self._start(task)
+            finally:
+                self.refresh()
+            if task is not None:
+                self._start(task)
 
     def _start(self, task: Task) -> None:
         self.show_error(None)
@@ -135,7 +157,8 @@ class RegistrationSection:
 
     def _show_running(self, running: bool) -> None:
         self._show_button(running)
-        self._ui.registerButton.toolTip = _("Stop the registration; the scene stays as it is.") if running else ""
+        tip = _("Stop the registration; the scene stays as it is.") if running else ""
+        self._ui.registerButton.toolTip = tooltip(tip)
         self._ui.registerButton.enabled = True
         self._ui.progressBar.visible = running
         self._ui.progressLabel.visible = running
@@ -145,6 +168,14 @@ class RegistrationSection:
         self._ui.registerButton.text = _("Cancel") if running else _("Register")
         self._ui.registerButton.setStyleSheet(CANCEL_STYLE if running else PRIMARY_STYLE)
         set_icon(self._ui.registerButton, self._icons.icon("Cancel" if running else "Register"))
+
+    def _problem(self, parameters: Parameters) -> DeepRegError | None:
+        try:
+            check(task_of(parameters, self._sources.glance))
+        except DeepRegError as error:
+            return error
+        faults = (scan_fault(node) for node in (parameters.fixedVolume, parameters.movingVolume))
+        return next((fault for fault in faults if fault is not None), None)
 
     def _on_progress(self, stage: str, fraction: float, similarity: float | None, seconds_left: float | None) -> None:
         self._ui.progressBar.value = round(FULL * fraction)
@@ -160,11 +191,13 @@ class RegistrationSection:
             parameters.comparedFixed = self._volume(run.task.fixed)
             parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
             parameters.linkedTransform = self._scene.GetNodeByID(results.transform) if results.transform else None
-            if parameters.compareMode == NONE:
+            if parameters.compareMode not in MODES or parameters.compareMode == NONE:
                 parameters.compareMode = BLEND
             # Even if all of that is as before: nodes may have been overwritten.
             parameters.Modified()  # type: ignore[attr-defined]  # the wrapper has it
         self.refresh()
+        if parameters.comparedFixed is not None:
+            self._look_at(parameters.comparedFixed)
 
     def _volume(self, node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLVolumeNode | None:
         """Return what the views show of an input: the frame of a sequence; nothing if it was deleted."""
@@ -192,14 +225,6 @@ class RegistrationSection:
             self._verdict.drop()
         self.show_error(None)
         self.refresh()
-
-
-def _problem(parameters: Parameters) -> DeepRegError | None:
-    try:
-        check(task_of(parameters))
-    except DeepRegError as error:
-        return error
-    return None
 
 
 def _memory_question() -> str:

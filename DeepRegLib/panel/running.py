@@ -121,7 +121,7 @@ class Runner:
             assert task.fixed is not None  # noqa: S101  # for mypy: `read` has looked
             assert task.moving is not None  # noqa: S101
             inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
-            check_existing(self._scene, inputs, task.existing)
+            check_existing(self._scene, inputs, task.existing, task.overwrite)
         run = Run(task)
 
         def done(registration: Registration) -> None:
@@ -171,6 +171,7 @@ class Runner:
                 task.outputs,
                 layers=reading.layers,
                 existing=task.existing,
+                overwrite=task.overwrite,
                 label_names=reading.label_names,
             )
         take_out(_moved(task))

@@ -14,7 +14,14 @@ from DeepRegLib.image import Image
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
 from DeepRegLib.scene.markups import landmark_pairs
 from DeepRegLib.scene.results import Outputs
-from DeepRegLib.scene.segmentations import LabelPair, SegmentLayers, common_labels, layers_from_node, mask_from_node
+from DeepRegLib.scene.segmentations import (
+    LabelPair,
+    SegmentLayers,
+    common_labels,
+    layers_from_node,
+    mask_from_node,
+    segment_names,
+)
 from DeepRegLib.scene.sequences import current_volume
 from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.volumes import Untouched, image_from_volume
@@ -56,6 +63,8 @@ class Task:
         What is put into the scene; of a model the uncertainty too, if it is wanted.
     existing
         Node ids by output name that are overwritten rather than made.
+    overwrite
+        Names of the outputs whose node may be overwritten although it holds something of the user's.
     prefix
         First part of the names of new nodes; empty for the moving volume's name.
     align_moving
@@ -77,6 +86,7 @@ class Task:
     model: str | None = None
     outputs: Outputs = field(default_factory=Outputs)
     existing: dict[str, str] = field(default_factory=dict)
+    overwrite: frozenset[str] = frozenset()
     prefix: str = ""
     align_moving: bool = False
 
@@ -123,6 +133,8 @@ def check(task: Task) -> None:
         raise InputError(
             _("Landmarks are chosen for one of the volumes only."), _("Choose them for both, or for neither.")
         )
+    for mask in (task.fixed_mask, task.moving_mask):
+        _check_segments(mask)
     if task.fixed_segmentation is not None and task.moving_segmentation is None:
         raise InputError(
             _("There is a segmentation to compare with, but none to bring along."),
@@ -168,6 +180,17 @@ def read(task: Task) -> Reading:
     pair = _common(wanted, layers, fixed, moving)
     options["compared_fixed_labels"], options["compared_moving_labels"] = pair.fixed, pair.moving
     return Reading(fixed, moving, recipe, options, untouched, layers, pair.names)
+
+
+def _check_segments(mask: Mask | None) -> None:
+    if mask is None or mask.node.GetScene() is None or not mask.segments:
+        return
+    known = {identifier for identifier, _name in segment_names(mask.node)}
+    if known and not known.intersection(mask.segments):
+        raise InputError(
+            _("The segments that were chosen of the mask {name} were deleted.").format(name=mask.node.GetName()),
+            _("Choose other segments of it, or another mask."),
+        )
 
 
 def _common(wanted: SegmentLayers, layers: SegmentLayers, fixed: Image, moving: Image) -> LabelPair:

@@ -88,7 +88,7 @@ class VerdictSection:
         self._ui.verdictCard.visible = there and not hidden
 
     def _show(self, parameters: Parameters) -> None:
-        ui, level = self._ui, parameters.verdictLevel
+        ui, level = self._ui, parameters.verdictLevel if _is_known(parameters) else CHECK
         current = _is_of_the_chosen(parameters)
         title = verdict_title(level)
         ui.verdictBar.setStyleSheet(bar_style(COLOURS[level] if current else EARLIER_COLOUR))
@@ -108,6 +108,8 @@ class VerdictSection:
     def _state(self, parameters: Parameters, current: bool) -> str:
         """Return what a reader must know of the verdict beside itself; empty if nothing."""
         parts = []
+        if not _is_known(parameters):
+            parts.append(_("The verdict saved with the scene cannot be read."))
         if not current:
             parts.append(_("Of other scans than those chosen above."))
         if not self._made_here or parameters.verdictOf is not self._made_of:
@@ -125,6 +127,11 @@ def _main_node(scene: slicer.vtkMRMLScene, results: Results) -> slicer.vtkMRMLNo
 def _volume(scan: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLNode | None:
     """Return an input as long as it is in the scene."""
     return scan if scan is not None and scan.GetScene() is not None else None
+
+
+def _is_known(parameters: Parameters) -> bool:
+    """Return whether the verdict is one that can be given: a scene that someone else made may hold any text."""
+    return parameters.verdictLevel in ICON_OF
 
 
 def _is_of_the_chosen(parameters: Parameters) -> bool:

@@ -173,6 +173,11 @@ def pair_text(moving: str, fixed: str) -> str:
     return _("{moving} onto {fixed}").format(moving=moving, fixed=fixed)
 
 
+def tooltip(text: str) -> str:
+    """Return a tooltip that shows a text as it stands: Qt would take what looks like markup for such."""
+    return f"<p>{html.escape(text)}</p>" if text else ""
+
+
 def error_html(error: DeepRegError) -> str:
     """Return an error and what to do about it, in the rich text of a label."""
     return title_html(error.message) + reasons_html((error.hint,))

@@ -8,12 +8,16 @@ import slicer
 
 # On every node and folder that DeepReg made and may remove.
 RESULT_ATTRIBUTE = "DeepReg.Result"
+# On a node of the user's that holds an output of DeepReg's, which may be overwritten and is never removed.
+OUTPUT_ATTRIBUTE = "DeepReg.Output"
 # On helpers of the comparing views, which go when the views are put back.
 HELPER_ATTRIBUTE = "DeepReg.Helper"
 # On a transform: how far its registration can be trusted.
 VERDICT_ATTRIBUTE = "DeepReg.Verdict"
 # A node's reference to the result it was put under. A reference, for ids change when one scene is added to another.
 APPLIED_ROLE = "DeepReg.Applied"
+# A segmentation's reference to the one that was made of it, for which it was hidden.
+HIDDEN_ROLE = "DeepReg.Hidden"
 
 
 def new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -17,6 +17,8 @@ from DeepRegLib.scene.hierarchy import put_into, remove_folder, remove_item, res
 from DeepRegLib.scene.nodes import (
     APPLIED_ROLE,
     HELPER_ATTRIBUTE,
+    HIDDEN_ROLE,
+    OUTPUT_ATTRIBUTE,
     RESULT_ATTRIBUTE,
     VERDICT_ATTRIBUTE,
     hangs_under,
@@ -26,6 +28,7 @@ from DeepRegLib.scene.nodes import (
     parents_of,
     remove_with_companions,
 )
+from DeepRegLib.scene.ownership import is_the_users, mark_segments
 from DeepRegLib.scene.segmentations import SegmentLayers, set_segments
 from DeepRegLib.scene.sequences import current_volume, frame_label
 from DeepRegLib.scene.tables import set_measures
@@ -137,8 +140,13 @@ def inputs_of(
     return Inputs(fixed.GetID(), moving.GetID(), segmentation.GetID() if segmentation else "", prefix or default)
 
 
-def check_existing(scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping[str, str]) -> None:
+def check_existing(
+    scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping[str, str], overwrite: Collection[str] = ()
+) -> None:
     """Make sure, before anything is computed, that the nodes chosen for the outputs can take them.
+
+    A node that holds something DeepReg did not put there is refused unless the user was asked: what it holds would be
+    lost. A script, where nobody can be asked, gives an empty node, an earlier result, or none.
 
     Parameters
     ----------
@@ -148,16 +156,25 @@ def check_existing(scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping
         What is registered.
     existing
         Node id by name of the output.
+    overwrite
+        Names of the outputs for which the user agreed.
 
     Raises
     ------
     InputError
-        If a node is of the wrong kind, is an input or chosen twice, or a transform moves an input already.
+        If a node is of the wrong kind, is an input or chosen twice, holds something of the user's, or a transform moves
+        an input already.
     """
     for name in existing:
-        reason = _unusable(scene, inputs, existing, name)
+        reason = _unusable(scene, inputs, existing, name, overwrite)
         if reason:
             raise InputError(reason, "Choose another node for this output, or let a new one be made.")
+
+
+def foreign_outputs(scene: slicer.vtkMRMLScene, existing: Mapping[str, str]) -> dict[str, slicer.vtkMRMLNode]:
+    """Return the nodes, of those chosen for outputs, that hold something of the user's, by name of the output."""
+    nodes = {name: scene.GetNodeByID(identifier) for name, identifier in existing.items()}
+    return {name: node for name, node in nodes.items() if node is not None and is_the_users(node)}
 
 
 def add_results(
@@ -168,6 +185,7 @@ def add_results(
     *,
     layers: SegmentLayers | None = None,
     existing: Mapping[str, str] | None = None,
+    overwrite: Collection[str] = (),
     label_names: Mapping[int, str] | None = None,
 ) -> Results:
     """Put a registration into a scene, all of it or, if that fails, nothing.
@@ -187,13 +205,15 @@ def add_results(
     existing
         Node ids by name of the output: nodes that are overwritten rather than made, and keep their names. One that is
         gone or cannot take the output is left alone, and a new node made.
+    overwrite
+        As in `check_existing`.
     label_names
         What the labels of the overlap measures are called.
     """
     chosen = {
         name: identifier
         for name, identifier in (existing or {}).items()
-        if scene.GetNodeByID(identifier) is not None and not _unusable(scene, inputs, existing or {}, name)
+        if scene.GetNodeByID(identifier) is not None and not _unusable(scene, inputs, existing or {}, name, overwrite)
     }
     fillers = _fillers(scene, registration, inputs, layers, label_names)
     wanted = [name for name in NODE_OF if getattr(outputs, name) and name in fillers]
@@ -204,7 +224,10 @@ def add_results(
                 node = scene.GetNodeByID(chosen[name]) if name in chosen else _new_node(scene, name, inputs.prefix)
                 results = replace(results, **{name: node.GetID()})
                 fillers[name](node)
+                if name in chosen:
+                    node.SetAttribute(OUTPUT_ATTRIBUTE, "1")
             _set_companions(scene, results)
+            _hide_source(scene, results, inputs)
             return _filed(scene, results, inputs)
         except BaseException:
             remove_results(scene, results)
@@ -337,7 +360,12 @@ def _fillers(
     }
     if layers is not None and registration.warped_layers:
         warped_layers = registration.warped_layers
-        fillers["segmentation"] = lambda node: set_segments(node, layers, warped_layers, reference=fixed)
+
+        def fill_segmentation(node: slicer.vtkMRMLSegmentationNode) -> None:
+            set_segments(node, layers, warped_layers, reference=fixed)
+            mark_segments(node)
+
+        fillers["segmentation"] = fill_segmentation
     if registration.jacobian is not None:
         jacobian = registration.jacobian
 
@@ -406,7 +434,9 @@ def _filed(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> Resu
     return replace(results, folder=folder)
 
 
-def _unusable(scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping[str, str], name: str) -> str:
+def _unusable(
+    scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping[str, str], name: str, overwrite: Collection[str]
+) -> str:
     """Say why a node cannot take an output, or return an empty text; a node that is gone has no fault."""
     node = scene.GetNodeByID(existing[name])
     if node is None:
@@ -422,6 +452,8 @@ def _unusable(scene: slicer.vtkMRMLScene, inputs: Inputs, existing: Mapping[str,
     for other in given:
         if other is not None and other.IsA("vtkMRMLTransformableNode") and hangs_under(other, node):
             return f"The transform {node.GetName()} moves {other.GetName()}, so overwriting it would move the input."
+    if name not in overwrite and is_the_users(node):
+        return f"{node.GetName()} holds something that DeepReg did not make, which would be lost."
     return ""
 
 
@@ -437,9 +469,27 @@ def _top_of(node: slicer.vtkMRMLTransformableNode) -> slicer.vtkMRMLTransformabl
     return [node, *parents_of(node)][-1]
 
 
+def _hide_source(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:
+    """Hide the segmentation that was brought along while the one that came of it is shown in the same colours."""
+    source, carried = (
+        scene.GetNodeByID(name) if name else None for name in (inputs.segmentation, results.segmentation)
+    )
+    if carried is None or source is None or not source.IsA("vtkMRMLSegmentationNode"):
+        return
+    display = source.GetDisplayNode()
+    if display is not None and (display.GetVisibility() or source.GetNodeReferenceID(HIDDEN_ROLE)):
+        source.SetNodeReferenceID(HIDDEN_ROLE, carried.GetID())
+        display.SetVisibility(False)
+
+
 def _put_back(scene: slicer.vtkMRMLScene, results: Results | None) -> None:
-    """Take the nodes that were put under a result, or under any, out of it."""
+    """Take the nodes that were put under a result, or under any, out of it, and show what was hidden for it."""
     for node in nodes_of(scene):
+        hidden = node.GetNodeReferenceID(HIDDEN_ROLE)
+        if hidden and (results is None or results.segmentation == hidden):
+            node.SetNodeReferenceID(HIDDEN_ROLE, None)
+            if node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetVisibility(True)
         applied = node.GetNodeReferenceID(APPLIED_ROLE)
         if applied and (results is None or results.transform == applied):
             if node.GetTransformNodeID() == applied:

@@ -55,6 +55,20 @@ def image_from_volume(node: slicer.vtkMRMLScalarVolumeNode | None, *, copy: bool
     return Image(voxels.copy() if copy else voxels, geometry, volume.GetName())
 
 
+def scan_fault(node: slicer.vtkMRMLNode | None) -> InputError | None:
+    """Return why a node is no scan that a person would register, or None; a glance, cheap enough for each change.
+
+    A scan is a volume of several slices with one value a voxel, and no label map.
+    """
+    try:
+        volume = _require_volume(node)
+    except InputError as error:
+        return error
+    if volume.IsA("vtkMRMLLabelMapVolumeNode"):
+        return InputError(f"{volume.GetName()} is a label map, not a scan.", "Choose the scan it belongs to.")
+    return None
+
+
 class Untouched:
     """Remembers the voxels of a volume, to tell later whether they were edited in place.
 

@@ -105,7 +105,10 @@ class FileIO:
         name = properties.get("name") or stem(path, kind)
         if kind.name == "VolumeFile":
             options = LABEL_MAP * bool(properties.get("labelmap")) + SINGLE_FILE * bool(properties.get("singleFile"))
-            return slicer.modules.volumes.logic().AddArchetypeVolume(str(path), name, options)
+            volume = slicer.modules.volumes.logic().AddArchetypeVolume(str(path), name, options)
+            if volume is not None and properties.get("show", True):
+                show_in_views(volume)
+            return volume
         if kind.name == "TransformFile":
             return slicer.modules.transforms.logic().AddTransform(str(path), self._scene)
         if kind.name == "MarkupsFile":
@@ -142,6 +145,16 @@ class FileIO:
             export_copy(self._scene, self._scene.GetNodeByID(identifier), Path(filename), harden)
             for identifier, filename in zip(identifiers, filenames, strict=True)
         )
+
+
+def show_in_views(volume: slicer.vtkMRMLVolumeNode) -> None:
+    """Show a newly loaded volume in all slice views and fit them to it, as Slicer's reader of volumes does."""
+    logic = slicer.app.applicationLogic()
+    if volume.IsA("vtkMRMLLabelMapVolumeNode"):
+        logic.GetSelectionNode().SetActiveLabelVolumeID(volume.GetID())
+    else:
+        logic.GetSelectionNode().SetActiveVolumeID(volume.GetID())
+    logic.PropagateVolumeSelection(1)
 
 
 def stem(path: Path, kind: FileKind) -> str:

@@ -1,13 +1,13 @@
 """Stand-ins for the widgets of Slicer that look at the scene, on the real scene.
 
 How the node selector chooses after nodes come and go follows qMRMLNodeComboBox of Slicer 5.12, surprises included: when
-the chosen node is removed, its neighbour is chosen, not "None".
+the chosen node is about to be removed, its neighbour is chosen, not "None", and whoever listens hears of the neighbour.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +75,28 @@ class Observations:
 
         self._observed.append((observed, observed.AddObserver(event, called)))
 
+    def add_removal(self, scene: slicer.vtkMRMLScene, method: Callable[[slicer.vtkMRMLNode], None]) -> None:
+        """Call a bound method with each node that is about to be removed, as late as Slicer's model of the scene."""
+        reference = weakref.WeakMethod(method)
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def called(_scene: vtk.vtkObject, _event: str, node: slicer.vtkMRMLNode) -> None:
+            alive = reference()
+            if alive is not None and shiboken6.isValid(alive.__self__):
+                alive(node)
+
+        tag = scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, called, MODEL_PRIORITY)
+        self._observed.append((scene, tag))
+
     def clear(self) -> None:
         """Remove all observers."""
         while self._observed:
             observed, tag = self._observed.pop()
             observed.RemoveObserver(tag)
+
+
+# `qMRMLSceneModel` observes nodes that are about to be removed with this priority: others are told before it.
+MODEL_PRIORITY = -10.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,23 @@ class Row:
 
 
 SEPARATOR = Row("", action="separator")
+
+
+class qMRMLSortFilterProxyModel(QObject):
+    """Which of the nodes that fit are left out of a selector."""
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._hidden: list[str] = []
+
+    def _hide(self, identifiers: Sequence[str]) -> None:
+        if list(identifiers) != self._hidden:
+            self._hidden = list(identifiers)
+            self.changed.emit()
+
+    hiddenNodeIDs = Property("QStringList", lambda self: self._hidden, _hide)
 
 
 def listed(name: str, kind: Any) -> Property:
@@ -145,6 +179,8 @@ class qMRMLNodeComboBox(QWidget):
         self._attributes: list[tuple[str, str, str | None]] = []
         self._rows: list[Row] = []
         self._current = ""
+        self._filter = qMRMLSortFilterProxyModel(self)
+        self._filter.changed.connect(self._relist)
         self._box = QComboBox()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -178,6 +214,10 @@ class qMRMLNodeComboBox(QWidget):
         """Return the list itself."""
         return self._box
 
+    def sortFilterProxyModel(self) -> qMRMLSortFilterProxyModel:
+        """Return what leaves nodes out."""
+        return self._filter
+
     # --- the scene
 
     def mrmlScene(self) -> slicer.vtkMRMLScene | None:
@@ -195,7 +235,14 @@ class qMRMLNodeComboBox(QWidget):
             for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent):
                 self._scene_events.add(scene, event, self._relist)
             self._scene_events.add(scene, scene.EndCloseEvent, self._closed)
+            self._scene_events.add_removal(scene, self._leaves)
         self._relist()
+
+    def _leaves(self, node: slicer.vtkMRMLNode) -> None:
+        """Take the row of a node out while the node is still in the scene, in a batch as well."""
+        rows = [row for row in self._rows if row.node_id != node.GetID()]
+        if len(rows) < len(self._rows) and not self._scene.IsClosing():
+            self._fill(rows, self._choice(rows))
 
     def _closed(self) -> None:
         self._fill(self._list(), "")
@@ -219,7 +266,7 @@ class qMRMLNodeComboBox(QWidget):
         return sorted(found.values(), key=self._scene.IsNodePresent)  # its place in the scene
 
     def _is_listed(self, node: slicer.vtkMRMLNode) -> bool:
-        if node.GetHideFromEditors() and not self._showHidden:
+        if node.GetID() in self._filter.hiddenNodeIDs or (node.GetHideFromEditors() and not self._showHidden):
             return False
         if self._showChildNodeTypes:
             fits = any(node.IsA(node_class) for node_class in self._nodeTypes)

@@ -36,6 +36,7 @@ def install() -> types.ModuleType:
         forbid_new_attributes(cls)
     signal_methods_by_signature()
     names_of_pythonqt()
+    QtWidgets.QWidget.toolTip = word_wrapped_tool_tip()
     module = types.ModuleType("qt", __doc__)
     vars(module).update(names_of_qt())
     sys.modules["qt"] = module
@@ -75,6 +76,24 @@ def attribute(name: str, writable: bool) -> property:
             raise ValueError(f"Property '{name}' of {type(self).__name__} cannot be set to {value!r}")
 
     return property(read, write if writable else None)
+
+
+def word_wrapped_tool_tip() -> property:
+    """Return the tooltip's property, which is rich text in Slicer: plain text is made so for its lines to be wrapped.
+
+    As in CTK's `ctkToolTipTrapper`, what looks like rich text is taken for such.
+    """
+
+    def read(self: QtWidgets.QWidget) -> str:
+        text = self.property("toolTip")
+        if not text or QtGui.Qt.mightBeRichText(text):
+            return text
+        return QtGui.Qt.convertFromPlainText(text, QtGui.Qt.WhiteSpaceMode.WhiteSpaceNormal)
+
+    def write(self: QtWidgets.QWidget, text: str) -> None:
+        self.setProperty("toolTip", text)
+
+    return property(read, write)
 
 
 def forbid_new_attributes(cls: type[QObject]) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 
 import slicer
-from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QPoint, Qt, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QPoint, QPointF, Qt, QTimer
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QRadioButton, QWidget
 
-from Testing.desktop import ctk_widgets, dialogs, mrml_widgets, pythonqt, scripted
+from Testing.desktop import ctk_widgets, dialogs, hierarchy, mrml_widgets, pythonqt, scripted
 from Testing.desktop.application import SlicerApplication, dress, pass_on_messages
 from Testing.desktop.ctk_widgets import ctkCollapsibleButton
 from Testing.desktop.module_loader import LoadedModule, load_module
@@ -96,6 +97,23 @@ class Desktop:
         QTest.mouseClick(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
         self.process_events()
 
+    def double_click(self, widget: QWidget) -> None:
+        """Click twice in quick succession: press, release, double-click, release; the window lives in between."""
+        self.click(widget)
+        place = QPointF(widget.rect.center())
+        for kind in (QEvent.Type.MouseButtonDblClick, QEvent.Type.MouseButtonRelease):
+            buttons = Qt.MouseButton.LeftButton if kind == QEvent.Type.MouseButtonDblClick else Qt.MouseButton.NoButton
+            event = QMouseEvent(
+                kind,
+                place,
+                widget.mapToGlobal(place),
+                Qt.MouseButton.LeftButton,
+                buttons,
+                Qt.KeyboardModifier.NoModifier,
+            )
+            QApplication.sendEvent(widget, event)
+            self.process_events()
+
     def choose(self, widget: QWidget, text: str) -> None:
         """Choose a row of a list or a node selector, as if it were clicked."""
         box = widget if isinstance(widget, QComboBox) else widget.comboBox()
@@ -148,4 +166,5 @@ def make_application() -> None:
     dress(slicer.app)
     slicer.app.layoutManager().add_slice_views()
     keep_present_nodes()
+    hierarchy.follow(slicer.mrmlScene)
     scripted.install()

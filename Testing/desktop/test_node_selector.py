@@ -145,3 +145,37 @@ def test_a_deleted_selector_no_longer_listens(desktop):
     desktop.process_events()
     add(desktop, "Later")
     desktop.process_events()
+
+
+def test_the_neighbour_is_chosen_while_the_node_is_still_there_and_in_a_batch(desktop):
+    selector = make_selector(desktop, none=True)
+    one, two = add(desktop, "One", "Two")
+    selector.setCurrentNode(one)
+    heard = []
+    selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: heard.append((node, one.GetScene())))
+    desktop.scene.StartState(desktop.scene.BatchProcessState)
+    desktop.scene.RemoveNode(one)
+    assert heard == [(two, desktop.scene)]
+    desktop.scene.EndState(desktop.scene.BatchProcessState)
+    assert selector.currentNode() is two
+
+
+def test_who_listens_first_can_choose_before_the_neighbour_is_chosen(desktop):
+    selector = make_selector(desktop, none=True)
+    one, _ = add(desktop, "One", "Two")
+    selector.setCurrentNode(one)
+    tag = desktop.scene.AddObserver(
+        desktop.scene.NodeAboutToBeRemovedEvent, lambda *_event: selector.setCurrentNode(None)
+    )
+    desktop.scene.RemoveNode(one)
+    desktop.scene.RemoveObserver(tag)
+    assert selector.currentNode() is None
+
+
+def test_nodes_can_be_left_out_by_their_ids(desktop):
+    selector = make_selector(desktop, none=True)
+    one, _ = add(desktop, "One", "Two")
+    selector.sortFilterProxyModel().hiddenNodeIDs = [one.GetID()]
+    assert rows(selector) == ["None", "Two"]
+    selector.sortFilterProxyModel().hiddenNodeIDs = []
+    assert rows(selector) == ["None", "One", "Two"]

@@ -83,3 +83,20 @@ def test_there_is_one_scene_in_a_process(scene):
     from Testing.desktop.scene import boot_scene
 
     assert boot_scene() is scene is slicer.mrmlScene
+
+
+def test_a_loaded_volume_is_shown_in_all_views_which_are_fitted_to_it(desktop, tmp_path):
+    import SimpleITK as sitk
+
+    shown = []
+    for number, place in enumerate((0, 500)):
+        image = sitk.Image([20, 20, 20], sitk.sitkUInt8) + number
+        image.SetOrigin((place, place, place))
+        sitk.WriteImage(image, str(tmp_path / f"{number}.nrrd"))
+        volume = slicer.util.loadVolume(str(tmp_path / f"{number}.nrrd"))
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        assert {node.GetBackgroundVolumeID() for node in composites} == {volume.GetID()}
+        shown.append(slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().GetSliceToRAS().GetElement(0, 3))
+    assert shown[0] - shown[1] == pytest.approx(500, abs=1)
+    before = slicer.util.loadVolume(str(tmp_path / "0.nrrd"), {"show": False})
+    assert before.GetID() not in {node.GetBackgroundVolumeID() for node in composites}

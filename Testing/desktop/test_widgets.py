@@ -126,3 +126,21 @@ def test_a_form_that_sets_an_unknown_property_is_not_loaded(desktop, tmp_path):
     (tmp_path / "form.ui").write_text(FORM.format("ctkCollapsibleButton", wrong))
     with pytest.raises(AttributeError, match="colapsed"):
         slicer.util.loadUI(str(tmp_path / "form.ui"))
+
+
+def test_a_double_click_presses_a_button_twice(qt, desktop):
+    button = qt.QPushButton("Press")
+    desktop.show(button, (100, 30))
+    clicks = []
+    button.connect("clicked(bool)", clicks.append)
+    desktop.double_click(button)
+    assert len(clicks) == 2
+
+
+def test_a_tooltip_reads_back_as_rich_text(qt, desktop):
+    label = qt.QLabel("text")
+    assert label.toolTip == ""
+    label.toolTip = "1 < 2"
+    assert label.toolTip == "<p>1 &lt; 2</p>"
+    label.toolTip = "<b>bold</b>"
+    assert label.toolTip == "<b>bold</b>"

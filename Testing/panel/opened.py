@@ -104,6 +104,13 @@ def plain(label: Any) -> str:
     return " ".join(html.unescape(re.sub("<[^>]+>", " ", text)).split())
 
 
+def tip_of(widget: Any) -> str:
+    """Return a widget's tooltip as a person reads it: what is markup there is none here."""
+    text = str(widget.toolTip)
+    assert re.fullmatch(r"<p>[^<>]*</p>", text) or not text, f"no plain paragraph: {text!r}"
+    return html.unescape(text.removeprefix("<p>").removesuffix("</p>"))
+
+
 def to_moving(node: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where a transform node takes (N, 3) points of the fixed volume in the moving one, RAS mm."""
     transform = vtk.vtkGeneralTransform()

@@ -104,10 +104,10 @@ def test_red_and_cyan_make_grey(opened: OpenedPanel, played: PlayedEngine) -> No
     played.run()
     choose(opened, "Red / cyan")
     warped = slicer.mrmlScene.GetNodeByID(opened.results.warped)
-    assert [layers(view) for view in views()] == [(fixed.GetID(), warped.GetID(), 1.0, ADD)] * 3
-    colours = [
-        list(node.GetDisplayNode().GetColorNode().GetLookupTable().GetTableValue(255)) for node in (fixed, warped)
-    ]
+    red, cyan = (slicer.mrmlScene.GetNodeByID(identifier) for identifier in layers(views()[0])[:2])
+    assert [layers(view) for view in views()] == [(red.GetID(), cyan.GetID(), 1.0, ADD)] * 3
+    assert [node.GetName() for node in (red, cyan)] == [node.GetName() for node in (fixed, warped)]
+    colours = [list(node.GetDisplayNode().GetColorNode().GetLookupTable().GetTableValue(255)) for node in (red, cyan)]
     np.testing.assert_allclose(np.sum(colours, axis=0)[:3], 1.0, atol=0.01)
 
 
@@ -173,7 +173,9 @@ def test_the_chosen_way_stays_for_the_next_result(opened: OpenedPanel, played: P
     choose(opened, "Red / cyan")
     played.run()
     assert opened.ui.compareSelector.currentText == "Red / cyan"
-    assert {layers(view)[1] for view in views()} == {opened.results.warped}
+    (shown,) = {layers(view)[1] for view in views()}
+    warped = slicer.mrmlScene.GetNodeByID(opened.results.warped)
+    assert slicer.mrmlScene.GetNodeByID(shown).GetImageData() is warped.GetImageData()
 
 
 def test_an_overwritten_result_is_shown_anew(opened: OpenedPanel, played: PlayedEngine) -> None:

@@ -18,7 +18,7 @@ import slicer
 from DeepRegLib.recipes import load_recipe, recipe_to_toml, with_model
 from Testing.models.tiny import own_folder, tiny_bundle
 from Testing.panel.nodes import all_ids
-from Testing.panel.opened import OpenedPanel
+from Testing.panel.opened import OpenedPanel, tip_of
 from Testing.panel.played import PlayedEngine
 
 __all__ = ["own_folder"]
@@ -80,7 +80,8 @@ def test_models_that_can_register_are_listed_after_what_the_recipe_says(bundles:
     assert rows(opened) == [recipes_own(), NO_MODEL, "brain", "tiny"]
     tips = [opened.ui.modelSelector.itemData(row, qt.Qt.ToolTipRole) for row in (2, 3)]
     megabytes = sum(path.stat().st_size for path in (bundles / "tiny").iterdir()) / 1e6
-    assert tips == [f"version {version} · for registration · CC0 · {megabytes:.1f} MB" for version in ("3.0", "1.2")]
+    described = [f"version {version} · for registration · CC0 · {megabytes:.1f} MB" for version in ("3.0", "1.2")]
+    assert tips == [f"<p>{text}</p>" for text in described]
 
 
 def test_a_model_that_cannot_be_used_is_told_and_not_listed(bundles: Path, opened: OpenedPanel) -> None:
@@ -130,7 +131,7 @@ def test_a_recipe_s_own_model_is_asked_unless_another_or_none_is_chosen(
     opened.parameters.recipe = str(path)
     opened.desktop.process_events()
     assert opened.ui.modelSelector.currentText == "tiny (by recipe)"
-    assert opened.ui.modelSelector.toolTip == "Tests."
+    assert tip_of(opened.ui.modelSelector) == "Tests."
     for row, asked in (
         ("tiny (by recipe)", ("tiny", True)),
         ("brain", ("brain", True)),
@@ -146,7 +147,7 @@ def test_a_recipe_that_does_not_deform_asks_no_model_and_says_so(
     bundles: Path, opened: OpenedPanel, played: PlayedEngine
 ) -> None:
     opened.desktop.choose(opened.ui.modelSelector, "tiny")
-    assert opened.ui.modelSelector.toolTip == "Tests."
+    assert tip_of(opened.ui.modelSelector) == "Tests."
     opened.desktop.choose(opened.ui.recipeSelector, "rigid")
     assert not opened.ui.modelSelector.isEnabled()
     assert not opened.ui.wantUncertaintyCheckBox.isEnabled()
@@ -337,5 +338,5 @@ def test_a_model_in_a_folder_of_its_own_is_shown_by_its_last_name(
     opened.parameters.model = str(folder)
     opened.desktop.process_events()
     assert opened.ui.modelSelector.currentText == "elsewhere"
-    assert opened.ui.modelSelector.toolTip == "Knees."
+    assert tip_of(opened.ui.modelSelector) == "Knees."
     assert played.request().recipe.model.name == str(folder)

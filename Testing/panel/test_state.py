@@ -14,7 +14,7 @@ import slicer
 from DeepRegLib.recipes import load_recipe, recipe_names
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
 from Testing.panel.nodes import ball, linear_node, markups_node, segmentation, volume_node
-from Testing.panel.opened import OpenedPanel
+from Testing.panel.opened import OpenedPanel, tip_of
 from Testing.panel.played import PlayedEngine
 
 # What every control shows before anything is chosen.
@@ -65,11 +65,11 @@ def test_every_control_begins_with_a_sensible_value(opened: OpenedPanel) -> None
 
 
 def test_each_recipe_says_what_it_is_for(opened: OpenedPanel) -> None:
-    assert opened.ui.recipeSelector.toolTip == load_recipe("auto").purpose
+    assert tip_of(opened.ui.recipeSelector) == load_recipe("auto").purpose
     for name in recipe_names():
         opened.desktop.choose(opened.ui.recipeSelector, name)
         assert opened.parameters.recipe == name
-        assert opened.ui.recipeSelector.toolTip == load_recipe(name).purpose
+        assert tip_of(opened.ui.recipeSelector) == load_recipe(name).purpose
 
 
 def test_two_loaded_volumes_are_proposed(opened: OpenedPanel) -> None:

@@ -6,17 +6,10 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 
 from DeepRegLib.image import Image, resample
-from DeepRegLib.scene.compare import (
-    capture,
-    restore,
-    set_linked,
-    show_blend,
-    show_checkerboard,
-    show_flicker_phase,
-    show_red_cyan,
-)
+from DeepRegLib.scene.compare import blend, checkerboard, red_cyan, remove_helpers
 from DeepRegLib.scene.results import remove_results
 from DeepRegLib.scene.transforms import add_transform
+from DeepRegLib.scene.views import link, put_back, put_back_all, remember, show_layers
 from DeepRegLib.scene.volumes import add_volume, image_from_volume
 from DeepRegLib.scene.world import voxels_of
 from DeepRegLib.transforms import apply_to_image
@@ -66,34 +59,43 @@ def displayed(volume: slicer.vtkMRMLScalarVolumeNode) -> tuple:
 
 
 def test_a_blend_shows_the_warped_volume_over_the_fixed_one(scene, views, fixed, warped) -> None:
-    show_blend(scene, fixed, warped, 0.3)
+    show_layers(views, blend(fixed, warped, 0.3))
     alpha = slicer.vtkMRMLSliceCompositeNode.Alpha
     assert all(shown(view)[:4] == (fixed.GetID(), warped.GetID(), 0.3, alpha) for view in views)
 
 
-def test_flicker_shows_one_or_the_other(scene, views, fixed, warped) -> None:
-    show_blend(scene, fixed, warped, 1.0)
-    for phase in (0, 1):
-        show_flicker_phase(scene, phase)
-        assert all(view.GetForegroundOpacity() == phase for view in views)
-
-
 def test_red_and_cyan_add_up_each_in_its_own_window(scene, views, fixed, warped) -> None:
-    show_red_cyan(scene, fixed, warped)
-    assert all(view.GetCompositing() == slicer.vtkMRMLSliceCompositeNode.Add for view in views)
-    for volume, colours in ((fixed, "Red"), (warped, "Cyan")):
-        display = volume.GetDisplayNode()
+    before = [displayed(volume) for volume in (fixed, warped)]
+    layers = red_cyan(scene, fixed, warped)
+    assert layers.compositing == slicer.vtkMRMLSliceCompositeNode.Add
+    assert [displayed(volume) for volume in (fixed, warped)] == before
+    for volume, identifier, colours in ((fixed, layers.background, "Red"), (warped, layers.foreground, "Cyan")):
+        helper = scene.GetNodeByID(identifier)
+        assert helper.GetImageData().GetPointData().GetScalars() is volume.GetImageData().GetPointData().GetScalars()
+        assert image_from_volume(helper).geometry.is_close(image_from_volume(volume).geometry)
+        display = helper.GetDisplayNode()
         assert display.GetColorNode().GetName() == colours
         low, high = np.percentile(voxels_of(volume.GetImageData()), (1, 99))
         assert display.GetWindowLevelMin() == pytest.approx(low, abs=1)
         assert display.GetWindowLevelMax() == pytest.approx(high, rel=0.02)
 
 
+def test_a_coloured_volume_stays_under_its_transform(scene, fixed, warped) -> None:
+    warped.SetAndObserveTransformNodeID(add_transform(scene, strong_transform(), "result").GetID())
+    helper = scene.GetNodeByID(red_cyan(scene, fixed, warped).foreground)
+    assert helper.GetTransformNodeID() == warped.GetTransformNodeID()
+
+
 def test_linked_views_move_together(scene, views) -> None:
-    set_linked(scene, True)
+    link(views, True)
     assert all(view.GetLinkedControl() and view.GetHotLinkedControl() for view in views)
-    set_linked(scene, False)
+    link(views, False)
     assert not any(view.GetLinkedControl() or view.GetHotLinkedControl() for view in views)
+
+
+def board_of(scene, fixed, warped, squares) -> slicer.vtkMRMLScalarVolumeNode:
+    """Return the helper that shows a checkerboard."""
+    return scene.GetNodeByID(checkerboard(scene, fixed, warped, squares).background)
 
 
 def as_grey(image: Image) -> np.ndarray:
@@ -102,8 +104,7 @@ def as_grey(image: Image) -> np.ndarray:
 
 
 def test_a_checkerboard_takes_turns(scene, views, fixed, warped) -> None:
-    helper = show_checkerboard(scene, fixed, warped, squares=4)
-    assert all(view.GetBackgroundVolumeID() == helper.GetID() for view in views)
+    helper = board_of(scene, fixed, warped, 4)
     assert helper.GetHideFromEditors()
     board = image_from_volume(helper)
     assert board.geometry.is_close(GRID)
@@ -119,14 +120,14 @@ def test_a_checkerboard_takes_turns(scene, views, fixed, warped) -> None:
 
 def test_a_slice_between_two_layers_of_cubes_still_shows_cubes(scene, views, fixed, warped) -> None:
     # Linear interpolation would show half of each volume everywhere, just where a view is centred.
-    assert not show_checkerboard(scene, fixed, warped, squares=4).GetDisplayNode().GetInterpolate()
+    assert not board_of(scene, fixed, warped, 4).GetDisplayNode().GetInterpolate()
 
 
 def test_cubes_of_a_checkerboard_are_as_wide_as_high_in_mm(scene, views) -> None:
     grid = geometry_in("LPS", (40, 20, 8), (1.0, 2.0, 5.0))
     black = add_volume(scene, Image(np.zeros(grid.shape, np.uint8), grid), "black")
     noise = np.random.default_rng(0).integers(100, 200, grid.shape).astype(np.uint8)
-    board = image_from_volume(show_checkerboard(scene, black, add_volume(scene, Image(noise, grid), "noise"), 4)).array
+    board = image_from_volume(board_of(scene, black, add_volume(scene, Image(noise, grid), "noise"), 4)).array
     for axis, count in ((0, 8), (1, 20), (2, 40)):
         line = np.moveaxis(board, axis, 0)[:, 0, 0] > 0
         edges = np.flatnonzero(np.diff(line)) + 1
@@ -135,7 +136,7 @@ def test_cubes_of_a_checkerboard_are_as_wide_as_high_in_mm(scene, views) -> None
 
 def test_a_checkerboard_of_another_grid_is_resampled(scene, views, fixed) -> None:
     other = blobs(OTHER_GRID, seed=1)
-    helper = show_checkerboard(scene, fixed, add_volume(scene, other, "other"), squares=2)
+    helper = board_of(scene, fixed, add_volume(scene, other, "other"), 2)
     expected = resample(other, GRID, background=float(other.array.min()))
     board = image_from_volume(helper).array
     low, high = np.percentile(expected.array, (1, 99))
@@ -147,7 +148,7 @@ def test_a_moving_volume_under_its_transform_can_be_compared(scene, views, fixed
     moving, transform = blobs(OTHER_GRID, seed=1), strong_transform()
     node = add_volume(scene, moving, "moving")
     node.SetAndObserveTransformNodeID(add_transform(scene, transform, "result").GetID())
-    helper = show_checkerboard(scene, fixed, node, squares=2)
+    helper = board_of(scene, fixed, node, 2)
     expected = apply_to_image(transform, moving, GRID).array
     low, high = np.percentile(expected, (1, 99))
     grey = np.clip((expected - low) / (high - low) * 255, 0, 255)
@@ -155,53 +156,47 @@ def test_a_moving_volume_under_its_transform_can_be_compared(scene, views, fixed
     assert np.abs(board[:12, :12, 14:] - grey[:12, :12, 14:]).max() < 3
 
 
-def test_leaving_puts_views_and_colours_back(scene, views, fixed, warped) -> None:
+def test_leaving_puts_views_back(scene, views, fixed, warped) -> None:
     views[0].SetBackgroundVolumeID(warped.GetID())
     views[1].SetForegroundOpacity(0.7)
     views[2].SetLinkedControl(True)
-    warped.GetDisplayNode().SetAutoWindowLevel(True)
-    nodes = all_ids(scene)
-    before = [shown(view) for view in views], [displayed(volume) for volume in (fixed, warped)]
-    state = capture(scene)
-    set_linked(scene, True)
-    show_red_cyan(scene, fixed, warped)
-    show_checkerboard(scene, fixed, warped)
-    show_blend(scene, fixed, warped, 0.5)
-    show_flicker_phase(scene, 1)
-    restore(scene, state)
-    assert ([shown(view) for view in views], [displayed(volume) for volume in (fixed, warped)]) == before
+    nodes, before = all_ids(scene), [shown(view) for view in views]
+    for layers in (blend(fixed, warped, 0.5), red_cyan(scene, fixed, warped), checkerboard(scene, fixed, warped)):
+        remember(views)  # again and again: the first time counts
+        link(views, True)
+        show_layers(views, layers)
+    put_back(views)
+    remove_helpers(scene)
+    assert [shown(view) for view in views] == before
     assert all_ids(scene) == nodes
+    put_back(views)
+    assert [shown(view) for view in views] == before
 
 
-def test_a_second_checkerboard_takes_the_place_of_the_first(scene, views, fixed, warped) -> None:
-    first = show_checkerboard(scene, fixed, warped, squares=4)
+def test_removing_results_removes_the_helpers(scene, views, fixed, warped) -> None:
     nodes = all_ids(scene)
-    assert show_checkerboard(scene, fixed, warped, squares=2) is first
-    assert all_ids(scene) == nodes
-
-
-def test_removing_results_removes_the_helper(scene, views, fixed, warped) -> None:
-    nodes = all_ids(scene)
-    show_checkerboard(scene, fixed, warped)
+    checkerboard(scene, fixed, warped)
+    red_cyan(scene, fixed, warped)
     remove_results(scene)
     assert all_ids(scene) == nodes
 
 
 def test_volumes_and_views_deleted_meanwhile_are_done_without(scene, views, fixed, warped) -> None:
     views[0].SetBackgroundVolumeID(fixed.GetID())
-    state = capture(scene)
-    show_red_cyan(scene, fixed, warped)
+    remember(views)
+    show_layers(views, red_cyan(scene, fixed, warped))
     scene.RemoveNode(fixed)
     scene.RemoveNode(views[1])
-    restore(scene, state)
+    put_back_all(scene)
     assert views[0].GetBackgroundVolumeID() is None
 
 
-def test_without_views_nothing_happens(scene, fixed, warped) -> None:
-    state = capture(scene)
-    show_blend(scene, fixed, warped, 0.5)
-    show_red_cyan(scene, fixed, warped)
-    show_flicker_phase(scene, 0)
-    show_checkerboard(scene, fixed, warped)
-    set_linked(scene, True)
-    restore(scene, state)
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"opacity": "x"}', "[" * 100_000, '{"opacity": 1e999, "compositing": {}}']
+)
+def test_what_someone_else_wrote_on_a_view_does_no_harm(scene, views, fixed, text) -> None:
+    views[0].SetAttribute("DeepReg.Before", text)
+    views[0].SetBackgroundVolumeID(fixed.GetID())
+    put_back_all(scene)
+    assert shown(views[0]) == (None, None, 0.0, slicer.vtkMRMLSliceCompositeNode.Alpha, False, False)
+    assert views[0].GetAttribute("DeepReg.Before") is None

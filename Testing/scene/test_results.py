@@ -16,6 +16,7 @@ from DeepRegLib.scene.results import (
     add_results,
     apply_to_moving,
     check_existing,
+    foreign_outputs,
     inputs_of,
     remove_results,
 )
@@ -44,9 +45,19 @@ class Case:
         self.inputs = inputs_of(self.fixed, self.moving, self.plan)
         self.layers: SegmentLayers = layers_from_node(self.plan)
 
-    def add(self, outputs: Outputs = ALL, **existing: slicer.vtkMRMLNode) -> Results:
+    def add(
+        self, outputs: Outputs = ALL, overwrite: frozenset[str] = frozenset(), **existing: slicer.vtkMRMLNode
+    ) -> Results:
         ids = {name: node.GetID() for name, node in existing.items()}
-        return add_results(self.scene, self.registration, self.inputs, outputs, layers=self.layers, existing=ids)
+        return add_results(
+            self.scene,
+            self.registration,
+            self.inputs,
+            outputs,
+            layers=self.layers,
+            existing=ids,
+            overwrite=overwrite,
+        )
 
     def node(self, results: Results, name: str) -> slicer.vtkMRMLNode:
         return self.scene.GetNodeByID(results.ids[name])
@@ -276,7 +287,7 @@ def test_chosen_nodes_take_the_outputs_keep_their_names_and_stay(case: Case) -> 
         "segmentation": segmentation_node(scene, [label_map(FIXED_GRID)], [NAMES[0]], "my segments"),
         "table": scene.AddNewNodeByClass("vtkMRMLTableNode", "my table"),
     }
-    results = case.add(**chosen)
+    results = case.add(overwrite=frozenset(chosen), **chosen)
     assert results.chosen == chosen.keys()
     for name, node in chosen.items():
         assert results.ids[name] == node.GetID()
@@ -321,6 +332,25 @@ def chosen_twice(case: Case) -> dict[str, str]:
     return {"transform": node.GetID(), "inverse": node.GetID()}
 
 
+def a_plan_of_the_users(case: Case) -> dict[str, str]:
+    node = segmentation_node(case.scene, [label_map(FIXED_GRID)], [NAMES[0]], "my tumour")
+    return {"segmentation": node.GetID()}
+
+
+def a_scan_of_the_users(case: Case) -> dict[str, str]:
+    return {"warped": volume_node(case.scene, blobs(FIXED_GRID), "my scan").GetID()}
+
+
+def a_transform_of_the_users(case: Case) -> dict[str, str]:
+    return {"transform": linear_node(case.scene, random_linear(3).matrix, "my pose").GetID()}
+
+
+def a_carrier_of_the_users(case: Case) -> dict[str, str]:
+    carrier = linear_node(case.scene, np.eye(4), "carrier")
+    volume_node(case.scene, blobs(FIXED_GRID), "carried").SetAndObserveTransformNodeID(carrier.GetID())
+    return {"inverse": carrier.GetID()}
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -332,6 +362,10 @@ def chosen_twice(case: Case) -> dict[str, str]:
         (lambda case: {"transform": case.moving.GetID()}, "moving is no node for the output 'transform'."),
         (moves_the_moving_volume, "The transform mover moves moving, so overwriting it would move the input."),
         (chosen_twice, "both is chosen for two outputs."),
+        (a_plan_of_the_users, "my tumour holds something that DeepReg did not make, which would be lost."),
+        (a_scan_of_the_users, "my scan holds something that DeepReg did not make, which would be lost."),
+        (a_transform_of_the_users, "my pose holds something that DeepReg did not make, which would be lost."),
+        (a_carrier_of_the_users, "carrier holds something that DeepReg did not make, which would be lost."),
     ],
 )
 def test_a_node_that_cannot_take_an_output_is_refused_before_and_spared_after(case: Case, make, sentence: str) -> None:
@@ -350,6 +384,40 @@ def test_a_node_that_cannot_take_an_output_is_refused_before_and_spared_after(ca
 
 def test_proper_choices_pass(case: Case) -> None:
     check_existing(case.scene, case.inputs, {"transform": linear_node(case.scene, np.eye(4)).GetID(), "warped": "gone"})
+
+
+def test_a_result_may_be_overwritten_but_not_a_segment_that_was_added_to_it(case: Case) -> None:
+    ids = {name: identifier for name, identifier in case.add().ids.items() if name in ("transform", "segmentation")}
+    check_existing(case.scene, case.inputs, ids)
+    assert foreign_outputs(case.scene, ids) == {}
+    carried = case.scene.GetNodeByID(ids["segmentation"])
+    carried.GetSegmentation().AddEmptySegment("by hand", "by hand", (1, 0, 0))
+    with pytest.raises(InputError, match="would be lost"):
+        check_existing(case.scene, case.inputs, ids)
+    check_existing(case.scene, case.inputs, ids, frozenset({"segmentation"}))
+    assert foreign_outputs(case.scene, ids) == {"segmentation": carried}
+
+
+def test_what_was_put_into_a_node_of_the_users_may_be_overwritten(case: Case, tmp_path: Path) -> None:
+    mine = {
+        "warped": case.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "my volume"),
+        "transform": linear_node(case.scene, np.eye(4), "my transform"),
+    }
+    case.add(**mine)
+    check_existing(case.scene, case.inputs, {name: node.GetID() for name, node in mine.items()})
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_segmentation_that_was_brought_along_hides_and_shows_again(case: Case, shown: bool) -> None:
+    case.plan.CreateDefaultDisplayNodes()
+    display = case.plan.GetDisplayNode()
+    display.SetVisibility(shown)
+    case.add()
+    results = case.add()
+    assert not display.GetVisibility()
+    assert case.node(results, "segmentation").GetDisplayNode().GetVisibility()
+    remove_results(case.scene)
+    assert display.GetVisibility() == shown
 
 
 def test_a_failure_in_the_middle_leaves_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,94 @@
+"""Recipe and model files that a scene names: read only after the user was asked.
+
+A scene may come from someone else. Looking whether a file of its choice exists already tells a network share who asks.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+
+from slicer.i18n import tr as _
+
+from DeepRegLib.errors import RecipeError
+from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.recipes import with_choice
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe, recipe_names
+
+PATH_SIGNS = ("/", "\\", ":")
+
+
+class Sources:
+    """Which files may be read."""
+
+    def __init__(self) -> None:
+        self._unasked: set[str] = set()
+        self._allowed: set[str] = set()
+        self._of_scenes: set[str] = set()
+
+    def named_by_scene(self, parameters: Parameters) -> None:
+        """Take note that parameters came with a scene: what they name is asked about, unless the user named it too."""
+        if parameters.recipe not in recipe_names():
+            self._distrust(parameters.recipe)
+        self._distrust_model(parameters.model)
+
+    def allow(self, source: str) -> None:
+        """Take note that the user chose, or agreed to, a file."""
+        self._allowed.add(source)
+        self._unasked.discard(source)
+
+    def may_read(self, source: str) -> bool:
+        """Return whether a file may be looked at."""
+        return source not in self._unasked
+
+    def load(self, source: str) -> Recipe:
+        """Return a recipe.
+
+        Raises
+        ------
+        RecipeError
+            If there is none, or the user was not asked yet.
+        """
+        if not self.may_read(source):
+            raise RecipeError(
+                _("The scene names the recipe file {path}, which has not been read.").format(path=source),
+                _("Press Register to be asked about it, or choose another recipe."),
+            )
+        recipe = load_recipe(source)
+        if source in self._of_scenes:
+            self._distrust_model(recipe.model.name)
+        return recipe
+
+    def glance(self, source: str) -> Recipe:
+        """Return a recipe, or another in place of one that must not be read yet, to look at all that is beside it."""
+        return self.load(source if self.may_read(source) else AUTO)
+
+    def agreed(self, parameters: Parameters, ask: Callable[[str], bool]) -> bool:
+        """Ask about each file that the parameters lead to; return whether all of them may be read."""
+        source = self._next(parameters)
+        while source is not None:
+            if not ask(_question(source)):
+                return False
+            self.allow(source)
+            source = self._next(parameters)
+        return True
+
+    def _next(self, parameters: Parameters) -> str | None:
+        if not self.may_read(parameters.recipe):
+            return parameters.recipe
+        model = with_choice(self.load(parameters.recipe), parameters.model).model.name
+        return None if self.may_read(model) else model
+
+    def _distrust(self, source: str) -> None:
+        self._of_scenes.add(source)
+        if source not in self._allowed:
+            self._unasked.add(source)
+
+    def _distrust_model(self, name: str) -> None:
+        if any(sign in name for sign in PATH_SIGNS):
+            self._distrust(name)
+
+
+def _question(source: str) -> str:
+    told = _("The scene names this file or folder, which someone else may have chosen:")
+    return f"<p>{html.escape(told)}</p><p>{html.escape(source)}</p><p>{html.escape(_('Read it?'))}</p>"
