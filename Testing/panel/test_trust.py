@@ -178,7 +178,7 @@ def test_scans_that_lie_far_apart_are_in_the_views_after_a_result(
     assert np.linalg.norm(centre("Red")) > 1000
     played.run()
     for view in ("Red", "Yellow", "Green"):
-        np.testing.assert_allclose(centre(view), (-9.5, -9.5, 9.5), atol=1.0)
+        np.testing.assert_allclose(centre(view), (-9.5, -9.5, 9.5), atol=2.0)
 
 
 def test_views_that_show_the_anatomy_stay_where_the_user_is(
