@@ -321,7 +321,7 @@ def test_results_that_cannot_be_added(
 
 
 def test_a_recipe_for_a_full_disk(opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(files, "_disk_is_full", lambda _path: True)
+    monkeypatch.setattr(files.writing, "_disk_is_full", lambda _path: True)
     save_recipe(opened, monkeypatch, tmp_path / "mine.toml")
     assert f"The disk holding {tmp_path / 'mine.toml'} is full." in opened.message
     assert list(tmp_path.iterdir()) == []
