@@ -122,6 +122,13 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.logic is not None:
             self.logic.close()
 
+    def onReload(self):
+        """Load the module anew, for developers, and the library behind it."""
+        self.cleanup()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "DeepRegLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
     def onSceneStartClose(self, caller, event):
         """Stop what runs: its nodes are going."""
         self.panel.registration.cancel()

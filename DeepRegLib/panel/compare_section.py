@@ -75,6 +75,7 @@ class CompareSection:
         mode = parameters.compareMode if possible and parameters.compareMode in MODES else NONE
         self._ui.compareSelector.enabled = possible
         self._ui.blendSlider.enabled = mode == BLEND
+        self._ui.compareNoteLabel.visible = mode == RED_CYAN
         index = self._ui.compareSelector.findData(mode)
         if index != self._ui.compareSelector.currentIndex:
             blocked = self._ui.compareSelector.blockSignals(True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from slicer.i18n import tr as _
 
 from DeepRegLib.errors import DeepRegError
-from DeepRegLib.models import KnownModel
+from DeepRegLib.models import KnownModel, ModelInput
 from DeepRegLib.result import CHECK, FAILED, OK, Registration
 
 SECONDS_SHOWN_AS_MINUTES = 90
@@ -126,13 +126,20 @@ def model_html(model: KnownModel) -> str:
         (_("Trained on"), manifest.trained_on),
         (_("Licence"), manifest.licence),
         (_("Task"), manifest.task),
-        (_("Images"), _("voxels of {spacing:g} mm").format(spacing=manifest.input.spacing)),
+        (_("Images"), _grid_of(manifest.input)),
         (_("Network"), _("{name}, {count:,} parameters").format(name=manifest.architecture, count=manifest.parameters)),
         (_("Size"), _("{size:.1f} MB").format(size=model.megabytes)),
         (_("Needs"), _("DeepReg {version} or newer").format(version=manifest.minimum_library)),
         (_("Folder"), str(model.folder)),
     )
     return table_html(rows)
+
+
+def _grid_of(images: ModelInput) -> str:
+    """Return on what grid a model sees its images."""
+    if images.across:
+        return _("{count} voxels along the longest side, of anatomy of any size").format(count=images.across)
+    return _("voxels of {spacing:g} mm").format(spacing=images.spacing)
 
 
 def table_html(rows: Sequence[tuple[str, str]]) -> str:

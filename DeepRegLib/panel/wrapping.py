@@ -50,8 +50,9 @@ class WrappedLabels(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
                 self._fitted[number] = state
                 label.setMinimumHeight(0)  # what a label needs is never less than that
                 label.setFixedHeight(max(0, label.heightForWidth(label.width)) if label.text else 0)
-                # Set by Qt with each text; layouts with such a label do not keep to least heights.
                 policy = label.sizePolicy
+                policy.setHorizontalPolicy(qt.QSizePolicy.Ignored)  # a text asks for no width of its own
+                # Set by Qt with each text; layouts with such a label do not keep to least heights.
                 policy.setHeightForWidth(False)
                 label.setSizePolicy(policy)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import slicer
 
@@ -22,7 +23,17 @@ HIDDEN_ROLE = "DeepReg.Hidden"
 
 def new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:
     """Add a node to a scene; a number is appended to its name where the scene has the name."""
-    return scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
+    return scene.AddNewNodeByClass(class_name, free_name(scene, name))
+
+
+def free_name(scene: slicer.vtkMRMLScene, name: str) -> str:
+    """Return a name, with a number appended where a node of the scene has it.
+
+    Not by the scene's own function, which also counts the names of nodes that are gone.
+    """
+    if scene.GetFirstNodeByName(name) is None:
+        return name
+    return next(each for each in (f"{name}_{n}" for n in count(1)) if scene.GetFirstNodeByName(each) is None)
 
 
 def nodes_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:

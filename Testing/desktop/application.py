@@ -11,7 +11,6 @@ from PySide6.QtCore import (
     QObject,
     QProcessEnvironment,
     QSettings,
-    Qt,
     QtMsgType,
     Signal,
     qInstallMessageHandler,
@@ -110,13 +109,54 @@ def pass_on_messages() -> None:
     qInstallMessageHandler(write)
 
 
-def dress(application: QApplication) -> None:
-    """Give windows the same light look on every machine, close to Slicer's own."""
+# The colours of Slicer's light and dark style: role, then normal and, where it differs, disabled.
+LIGHT = {
+    "Window": ("white",),
+    "WindowText": ("black", "#bebebe"),
+    "Base": ("white",),
+    "AlternateBase": ("#e4e4fe",),
+    "Text": ("black", "#bebebe"),
+    "PlaceholderText": ("darkGray",),
+    "Button": ("#fcfcfc",),
+    "ButtonText": ("black", "#bebebe"),
+    "Light": ("#c8c8c8",),
+    "Midlight": ("#e6e6e6",),
+    "Mid": ("#c8c8c8",),
+    "Dark": ("#aaaaaa",),
+    "Shadow": ("#5a5a5a",),
+    "Highlight": ("#308cc6", "#919191"),
+    "HighlightedText": ("white",),
+    "Link": ("#0000ff",),
+}
+DARK = {
+    "Window": ("#323232",),
+    "WindowText": ("white", "#6d6d6d"),
+    "Base": ("#1e1e1e",),
+    "AlternateBase": ("#323232",),
+    "Text": ("white", "#6d6d6d"),
+    "PlaceholderText": ("lightGray",),
+    "Button": ("#323232",),
+    "ButtonText": ("white", "#b4b4b4"),
+    "Light": ("#828284",),
+    "Midlight": ("#5a5a5b",),
+    "Mid": ("#2b2b2b",),
+    "Dark": ("#232323",),
+    "Shadow": ("#141414",),
+    "Highlight": ("#3ca4ff", "#505050"),
+    "HighlightedText": ("white", "#6d6d6d"),
+    "Link": ("#3ca4ff",),
+}
+
+
+def dress(application: QApplication, *, dark: bool = False) -> None:
+    """Give windows the same look on every machine: Qt's style Fusion in the colours of Slicer's own, light or dark."""
     application.setStyle("Fusion")
     font = application.font()
     font.setPointSize(10)
     application.setFont(font)
-    palette = QPalette(QColor("#efefef"))
-    palette.setColor(QPalette.ColorRole.Highlight, QColor("#3584c8"))
-    palette.setColor(QPalette.ColorRole.HighlightedText, Qt.GlobalColor.white)
+    palette = QPalette()
+    for name, colours in (DARK if dark else LIGHT).items():
+        role = getattr(QPalette.ColorRole, name)
+        palette.setColor(role, QColor(colours[0]))
+        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(colours[-1]))
     application.setPalette(palette)

@@ -82,6 +82,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """Prepare for the module's end; modules override this."""
 
+    def onReload(self) -> None:
+        """Load the module's file anew and make its panel again, as a developer's button does."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def _onModuleAboutToBeUnloaded(self, moduleName: str) -> None:
         if moduleName == self.moduleName:
             self.cleanup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,19 @@ def test_unloading_the_module_in_mid_run_starts_no_other_worker(opened: OpenedPa
     assert not played.worker.running
     assert not opened.engine.client.starting
     opened.engine.client.feed_log(b"too late\n")
+
+
+def test_a_developers_reload_brings_the_library_anew(opened: OpenedPanel, played: PlayedEngine) -> None:
+    before = {name: sys.modules[name] for name in sys.modules if name.partition(".")[0] == "DeepRegLib"}
+    engine = opened.engine
+    try:
+        opened.widget.onReload()
+        opened.desktop.process_events()
+        again = {name for name in before if sys.modules.get(name) is before[name]}
+        assert again == set()
+        assert opened.loaded.widget is not opened.widget
+        assert opened.loaded.widget.panel is not None
+        assert not engine.client.busy
+    finally:
+        opened.loaded.widget.cleanup()
+        sys.modules.update(before)

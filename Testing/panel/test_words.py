@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from DeepRegLib.result import CHECK, FAILED, OK
 from Testing.desktop.running import Desktop
 from Testing.scene.results import MEASURES, made_registration
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def words(desktop: Desktop) -> ModuleType:
@@ -28,8 +31,16 @@ def words(desktop: Desktop) -> ModuleType:
     return words
 
 
+def reported_stages() -> set[str]:
+    """Return what the engine itself reports beside the stages of the pipeline, from its source: it imports torch."""
+    tree = ast.parse((ROOT / "DeepRegLib" / "engine" / "server.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {str(call.args[0].value) for call in calls if ast.unparse(call.func) == "progress"}
+
+
 def test_each_stage_has_a_name_for_people(words: ModuleType) -> None:
-    for stage in (*STAGE_SHARES, "waiting", "labels", "cancelling"):
+    assert "jacobian" in reported_stages()
+    for stage in (*STAGE_SHARES, *reported_stages(), "waiting", "cancelling"):
         assert words.stage_name(stage) != stage
         assert words.stage_name(stage)[0].isupper()
 
@@ -94,6 +105,17 @@ def test_names_are_not_taken_for_markup(words: ModuleType) -> None:
         assert "<img" not in html
         assert "<b>" not in html.replace("<b>&lt;", "&lt;")
         assert "&amp; &quot;T1&quot; &lt;b&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [(ModelInput(1.5), "voxels of 1.5 mm"), (ModelInput(across=96), "96 voxels along the longest side")],
+)
+def test_a_model_says_on_what_grid_it_sees_its_images(words: ModuleType, images: ModelInput, told: str) -> None:
+    manifest = Manifest("tiny", "1.0", "registration", "pyramid", {}, images, "MIT", "a", "b", "c")
+    html = words.model_html(KnownModel("tiny", Path("tiny"), "user", manifest))
+    assert told in html
+    assert "voxels of 0 mm" not in html
 
 
 def test_an_error_without_a_hint_is_one_sentence(words: ModuleType) -> None:
