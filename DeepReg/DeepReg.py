@@ -251,6 +251,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         initialTransform=None,
         movingSegmentation=None,
         fixedSegmentation=None,
+        drivers=None,
         device=None,
         seed=0,
         model=None,
@@ -277,6 +278,8 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             Where to start.
         movingSegmentation, fixedSegmentation
             Brought along, and what it is compared with.
+        drivers
+            What else drives it, as values instead of nodes (`DeepRegLib.request.Drivers`).
         device, seed, model
             As in `DeepRegLib.register`.
         outputs
@@ -307,6 +310,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         """
         from DeepRegLib.panel.running import Listener
         from DeepRegLib.panel.task import Mask, Task
+        from DeepRegLib.request import Drivers
         from DeepRegLib.scene.results import Outputs
 
         def mask(choice):
@@ -323,6 +327,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             initial_transform=initialTransform,
             moving_segmentation=movingSegmentation,
             fixed_segmentation=fixedSegmentation,
+            drivers=drivers or Drivers(),
             device=device,
             seed=seed,
             model=model,

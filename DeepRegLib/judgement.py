@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from DeepRegLib.evaluation import (
     FixedEdges,
@@ -25,6 +24,7 @@ from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.preparation import PreparedPair
 from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Verdict
+from DeepRegLib.starting import Landmarks
 from DeepRegLib.transforms import (
     LinearTransform,
     Transform,
@@ -43,8 +43,6 @@ LEAST_OVERLAP = 0.15
 DOUBTFUL_OVERLAP = 0.5
 STRONG_DEFORMATION = 1.0
 COARSE_INVERSE_MM = 0.5
-
-Landmarks = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from DeepRegLib.errors import CancelledError
@@ -55,7 +55,7 @@ class Monitor:
         Polled at every step; true raises `CancelledError`.
     """
 
-    def __init__(self, stages: list[str], progress: Progress | None, cancel: Cancel | None) -> None:
+    def __init__(self, stages: Sequence[str], progress: Progress | None, cancel: Cancel | None) -> None:
         self._progress = progress
         self._cancel = cancel
         total = sum(STAGE_SHARES[stage] for stage in stages)
@@ -85,6 +85,12 @@ class Monitor:
         elapsed = time.perf_counter() - self._begun
         left = elapsed * (1 - whole) / whole if whole > 0.02 else None
         self._progress(self._stage, whole, similarity, left)
+
+    def finishing(self, what: str) -> None:
+        """Report what is still made when all stages have run; raise `CancelledError` if the caller wants to stop."""
+        self.poll()
+        if self._progress is not None:
+            self._progress(what, 1.0, None, None)
 
     def poll(self) -> None:
         """Raise `CancelledError` if the caller wants to stop."""

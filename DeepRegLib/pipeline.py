@@ -6,6 +6,7 @@ Prepare, search, linear, levels, large motion, model, deformable, inverse, judge
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,17 @@ from numpy.typing import NDArray
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
-from DeepRegLib.judgement import Landmarks, measure, verdict_on
-from DeepRegLib.labels import check_label_pair, with_labels
+from DeepRegLib.judgement import measure, verdict_on
+from DeepRegLib.labels import label_map
+from DeepRegLib.masks import checked_mask
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
-from DeepRegLib.preparation import Prepared, checked_mask, prepare_pair
+from DeepRegLib.preparation import Prepared, prepare_pair
+from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
+from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.result import Registration
 from DeepRegLib.stages.deformable import Deformed, deform, start_field
 from DeepRegLib.stages.features import features_of, with_features
@@ -43,8 +47,15 @@ from DeepRegLib.stages.start import (
     with_contrasts_learned_again,
 )
 from DeepRegLib.stages.velocity import deform_by_flow
-from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
-from DeepRegLib.transforms import LinearTransform, Transform, has_field, image_and_view, linear_part
+from DeepRegLib.starting import rigid_from_landmarks
+from DeepRegLib.transforms import (
+    LinearTransform,
+    Transform,
+    has_field,
+    image_and_view,
+    jacobian_determinant,
+    linear_part,
+)
 
 # Of the stage that searches for large motion; the coarse levels, which its result is compared with, take the rest.
 SEARCH_SHARE = 0.85
@@ -116,54 +127,100 @@ def register(
     CancelledError
         If `cancel` returned true.
     """
-    chosen = with_model(load_recipe(recipe), model)
-    given_field = initial_transform is not None and has_field(initial_transform)
-    bundle = model_of(chosen, has_field=given_field)
-    features = features_of(chosen)
-    where = choose_device(device)
-    landmarks = check_landmarks(fixed_landmarks, moving_landmarks)
-    stages = _stages(chosen, landmarks, initial_transform)
-    monitor = Monitor(stages if moving_labels is None else [*stages, "labels"], progress, cancel)
-    with memory_errors_explained(where), torch.no_grad():
+    with memory_errors_explained(choose_device(device)):
+        drivers = Drivers(
+            fixed_mask=_read(fixed_mask),
+            moving_mask=_read(moving_mask),
+            sliding_mask=_read(sliding_mask),
+            fixed_landmarks=fixed_landmarks,
+            moving_landmarks=moving_landmarks,
+            fixed_labels=_read(fixed_labels),
+            moving_labels=_read(moving_labels),
+            initial_transform=initial_transform,
+        )
+        chosen = with_model(load_recipe(recipe), model)
+        request = Request(as_image(fixed), as_image(moving), chosen, drivers, device, seed)
+    return run_request(request, progress=progress, cancel=cancel)
+
+
+def run_request(request: Request, *, progress: Progress | None = None, cancel: Cancel | None = None) -> Registration:
+    """Run a registration, and make what its `Extras` ask for; the rest is as in `register`."""
+    recipe, drivers = request.recipe, request.drivers
+    initial = drivers.initial_transform
+    bundle = model_of(recipe, has_field=initial is not None and has_field(initial))
+    features = features_of(recipe)
+    device = choose_device(request.device)
+    plan = plan_of(request)
+    monitor = Monitor(plan, progress, cancel)
+    with memory_errors_explained(device), torch.no_grad():
         with monitor.stage("prepare"):
-            images = as_image(fixed), as_image(moving)
-            fixed_map, moving_map = check_label_pair(fixed_labels, moving_labels, *images)
-            masks = [None if mask is None else as_image(mask) for mask in (fixed_mask, moving_mask)]
-            pair = prepare_pair(*images, chosen.prepare, *masks, poll=monitor.poll)
-            run = Run(
-                pair,
-                chosen,
-                where,
-                monitor,
-                list(pair.decisions),
-                landmarks=landmarks,
-                labels=None if fixed_map is None or moving_map is None else (fixed_map, moving_map),
-                sliding_mask=_sliding_mask(images[0], sliding_mask, chosen),
-            )
+            run = _prepared(request, device, plan, monitor)
             if features is not None:
                 run = with_features(run, features)
             run = with_linear_similarity(run)
             working = working_pair(run)
-        linear, run = _linear(run, working, landmarks, initial_transform)
-        start: Transform = linear
-        if initial_transform is not None and given_field:
-            start = initial_transform
+        linear, run = _linear(run, working, drivers)
+        start = initial if initial is not None and has_field(initial) else linear
         found = Deformed(start)
-        if chosen.deformable.enabled:
-            found, run = _deform(run, linear, initial_transform, bundle)
+        if "deformable" in plan:
+            found, run = _deform(run, linear, initial, bundle)
         with monitor.stage("inverse"):
-            inverse = invert_well(run, found.transform, seed, found.inverse)
+            inverse = invert_well(run, found.transform, request.seed, found.inverse)
         with monitor.stage("judge"):
-            result = _finish(run, start, found, inverse, landmarks, seed)
-        if moving_map is None:
-            return result
-        with monitor.stage("labels"):
-            return with_labels(result, moving_map, fixed_map, poll=monitor.poll)
+            result = _finish(run, request, start, found, inverse)
+        if drivers.moving_labels is not None:
+            with monitor.stage("labels"):
+                result = with_labels(result, drivers.moving_labels, drivers.fixed_labels, poll=monitor.poll)
+    with memory_errors_explained(torch.device("cpu")):
+        return _with_extras(result, request.extras, monitor)
 
 
-def _sliding_mask(fixed: Image, given: Image | str | Path | None, recipe: Recipe) -> Image | None:
+def plan_of(request: Request) -> tuple[str, ...]:
+    """Return the stages that a request needs, in their order."""
+    recipe, drivers = request.recipe, request.drivers
+    initial = drivers.initial_transform
+    given_field = initial is not None and has_field(initial)
+    needed = {
+        "prepare": True,
+        "search": recipe.search.enabled and drivers.landmarks is None and initial is None,
+        "linear": recipe.linear.model != "none" and not given_field,
+        "levels": recipe.deformable.enabled,
+        "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not given_field,
+        "model": bool(recipe.model.name) and not given_field,
+        "deformable": recipe.deformable.enabled,
+        "inverse": True,
+        "judge": True,
+        "labels": drivers.moving_labels is not None,
+    }
+    return tuple(stage for stage, is_needed in needed.items() if is_needed)
+
+
+def _read(source: Image | str | Path | None) -> Image | None:
+    return None if source is None else as_image(source)
+
+
+def _prepared(request: Request, device: torch.device, plan: tuple[str, ...], monitor: Monitor) -> Run:
+    """Check what the voxels hold, and make both images comparable."""
+    fixed, moving, recipe, drivers = request.fixed, request.moving, request.recipe, request.drivers
+    labels = [None if each is None else label_map(each) for each in (drivers.fixed_labels, drivers.moving_labels)]
+    masks = drivers.fixed_mask, drivers.moving_mask
+    pair = prepare_pair(fixed, moving, recipe.prepare, *masks, poll=monitor.poll)
+    return Run(
+        pair,
+        recipe,
+        device,
+        monitor,
+        plan,
+        list(pair.decisions),
+        landmarks=drivers.landmarks,
+        labels=None if labels[0] is None or labels[1] is None else (labels[0], labels[1]),
+        sliding_mask=_sliding_mask(fixed, drivers.sliding_mask, recipe),
+    )
+
+
+def _sliding_mask(fixed: Image, mask: Image | None, recipe: Recipe) -> Image | None:
     """Return the checked mask as bool."""
-    if given is None:
+    if mask is None:
         return None
     if not recipe.deformable.enabled or recipe.deformable.parametrisation == VELOCITY:
         found = "a velocity" if recipe.deformable.enabled else "no deformable stage"
@@ -171,64 +228,42 @@ def _sliding_mask(fixed: Image, given: Image | str | Path | None, recipe: Recipe
             f"The recipe {recipe.name} has {found}, and only a displacement can slide.",
             "Take a recipe with a deformable stage that seeks a displacement, or leave out the sliding mask.",
         )
-    mask = as_image(given)
     inside = checked_mask(fixed, mask)
     if inside.all():
         raise InputError(f"The mask {mask.name} fills the image.", "Draw it over the organ that slides, and no more.")
     return mask.with_array(inside)
 
 
-def _stages(recipe: Recipe, landmarks: Landmarks | None, initial_transform: Transform | None) -> list[str]:
-    given = landmarks is not None or initial_transform is not None
-    has_given_field = initial_transform is not None and has_field(initial_transform)
-    wanted = {
-        "prepare": True,
-        "search": recipe.search.enabled and not given,
-        "linear": recipe.linear.model != "none" and not has_given_field,
-        "levels": recipe.deformable.enabled,
-        "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not has_given_field,
-        "model": bool(recipe.model.name) and not has_given_field,
-        "deformable": recipe.deformable.enabled,
-        "inverse": True,
-        "judge": True,
-    }
-    return [stage for stage, runs in wanted.items() if runs]
-
-
-def _linear(
-    run: Run, working: WorkingPair, landmarks: Landmarks | None, initial_transform: Transform | None
-) -> tuple[LinearTransform, Run]:
+def _linear(run: Run, working: WorkingPair, drivers: Drivers) -> tuple[LinearTransform, Run]:
     """Find the pose: from what the user gives, or by a search; then refine it as far as the recipe wants."""
-    stages = _stages(run.recipe, landmarks, initial_transform)
     found: list[NDArray[np.float64]] = []
-    if initial_transform is not None:
-        starts = [linear_part(initial_transform).matrix]
-    elif landmarks is not None:
-        starts = [rigid_from_landmarks(*landmarks)]
-    elif "search" not in stages:
+    if drivers.initial_transform is not None:
+        starts = [linear_part(drivers.initial_transform).matrix]
+    elif drivers.landmarks is not None:
+        starts = [rigid_from_landmarks(*drivers.landmarks)]
+    elif "search" not in run.plan:
         starts = [np.eye(4)]
     else:
         with run.monitor.stage("search"):
             starts, found = scanner_poses(working), searched_poses(run, working)
-    if "linear" not in stages:
+    if "linear" not in run.plan:
         return LinearTransform((found or starts)[0]), run
     with run.monitor.stage("linear"):
         return refine_linear(run, working, starts + found)
 
 
 def _deform(
-    run: Run, linear: LinearTransform, initial_transform: Transform | None, bundle: ModelBundle | None
+    run: Run, linear: LinearTransform, initial: Transform | None, bundle: ModelBundle | None
 ) -> tuple[Deformed, Run]:
     """Find the field, from one given, searched for or predicted, or from zero; decide the similarity."""
-    stages = _stages(run.recipe, None, initial_transform)
     with run.monitor.stage("levels"):
         run, finest = with_deformable_similarity(run, finest_level(run, linear))
         run = with_useful_levels(run, finest)
         levels: Sequence[Level] = all_levels(run, finest, linear)
-    given = None if initial_transform is None else start_field(run, linear, initial_transform)
+    given = None if initial is None else start_field(run, linear, initial)
     start = Start(as_start(run, given))
     searched: StartField | None = None
-    if "large motion" in stages:
+    if "large motion" in run.plan:
         with run.monitor.stage("large motion"):
             searched = large_motion_field(run, finest, end=SEARCH_SHARE)
             start = or_searched(run, levels, coarse_start(run, levels, begin=SEARCH_SHARE), searched)
@@ -246,14 +281,20 @@ def _deform(
         return deformed, run
 
 
-def _finish(
-    run: Run, start: Transform, found: Deformed, inverse: Transform, landmarks: Landmarks | None, seed: int
-) -> Registration:
-    fixed, moving, transform = run.pair.fixed.original, run.pair.moving.original, found.transform
+def _finish(run: Run, request: Request, start: Transform, found: Deformed, inverse: Transform) -> Registration:
+    fixed, moving, transform = request.fixed, request.moving, found.transform
     poll = run.monitor.poll
     warped, seen = image_and_view(transform, _finite_original(run.pair.moving), fixed.geometry, poll=poll)
     measures = measure(
-        run.pair, transform, inverse, landmarks, start=start, seen=seen, jacobian=found.jacobian, seed=seed, poll=poll
+        run.pair,
+        transform,
+        inverse,
+        run.landmarks,
+        start=start,
+        seen=seen,
+        jacobian=found.jacobian,
+        seed=request.seed,
+        poll=poll,
     )
     run.monitor.step(0.7)
     return Registration(
@@ -271,10 +312,26 @@ def _finish(
         decisions=tuple(run.decisions),
         curves=run.curves,
         timings=run.monitor.timings,
-        provenance=provenance_of(fixed, moving, run.device, seed, landmarks=run.landmarks, labels=run.labels, poll=poll)
-        | run.provenance,
+        provenance=provenance_of(request, run.device, poll=poll) | run.provenance,
         uncertainty=run.maps.get(UNCERTAINTY),
     )
+
+
+def _with_extras(registration: Registration, extras: Extras, monitor: Monitor) -> Registration:
+    """Return the registration with the labels, layers and Jacobian that were asked for."""
+    if extras.compared_moving_labels is not None:
+        monitor.finishing("labels")
+        fixed_labels = extras.compared_fixed_labels
+        registration = with_labels(registration, extras.compared_moving_labels, fixed_labels, poll=monitor.poll)
+    if extras.moving_layers:
+        monitor.finishing("labels")
+        registration = with_layers(registration, extras.moving_layers, poll=monitor.poll)
+    if extras.jacobian:
+        monitor.finishing("jacobian")
+        grid = registration.fixed.geometry
+        jacobian = jacobian_determinant(registration.transform, grid, poll=monitor.poll)
+        registration = replace(registration, jacobian=jacobian)
+    return registration
 
 
 def _finite_original(side: Prepared) -> Image:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
+from DeepRegLib.masks import checked_mask
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
@@ -189,25 +189,6 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     if recipe.bias_correction and not ct:
         intensity = bias_field_corrected(intensity, intensity.with_array(foreground), poll=poll)
     return Prepared(image, intensity, image.with_array(known), image.with_array(foreground), ct)
-
-
-def checked_mask(image: Image, mask: Image) -> NDArray[np.bool_]:
-    """Return where the mask of an image is above zero.
-
-    Raises
-    ------
-    InputError
-        If it is nowhere, or the mask lies on another grid.
-    """
-    if not image.geometry.is_close(mask.geometry):
-        raise InputError(
-            f"The mask {mask.name} does not lie on the grid of {image.name}.",
-            "Resample the mask onto the image's grid.",
-        )
-    inside = np.nan_to_num(mask.array.astype(np.float32)) > 0
-    if not inside.any():
-        raise InputError(f"The mask {mask.name} is empty.", "Draw the mask over the anatomy, or leave it out.")
-    return inside
 
 
 def _scaled(side: Prepared, recipe: Prepare, poll: Poll) -> Prepared:

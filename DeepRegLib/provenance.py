@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Callable
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.request import Drivers, Request
+from DeepRegLib.transforms import DisplacementField, Transform, parts_of
 from DeepRegLib.version import VERSION
 
 LIBRARIES = ("torch", "numpy", "SimpleITK")
@@ -33,16 +37,7 @@ def _library_version(name: str) -> str:
         return "unknown"
 
 
-def provenance_of(
-    fixed: Image,
-    moving: Image,
-    device: torch.device,
-    seed: int,
-    *,
-    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    labels: tuple[Image, Image] | None = None,
-    poll: Poll = keep_going,
-) -> dict[str, Any]:
+def provenance_of(request: Request, device: torch.device, *, poll: Poll = keep_going) -> dict[str, Any]:
     """Return versions, device, seed and input hashes of a run; `poll` may raise to stop."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
@@ -51,30 +46,47 @@ def provenance_of(
         "device": str(device),
         "device_name": name,
         "threads": torch.get_num_threads(),
-        "seed": seed,
-        "fixed_sha256": image_hash(fixed, poll=poll),
-        "moving_sha256": image_hash(moving, poll=poll),
-    } | _hashes_of_drivers(landmarks, labels, poll)
+        "seed": request.seed,
+        "fixed_sha256": image_hash(request.fixed, poll=poll),
+        "moving_sha256": image_hash(request.moving, poll=poll),
+    } | _given_drivers(request.drivers, poll)
 
 
-def _hashes_of_drivers(
-    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None, labels: tuple[Image, Image] | None, poll: Poll
-) -> dict[str, str]:
-    """Return the hashes of what was given to drive the run besides the images."""
-    hashes = {}
-    if landmarks is not None:
-        points = np.ascontiguousarray(np.stack(landmarks), dtype="<f8")
-        hashes["landmarks_sha256"] = hashlib.sha256(points.tobytes()).hexdigest()
-    if labels is not None:
-        hashes["fixed_labels_sha256"], hashes["moving_labels_sha256"] = (image_hash(m, poll=poll) for m in labels)
-    return hashes
+def _given_drivers(drivers: Drivers, poll: Poll) -> dict[str, Any]:
+    """Return each driver that was given: a hash of voxels, points or transforms, anything else as it is."""
+    given: dict[str, Any] = {}
+    for name in (field.name for field in fields(drivers)):
+        value = getattr(drivers, name)
+        if isinstance(value, Image):
+            given[f"{name}_sha256"] = image_hash(value, poll=poll)
+        elif isinstance(value, np.ndarray):
+            given[f"{name}_sha256"] = hashlib.sha256(np.ascontiguousarray(value, dtype="<f8").tobytes()).hexdigest()
+        elif isinstance(value, Transform):
+            given[f"{name}_sha256"] = transform_hash(value, poll=poll)
+        elif value is not None:
+            given[name] = value
+    return given
 
 
 def image_hash(image: Image, *, poll: Poll = keep_going) -> str:
     """Return the SHA-256 of an image's voxels and geometry (not of its name)."""
     digest = hashlib.sha256(repr((image.array.dtype.str, image.geometry)).encode())
-    voxels = np.ascontiguousarray(image.array).reshape(-1).view(np.uint8)
-    for start in range(0, voxels.size, HASHED_AT_ONCE):
-        poll()
-        digest.update(voxels[start : start + HASHED_AT_ONCE].data)
+    _add_bytes(digest.update, image.array, poll)
     return digest.hexdigest()
+
+
+def transform_hash(transform: Transform, *, poll: Poll = keep_going) -> str:
+    """Return the SHA-256 of the numbers and grids of a transform's parts, in their order."""
+    digest = hashlib.sha256()
+    for part in parts_of(transform):
+        array, grid = (part.array, part.geometry) if isinstance(part, DisplacementField) else (part.matrix, None)
+        digest.update(repr((array.dtype.str, grid)).encode())
+        _add_bytes(digest.update, array, poll)
+    return digest.hexdigest()
+
+
+def _add_bytes(add: Callable[[memoryview], None], array: NDArray[Any], poll: Poll) -> None:
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    for start in range(0, flat.size, HASHED_AT_ONCE):
+        poll()
+        add(flat[start : start + HASHED_AT_ONCE].data)

@@ -102,7 +102,7 @@ class Registration:
     warped_labels
         Moving labels on the fixed grid, or None.
     warped_layers
-        Further label maps on the fixed grid, in the order they were given; `DeepRegLib.labels.with_layers`.
+        Further label maps on the fixed grid, in the order they were given; `DeepRegLib.propagation.with_layers`.
     jacobian
         float32 determinant of the transform on the fixed grid (1 keeps volume), or None if nobody asked for it.
     uncertainty
@@ -178,7 +178,7 @@ class Registration:
         InputError
             If a label map lies on another grid than its image, or a voxel is not a whole number.
         """
-        from DeepRegLib.labels import with_labels
+        from DeepRegLib.propagation import with_labels
 
         return with_labels(self, moving_labels, fixed_labels)
 

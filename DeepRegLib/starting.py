@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 
+# Fixed and moving points ``(n, 3)``, LPS mm; row n of one belongs to row n of the other.
+Landmarks = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 LEAST_SPREAD = 1e-3
 
 
@@ -36,9 +39,7 @@ def rigid_from_landmarks(fixed: NDArray[np.float64], moving: NDArray[np.float64]
     return matrix
 
 
-def check_landmarks(
-    fixed: NDArray[np.floating] | None, moving: NDArray[np.floating] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def check_landmarks(fixed: NDArray[np.floating] | None, moving: NDArray[np.floating] | None) -> Landmarks | None:
     """Return both landmark lists as float64 arrays, or None if neither was given.
 
     Raises

@@ -28,20 +28,23 @@ HEIGHT = {
     "image": 2,
     "recipes": 2,
     "transforms": 3,
+    "labels": 3,
     "landmarks": 4,
-    "provenance": 4,
+    "masks": 3,
     "starting": 4,
     "preprocessing": 5,
+    "request": 5,
     "similarity": 5,
     "networks": 6,
     "optimization": 6,
+    "provenance": 6,
     "evaluation": 7,
     "models": 7,
     "preparation": 7,
     "segmentation": 7,
     "result": 8,
     "judgement": 9,
-    "labels": 9,
+    "propagation": 9,
     "stages": 9,
     "report": 9,
     "training": 9,
@@ -54,7 +57,7 @@ HEIGHT = {
 }
 
 # Methods that hand over to a room above, which is imported when they are called: `Registration.save` and `with_labels`.
-UPWARD = {("result", "labels"), ("result", "saving")}
+UPWARD = {("result", "propagation"), ("result", "saving")}
 
 # These are imported by Slicer's own process, or before torch is there.
 WITHOUT_TORCH = (
@@ -62,21 +65,29 @@ WITHOUT_TORCH = (
     "files",
     "geometry",
     "image",
+    "labels",
     "landmarks",
+    "masks",
     "naming",
     "own_process",
     "preprocessing",
     "recipes",
+    "request",
     "result",
     "saving",
+    "starting",
     "tables",
 )
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",
     "DeepRegLib.engine",
     "DeepRegLib.engine.client",
+    "DeepRegLib.engine.errors",
     "DeepRegLib.engine.packing",
     "DeepRegLib.engine.protocol",
+    "DeepRegLib.engine.registration",
+    "DeepRegLib.engine.task",
+    "DeepRegLib.engine.tasks",
     "DeepRegLib.engine.transport",
     "DeepRegLib.models",
     "DeepRegLib.models.bundle",

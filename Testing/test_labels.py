@@ -10,7 +10,7 @@ import pytest
 from DeepRegLib.errors import CancelledError, InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.labels import with_labels, with_layers
+from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.transforms import LinearTransform, jacobian_determinant
 from Testing.small import small_pair, small_registration
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +21,8 @@ if TYPE_CHECKING:
 
     from DeepRegLib.image import Image
     from DeepRegLib.recipes import Recipe
+    from DeepRegLib.request import Request
     from DeepRegLib.result import Measures, Registration
-    from DeepRegLib.transforms import Transform
 
 LOCAL = "local"
 VERDICTS = {
@@ -37,50 +34,6 @@ VERDICTS = {
 Mask = Annotated[Path | None, typer.Option(help="Nonzero where the image counts; on the image's own grid.")]
 Points = Annotated[Path | None, typer.Option(help="Points in the same order on both: .csv (LPS mm), .fcsv, .mrk.json.")]
 Labels = Annotated[Path | None, typer.Option(help="Label map on the image's own grid.")]
-
-
-@dataclass(frozen=True)
-class Request:
-    """The files and settings of one registration."""
-
-    fixed: Path
-    moving: Path
-    recipe: str
-    model: str | None
-    uncertainty: bool
-    fixed_mask: Path | None
-    moving_mask: Path | None
-    sliding_mask: Path | None
-    fixed_landmarks: Path | None
-    moving_landmarks: Path | None
-    initial_transform: Path | None
-    moving_labels: Path | None
-    fixed_labels: Path | None
-    device: str | None
-    seed: int
-    engine: str | None
-
-    @property
-    def files(self) -> list[Path]:
-        """The files to be read."""
-        given = (getattr(self, field.name) for field in fields(self))
-        return [value for value in (*given, Path(self.recipe)) if isinstance(value, Path)]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What was read from the files of a request."""
-
-    recipe: Recipe
-    fixed: Image
-    moving: Image
-    fixed_mask: Image | None
-    moving_mask: Image | None
-    sliding_mask: Image | None
-    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    initial_transform: Transform | None
-    moving_labels: Image | None
-    fixed_labels: Image | None
 
 
 def register(
@@ -133,91 +86,62 @@ def register(
     the deformation to where they belong and are measured; a recipe with landmark_pull or label_pull 0 measures only.
     deepreg models list shows what --model takes.
     """
-    request = Request(
-        fixed=fixed,
-        moving=moving,
-        recipe=recipe,
-        model=model,
-        uncertainty=uncertainty,
-        fixed_mask=fixed_mask,
-        moving_mask=moving_mask,
-        sliding_mask=sliding_mask,
-        fixed_landmarks=fixed_landmarks,
-        moving_landmarks=moving_landmarks,
-        initial_transform=initial_transform,
-        moving_labels=moving_labels,
-        fixed_labels=fixed_labels,
-        device=device,
-        seed=seed,
-        engine=engine,
-    )
     with session(json_output, verbose) as screen:
+        from DeepRegLib.image import read_image
+        from DeepRegLib.request import Drivers, Request
+        from DeepRegLib.saving import expected_bytes, reserved_output, write_into
+        from DeepRegLib.transforms import read_transform
+
         with reporter(screen) as report:
-            result, names = _run(request, output, overwrite, screen, report)
+            landmark_files, label_files = (fixed_landmarks, moving_landmarks), (fixed_labels, moving_labels)
+            given = (fixed, moving, Path(recipe), fixed_mask, moving_mask, sliding_mask, initial_transform)
+            inputs = [path for path in (*given, *landmark_files, *label_files) if path is not None]
+            with reserved_output(output, overwrite=overwrite, inputs=inputs) as place:
+                report("read", 0.0)
+                with reading(screen):
+                    chosen = _recipe(recipe, model, uncertainty, elsewhere=engine is not None)
+                    landmarks, labels = _landmarks(*landmark_files), _labels(*label_files)
+                    drivers = Drivers(
+                        fixed_mask=_image(fixed_mask),
+                        moving_mask=_image(moving_mask),
+                        sliding_mask=_image(sliding_mask),
+                        fixed_landmarks=landmarks[0],
+                        moving_landmarks=landmarks[1],
+                        fixed_labels=labels[0],
+                        moving_labels=labels[1],
+                        initial_transform=None if initial_transform is None else read_transform(initial_transform),
+                    )
+                    request = Request(read_image(fixed), read_image(moving), chosen, drivers, device, seed)
+                place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))
+                result = _run(request, engine, screen, report)
+                report("save", 1.0)
+                names = write_into(result, place)
+                with undisturbed():
+                    place.commit(names)
+                    screen.wrote(output)
         _summarise(screen, result, output, names)
         if result.verdict.level == "failed":
             raise typer.Exit(FAILED)
 
 
-def _run(
-    request: Request, output: Path, overwrite: bool, screen: Session, report: Reporter
-) -> tuple[Registration, list[str]]:
-    """Return the result and the names of the files that were written."""
-    from DeepRegLib.saving import expected_bytes, reserved_output, write_into
-
-    with reserved_output(output, overwrite=overwrite, inputs=request.files) as place:
-        report("read", 0.0)
-        with reading(screen):
-            inputs = _read(request)
-        place.require_room(expected_bytes(inputs.fixed, inputs.recipe, inputs.moving_labels))
-        result = _register(request, inputs, screen, report)
-        report("save", 1.0)
-        names = write_into(result, place)
-        with undisturbed():
-            place.commit(names)
-            screen.wrote(output)
-    return result, names
-
-
-def _register(request: Request, inputs: Inputs, screen: Session, report: Reporter) -> Registration:
-    with interruptible(screen) as cancel, _runner(request.engine, screen, report) as run:
+def _run(request: Request, engine: str | None, screen: Session, report: Reporter) -> Registration:
+    """Register in this process, or in a worker that ends with it."""
+    with interruptible(screen) as cancel:
         if cancel():
             raise CancelledError
-        return run(
-            inputs.fixed,
-            inputs.moving,
-            inputs.recipe,
-            fixed_mask=inputs.fixed_mask,
-            moving_mask=inputs.moving_mask,
-            sliding_mask=inputs.sliding_mask,
-            fixed_landmarks=inputs.landmarks[0] if inputs.landmarks else None,
-            moving_landmarks=inputs.landmarks[1] if inputs.landmarks else None,
-            fixed_labels=inputs.fixed_labels,
-            moving_labels=inputs.moving_labels,
-            initial_transform=inputs.initial_transform,
-            device=request.device,
-            seed=request.seed,
-            progress=report,
-            cancel=cancel,
-        )
+        if engine is None:
+            from DeepRegLib.pipeline import run_request  # seconds, for torch
 
+            return run_request(request, progress=report, cancel=cancel)
+        from DeepRegLib.engine.client import subprocess_client
+        from DeepRegLib.engine.registration import REGISTER
 
-@contextmanager
-def _runner(engine: str | None, screen: Session, report: Reporter) -> Iterator[Callable[..., Registration]]:
-    """Yield the function that registers: the pipeline in this process, or a client whose worker ends with it."""
-    if engine is None:
-        from DeepRegLib.pipeline import register as run_pipeline  # seconds, for torch
-
-        yield run_pipeline
-        return
-    from DeepRegLib.engine.client import subprocess_client
-
-    report("engine", 0.0)
-    client = subprocess_client(_words(engine), on_log=screen.note if screen.verbose else None)
-    try:
-        yield client.register_blocking
-    finally:
-        client.close()
+        report("engine", 0.0)
+        client = subprocess_client(_words(engine), on_log=screen.note if screen.verbose else None)
+        try:
+            return client.run(REGISTER, request, progress=report, cancel=cancel)
+        finally:
+            client.close()
 
 
 def _words(engine: str) -> list[str] | None:
@@ -234,52 +158,43 @@ def _words(engine: str) -> list[str] | None:
     return words
 
 
-def _read(request: Request) -> Inputs:
-    """Read every file and find every mistake that can be found before the long part begins."""
-    from DeepRegLib.image import read_image
-    from DeepRegLib.labels import check_labels
+# What reads the files finds every mistake that can be found before the long part begins.
+
+
+def _recipe(recipe: str, model: str | None, uncertainty: bool, *, elsewhere: bool) -> Recipe:
     from DeepRegLib.models import find_model
     from DeepRegLib.recipes import load_recipe, with_model
-    from DeepRegLib.transforms import read_transform
 
-    if request.fixed_labels is not None and request.moving_labels is None:
-        raise InputError(
-            f"{request.fixed_labels} was given without moving labels.", "Give --moving-labels too, or leave it out."
-        )
-    recipe = with_model(load_recipe(request.recipe), request.model, uncertainty=request.uncertainty)
-    for name in (recipe.model.name, recipe.deformable.features):
-        if name and request.engine is None:
+    chosen = with_model(load_recipe(recipe), model, uncertainty=uncertainty)
+    for name in (chosen.model.name, chosen.deformable.features):
+        if name and not elsewhere:
             find_model(name)
-    landmarks = _read_landmarks(request.fixed_landmarks, request.moving_landmarks)
-    start = None if request.initial_transform is None else read_transform(request.initial_transform)
-    fixed, moving = read_image(request.fixed), read_image(request.moving)
-    masks = [
-        None if path is None else read_image(path)
-        for path in (request.fixed_mask, request.moving_mask, request.sliding_mask)
-    ]
-    labels = [
-        None if path is None else check_labels(read_image(path), image)
-        for path, image in ((request.fixed_labels, fixed), (request.moving_labels, moving))
-    ]
-    return Inputs(
-        recipe=recipe,
-        fixed=fixed,
-        moving=moving,
-        fixed_mask=masks[0],
-        moving_mask=masks[1],
-        sliding_mask=masks[2],
-        landmarks=landmarks,
-        initial_transform=start,
-        moving_labels=labels[1],
-        fixed_labels=labels[0],
-    )
+    return chosen
 
 
-def _read_landmarks(fixed: Path | None, moving: Path | None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def _image(path: Path | None) -> Image | None:
+    from DeepRegLib.image import read_image
+
+    return None if path is None else read_image(path)
+
+
+def _labels(fixed: Path | None, moving: Path | None) -> tuple[Image | None, Image | None]:
+    from DeepRegLib.image import read_image
+    from DeepRegLib.labels import label_map
+
+    if fixed is not None and moving is None:
+        raise InputError(f"{fixed} was given without moving labels.", "Give --moving-labels too, or leave it out.")
+    images = [None if path is None else label_map(read_image(path)) for path in (fixed, moving)]
+    return images[0], images[1]
+
+
+def _landmarks(
+    fixed: Path | None, moving: Path | None
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
     from DeepRegLib.cli.pairs import read_landmark_pairs
 
     if fixed is None and moving is None:
-        return None
+        return None, None
     if fixed is None or moving is None:
         raise InputError(
             f"{fixed or moving} holds the landmarks of one image only.",

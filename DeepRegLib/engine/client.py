@@ -1,11 +1,11 @@
 """The client's side of the engine: a state machine without threads, torch or Qt, driven by whoever owns the event loop.
 
     client = subprocess_client()
-    job = client.register(fixed, moving, on_progress=show, on_result=done, on_error=complain)
+    job = client.submit(REGISTER, request, on_progress=show, on_result=done, on_error=complain)
     while not job.finished:
         client.poll()  # from a timer, every few milliseconds
 
-The worker is started when it is first needed and kept; one that dies is replaced at the next registration.
+The worker is started when it is first needed and kept; one that dies is replaced at the next job.
 """
 
 from __future__ import annotations
@@ -13,34 +13,31 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from DeepRegLib.engine.errors import unpack_error
 from DeepRegLib.engine.failures import death, not_a_worker, other_version, silence
 from DeepRegLib.engine.job import CANCELLING, DONE, FAILED, RUNNING, WAITING, Job
 from DeepRegLib.engine.liveness import Limits, Liveness
-from DeepRegLib.engine.packing import build_request, pack_request, unpack_error, unpack_registration
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, ProtocolError, encode
+from DeepRegLib.engine.task import Asked, Found, Task
 from DeepRegLib.engine.transport import Output, SubprocessTransport, Transport
 from DeepRegLib.engine.worker_info import WorkerInfo, worker_info
 from DeepRegLib.engine.worker_log import WorkerLog
 from DeepRegLib.errors import CancelledError, DeepRegError
-from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Cancel, Progress
-from DeepRegLib.recipes import AUTO, Recipe
-from DeepRegLib.result import Registration
 
 BLOCKING_SECONDS = 0.005
 POLL_SECONDS = 0.01
 
 
 class EngineClient:
-    """Starts a worker when needed, keeps it warm, and gives it one registration after another.
+    """Starts a worker when needed, keeps it warm, and gives it one job after another.
 
     Parameters
     ----------
     make_transport
-        Makes the way to a fresh worker; called at the first registration, and again after a worker has died.
+        Makes the way to a fresh worker; called at the first job, and again after a worker has died.
     limits
         How patient to be.
     clock
@@ -64,8 +61,8 @@ class EngineClient:
         self._transport: Transport | None = None
         self._decoder = Decoder()
         self._unread: deque[Output] = deque()
-        self._waiting: deque[Job] = deque()
-        self._current: Job | None = None
+        self._waiting: deque[Job[Any, Any]] = deque()
+        self._current: Job[Any, Any] | None = None
         self._number = 0
         self._log = WorkerLog(on_log)
         self._life = Liveness()
@@ -73,7 +70,7 @@ class EngineClient:
 
     @property
     def busy(self) -> bool:
-        """Whether a registration runs or waits."""
+        """Whether a job runs or waits."""
         return self._current is not None or bool(self._waiting)
 
     @property
@@ -87,7 +84,7 @@ class EngineClient:
         return self._log.lines
 
     def start(self) -> None:
-        """Start the worker now, so that the first registration need not wait for it.
+        """Start the worker now, so that the first job need not wait for it.
 
         Raises
         ------
@@ -105,58 +102,48 @@ class EngineClient:
         self._started = self._clock()
         self._life = Liveness(self._started)
 
-    def register(
+    def submit(
         self,
-        fixed: Image | str | Path,
-        moving: Image | str | Path,
-        recipe: str | Path | Recipe = AUTO,
+        task: Task[Asked, Found],
+        request: Asked,
         *,
         on_progress: Progress | None = None,
-        on_result: Callable[[Registration], None] | None = None,
+        on_result: Callable[[Found], None] | None = None,
         on_error: Callable[[DeepRegError], None] | None = None,
-        **options: Any,
-    ) -> Job:
-        """Hand a registration to the worker; returns at once.
+    ) -> Job[Asked, Found]:
+        """Hand work to the worker; returns at once.
 
         Parameters
         ----------
-        fixed, moving, recipe
-            As in `DeepRegLib.pipeline.register`. The voxels must not change until the job has finished.
+        task
+            What kind of work, such as `DeepRegLib.engine.registration.REGISTER`.
+        request
+            What is asked for. Its voxels must not change until the job has finished.
         on_progress, on_result, on_error
             See `Job`; called from `poll` or `feed`, and `on_error` from here if the worker cannot be started.
-        options
-            The other fields of `DeepRegLib.engine.packing.Request`: masks, landmarks, labels, device, seed.
-
-        Raises
-        ------
-        InputError
-            If a file or the recipe cannot be read.
         """
-        request = build_request(fixed, moving, recipe, **options)
         self._number += 1
-        job = Job(self._number, request, self._cancel, on_progress, on_result, on_error)
+        job = Job(self._number, task, request, self._cancel, on_progress, on_result, on_error)
         self._waiting.append(job)
         self._advance()
         return job
 
-    def register_blocking(
+    def run(
         self,
-        fixed: Image | str | Path,
-        moving: Image | str | Path,
-        recipe: str | Path | Recipe = AUTO,
+        task: Task[Asked, Found],
+        request: Asked,
         *,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
-        **options: Any,
-    ) -> Registration:
-        """Register in the worker and wait; takes, returns and raises what `DeepRegLib.pipeline.register` does.
+    ) -> Found:
+        """Let the worker do something and wait; returns and raises what the same would in this process.
 
         Raises
         ------
         EngineError
             If the worker cannot be started or used, died, or hangs.
         """
-        job = self.register(fixed, moving, recipe, on_progress=progress, **options)
+        job = self.submit(task, request, on_progress=progress)
         try:
             while not job.finished:
                 if cancel is not None and cancel():
@@ -167,7 +154,7 @@ class EngineClient:
         finally:
             job.cancel()  # does nothing to a finished job; stops the run when the wait was interrupted
         if job.result is None:
-            raise job.error or EngineError("The registration ended without a result.")
+            raise job.error or EngineError("The engine ended without a result.")
         return job.result
 
     def poll(self) -> None:
@@ -254,8 +241,7 @@ class EngineClient:
         self._current = job
         job.state = RUNNING
         try:
-            assert job.request is not None  # noqa: S101  # for mypy: only finished jobs have none
-            self._send(pack_request(job.request, job.number))
+            self._send(job.task.request_message(job.request, job.number))
         except DeepRegError as error:
             self._fail(job, error)
         self._life.heard(self._clock())
@@ -289,19 +275,18 @@ class EngineClient:
             return
         self._advance()
 
-    def _report(self, job: Job, message: Message) -> None:
+    def _report(self, job: Job[Any, Any], message: Message) -> None:
         if job.on_progress is not None and job.state == RUNNING:
             content = message.content
             similarity, left = content.get("similarity"), content.get("seconds_left")
             job.on_progress(str(content.get("stage", "")), float(content.get("fraction", 0.0)), similarity, left)
 
-    def _deliver(self, job: Job, message: Message) -> None:
+    def _deliver(self, job: Job[Any, Any], message: Message) -> None:
         if job.state == CANCELLING:
             self._fail(job, CancelledError())  # it was done before it heard
             return
-        assert job.request is not None  # noqa: S101  # for mypy: only finished jobs have none
         try:
-            result = unpack_registration(message, job.request.fixed, job.request.moving)
+            result = job.task.result_of(message, job.request)
         except DeepRegError as error:
             self._fail(job, error)
             return
@@ -310,7 +295,7 @@ class EngineClient:
         if job.on_result is not None:
             job.on_result(result)
 
-    def _fail(self, job: Job, error: DeepRegError, details: str = "") -> None:
+    def _fail(self, job: Job[Any, Any], error: DeepRegError, details: str = "") -> None:
         if job.state == CANCELLING:
             error = CancelledError()
         if job is self._current:
@@ -320,7 +305,7 @@ class EngineClient:
         if job.on_error is not None:
             job.on_error(error)
 
-    def _cancel(self, job: Job) -> None:
+    def _cancel(self, job: Job[Any, Any]) -> None:
         if job.state == WAITING:
             self._waiting.remove(job)
             self._fail(job, CancelledError())

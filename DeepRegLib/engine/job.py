@@ -1,28 +1,30 @@
-"""One registration on its way through a client."""
+"""One piece of work on its way through a client."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Generic
 
-from DeepRegLib.engine.packing import Request
+from DeepRegLib.engine.task import Asked, Found, Task
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.monitoring import Progress
-from DeepRegLib.result import Registration
 
 WAITING, RUNNING, CANCELLING, DONE, FAILED = "waiting", "running", "cancelling", "done", "failed"
 
 
 @dataclass(eq=False)
-class Job:
-    """One registration given to a client.
+class Job(Generic[Asked, Found]):
+    """Work given to a client.
 
     Parameters
     ----------
     number
         Its id in the protocol.
+    task
+        What kind of work it is.
     request
-        What to register; None once it is finished.
+        What is asked for; None once it is finished.
     on_progress
         Called with stage, fraction of the run (0 to 1), similarity or None, seconds left or None.
     on_result, on_error
@@ -36,13 +38,14 @@ class Job:
     """
 
     number: int
-    request: Request | None
-    canceller: Callable[[Job], None] = field(repr=False)
+    task: Task[Asked, Found]
+    request: Asked | None
+    canceller: Callable[[Job[Any, Any]], None] = field(repr=False)
     on_progress: Progress | None = None
-    on_result: Callable[[Registration], None] | None = None
+    on_result: Callable[[Found], None] | None = None
     on_error: Callable[[DeepRegError], None] | None = None
     state: str = WAITING
-    result: Registration | None = None
+    result: Found | None = None
     error: DeepRegError | None = None
     details: str = ""
 

@@ -1,7 +1,7 @@
 r"""Frames over two byte streams: one JSON line that announces the arrays, then their bytes.
 
-    {"type": "register", "id": 3, "content": {...}, "arrays": [{"name": "fixed", "dtype": "<i2", "shape": [20, 22, 18],
-    "nbytes": 15840}]}\n<15840 bytes>
+    {"type": "request", "id": 3, "content": {"task": "register", ...}, "arrays": [{"name": "request.fixed.array",
+    "dtype": "<i2", "shape": [20, 22, 18], "nbytes": 15840}]}\n<15840 bytes>
 
 The JSON is what Python's `json` writes, so NaN and infinities pass. Nothing is ever unpickled.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import DeepRegError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_HEADER_BYTES = 8 << 20
 MAX_TAIL_BYTES = 32 << 30
 MAX_DIMENSIONS = 8
@@ -78,9 +78,9 @@ class Message:
     Parameters
     ----------
     type
-        hello, register, progress, result, error, cancel, release, ping, pong or quit.
+        hello, request, progress, result, error, cancel, release, ping, pong or quit.
     id
-        The registration it belongs to; 0 for none.
+        The request it belongs to; 0 for none.
     content
         Plain values, as JSON has them.
     arrays

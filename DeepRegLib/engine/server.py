@@ -10,16 +10,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from DeepRegLib.engine.errors import pack_error
 from DeepRegLib.engine.failures import library_missing
-from DeepRegLib.engine.packing import Request, pack_error, pack_registration, unpack_request
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, Piece, ProtocolError, encode
+from DeepRegLib.engine.task import REQUEST, Task
+from DeepRegLib.engine.tasks import TASKS, task_of
 from DeepRegLib.errors import CancelledError, DeepRegError
-from DeepRegLib.monitoring import Cancel, Poll, Progress, poll_of
+from DeepRegLib.monitoring import Progress
 from DeepRegLib.own_process import give_freed_memory_back
-from DeepRegLib.result import Registration
 
 READ_BYTES = 1 << 20
 PROGRESS_SECONDS = 0.1
@@ -64,11 +65,12 @@ class Channel:
 
 
 @dataclass(eq=False)
-class Task:
-    """A registration to be run; `cancelled` is set by the reading thread."""
+class Order:
+    """Work to be done; `cancelled` is set by the reading thread."""
 
     number: int
-    request: Request
+    task: Task[Any, Any]
+    request: Any
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -86,8 +88,8 @@ class Server:
     def __init__(self, channel: Channel, idle_seconds: float = IDLE_SECONDS) -> None:
         self._channel = channel
         self._idle_seconds = idle_seconds
-        self._work: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._tasks: dict[int, Task] = {}
+        self._work: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._orders: dict[int, Order] = {}
         self._free = threading.Event()
         self._free.set()
 
@@ -105,28 +107,29 @@ class Server:
 
     def _serve_next(self) -> None:
         try:
-            task = self._work.get(timeout=self._idle_seconds)
+            order = self._work.get(timeout=self._idle_seconds)
         except queue.Empty:
             release_memory()
-            task = self._work.get()
-        if task is None:
+            order = self._work.get()
+        if order is None:
             release_memory()
             return
         self._free.clear()
         try:
-            self._send_pieces(self._compute(task))
+            self._send_pieces(self._compute(order))
         finally:
-            self._tasks.pop(task.number, None)
+            self._orders.pop(order.number, None)
             self._free.set()
 
-    def _compute(self, task: Task) -> list[Piece]:
+    def _compute(self, order: Order) -> list[Piece]:
+        number, task = order.number, order.task
         try:
-            result = run_request(task.request, self._reporter(task.number), task.cancelled.is_set)
-            return encode(pack_registration(result, task.number))
+            result = task.run(order.request, self._reporter(number), order.cancelled.is_set)
+            return encode(task.result_message(result, number))
         except CancelledError as error:
-            return encode(pack_error(error, task.number))
+            return encode(pack_error(error, number))
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in a run is told to the client, who has the user
-            return encode(pack_error(error, task.number, traceback.format_exc()))
+            return encode(pack_error(error, number, traceback.format_exc()))
 
     def _reporter(self, number: int) -> Progress:
         throttle = Throttle(PROGRESS_SECONDS)
@@ -163,7 +166,7 @@ class Server:
 
     def _handle(self, message: Message) -> None:
         handlers: dict[str, Callable[[Message], None]] = {
-            "register": self._register,
+            REQUEST: self._accept,
             "cancel": self._cancel,
             "release": lambda _: self._work.put(None),
             "ping": lambda ping: self._send(Message("pong", ping.id)),
@@ -178,17 +181,18 @@ class Server:
         except Exception as error:  # noqa: BLE001  # the reading thread must live on, and the client is told
             self._send(pack_error(error, message.id, traceback.format_exc()))
 
-    def _register(self, message: Message) -> None:
-        if message.id in self._tasks:
-            raise ProtocolError(f"A registration with the id {message.id} is running already.")
-        task = Task(message.id, unpack_request(message))
-        self._tasks[task.number] = task
-        self._work.put(task)
+    def _accept(self, message: Message) -> None:
+        if message.id in self._orders:
+            raise ProtocolError(f"A request with the id {message.id} is running already.")
+        task = task_of(message, TASKS)
+        order = Order(message.id, task, task.request_of(message))
+        self._orders[order.number] = order
+        self._work.put(order)
 
     def _cancel(self, message: Message) -> None:
-        task = self._tasks.get(message.id)
-        if task is not None:
-            task.cancelled.set()
+        order = self._orders.get(message.id)
+        if order is not None:
+            order.cancelled.set()
 
     def _send(self, message: Message) -> None:
         self._send_pieces(encode(message))
@@ -201,8 +205,8 @@ class Server:
 
     def _leave(self, status: int) -> None:
         """End the process, whatever the other thread is doing; a run gets a moment to stop by itself."""
-        for task in list(self._tasks.values()):
-            task.cancelled.set()
+        for order in list(self._orders.values()):
+            order.cancelled.set()
         if threading.current_thread() is not threading.main_thread():
             self._free.wait(LEAVING_SECONDS)
         os._exit(status)
@@ -249,53 +253,6 @@ def _free_memory(device: str) -> int | None:
         return free_memory(device)
     except RuntimeError:  # a broken driver is told when the device is used
         return None
-
-
-def run_request(request: Request, progress: Progress, cancel: Cancel) -> Registration:
-    """Run the pipeline on a request, then what is wanted besides."""
-    from DeepRegLib.pipeline import register
-
-    registration = register(
-        request.fixed,
-        request.moving,
-        request.recipe,
-        fixed_mask=request.fixed_mask,
-        moving_mask=request.moving_mask,
-        sliding_mask=request.sliding_mask,
-        fixed_landmarks=request.fixed_landmarks,
-        moving_landmarks=request.moving_landmarks,
-        fixed_labels=request.fixed_labels,
-        moving_labels=request.moving_labels,
-        initial_transform=request.initial_transform,
-        device=request.device,
-        seed=request.seed,
-        progress=progress,
-        cancel=cancel,
-    )
-    return _with_extras(registration, request, progress, poll_of(cancel))
-
-
-def _with_extras(registration: Registration, request: Request, progress: Progress, poll: Poll) -> Registration:
-    """Return the registration with the labels, layers and Jacobian that were asked for."""
-    import torch
-
-    from DeepRegLib.devices import memory_errors_explained
-    from DeepRegLib.labels import with_labels, with_layers
-    from DeepRegLib.transforms import jacobian_determinant
-
-    with memory_errors_explained(torch.device("cpu")):
-        compared = request.compared_moving_labels
-        if compared is not None:
-            progress("labels", 1.0, None, None)
-            registration = with_labels(registration, compared, request.compared_fixed_labels, poll=poll)
-        if request.moving_layers:
-            progress("labels", 1.0, None, None)
-            registration = with_layers(registration, request.moving_layers, poll=poll)
-        if request.jacobian:
-            progress("jacobian", 1.0, None, None)
-            jacobian = jacobian_determinant(registration.transform, registration.fixed.geometry, poll=poll)
-            registration = replace(registration, jacobian=jacobian)
-    return registration
 
 
 def release_memory() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import qt
 
@@ -12,16 +11,14 @@ from DeepRegLib.engine.client import EngineClient
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.liveness import Limits
 from DeepRegLib.engine.protocol import EngineError
+from DeepRegLib.engine.task import Asked, Found, Task
 from DeepRegLib.engine.transport import Transport
 from DeepRegLib.engine.worker_info import WorkerInfo
 from DeepRegLib.errors import CancelledError, DeepRegError
-from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.commands import worker_command, worker_environment
 from DeepRegLib.panel.process import ProcessTransport
 from DeepRegLib.panel.settings import EngineSettings, load_settings
-from DeepRegLib.recipes import Recipe
-from DeepRegLib.result import Registration
 
 # A worker that has not stopped by then is replaced: whoever pressed Cancel does not wait for it.
 LIMITS = Limits(cancel=0.8)
@@ -30,7 +27,7 @@ LOG_LINES = 500
 
 
 class Engine:
-    """Starts the worker when it is first needed and keeps it for the next registration.
+    """Starts the worker when it is first needed and keeps it for the next job.
 
     Parameters
     ----------
@@ -57,7 +54,7 @@ class Engine:
 
     @property
     def busy(self) -> bool:
-        """Whether a registration runs or waits."""
+        """Whether a job runs or waits."""
         return self._client.busy
 
     @property
@@ -74,7 +71,7 @@ class Engine:
         self._listeners.remove(listener)
 
     def start(self) -> None:
-        """Start the worker now, so that the first registration need not wait for it; returns at once.
+        """Start the worker now, so that the first job need not wait for it; returns at once.
 
         Raises
         ------
@@ -84,27 +81,23 @@ class Engine:
         self._client.start()
         self._timer.start()
 
-    def register(
+    def submit(
         self,
-        fixed: Image,
-        moving: Image,
-        recipe: Recipe,
+        task: Task[Asked, Found],
+        request: Asked,
         *,
         on_progress: Progress,
-        on_result: Callable[[Registration], None],
+        on_result: Callable[[Found], None],
         on_error: Callable[[DeepRegError], None],
-        options: dict[str, Any],
-    ) -> Job:
-        """Hand a registration to the worker; returns at once. `options` are the other fields of its `Request`."""
+    ) -> Job[Asked, Found]:
+        """Hand work to the worker, as `EngineClient.submit` does; returns at once."""
         self._timer.start()
 
         def failed(error: DeepRegError) -> None:
             on_error(error)
             self._warm_up_after(error)
 
-        return self._client.register(
-            fixed, moving, recipe, on_progress=on_progress, on_result=on_result, on_error=failed, **options
-        )
+        return self._client.submit(task, request, on_progress=on_progress, on_result=on_result, on_error=failed)
 
     def restart(self) -> None:
         """Leave the present worker, so that the next one runs where the settings say."""

@@ -10,11 +10,13 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.self_test import LARGEST_ERROR_MM, SHIFT_MM, example_pair, example_recipe
 from DeepRegLib.panel.settings import PYTHON, SLICER, SSH, EngineSettings, Store, load_settings, save_settings
 from DeepRegLib.panel.torch_setup import install_torch, install_torch_offline, safetensors_version, torch_version
+from DeepRegLib.request import Request
 from DeepRegLib.result import Registration
 
 
@@ -167,14 +169,12 @@ class EnvironmentSection:
         def done(result: Registration) -> None:
             self._finish_self_test(_judged(result, clock.elapsed() / 1000))
 
-        self._engine.register(
-            fixed,
-            moving,
-            example_recipe(),
+        self._engine.submit(
+            REGISTER,
+            Request(fixed, moving, example_recipe()),
             on_progress=lambda *_progress: None,
             on_result=done,
             on_error=lambda error: self._finish_self_test(_("Self-test failed: {error}").format(error=error)),
-            options={},
         )
 
     def _finish_self_test(self, text: str) -> None:

@@ -11,10 +11,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from DeepRegLib.engine.job import Job
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.task import Reading, Task, check, read
+from DeepRegLib.request import Request
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.results import (
     Inputs,
@@ -79,7 +81,7 @@ class Run:
     registration: Registration | None = None
     error: DeepRegError | None = None
     notes: tuple[str, ...] = ()
-    job: Job | None = None
+    job: Job[Request, Registration] | None = None
 
     @property
     def finished(self) -> bool:
@@ -139,14 +141,8 @@ class Runner:
             run.error = error
             listener.failed(error)
 
-        run.job = self.engine.register(
-            reading.fixed,
-            reading.moving,
-            reading.recipe,
-            on_progress=listener.progress,
-            on_result=done,
-            on_error=failed,
-            options=reading.options,
+        run.job = self.engine.submit(
+            REGISTER, reading.request, on_progress=listener.progress, on_result=done, on_error=failed
         )
         return run
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import slicer
 from slicer.i18n import tr as _
@@ -12,6 +11,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
+from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.scene.markups import landmark_pairs
 from DeepRegLib.scene.results import Outputs
 from DeepRegLib.scene.segmentations import (
@@ -57,6 +57,8 @@ class Task:
         What drives the registration, each optional; landmarks go in pairs.
     moving_segmentation, fixed_segmentation
         Brought along, and what it is compared with.
+    drivers
+        What else drives it, as values instead of nodes.
     device, seed, model
         As in `DeepRegLib.pipeline.register`.
     outputs
@@ -81,6 +83,7 @@ class Task:
     initial_transform: slicer.vtkMRMLNode | None = None
     moving_segmentation: slicer.vtkMRMLNode | None = None
     fixed_segmentation: slicer.vtkMRMLNode | None = None
+    drivers: Drivers = field(default_factory=Drivers)
     device: str | None = None
     seed: int = 0
     model: str | None = None
@@ -97,10 +100,8 @@ class Reading:
 
     Parameters
     ----------
-    fixed, moving, recipe
+    request
         For the engine.
-    options
-        The other fields of the engine's `Request`.
     untouched
         Whether the voxels of each scan are still those that were read.
     layers
@@ -109,10 +110,7 @@ class Reading:
         What the labels are called whose overlap is measured.
     """
 
-    fixed: Image
-    moving: Image
-    recipe: Recipe
-    options: dict[str, Any]
+    request: Request
     untouched: tuple[Untouched, ...]
     layers: SegmentLayers | None = None
     label_names: Mapping[int, str] | None = None
@@ -157,29 +155,47 @@ def read(task: Task) -> Reading:
     ]
     fixed, moving = (image_from_volume(node, copy=False) for node in nodes)
     untouched = tuple(Untouched(node) for node in nodes)
-    options: dict[str, Any] = {"device": task.device or None, "seed": task.seed, "jacobian": task.outputs.jacobian}
+    recipe = with_model(load_recipe(task.recipe), task.model, uncertainty=task.outputs.uncertainty)
+    layers, pair = _segments(task, fixed, moving)
+    extras = Extras(
+        compared_fixed_labels=pair.fixed if pair is not None else None,
+        compared_moving_labels=pair.moving if pair is not None else None,
+        moving_layers=tuple(layers.images) if layers is not None else (),
+        jacobian=task.outputs.jacobian,
+    )
+    drivers = _drivers(task, fixed, moving)
+    request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
+    return Reading(request, untouched, layers, pair.names if pair is not None else None)
+
+
+def _drivers(task: Task, fixed: Image, moving: Image) -> Drivers:
+    """Return the drivers of a task: those given as values, and those read from nodes."""
+    drivers = task.drivers
     if task.fixed_mask is not None:
-        options["fixed_mask"] = _mask(task.fixed_mask, fixed, _("The fixed mask"))
+        drivers = replace(drivers, fixed_mask=_mask(task.fixed_mask, fixed, _("The fixed mask")))
     if task.moving_mask is not None:
-        options["moving_mask"] = _mask(task.moving_mask, moving, _("The moving mask"))
+        drivers = replace(drivers, moving_mask=_mask(task.moving_mask, moving, _("The moving mask")))
     if task.fixed_landmarks is not None:
-        options["fixed_landmarks"], options["moving_landmarks"] = landmark_pairs(
+        fixed_points, moving_points = landmark_pairs(
             _alive(task.fixed_landmarks, _("The fixed landmark list")),
             _alive(task.moving_landmarks, _("The moving landmark list")),
         )
+        drivers = replace(drivers, fixed_landmarks=fixed_points, moving_landmarks=moving_points)
     if task.initial_transform is not None:
-        options["initial_transform"] = transform_from_node(_alive(task.initial_transform, _("The initial transform")))
-    recipe = with_model(load_recipe(task.recipe), task.model, uncertainty=task.outputs.uncertainty)
+        start = transform_from_node(_alive(task.initial_transform, _("The initial transform")))
+        drivers = replace(drivers, initial_transform=start)
+    return drivers
+
+
+def _segments(task: Task, fixed: Image, moving: Image) -> tuple[SegmentLayers | None, LabelPair | None]:
+    """Return the segments that are brought along, and the labels that are compared."""
     if task.moving_segmentation is None:
-        return Reading(fixed, moving, recipe, options, untouched)
+        return None, None
     layers = layers_from_node(_alive(task.moving_segmentation, _("The moving segmentation")))
-    options["moving_layers"] = layers.images
     if task.fixed_segmentation is None:
-        return Reading(fixed, moving, recipe, options, untouched, layers)
+        return layers, None
     wanted = layers_from_node(_alive(task.fixed_segmentation, _("The fixed segmentation")))
-    pair = _common(wanted, layers, fixed, moving)
-    options["compared_fixed_labels"], options["compared_moving_labels"] = pair.fixed, pair.moving
-    return Reading(fixed, moving, recipe, options, untouched, layers, pair.names)
+    return layers, _common(wanted, layers, fixed, moving)
 
 
 def _check_segments(mask: Mask | None) -> None:

@@ -39,6 +39,8 @@ class Run:
         Where tensors live.
     monitor
         Progress and cancellation.
+    plan
+        The stages that run, in order.
     decisions
         Sentences on what was chosen and why; stages append.
     curves
@@ -63,6 +65,7 @@ class Run:
     recipe: Recipe
     device: torch.device
     monitor: Monitor
+    plan: tuple[str, ...] = ()
     decisions: list[str] = field(default_factory=list)
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     maps: dict[str, Image] = field(default_factory=dict)

@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 
-from DeepRegLib.engine.packing import build_request
 from DeepRegLib.transforms import apply_to_image
 from Testing.benchmarks import repeat, speed, transport
 from Testing.benchmarks.__main__ import PARTS, main, parsed
@@ -19,6 +18,7 @@ from Testing.benchmarks.options import Options
 from Testing.benchmarks.poses import LARGEST_CUT, LARGEST_SHIFT, moved_grid, random_pose
 from Testing.benchmarks.tables import Table
 from Testing.engine.fakes import hand_made_registration, tiny_image
+from Testing.requests import request_of
 from Testing.synthetic import CENTRE, blobs, geometry_in, trilinear
 
 NEED_NO_SCANS = ("transport", "forward", "kills")
@@ -125,7 +125,7 @@ def test_the_echo_returns_a_result_of_the_usual_size_for_the_pair_it_was_given()
     fixed, moving = transport.speckle((4, 5, 6), "fixed"), transport.speckle((4, 5, 6), "moving")
     told = []
     prepared = hand_made_registration(tiny_image(), tiny_image())
-    request = build_request(fixed, moving, "rigid")
+    request = request_of(fixed, moving, "rigid")
     result = transport.echo(prepared, request, lambda *report: told.append(report), lambda: False)
     assert (result.fixed, result.warped) == (fixed, moving)
     assert [report[0] for report in told] == ["prepare"]

@@ -14,11 +14,12 @@ import numpy as np
 from DeepRegLib.engine import server, worker
 from DeepRegLib.engine.client import EngineClient, subprocess_client
 from DeepRegLib.engine.job import Job
-from DeepRegLib.engine.packing import Request
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.recipes import load_recipe
+from DeepRegLib.request import Request
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearTransform
 from Testing.benchmarks.cases import FULL_SIZE
@@ -81,7 +82,8 @@ def run(client: EngineClient, fixed: Image, moving: Image, *, stop: bool = False
     def heard(*_: object) -> None:
         turn.first_word = turn.first_word or time.perf_counter() - begun
 
-    job = client.register(fixed, moving, "auto", device="cpu", on_progress=heard)
+    request = Request(fixed, moving, load_recipe("auto"), device="cpu")
+    job = client.submit(REGISTER, request, on_progress=heard)
     while not job.finished:
         if stop and turn.first_word:
             job.cancel()
@@ -142,5 +144,5 @@ def _check(job: Job, stop: bool) -> None:
 
 
 if __name__ == "__main__":
-    server.run_request = partial(echo, prepared())
+    server.TASKS = {REGISTER.name: replace(REGISTER, run=partial(echo, prepared()))}
     worker.main()

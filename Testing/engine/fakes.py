@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from DeepRegLib.engine.packing import pack_registration
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, Piece, encode
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.transport import Output
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
@@ -137,7 +137,7 @@ def hand_made_registration(fixed: Image, moving: Image) -> Registration:
 
 def result_message(number: int) -> Message:
     """Return what a worker answers when it has registered two tiny images."""
-    return pack_registration(hand_made_registration(tiny_image(), tiny_image()), number)
+    return REGISTER.result_message(hand_made_registration(tiny_image(), tiny_image()), number)
 
 
 def alive(pid: int) -> bool:

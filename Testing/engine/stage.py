@@ -8,8 +8,10 @@ from DeepRegLib.engine.client import EngineClient
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.liveness import Limits
 from DeepRegLib.engine.protocol import EngineError, Message
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.errors import DeepRegError
 from Testing.engine.fakes import HELLO, FakeClock, FakeWorker, result_message, tiny_image
+from Testing.requests import request_of
 
 
 class Stage:
@@ -32,10 +34,9 @@ class Stage:
         return self.workers[-1]
 
     def register(self) -> Job:
-        return self.client.register(
-            tiny_image("fixed"),
-            tiny_image("moving"),
-            "fast",
+        return self.client.submit(
+            REGISTER,
+            request_of(tiny_image("fixed"), tiny_image("moving"), "fast"),
             on_progress=lambda *report: self.told.append(("progress", report)),
             on_result=lambda result: self.told.append(("result", result)),
             on_error=lambda error: self.told.append(("error", error)),

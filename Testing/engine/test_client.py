@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.protocol import Message, encode
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.errors import CancelledError, InputError
 from Testing.engine.fakes import result_message, tiny_image
 from Testing.engine.stage import Stage, failure
+from Testing.requests import request_of
 
 
 def test_the_worker_is_started_at_the_first_job_and_kept() -> None:
@@ -19,7 +20,7 @@ def test_the_worker_is_started_at_the_first_job_and_kept() -> None:
     for _ in range(3):
         stage.works_again()
     assert len(stage.workers) == 1
-    assert stage.worker.types() == ["register"] * 3
+    assert stage.worker.types() == ["request"] * 3
     assert not stage.client.busy
 
 
@@ -29,7 +30,7 @@ def test_nothing_is_sent_before_the_hello() -> None:
     stage.client.poll()
     assert stage.worker.received == []
     stage.greet()
-    assert stage.worker.types() == ["register"]
+    assert stage.worker.types() == ["request"]
     assert stage.client.worker is not None
     assert stage.client.worker.devices == ("cuda:0", "cpu")
     assert stage.client.worker.memory == {"cuda:0": 8 << 30, "cpu": None}
@@ -52,7 +53,7 @@ def test_progress_and_result_are_told() -> None:
 def test_jobs_run_one_after_another() -> None:
     stage = Stage()
     first, second = stage.running(), stage.register()
-    assert (second.state, stage.worker.types()) == ("waiting", ["register"])
+    assert (second.state, stage.worker.types()) == ("waiting", ["request"])
     stage.worker.say(result_message(first.number))
     stage.client.poll()
     assert (first.state, second.state) == ("done", "running")
@@ -82,9 +83,8 @@ def test_errors_of_the_worker_keep_their_class_and_details() -> None:
 def test_a_job_can_be_registered_from_the_callback_of_another() -> None:
     stage = Stage()
     later: list[Job] = []
-    first = stage.client.register(
-        tiny_image(), tiny_image(), "fast", on_error=lambda error: later.append(stage.register())
-    )
+    request = request_of(tiny_image(), tiny_image(), "fast")
+    first = stage.client.submit(REGISTER, request, on_error=lambda error: later.append(stage.register()))
     stage.greet()
     stage.worker.die(1)
     stage.client.poll()
@@ -152,13 +152,4 @@ def test_release_goes_to_an_idle_worker_only() -> None:
     stage.worker.say(result_message(job.number))
     stage.client.poll()
     stage.client.release()
-    assert stage.worker.types() == ["register", "release"]
-
-
-def test_wrong_input_is_refused_before_anything_starts() -> None:
-    stage = Stage()
-    with pytest.raises(InputError):
-        stage.client.register(tiny_image(), tiny_image(), "no such recipe")
-    with pytest.raises(TypeError):
-        stage.client.register(tiny_image(), tiny_image(), speed=3)
-    assert stage.workers == []
+    assert stage.worker.types() == ["request", "release"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from DeepRegLib.engine.errors import pack_error
 from DeepRegLib.engine.failures import library_missing
-from DeepRegLib.engine.packing import pack_error
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, EngineError, Message, MissingLibraryError, ProtocolError
 from DeepRegLib.errors import MemoryShortageError
 from Testing.engine.fakes import HELLO, result_message
@@ -19,7 +19,7 @@ def test_a_worker_of_another_version_is_refused() -> None:
     job, other = stage.register(), stage.register()
     stage.worker.say(Message("hello", 0, HELLO | {"protocol": PROTOCOL_VERSION + 1, "versions": {"deepreg": "9.9"}}))
     stage.client.poll()
-    assert "protocol 2" in failure(job).message
+    assert f"protocol {PROTOCOL_VERSION + 1}" in failure(job).message
     assert "9.9" in failure(job).message
     assert "same version" in failure(job).hint
     assert failure(other) is job.error

@@ -39,7 +39,7 @@ def test_a_hanging_worker_is_asked_then_given_up() -> None:
     stage = Stage()
     job = stage.running()
     stage.after(6)
-    assert stage.worker.types() == ["register", "ping"]
+    assert stage.worker.types() == ["request", "ping"]
     stage.worker.say(Message("pong"))
     stage.after(29)
     assert job.state == "running"
@@ -84,7 +84,7 @@ def test_hang_detection_can_be_turned_off() -> None:
     job = stage.running()
     stage.after(1e6)
     assert job.state == "running"
-    assert stage.worker.types() == ["register"]
+    assert stage.worker.types() == ["request"]
 
 
 def test_cancel_asks_and_the_answer_ends_the_job() -> None:
@@ -92,7 +92,7 @@ def test_cancel_asks_and_the_answer_ends_the_job() -> None:
     job = stage.running()
     job.cancel()
     job.cancel()
-    assert stage.worker.types() == ["register", "cancel"]
+    assert stage.worker.types() == ["request", "cancel"]
     stage.worker.say(Message("progress", job.number, {}), Message("error", job.number, {"kind": "CancelledError"}))
     stage.client.poll()
     assert isinstance(failure(job), CancelledError)

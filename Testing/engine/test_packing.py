@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from DeepRegLib.engine.packing import (
-    Request,
-    build_request,
-    pack_error,
-    pack_registration,
-    pack_request,
-    unpack_error,
-    unpack_registration,
-    unpack_request,
-)
+from DeepRegLib.engine.errors import pack_error, unpack_error
 from DeepRegLib.engine.protocol import Decoder, EngineError, Message, ProtocolError, encode
+from DeepRegLib.engine.registration import REGISTER
+from DeepRegLib.engine.tasks import TASKS, task_of
 from DeepRegLib.errors import CancelledError, InputError, MemoryShortageError
-from DeepRegLib.image import Image, write_image
-from DeepRegLib.recipes import Model, load_recipe
+from DeepRegLib.image import Image
+from DeepRegLib.recipes import load_recipe
+from DeepRegLib.request import Request
+from DeepRegLib.result import Registration
 from DeepRegLib.saving import json_text, result_to_dict
-from DeepRegLib.transforms import CompositeTransform, LinearTransform, parts_of
+from DeepRegLib.transforms import CompositeTransform, parts_of
 from Testing.engine.fakes import hand_made_registration, random_field, tiny_image
+from Testing.requests import request_of
 from Testing.synthetic import ORIENTATIONS, geometry_in, random_linear, smooth_field
 
 
@@ -40,18 +36,9 @@ def assert_same(one: Any, other: Any) -> None:
         assert one.dtype == other.dtype
         assert one.shape == other.shape
         assert one.tobytes() == other.tobytes()
-    elif isinstance(one, Image):
-        assert (one.name, one.geometry) == (other.name, other.geometry)
-        assert_same(one.array, other.array)
-    elif isinstance(one, LinearTransform):
-        assert_same(one.matrix, other.matrix)
-    elif isinstance(one, CompositeTransform):
-        assert len(one.parts) == len(other.parts)
-        for part, twin in zip(one.parts, other.parts, strict=True):
-            assert_same(part, twin)
-    elif hasattr(one, "geometry"):
-        assert one.geometry == other.geometry
-        assert_same(one.array, other.array)
+    elif is_dataclass(one):
+        for item in fields(one):
+            assert_same(getattr(one, item.name), getattr(other, item.name))
     elif isinstance(one, tuple):
         assert len(one) == len(other)
         for item, twin in zip(one, other, strict=True):
@@ -69,10 +56,10 @@ def assert_same(one: Any, other: Any) -> None:
 def test_a_request_arrives_as_it_was(orientation: str, dtype: str) -> None:
     grid = geometry_in(orientation, (5, 4, 3), 1.7)
     image = Image(np.random.default_rng(0).normal(size=grid.shape).astype(dtype), grid, "Überblick.nii.gz")
-    request = Request(
-        fixed=image,
-        moving=tiny_image("moving"),
-        recipe=replace(load_recipe("brain-mr"), name="mine"),
+    request = request_of(
+        image,
+        tiny_image("moving"),
+        replace(load_recipe("brain-mr"), name="mine"),
         fixed_mask=Image(image.array != 0, grid, "mask"),
         sliding_mask=Image(image.array == 0, grid, "lungs"),
         fixed_landmarks=np.random.default_rng(1).normal(size=(4, 3)),
@@ -80,49 +67,39 @@ def test_a_request_arrives_as_it_was(orientation: str, dtype: str) -> None:
         initial_transform=CompositeTransform((random_linear(1), smooth_field(grid), random_linear(2))),
         device="cpu",
         seed=3,
-        fixed_labels=tiny_image("fixed labels"),
+        fixed_labels=Image(image.array.astype("i2"), grid, "fixed labels"),
         moving_labels=tiny_image("labels"),
-        compared_moving_labels=tiny_image("compared labels", (2, 3, 4)),
+        compared_moving_labels=tiny_image("compared labels"),
         moving_layers=(tiny_image("first layer", (2, 2, 3)), tiny_image("second layer")),
         jacobian=True,
     )
-    received = unpack_request(sent(pack_request(request, 5)))
+    message = sent(REGISTER.request_message(request, 5))
+    assert task_of(message, TASKS) is REGISTER
+    received = REGISTER.request_of(message)
     for item in fields(Request):
         assert_same(getattr(request, item.name), getattr(received, item.name))
 
 
 @pytest.mark.parametrize("transform", [random_linear(3, scale=0.1), random_field(geometry_in("oblique", (4, 3, 5)))])
 def test_a_single_transform_stays_of_its_kind(transform: Any) -> None:
-    request = Request(tiny_image(), tiny_image(), load_recipe("fast"), initial_transform=transform)
-    assert_same(unpack_request(sent(pack_request(request, 1))).initial_transform, transform)
+    request = request_of(tiny_image(), tiny_image(), "fast", initial_transform=transform)
+    assert_same(REGISTER.request_of(sent(REGISTER.request_message(request, 1))).drivers.initial_transform, transform)
 
 
 def test_a_registration_arrives_as_it_was() -> None:
     fixed, moving = tiny_image("fixed"), tiny_image("moving")
     registration = hand_made_registration(fixed, moving)
-    received = unpack_registration(sent(pack_registration(registration, 5)), fixed, moving)
+    received = REGISTER.result_of(sent(REGISTER.result_message(registration, 5)), request_of(fixed, moving))
     for item in fields(type(registration)):
         assert_same(getattr(registration, item.name), getattr(received, item.name))
     assert json_text(result_to_dict(received, {})) == json_text(result_to_dict(registration, {}))
     assert len(parts_of(received.inverse)) == 2
 
 
-def test_paths_are_read_on_the_clients_side(tmp_path: Any) -> None:
-    write_image(tiny_image(), tmp_path / "fixed.nii.gz")
-    request = build_request(tmp_path / "fixed.nii.gz", tiny_image(), "rigid", fixed_mask=tmp_path / "fixed.nii.gz")
-    assert np.array_equal(request.fixed.array, tiny_image().array)
-    assert request.fixed_mask is not None
-    assert request.recipe == load_recipe("rigid")
-    named = build_request(tiny_image(), tiny_image(), "fast", model="brain").recipe
-    assert named == replace(load_recipe("fast"), model=Model("brain"))
-    with pytest.raises(InputError, match="does not exist"):
-        build_request(tmp_path / "nothing.nii", tiny_image())
-
-
 def test_long_doubles_are_sent_as_doubles() -> None:
     image = tiny_image()
     request = Request(image.with_array(image.array.astype(np.longdouble)), image, load_recipe("fast"))
-    assert unpack_request(sent(pack_request(request, 1))).fixed.array.dtype == np.float64
+    assert REGISTER.request_of(sent(REGISTER.request_message(request, 1))).fixed.array.dtype == np.float64
 
 
 @pytest.mark.parametrize(
@@ -145,38 +122,58 @@ def test_an_error_nobody_meant_is_named() -> None:
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 CHANGES: dict[str, Change] = {
-    "no images": lambda content, arrays: content.pop("images"),
-    "no fixed": lambda content, arrays: content["images"].pop("fixed"),
-    "no voxels": lambda content, arrays: arrays.pop("fixed"),
-    "wrong shape": lambda content, arrays: arrays.update(fixed=arrays["fixed"][:1]),
-    "no spacing": lambda content, arrays: content["images"]["fixed"]["geometry"].update(spacing=None),
-    "sheared": lambda content, arrays: content["images"]["fixed"]["geometry"].update(direction=[1.0] * 9),
-    "short origin": lambda content, arrays: content["images"]["fixed"]["geometry"].update(origin=[1.0]),
+    "no fixed": lambda content, arrays: content.pop("fixed"),
+    "no image": lambda content, arrays: content.update(fixed=3),
+    "no voxels": lambda content, arrays: arrays.pop("request.fixed.array"),
+    "no array's name": lambda content, arrays: content["fixed"].update(array=["request.fixed.array"]),
+    "wrong shape": lambda content, arrays: arrays.update({"request.fixed.array": arrays["request.fixed.array"][:1]}),
+    "no spacing": lambda content, arrays: content["fixed"]["geometry"].update(spacing=None),
+    "sheared": lambda content, arrays: content["fixed"]["geometry"].update(direction=[1.0] * 9),
+    "short origin": lambda content, arrays: content["fixed"]["geometry"].update(origin=[1.0]),
+    "half a voxel": lambda content, arrays: content["fixed"]["geometry"].update(size=[3, 4, 2.5]),
     "seed": lambda content, arrays: content.update(seed="many"),
+    "true seed": lambda content, arrays: content.update(seed=True),
+    "device": lambda content, arrays: content.update(device=0),
     "recipe": lambda content, arrays: content.update(recipe={"name": "x", "speed": 3}),
     "recipe no table": lambda content, arrays: content.update(recipe=3),
-    "no layers": lambda content, arrays: content.pop("layers"),
-    "layers no list": lambda content, arrays: content.update(layers=3),
-    "kind": lambda content, arrays: content["initial_transform"].update(kind="spline"),
-    "integers": lambda content, arrays: arrays.update(initial_transform=np.eye(4, dtype=np.int64)),
-    "singular": lambda content, arrays: arrays.update(initial_transform=np.zeros((4, 4))),
+    "no drivers": lambda content, arrays: content.pop("drivers"),
+    "drivers no table": lambda content, arrays: content.update(drivers=[]),
+    "no layers": lambda content, arrays: content["extras"].pop("moving_layers"),
+    "layers no list": lambda content, arrays: content["extras"].update(moving_layers=3),
+    "perhaps a Jacobian": lambda content, arrays: content["extras"].update(jacobian=1),
+    "kind": lambda content, arrays: content["drivers"]["initial_transform"].update(kind="spline"),
+    "kind no text": lambda content, arrays: content["drivers"]["initial_transform"].update(kind=["LinearTransform"]),
+    "integers": lambda content, arrays: arrays.update({START: np.eye(4, dtype=np.int64)}),
+    "singular": lambda content, arrays: arrays.update({START: np.zeros((4, 4))}),
 }
+START = "request.drivers.initial_transform.matrix"
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_wrong_request_is_refused_in_words(change: str) -> None:
-    request = Request(tiny_image(), tiny_image(), load_recipe("fast"), initial_transform=random_linear())
-    message = sent(pack_request(request, 1))
-    content, arrays = dict(message.content), dict(message.arrays)
+    request = request_of(tiny_image(), tiny_image(), "fast", initial_transform=random_linear())
+    message = sent(REGISTER.request_message(request, 1))
+    content, arrays = dict(message.content["request"]), dict(message.arrays)
+    assert START in arrays
     CHANGES[change](content, arrays)
     with pytest.raises((ProtocolError, InputError)) as caught:
-        unpack_request(Message("register", 1, content, arrays))
+        REGISTER.request_of(Message("request", 1, {"task": "register", "request": content}, arrays))
     assert caught.value.message
 
 
+@pytest.mark.parametrize("name", ["dance", 3, None, ["register"]])
+def test_a_task_that_nobody_knows_is_refused_in_words(name: Any) -> None:
+    with pytest.raises(ProtocolError, match="is unknown"):
+        task_of(Message("request", 1, {"task": name}), TASKS)
+
+
 def test_a_wrong_result_is_refused_in_words() -> None:
-    message = pack_registration(hand_made_registration(tiny_image(), tiny_image()), 1)
-    for key in message.content:
-        content = {name: value for name, value in message.content.items() if name != key}
+    message = sent(REGISTER.result_message(hand_made_registration(tiny_image(), tiny_image()), 1))
+    whole, request = message.content["result"], request_of(tiny_image(), tiny_image())
+    assert len(whole) == len(fields(Registration)) - 2
+    for key in whole:
+        content = {"result": {name: value for name, value in whole.items() if name != key}}
         with pytest.raises(ProtocolError, match="incomplete"):
-            unpack_registration(Message("result", 1, content, message.arrays), tiny_image(), tiny_image())
+            REGISTER.result_of(Message("result", 1, content, message.arrays), request)
+    with pytest.raises(ProtocolError, match="incomplete"):
+        REGISTER.result_of(Message("result", 1), request)

@@ -18,9 +18,11 @@ import pytest
 
 from DeepRegLib.engine.client import EngineClient, subprocess_client
 from DeepRegLib.engine.protocol import EngineError
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.transport import WORKER, SubprocessTransport, ssh_command
 from Testing.engine.fakes import alive
 from Testing.engine.test_worker import start_running, wait_until, works
+from Testing.requests import request_of
 from Testing.small import small_pair, small_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,7 +148,7 @@ def failure(command: list[str]) -> EngineError:
     client = subprocess_client(command)
     try:
         with pytest.raises(EngineError) as caught:
-            client.register_blocking(*small_pair()[:2], small_recipe())
+            client.run(REGISTER, request_of(*small_pair()[:2], small_recipe()))
     finally:
         client.close()
     return caught.value
@@ -245,7 +247,8 @@ def test_large_arrays_pass_ssh_unharmed(host: Host) -> None:
     rng = np.random.default_rng(0)
     noise = moving_labels.with_array(rng.integers(0, 100, moving_labels.array.shape).astype(np.int64))
     try:
-        result = client.register_blocking(fixed, moving, small_recipe(), moving_layers=[noise] * 40, device="cpu")
+        request = request_of(fixed, moving, small_recipe(), moving_layers=(noise,) * 40, device="cpu")
+        result = client.run(REGISTER, request)
         assert len(result.warped_layers) == 40
         assert all(np.array_equal(layer.array, result.warped_layers[0].array) for layer in result.warped_layers)
     finally:

@@ -17,14 +17,15 @@ import pytest
 from DeepRegLib.engine.client import EngineClient, subprocess_client
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.liveness import Limits
-from DeepRegLib.engine.packing import Request, pack_request
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, MissingLibraryError, encode
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.transport import SubprocessTransport, default_command
 from DeepRegLib.errors import CancelledError, InputError
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.transforms import apply_to_labels, jacobian_determinant, parts_of
 from Testing.engine.fakes import HELLO, alive
+from Testing.requests import request_of
 from Testing.small import TRUTH, small_pair, small_recipe, small_registration
 from Testing.synthetic import CENTRE
 
@@ -34,15 +35,16 @@ MODULE_COMMAND = [sys.executable, "-m", "DeepRegLib.engine.worker"]
 NOISY = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
+from dataclasses import replace
 from DeepRegLib.engine import server, worker
-quiet = server.run_request
+from DeepRegLib.engine.registration import REGISTER
 def noisy(*arguments):
     print("a print")
     os.write(1, b'{{"type": "result"}}\\n')
     os.system("echo a grandchild; cat")
     sys.stdout.flush()
-    return quiet(*arguments)
-server.run_request = noisy
+    return REGISTER.run(*arguments)
+server.TASKS = {{"register": replace(REGISTER, run=noisy)}}
 worker.main()
 """
 
@@ -111,9 +113,8 @@ def start_running(client: EngineClient) -> Job:
     """Return a job that will not end by itself and is in the middle of its deformable stage."""
     stages: list[str] = []
     fixed, moving, _, _ = small_pair()
-    job = client.register(
-        fixed, moving, endless_recipe(), device="cpu", on_progress=lambda stage, *_: stages.append(stage)
-    )
+    request = request_of(fixed, moving, endless_recipe(), device="cpu")
+    job = client.submit(REGISTER, request, on_progress=lambda stage, *_: stages.append(stage))
     wait_until(lambda: "deformable" in stages or job.finished, 60, client)
     assert not job.finished, job.error
     return job
@@ -121,7 +122,7 @@ def start_running(client: EngineClient) -> Job:
 
 def works(client: EngineClient) -> bool:
     fixed, moving, _, _ = small_pair()
-    result = client.register_blocking(fixed, moving, small_recipe(), device="cpu")
+    result = client.run(REGISTER, request_of(fixed, moving, small_recipe(), device="cpu"))
     return np.array_equal(result.warped.array, small_registration().warped.array)
 
 
@@ -135,17 +136,17 @@ def client() -> Iterator[EngineClient]:
 def test_the_worker_gives_the_numbers_of_one_process(client: EngineClient) -> None:
     fixed, moving, fixed_labels, moving_labels = small_pair()
     reports: list[tuple] = []
-    result = client.register_blocking(
+    request = request_of(
         fixed,
         moving,
         small_recipe(),
-        progress=lambda *report: reports.append(report),
         device="cpu",
         compared_moving_labels=moving_labels,
         compared_fixed_labels=fixed_labels,
-        moving_layers=[moving_labels, fixed_labels],
+        moving_layers=(moving_labels, fixed_labels),
         jacobian=True,
     )
+    result = client.run(REGISTER, request, progress=lambda *report: reports.append(report))
     reference = small_registration().with_labels(moving_labels, fixed_labels)
     names = ("warped", "field_of_view", "fixed_foreground", "warped_labels")
     grid = fixed.geometry
@@ -186,7 +187,7 @@ def test_landmarks_and_labels_pull_there_as_they_do_here(client: EngineClient) -
         "moving_labels": moving_labels,
         "device": "cpu",
     }
-    there = client.register_blocking(fixed, moving, small_recipe(), **given)
+    there = client.run(REGISTER, request_of(fixed, moving, small_recipe(), **given))
     here = register(fixed, moving, small_recipe(), **given)
     images_alone = small_registration()
     assert there.warped.array.tobytes() == here.warped.array.tobytes() != images_alone.warped.array.tobytes()
@@ -199,7 +200,7 @@ def test_landmarks_and_labels_pull_there_as_they_do_here(client: EngineClient) -
 def test_input_errors_are_those_of_one_process(client: EngineClient) -> None:
     fixed, moving, _, _ = small_pair()
     with pytest.raises(InputError, match="no device 'tpu'"):
-        client.register_blocking(fixed, moving, small_recipe(), device="tpu")
+        client.run(REGISTER, request_of(fixed, moving, small_recipe(), device="tpu"))
 
 
 def test_progress_is_told_about_ten_times_a_second(client: EngineClient) -> None:
@@ -230,10 +231,10 @@ def test_a_wait_that_is_interrupted_stops_the_run(client: EngineClient) -> None:
 
     fixed, moving, _, _ = small_pair()
     with pytest.raises(KeyboardInterrupt):
-        client.register_blocking(fixed, moving, endless_recipe(), device="cpu", progress=interrupt)
+        client.run(REGISTER, request_of(fixed, moving, endless_recipe(), device="cpu"), progress=interrupt)
     assert works(client)
     with pytest.raises(CancelledError):
-        client.register_blocking(fixed, moving, endless_recipe(), device="cpu", cancel=lambda: True)
+        client.run(REGISTER, request_of(fixed, moving, endless_recipe(), device="cpu"), cancel=lambda: True)
 
 
 def test_bad_messages_are_answered_and_the_worker_lives(client: EngineClient) -> None:
@@ -254,8 +255,10 @@ def test_bad_messages_are_answered_and_the_worker_lives(client: EngineClient) ->
         [b"garbage\n"],
         [b'{"type": 3}\n'],
         encode(Message("dance", 4)),
-        encode(Message("register", 4)),
-        encode(Message("register", 4, {"recipe": {}, "device": None, "seed": 0, "images": {}})),
+        encode(Message("request", 4)),
+        encode(Message("request", 4, {"task": "dance"})),
+        encode(Message("request", 4, {"task": "register"})),
+        encode(Message("request", 4, {"task": "register", "request": {"recipe": {}, "device": None, "seed": 0}})),
     ):
         reply = answer(*pieces)
         assert (reply.type, reply.content["kind"]) in [("error", "ProtocolError"), ("error", "RecipeError")]
@@ -307,7 +310,7 @@ def test_a_worker_without_torch_says_so() -> None:
     fixed, moving, _, _ = small_pair()
     client = subprocess_client([sys.executable, "-c", WITHOUT_TORCH])
     with pytest.raises(MissingLibraryError, match="PyTorch is not installed in") as caught:
-        client.register_blocking(fixed, moving)
+        client.run(REGISTER, request_of(fixed, moving))
     assert caught.value.library == "torch"
     client.close()
 
@@ -317,7 +320,7 @@ def test_a_python_without_deepreg_or_its_libraries_says_so() -> None:
     for library, title in (("DeepRegLib", "DeepReg"), ("SimpleITK", "SimpleITK")):
         client = subprocess_client([sys.executable, "-c", WITHOUT.format(library=library)])
         with pytest.raises(MissingLibraryError, match=f"{title} is not installed"):
-            client.register_blocking(fixed, moving)
+            client.run(REGISTER, request_of(fixed, moving))
         client.close()
 
 
@@ -333,7 +336,7 @@ def test_a_command_that_is_no_worker_is_an_error(command: list[str], words: str)
     fixed, moving, _, _ = small_pair()
     client = subprocess_client(command)
     with pytest.raises(EngineError, match=words):
-        client.register_blocking(fixed, moving)
+        client.run(REGISTER, request_of(fixed, moving))
     client.close()
 
 
@@ -376,7 +379,7 @@ def test_a_busy_worker_leaves_when_its_input_closes() -> None:
     worker = raw_worker(default_command())
     fixed, moving, _, _ = small_pair()
     assert worker.stdin is not None
-    for piece in encode(pack_request(Request(fixed, moving, endless_recipe(), device="cpu"), 1)):
+    for piece in encode(REGISTER.request_message(request_of(fixed, moving, endless_recipe(), device="cpu"), 1)):
         worker.stdin.write(piece)
     worker.stdin.flush()
     read_until(worker, lambda message: message.content.get("stage") == "deformable")
@@ -404,7 +407,7 @@ def test_starting_and_stopping_leaves_no_process() -> None:
     client = EngineClient(hire)
     fixed, moving, _, _ = small_pair()
     for turn in range(10):
-        job = client.register(fixed, moving, endless_recipe())
+        job = client.submit(REGISTER, request_of(fixed, moving, endless_recipe()))
         time.sleep(0.02 * turn)
         client.poll()
         client.close()
@@ -427,7 +430,7 @@ def test_a_hundred_starts_and_stops_leave_no_process() -> None:
         if turn % 3:  # some are stopped before they say a word
             wait_until(lambda: client.worker is not None, 10, client)
         if turn % 3 == 2:
-            client.register(*small_pair()[:2], small_recipe())
+            client.submit(REGISTER, request_of(*small_pair()[:2], small_recipe()))
             client.poll()
         client.close()
     assert len({transport.pid for transport in transports}) == 100

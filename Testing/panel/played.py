@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from DeepRegLib.engine.packing import Request, pack_error, pack_registration, unpack_request
+from DeepRegLib.engine.errors import pack_error
 from DeepRegLib.engine.protocol import Message
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.panel.self_test import SHIFT_MM
+from DeepRegLib.request import Request
 from DeepRegLib.result import Registration, Verdict
 from DeepRegLib.transforms import LinearTransform
 from Testing.engine.fakes import HELLO, FakeWorker
@@ -50,14 +52,14 @@ class PlayedEngine:
     @property
     def orders(self) -> list[Message]:
         """The registrations that were asked for, of all workers."""
-        return [message for worker in self.workers for message in worker.received if message.type == "register"]
+        return [message for worker in self.workers for message in worker.received if message.type == "request"]
 
     def request(self) -> Request:
         """Press Register, and return what the engine is asked for."""
         count = len(self.orders)
         self._opened.press()
         assert self._opened.desktop.wait_until(lambda: len(self.orders) > count, SOON), self._opened.message
-        return unpack_request(self.orders[-1])
+        return REGISTER.request_of(self.orders[-1])
 
     def report(self, stage: str, fraction: float, similarity: float | None = None, left: float | None = None) -> None:
         """Report progress of the latest registration."""
@@ -74,8 +76,8 @@ class PlayedEngine:
     def answer(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:
         """Answer the latest registration with the shift between the volumes, and return the answer."""
         order = self.orders[-1]
-        result = replace(shifted(unpack_request(order)), verdict=Verdict(level, reasons))
-        self.worker.say(pack_registration(result, order.id))
+        result = replace(shifted(REGISTER.request_of(order)), verdict=Verdict(level, reasons))
+        self.worker.say(REGISTER.result_message(result, order.id))
         return result
 
     def deliver(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:
@@ -96,10 +98,10 @@ def shifted(request: Request) -> Registration:
     there, back = np.eye(4), np.eye(4)
     there[:3, 3], back[:3, 3] = SHIFT_MM, -np.asarray(SHIFT_MM)
     result = registration_of(
-        LinearTransform(there), LinearTransform(back), request.fixed, request.moving, request.moving_layers
+        LinearTransform(there), LinearTransform(back), request.fixed, request.moving, request.extras.moving_layers
     )
     if request.recipe.model.name:
         result = replace(result, provenance={"model": {"name": request.recipe.model.name, "version": "1.2"}})
     if request.recipe.model.uncertainty:
         result = replace(result, uncertainty=uncertainty_on(request.fixed.geometry))
-    return result if request.jacobian else replace(result, jacobian=None)
+    return result if request.extras.jacobian else replace(result, jacobian=None)

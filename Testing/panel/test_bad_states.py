@@ -17,6 +17,7 @@ import slicer
 
 from DeepRegLib import files
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.errors import InputError, MemoryShortageError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
@@ -275,7 +276,7 @@ def test_too_little_graphics_memory_and_yes(
     assert len(asked) == 1
     assert "Compute on the processor instead?" in asked[0]
     assert opened.desktop.wait_until(lambda: len(played.orders) == 2, 10)
-    assert played.orders[1].content["device"] == "cpu"
+    assert REGISTER.request_of(played.orders[1]).device == "cpu"
     played.deliver()
     assert opened.message == ""
     assert opened.results.transform

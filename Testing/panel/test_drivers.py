@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -57,12 +58,9 @@ def test_without_drivers_the_engine_gets_the_volumes_alone(opened: OpenedPanel, 
     np.testing.assert_array_equal(request.fixed.array, slicer.util.arrayFromVolume(opened.parameters.fixedVolume))
     np.testing.assert_array_equal(request.moving.array, slicer.util.arrayFromVolume(opened.parameters.movingVolume))
     assert request.fixed.geometry.is_close(GRID)
-    others = (
-        *("fixed_mask", "moving_mask", "sliding_mask", "fixed_landmarks"),
-        *("initial_transform", "moving_labels", "device"),
-    )
-    assert {name: getattr(request, name) for name in others} == dict.fromkeys(others)
-    assert (request.seed, request.moving_layers, request.jacobian) == (0, (), False)
+    given = [each.name for each in fields(request.drivers) if getattr(request.drivers, each.name) is not None]
+    assert (given, request.device) == ([], None)
+    assert (request.seed, request.extras.moving_layers, request.extras.jacobian) == (0, (), False)
     assert request.recipe == load_recipe("auto")
 
 
@@ -89,7 +87,7 @@ def test_a_label_map_has_no_list_of_segments(opened: OpenedPanel, organs: object
 
 
 def test_all_segments_make_the_mask(opened: OpenedPanel, played: PlayedEngine, organs: object) -> None:
-    mask = played.request().fixed_mask
+    mask = played.request().drivers.fixed_mask
     both = ball(BALLS["liver"]).array | ball(BALLS["spleen"]).array
     np.testing.assert_array_equal(mask.array, both.astype(bool))
 
@@ -98,8 +96,8 @@ def test_an_unchecked_segment_is_not_in_the_mask(opened: OpenedPanel, played: Pl
     toggle(opened, opened.ui.fixedSegmentList, "spleen")
     assert rows(opened.ui.fixedSegmentList) == {"liver": True, "spleen": False}
     request = played.request()
-    np.testing.assert_array_equal(request.fixed_mask.array, ball(BALLS["liver"]).array.astype(bool))
-    assert request.moving_mask is None
+    np.testing.assert_array_equal(request.drivers.fixed_mask.array, ball(BALLS["liver"]).array.astype(bool))
+    assert request.drivers.moving_mask is None
 
 
 def test_checking_it_again_brings_it_back(opened: OpenedPanel, played: PlayedEngine, organs: object) -> None:
@@ -107,7 +105,7 @@ def test_checking_it_again_brings_it_back(opened: OpenedPanel, played: PlayedEng
     toggle(opened, opened.ui.fixedSegmentList, "spleen")
     toggle(opened, opened.ui.fixedSegmentList, "spleen")
     assert list(opened.parameters.fixedMaskSegments) == []
-    assert volume_of(played.request().fixed_mask) > alone
+    assert volume_of(played.request().drivers.fixed_mask) > alone
 
 
 def test_another_mask_begins_with_all_its_segments(opened: OpenedPanel, played: PlayedEngine, organs: object) -> None:
@@ -115,7 +113,7 @@ def test_another_mask_begins_with_all_its_segments(opened: OpenedPanel, played: 
     segmentation("bones", names=("rib", "hip"))
     opened.desktop.choose(opened.ui.fixedMaskSelector, "bones")
     assert rows(opened.ui.fixedSegmentList) == {"rib": True, "hip": True}
-    assert volume_of(played.request().fixed_mask) > volume_of(ball(BALLS["liver"]))
+    assert volume_of(played.request().drivers.fixed_mask) > volume_of(ball(BALLS["liver"]))
 
 
 def test_a_new_segment_appears_in_the_list(opened: OpenedPanel, organs: object) -> None:
@@ -127,7 +125,7 @@ def test_a_new_segment_appears_in_the_list(opened: OpenedPanel, organs: object) 
 def test_a_mask_is_sent_where_the_volume_lies(opened: OpenedPanel, played: PlayedEngine) -> None:
     opened.parameters.movingMask = segmentation("moved")
     opened.parameters.movingMask.SetAndObserveTransformNodeID(linear_node(slicer.mrmlScene, SHIFT).GetID())
-    mask = played.request().moving_mask
+    mask = played.request().drivers.moving_mask
     where = np.argwhere(mask.array)[:, ::-1] @ np.diag(GRID.spacing)
     expected = np.argwhere(ball(BALLS["liver"]).array | ball(BALLS["spleen"]).array)[:, ::-1] * 3.0 + SHIFT[:3, 3]
     np.testing.assert_allclose(where.mean(axis=0), expected.mean(axis=0), atol=0.5)
@@ -140,8 +138,8 @@ def test_landmarks_are_sent_in_pairs(opened: OpenedPanel, played: PlayedEngine) 
     opened.desktop.choose(opened.ui.fixedLandmarksSelector, "F")
     opened.desktop.choose(opened.ui.movingLandmarksSelector, "M")
     request = played.request()
-    np.testing.assert_allclose(request.fixed_landmarks, points, atol=1e-9)
-    np.testing.assert_allclose(request.moving_landmarks, points + SHIFT[:3, 3], atol=1e-9)
+    np.testing.assert_allclose(request.drivers.fixed_landmarks, points, atol=1e-9)
+    np.testing.assert_allclose(request.drivers.moving_landmarks, points + SHIFT[:3, 3], atol=1e-9)
 
 
 def test_segmentations_chosen_for_comparison_are_compared_and_do_not_pull(
@@ -150,9 +148,9 @@ def test_segmentations_chosen_for_comparison_are_compared_and_do_not_pull(
     opened.parameters.movingSegmentation = segmentation("M")
     opened.parameters.fixedSegmentation = segmentation("F")
     request = played.request()
-    assert (request.fixed_labels, request.moving_labels) == (None, None)
-    assert set(np.unique(request.compared_fixed_labels.array)) == {0, 1, 2}
-    assert request.compared_moving_labels.geometry.is_close(request.moving.geometry)
+    assert (request.drivers.fixed_labels, request.drivers.moving_labels) == (None, None)
+    assert set(np.unique(request.extras.compared_fixed_labels.array)) == {0, 1, 2}
+    assert request.extras.compared_moving_labels.geometry.is_close(request.moving.geometry)
 
 
 def test_the_initial_transform_is_sent_as_the_map_from_fixed_to_moving(
@@ -160,7 +158,7 @@ def test_the_initial_transform_is_sent_as_the_map_from_fixed_to_moving(
 ) -> None:
     node = linear_node(slicer.mrmlScene, np.linalg.inv(SHIFT), "start")
     opened.desktop.choose(opened.ui.initialTransformSelector, "start")
-    transform = played.request().initial_transform
+    transform = played.request().drivers.initial_transform
     np.testing.assert_allclose(transform.apply_to_points(np.zeros((1, 3))), SHIFT[None, :3, 3], atol=1e-9)
     matrix = slicer.util.arrayFromTransformMatrix(node)
     np.testing.assert_allclose(TO_RAS @ matrix @ TO_RAS, np.linalg.inv(SHIFT), atol=1e-9)

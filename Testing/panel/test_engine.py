@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
 
+from DeepRegLib.engine.registration import REGISTER
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
 
@@ -69,7 +70,7 @@ def test_a_script_and_the_panel_share_the_engine(opened: OpenedPanel, played: Pl
     assert first.seed == 0
     played.deliver()
     assert opened.desktop.wait_until(lambda: len(played.orders) == 2, 5)
-    assert played.orders[1].content["seed"] == 3
+    assert REGISTER.request_of(played.orders[1]).seed == 3
     played.answer()
     assert opened.desktop.wait_until(lambda: bool(finished), 5)
     assert finished == [run]

@@ -162,7 +162,7 @@ def test_the_choice_goes_into_a_saved_recipe(bundles: Path, opened: OpenedPanel,
 
 
 def test_a_script_names_a_model(bundles: Path, opened: OpenedPanel, played: PlayedEngine) -> None:
-    from DeepRegLib.engine.packing import unpack_request
+    from DeepRegLib.engine.registration import REGISTER
     from DeepRegLib.scene.results import Outputs
 
     run = opened.logic.register(
@@ -173,7 +173,7 @@ def test_a_script_names_a_model(bundles: Path, opened: OpenedPanel, played: Play
         wait=False,
     )
     assert opened.desktop.wait_until(lambda: bool(played.orders), 10)
-    model = unpack_request(played.orders[-1]).recipe.model
+    model = REGISTER.request_of(played.orders[-1]).recipe.model
     assert (model.name, model.uncertainty) == ("tiny", True)
     run.cancel()
     assert opened.desktop.wait_until(lambda: run.finished, 10)

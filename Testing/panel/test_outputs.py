@@ -49,7 +49,7 @@ def test_all_outputs_are_made_and_named_after_the_moving_volume(opened: OpenedPa
     opened.desktop.click(opened.ui.wantJacobianCheckBox)
     opened.desktop.click(opened.ui.wantUncertaintyCheckBox)
     request = played.request()
-    assert request.jacobian
+    assert request.extras.jacobian
     assert request.recipe.model.uncertainty
     played.deliver()
     assert made(opened) == NAMES

@@ -1,0 +1,67 @@
+"""Label maps carried from the moving to the fixed image of a registration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from DeepRegLib.evaluation import dice
+from DeepRegLib.image import Image
+from DeepRegLib.labels import check_labels, label_map
+from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.result import Registration
+from DeepRegLib.transforms import LinearTransform, apply_to_labels
+
+
+def with_labels(
+    registration: Registration, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = keep_going
+) -> Registration:
+    """Return the registration with the moving labels brought onto the fixed grid, and Dice where it can be measured.
+
+    Parameters
+    ----------
+    registration
+        The result to extend; it is not changed.
+    moving_labels
+        Label map on the moving image's grid.
+    fixed_labels
+        Label map of the same structures on the fixed image's grid, or None.
+    poll
+        Called now and then; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        If a label map lies on another grid than its image, or a voxel is not a whole number.
+    """
+    moving = check_labels(moving_labels, registration.moving)
+    grid = registration.fixed.geometry
+    warped = apply_to_labels(registration.transform, moving, grid, poll=poll)
+    measures = registration.measures
+    if fixed_labels is not None:
+        fixed = check_labels(fixed_labels, registration.fixed)
+        unmoved = apply_to_labels(LinearTransform.identity(), moving, grid, poll=poll)
+        measures = replace(measures, dice_before=dice(fixed, unmoved), dice_after=dice(fixed, warped))
+    return replace(registration, warped_labels=warped, measures=measures)
+
+
+def with_layers(registration: Registration, layers: Sequence[Image], *, poll: Poll = keep_going) -> Registration:
+    """Return the registration with label maps of any grid in the moving world brought onto the fixed grid.
+
+    Parameters
+    ----------
+    registration
+        The result to extend; it is not changed.
+    layers
+        Label maps, each on its own grid: the layers of a segmentation with overlapping segments, for instance.
+    poll
+        Called now and then; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        If a voxel is not a whole number.
+    """
+    grid = registration.fixed.geometry
+    warped = [apply_to_labels(registration.transform, label_map(layer), grid, poll=poll) for layer in layers]
+    return replace(registration, warped_layers=tuple(warped))
