@@ -78,4 +78,5 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_run(monkeypatch: pytest.MonkeyPatch, no_report: None) -> None:
     """Answer every registration with the small one."""
-    monkeypatch.setattr("DeepRegLib.pipeline.run_request", lambda *images, **settings: small_registration())
+    result = small_registration()
+    monkeypatch.setattr("DeepRegLib.pipeline.run_request", lambda *_request, **_settings: result)

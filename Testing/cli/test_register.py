@@ -127,7 +127,7 @@ def test_a_verdict_is_said_and_decides_the_exit_code(
     judged = replace(
         small_registration(), verdict=Verdict(level, ("The edges [do not] agree.",)), warnings=("Half of it is noise.",)
     )
-    monkeypatch.setattr("DeepRegLib.pipeline.run_request", lambda *images, **settings: judged)
+    monkeypatch.setattr("DeepRegLib.pipeline.run_request", lambda *_request, **_settings: judged)
     outcome = deepreg("register", files.fixed, files.moving, "-o", tmp_path / "out")
     assert outcome.code == code
     assert f"{level.upper()}:" in outcome.out
