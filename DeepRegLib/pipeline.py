@@ -74,6 +74,7 @@ def register(
     fixed_labels: Image | str | Path | None = None,
     moving_labels: Image | str | Path | None = None,
     initial_transform: Transform | None = None,
+    background: float | None = None,
     model: str | Path | None = None,
     device: str | None = None,
     seed: int = 0,
@@ -102,6 +103,9 @@ def register(
         something about the registration, leave them out and use `Registration.with_labels`.
     initial_transform
         Fixed points to moving points; replaces the search. A transform with a field also replaces the linear stage.
+    background
+        Value of the warped image where the moving one was not scanned; None chooses
+        (`DeepRegLib.transforms.background_value`).
     model
         Name or folder of a model, in place of the recipe's; it proposes a field, which is used if it matches better.
     device
@@ -137,6 +141,7 @@ def register(
             fixed_labels=_read(fixed_labels),
             moving_labels=_read(moving_labels),
             initial_transform=initial_transform,
+            background=background,
         )
         chosen = with_model(load_recipe(recipe), model)
         request = Request(as_image(fixed), as_image(moving), chosen, drivers, device, seed)
@@ -284,7 +289,8 @@ def _deform(
 def _finish(run: Run, request: Request, start: Transform, found: Deformed, inverse: Transform) -> Registration:
     fixed, moving, transform = request.fixed, request.moving, found.transform
     poll = run.monitor.poll
-    warped, seen = image_and_view(transform, _finite_original(run.pair.moving), fixed.geometry, poll=poll)
+    scan, background = _finite_original(run.pair.moving), request.drivers.background
+    warped, seen = image_and_view(transform, scan, fixed.geometry, background=background, poll=poll)
     measures = measure(
         run.pair,
         transform,

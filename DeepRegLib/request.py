@@ -7,6 +7,7 @@ them by the types of their fields. A new driver is a field of `Drivers` and the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,15 @@ class Drivers:
         share draw the field too (``deformable.label_pull``), and their Dice is measured.
     initial_transform
         Fixed points to moving points; replaces the search. A transform with a field also replaces the linear stage.
+    background
+        Value of the warped image where the moving one was not scanned; None chooses
+        (`DeepRegLib.transforms.background_value`).
 
     Raises
     ------
     InputError
-        If landmarks or labels are given for one image only, or the landmarks are not finite points in equal numbers.
+        If landmarks or labels are given for one image only, the landmarks are not finite points in equal numbers, or
+        the background is not a finite number.
     """
 
     fixed_mask: Image | None = None
@@ -54,6 +59,7 @@ class Drivers:
     fixed_labels: Image | None = None
     moving_labels: Image | None = None
     initial_transform: Transform | None = None
+    background: float | None = None
 
     def __post_init__(self) -> None:
         landmarks = check_landmarks(self.fixed_landmarks, self.moving_landmarks)
@@ -62,6 +68,8 @@ class Drivers:
             object.__setattr__(self, "moving_landmarks", landmarks[1])
         if self.fixed_labels is not None and self.moving_labels is None:
             raise InputError("Labels were given on the fixed image only.", "Give moving labels too, or leave them out.")
+        if self.background is not None and not np.isfinite(self.background):
+            raise InputError(f"The background {self.background} is not a finite number.", "Give one, or leave it out.")
 
     @property
     def landmarks(self) -> Landmarks | None:
@@ -121,7 +129,8 @@ class Request:
     Raises
     ------
     InputError
-        If a mask or label map lies on another grid than its image. What the voxels hold is checked when it runs.
+        If a mask or label map lies on another grid than its image, or the background is no value of the moving image's
+        type. What the voxels hold is checked when it runs.
     """
 
     fixed: Image
@@ -141,3 +150,16 @@ class Request:
             check_label_grid(labels, self.fixed)
         for labels in (drivers.moving_labels, extras.compared_moving_labels):
             check_label_grid(labels, self.moving)
+        _check_background(drivers.background, self.moving)
+
+
+def _check_background(value: float | None, moving: Image) -> None:
+    dtype: np.dtype[Any] = moving.array.dtype
+    if value is None or dtype.kind == "f":
+        return
+    least, largest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if value != round(value) or not least <= value <= largest:
+        raise InputError(
+            f"The background {value:g} is no value of {moving.name}, whose voxels are of the type {dtype}.",
+            f"Give a whole number from {least} to {largest}.",
+        )

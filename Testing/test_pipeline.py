@@ -26,7 +26,7 @@ from DeepRegLib.transforms import (
     compose,
     write_transform,
 )
-from Testing.small import small_pair, small_recipe
+from Testing.small import small_pair, small_recipe, small_registration
 from Testing.synthetic import CENTRE, ORIENTATIONS, blob_values, geometry_in, interior, random_linear, smooth_field
 
 RADIUS = 42.0
@@ -153,6 +153,19 @@ def test_the_warped_image_is_resampled_once_from_the_moving_voxels(outcome):
     assert result.field_of_view.array.dtype == np.bool_
     outside = warped.array[~result.field_of_view.array]
     assert outside.size == 0 or outside.max() == result.moving.array.min()
+
+
+def test_where_nothing_was_scanned_the_warped_image_has_the_background_that_was_asked_for():
+    fixed, moving, _, _ = small_pair()
+    result, chosen = register(fixed, moving, small_recipe(), device="cpu", background=-7), small_registration()
+    seen = result.field_of_view.array
+    assert not seen.all()
+    assert set(np.unique(result.warped.array[~seen])) == {-7}
+    np.testing.assert_array_equal(result.warped.array[seen], chosen.warped.array[seen])
+    assert set(np.unique(chosen.warped.array[~seen])) == {moving.array.min()}
+    assert result.provenance["background"] == -7
+    with pytest.raises(InputError, match="70000 is no value of"):
+        register(fixed, moving, small_recipe(), background=70_000)
 
 
 def test_what_the_result_says_of_itself():

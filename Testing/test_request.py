@@ -44,6 +44,9 @@ def test_drivers_keep_landmarks_as_doubles_and_cannot_be_changed() -> None:
         ({"moving_labels": ELSEWHERE}, "elsewhere do not lie on the grid of moving"),
         ({"fixed_labels": ELSEWHERE, "moving_labels": tiny_image()}, "elsewhere do not lie on the grid of fixed"),
         ({"compared_moving_labels": ELSEWHERE}, "elsewhere do not lie on the grid of moving"),
+        ({"background": float("nan")}, "nan is not a finite number"),
+        ({"background": 0.5}, "0.5 is no value of moving, whose voxels are of the type int16"),
+        ({"background": -40_000}, "-40000 is no value of moving"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_runs(given: dict[str, Any], words: str) -> None:
@@ -96,6 +99,7 @@ def test_the_provenance_tells_every_driver_that_was_given() -> None:
     assert found["fixed_mask_sha256"] == found["sliding_mask_sha256"]
     assert found["fixed_landmarks_sha256"] != found["moving_landmarks_sha256"]
     assert list(told(moving_labels=labels)) == ["moving_labels_sha256"]
+    assert told(background=-3.0) == {"background": -3.0}
     hashes = [told(initial_transform=each) for each in (field, random_linear(1), random_linear(2))]
     assert all(list(each) == ["initial_transform_sha256"] for each in hashes)
     assert len({each["initial_transform_sha256"] for each in hashes}) == 3

@@ -65,6 +65,10 @@ def register(
     ] = None,
     moving_labels: Labels = None,
     fixed_labels: Labels = None,
+    background: Annotated[
+        float | None,
+        typer.Option(metavar="VALUE", help="Value of warped.nii.gz where the moving scan does not reach."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
     seed: Annotated[int, typer.Option(help="Of what is sampled at random.")] = 0,
     engine: Annotated[
@@ -110,6 +114,7 @@ def register(
                         fixed_labels=labels[0],
                         moving_labels=labels[1],
                         initial_transform=None if initial_transform is None else read_transform(initial_transform),
+                        background=background,
                     )
                     request = Request(read_image(fixed), read_image(moving), chosen, drivers, device, seed)
                 place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))

@@ -58,7 +58,12 @@ def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry, *,
 
 
 def image_and_view(
-    transform: Transform, moving: Image, geometry: Geometry, *, poll: Poll = keep_going
+    transform: Transform,
+    moving: Image,
+    geometry: Geometry,
+    *,
+    background: float | None = None,
+    poll: Poll = keep_going,
 ) -> tuple[Image, Image]:
     """Return what `apply_to_image` and `field_of_view` return, in half the time: each voxel is followed once.
 
@@ -67,7 +72,7 @@ def image_and_view(
     picture, dtype = to_sitk(moving), moving.array.dtype
     if dtype.kind != "f":
         picture = sitk.Cast(picture, sitk.sitkFloat64)  # which has a value for voxels that nothing was found for
-    background, chain = background_value(moving), transform_to_sitk(transform)
+    outside, chain = background_value(moving) if background is None else background, transform_to_sitk(transform)
     warped, seen = np.empty(geometry.shape, dtype=dtype), np.empty(geometry.shape, dtype=np.bool_)
     thickness = max(1, PLANES_VOXELS // (geometry.shape[1] * geometry.shape[2]))
     for start in range(0, geometry.shape[0], thickness):
@@ -75,7 +80,7 @@ def image_and_view(
         found = resample_sitk(picture, geometry.planes(slab.start, slab.stop), chain, background=np.nan, poll=poll)
         values = sitk.GetArrayViewFromImage(found)
         np.logical_not(np.isnan(values), out=seen[slab])
-        warped[slab] = np.where(seen[slab], values, background)
+        warped[slab] = np.where(seen[slab], values, outside)
     return Image(warped, geometry, moving.name), Image(seen, geometry, "field of view")
 
 

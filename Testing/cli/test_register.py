@@ -49,7 +49,7 @@ def test_a_pair_with_labels_landmarks_and_masks(deepreg: Deepreg, files: Files, 
     outcome = deepreg(
         *("register", files.fixed, files.moving, "-o", out, "--recipe", files.recipe, "--device", "cpu", "--seed", 3),
         *("--fixed-mask", tmp_path / "fixed_mask.nii.gz", "--moving-mask", tmp_path / "moving_mask.nii.gz"),
-        *("--sliding-mask", files.fixed_labels),
+        *("--sliding-mask", files.fixed_labels, "--background", -7),
         *("--fixed-landmarks", tmp_path / "fixed.fcsv", "--moving-landmarks", tmp_path / "moving.mrk.json"),
         *("--fixed-labels", files.fixed_labels, "--moving-labels", files.moving_labels),
     )
@@ -58,7 +58,8 @@ def test_a_pair_with_labels_landmarks_and_masks(deepreg: Deepreg, files: Files, 
     table = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert outcome.code == (1 if table["verdict"]["level"] == "failed" else 0)
     assert table["recipe"]["name"] == "small"
-    assert table["provenance"]["seed"] == 3
+    assert (table["provenance"]["seed"], table["provenance"]["background"]) == (3, -7)
+    assert read_image(out / "warped.nii.gz").array.min() == -7 < read_image(files.moving).array.min()
     assert table["measures"]["tre_after"] < table["measures"]["tre_before"]
     assert set(table["measures"]["dice_after"]) == {"2", "7", "250"}
     for text in ("before", "after", "mean Dice", "landmark error", str(out), table["verdict"]["level"].upper()):

@@ -65,6 +65,7 @@ def test_a_request_arrives_as_it_was(orientation: str, dtype: str) -> None:
         fixed_landmarks=np.random.default_rng(1).normal(size=(4, 3)),
         moving_landmarks=np.random.default_rng(2).normal(size=(4, 3)),
         initial_transform=CompositeTransform((random_linear(1), smooth_field(grid), random_linear(2))),
+        background=-3.0,
         device="cpu",
         seed=3,
         fixed_labels=Image(image.array.astype("i2"), grid, "fixed labels"),

@@ -13,7 +13,9 @@ pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_
 
 import slicer
 
+from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.recipes import load_recipe, recipe_names
+from DeepRegLib.request import Drivers
 from Testing.panel.nodes import BALLS, GRID, all_ids, ball, linear_node, markups_node, segmentation, volume_node
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
@@ -162,6 +164,19 @@ def test_the_initial_transform_is_sent_as_the_map_from_fixed_to_moving(
     np.testing.assert_allclose(transform.apply_to_points(np.zeros((1, 3))), SHIFT[None, :3, 3], atol=1e-9)
     matrix = slicer.util.arrayFromTransformMatrix(node)
     np.testing.assert_allclose(TO_RAS @ matrix @ TO_RAS, np.linalg.inv(SHIFT), atol=1e-9)
+
+
+def test_a_script_gives_drivers_that_are_no_nodes_beside_those_that_are(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    volumes = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    start = linear_node(slicer.mrmlScene, np.linalg.inv(SHIFT), "start")
+    opened.logic.register(*volumes, drivers=Drivers(background=-3.0), initialTransform=start, wait=False)
+    assert opened.desktop.wait_until(lambda: len(played.orders) == 1, 5)
+    drivers = REGISTER.request_of(played.orders[0]).drivers
+    assert drivers.background == -3.0
+    np.testing.assert_allclose(drivers.initial_transform.matrix, SHIFT, atol=1e-9)
+    opened.logic.close()
 
 
 def test_a_volume_is_sent_where_its_parent_transform_puts_it(opened: OpenedPanel, played: PlayedEngine) -> None:
