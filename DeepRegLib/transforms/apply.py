@@ -17,7 +17,13 @@ VOXELS_AT_ONCE = 1 << 17
 
 
 def background_value(image: Image) -> float:
-    """Return the value that stands for "nothing was scanned here": the image's smallest finite value."""
+    """Return the value that stands for "nothing was scanned here": the image's smallest finite value.
+
+    Examples
+    --------
+    >>> background_value(Image(np.array([[[-1000, 40]]], dtype=np.int16), Geometry((2, 1, 1))))
+    -1000.0
+    """
     if image.array.dtype.kind != "f":
         return float(image.array.min())
     finite = image.array[np.isfinite(image.array)]
@@ -46,13 +52,31 @@ def apply_to_image(
         Value outside the moving field of view; by default the image's smallest value.
     poll
         Called now and then; may raise to stop.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms import LinearTransform
+    >>> grid, matrix = Geometry((4, 1, 1)), np.eye(4)
+    >>> matrix[0, 3] = 1.0  # what lies one voxel further along x in the moving image comes back by one
+    >>> moving = Image(np.array([[[1, 2, 3, 4]]], dtype=np.int16), grid)
+    >>> apply_to_image(LinearTransform(matrix), moving, grid, background=0).array.tolist()
+    [[[2, 3, 4, 0]]]
     """
     value = background_value(moving) if background is None else background
     return resample(moving, geometry, background=value, transform=transform_to_sitk(transform), poll=poll)
 
 
 def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry, *, poll: Poll = keep_going) -> Image:
-    """Return a bool image on `geometry`, true where the transform leads into the moving voxel box."""
+    """Return a bool image on `geometry`, true where the transform leads into the moving voxel box.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms import LinearTransform
+    >>> grid, matrix = Geometry((4, 1, 1)), np.eye(4)
+    >>> matrix[0, 3] = 1.0
+    >>> field_of_view(LinearTransform(matrix), grid, grid).array.tolist()
+    [[[True, True, True, False]]]
+    """
     ones = Image(np.ones(moving.shape, dtype=np.bool_), moving, "field of view")
     return resample(ones, geometry, interpolation="nearest", transform=transform_to_sitk(transform), poll=poll)
 
@@ -68,6 +92,16 @@ def image_and_view(
     """Return what `apply_to_image` and `field_of_view` return, in half the time: each voxel is followed once.
 
     The voxels of the moving image must be finite. The other parameters are those of `apply_to_image`.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms import LinearTransform
+    >>> grid, matrix = Geometry((4, 1, 1)), np.eye(4)
+    >>> matrix[0, 3] = 1.0
+    >>> moving = Image(np.array([[[1, 2, 3, 4]]], dtype=np.int16), grid)
+    >>> warped, view = image_and_view(LinearTransform(matrix), moving, grid)
+    >>> warped.array.tolist(), view.array.tolist()
+    ([[[2, 3, 4, 1]]], [[[True, True, True, False]]])
     """
     picture, dtype = to_sitk(moving), moving.array.dtype
     if dtype.kind != "f":
@@ -107,6 +141,15 @@ def apply_to_labels(
     -------
     Image
         On `geometry`, dtype of `labels`, 0 outside the moving field of view.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms import LinearTransform
+    >>> grid, matrix = Geometry((4, 1, 1)), np.eye(4)
+    >>> matrix[0, 3] = 0.6
+    >>> labels = Image(np.array([[[5, 5, 9, 9]]], dtype=np.uint8), grid)
+    >>> apply_to_labels(LinearTransform(matrix), labels, grid).array.tolist()  # 5 or 9, and nothing between
+    [[[5, 9, 9, 0]]]
     """
     if not smooth:
         return resample(labels, geometry, interpolation="nearest", transform=transform_to_sitk(transform), poll=poll)

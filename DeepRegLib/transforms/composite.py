@@ -27,6 +27,15 @@ class CompositeTransform:
     ------
     InputError
         If there is no part.
+
+    Examples
+    --------
+    >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+    >>> from DeepRegLib.geometry import Geometry
+    >>> grid = Geometry((2, 2, 2), spacing=(9.0, 9.0, 9.0))
+    >>> field = DisplacementField(np.ones((2, 2, 2, 3)), grid)
+    >>> CompositeTransform((wider, field)).apply_to_points([2.0, 3.0, 4.0]).tolist()  # widened, then displaced
+    [5.0, 4.0, 5.0]
     """
 
     parts: tuple[Part, ...]
@@ -36,7 +45,14 @@ class CompositeTransform:
             raise InputError("A composite transform without parts maps nothing.", "Give at least one transform.")
 
     def apply_to_points(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map points of shape ``(..., 3)``, LPS mm."""
+        """Map points of shape ``(..., 3)``, LPS mm.
+
+        Examples
+        --------
+        >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+        >>> CompositeTransform((wider, wider)).apply_to_points([1.0, 1.0, 1.0]).tolist()
+        [4.0, 1.0, 1.0]
+        """
         moved = np.asarray(points, dtype=np.float64)
         for part in self.parts:
             moved = part.apply_to_points(moved)
@@ -47,12 +63,24 @@ Transform = LinearTransform | DisplacementField | CompositeTransform
 
 
 def parts_of(transform: Transform) -> tuple[Part, ...]:
-    """Return the transform as parts in the order they are applied."""
+    """Return the transform as parts in the order they are applied.
+
+    Examples
+    --------
+    >>> len(parts_of(LinearTransform.identity()))
+    1
+    """
     return transform.parts if isinstance(transform, CompositeTransform) else (transform,)
 
 
 def has_field(transform: Transform) -> bool:
-    """Tell whether a transform is more than linear."""
+    """Tell whether a transform is more than linear.
+
+    Examples
+    --------
+    >>> has_field(LinearTransform.identity())
+    False
+    """
     return any(isinstance(part, DisplacementField) for part in parts_of(transform))
 
 
@@ -60,6 +88,15 @@ def compose(first: Transform, *others: Transform) -> Transform:
     """Return the transform that applies `first`, then each of the others in turn.
 
     Neighbouring linear transforms become one; identities beside other parts are dropped.
+
+    Examples
+    --------
+    >>> wider, longer = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0])), LinearTransform(np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> both = compose(wider, longer)
+    >>> both.apply_to_points([1.0, 1.0, 1.0]).tolist()
+    [2.0, 1.0, 3.0]
+    >>> type(both).__name__  # two linear transforms are one
+    'LinearTransform'
     """
     merged: list[Part] = []
     for transform in (first, *others):
@@ -74,7 +111,14 @@ def compose(first: Transform, *others: Transform) -> Transform:
 
 
 def linear_part(transform: Transform) -> LinearTransform:
-    """Return the product of the transform's linear parts."""
+    """Return the product of the transform's linear parts.
+
+    Examples
+    --------
+    >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+    >>> linear_part(CompositeTransform((wider, wider))).matrix[0, 0].item()
+    4.0
+    """
     result = LinearTransform.identity()
     for part in parts_of(transform):
         if isinstance(part, LinearTransform):

@@ -28,6 +28,15 @@ class DisplacementField:
     ------
     InputError
         If the shape does not fit the grid or a displacement is not finite.
+
+    Examples
+    --------
+    >>> grid = Geometry((4, 4, 4), spacing=(10.0, 10.0, 10.0))
+    >>> vectors = np.zeros((*grid.shape, 3))
+    >>> vectors[..., 0] = 2.0  # mm, along x
+    >>> field = DisplacementField(vectors, grid)
+    >>> field.apply_to_points([[5.0, 5.0, 5.0], [500.0, 0.0, 0.0]]).tolist()  # nothing moves outside the grid
+    [[7.0, 5.0, 5.0], [500.0, 0.0, 0.0]]
     """
 
     array: NDArray[np.floating]
@@ -43,7 +52,15 @@ class DisplacementField:
             raise InputError("The displacement field holds NaN or infinite vectors.", "Compute the field again.")
 
     def apply_to_points(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map points of shape ``(..., 3)``, LPS mm."""
+        """Map points of shape ``(..., 3)``, LPS mm.
+
+        Examples
+        --------
+        >>> grid = Geometry((2, 1, 1), spacing=(10.0, 1.0, 1.0))
+        >>> field = DisplacementField(np.array([[[[0.0, 0.0, 0.0], [4.0, 0.0, 0.0]]]]), grid)
+        >>> field.apply_to_points([2.5, 0.0, 0.0]).tolist()  # a quarter of the way from 0 to 4 mm
+        [3.5, 0.0, 0.0]
+        """
         world = np.asarray(points, dtype=np.float64)
         flat = world.reshape(-1, 3)
         moved = np.empty_like(flat)
@@ -53,7 +70,15 @@ class DisplacementField:
         return moved.reshape(world.shape)
 
     def displacement_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Interpolate the displacement (mm, LPS) at points of shape ``(n, 3)``, LPS mm."""
+        """Interpolate the displacement (mm, LPS) at points of shape ``(n, 3)``, LPS mm.
+
+        Examples
+        --------
+        >>> grid = Geometry((2, 1, 1), spacing=(10.0, 1.0, 1.0))
+        >>> field = DisplacementField(np.array([[[[0.0, 0.0, 0.0], [4.0, 0.0, 0.0]]]]), grid)
+        >>> field.displacement_at(np.array([[2.5, 0.0, 0.0]])).tolist()
+        [[1.0, 0.0, 0.0]]
+        """
         size = np.array(self.geometry.size)
         index = self.geometry.to_index(points)
         # Both of ITK's rules: the box reaches half a voxel past the outer centres, and there the edge value holds.

@@ -55,6 +55,12 @@ def invert(
         Where the fields are solved: ``"cpu"``, ``"cuda"``, ``"mps"``.
     poll
         Called at every iteration; may raise to stop.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms import LinearTransform
+    >>> invert(LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))).apply_to_points([6.0, 1.0, 1.0]).tolist()
+    [3.0, 1.0, 1.0]
     """
     inverted: list[Transform] = []
     starts = [None] * len(parts_of(transform)) if near is None else parts_of(near)
@@ -70,7 +76,16 @@ def invert(
 
 
 def inverse_error(transform: Transform, inverse: Transform, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance in mm between points and their way there and back, shape ``(n,)``."""
+    """Return the distance in mm between points and their way there and back, shape ``(n,)``.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms import LinearTransform
+    >>> wider, nearly = np.diag([2.0, 1.0, 1.0, 1.0]), np.diag([0.5, 1.0, 1.0, 1.0])
+    >>> nearly[0, 3] = 0.25  # mm too far
+    >>> inverse_error(LinearTransform(wider), LinearTransform(nearly), np.zeros((2, 3))).tolist()
+    [0.25, 0.25]
+    """
     returned = inverse.apply_to_points(transform.apply_to_points(points))
     return np.asarray(np.linalg.norm(returned - points, axis=-1))
 
@@ -83,7 +98,16 @@ def invert_displacement_field(
     device: str = "cpu",
     poll: Poll = keep_going,
 ) -> DisplacementField:
-    """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one."""
+    """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one.
+
+    Examples
+    --------
+    >>> grid = Geometry((8, 8, 8))
+    >>> field = DisplacementField(np.full((8, 8, 8, 3), 0.5, dtype=np.float32), grid)
+    >>> inverse = invert_displacement_field(field)
+    >>> inverse.apply_to_points(field.apply_to_points([[3.0, 3.0, 3.0]])).round(3).tolist()
+    [[3.0, 3.0, 3.0]]
+    """
     import torch
 
     from DeepRegLib.transforms.sampling import field_gradient, identity_grid

@@ -20,6 +20,13 @@ def jacobian_determinant(transform: Transform, geometry: Geometry, *, poll: Poll
 
     1 keeps volume, above 1 the moving tissue is larger than its place in the fixed image, 0 or below is a fold.
     Central differences inside, one-sided at the border; float32. `poll` is called now and then and may raise to stop.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms.linear import LinearTransform
+    >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+    >>> jacobian_determinant(wider, Geometry((3, 3, 3))).array[1, 1, 1].item()
+    2.0
     """
     displacement = displacement_on_grid(transform, geometry, poll=poll)
     result = np.empty(geometry.shape, dtype=np.float32)
@@ -37,7 +44,15 @@ def jacobian_determinant(transform: Transform, geometry: Geometry, *, poll: Poll
 
 
 def displacement_gradient(displacement: NDArray[np.float64], geometry: Geometry) -> NDArray[np.float64]:
-    """Return du_a/dx_b in the world frame, shape ``(k, j, i, 3, 3)``, of a field of shape ``(k, j, i, 3)`` in mm."""
+    """Return du_a/dx_b in the world frame, shape ``(k, j, i, 3, 3)``, of a field of shape ``(k, j, i, 3)`` in mm.
+
+    Examples
+    --------
+    >>> grid = Geometry((3, 3, 3), spacing=(2.0, 2.0, 2.0))
+    >>> displacement = grid.points() * np.array([0.5, 0.0, 0.0])  # u = (x / 2, 0, 0)
+    >>> displacement_gradient(displacement, grid)[1, 1, 1].tolist()
+    [[0.5, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
     by_index = np.stack([_difference(displacement, axis) for axis in (2, 1, 0)], axis=-1)
     return by_index @ geometry.world_to_index[:3, :3]
 

@@ -24,6 +24,13 @@ class LinearTransform:
     ------
     InputError
         If the matrix is not affine, not finite, or singular.
+
+    Examples
+    --------
+    >>> matrix = np.diag([2.0, 1.0, 1.0, 1.0])
+    >>> transform = LinearTransform(matrix)  # the moving anatomy is twice as wide
+    >>> transform.apply_to_points([3.0, 4.0, 5.0]).tolist()
+    [6.0, 4.0, 5.0]
     """
 
     matrix: NDArray[np.float64]
@@ -38,17 +45,43 @@ class LinearTransform:
 
     @classmethod
     def identity(cls) -> LinearTransform:
-        """Return the transform that moves nothing."""
+        """Return the transform that moves nothing.
+
+        Examples
+        --------
+        >>> LinearTransform.identity().apply_to_points([1.0, 2.0, 3.0]).tolist()
+        [1.0, 2.0, 3.0]
+        """
         return cls(np.eye(4))
 
     def apply_to_points(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map points of shape ``(..., 3)``, LPS mm."""
+        """Map points of shape ``(..., 3)``, LPS mm.
+
+        Examples
+        --------
+        >>> LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0])).apply_to_points([[1.0, 1.0, 1.0], [3.0, 0.0, 0.0]]).tolist()
+        [[2.0, 1.0, 1.0], [6.0, 0.0, 0.0]]
+        """
         return apply_matrix(self.matrix, points)
 
     def inverse(self) -> LinearTransform:
-        """Return the exact inverse."""
+        """Return the exact inverse.
+
+        Examples
+        --------
+        >>> LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0])).inverse().apply_to_points([6.0, 4.0, 5.0]).tolist()
+        [3.0, 4.0, 5.0]
+        """
         return LinearTransform(np.linalg.inv(self.matrix).astype(np.float64))
 
     def after(self, first: LinearTransform) -> LinearTransform:
-        """Return the transform that applies `first`, then this one."""
+        """Return the transform that applies `first`, then this one.
+
+        Examples
+        --------
+        >>> wider, shift = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0])), np.eye(4)
+        >>> shift[0, 3] = 10.0
+        >>> wider.after(LinearTransform(shift)).apply_to_points([1.0, 0.0, 0.0]).tolist()  # shifted, then widened
+        [22.0, 0.0, 0.0]
+        """
         return LinearTransform(self.matrix @ first.matrix)

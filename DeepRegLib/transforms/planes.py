@@ -29,6 +29,16 @@ class DisplacementPlanes:
         The grid.
     poll
         Called now and then; may raise to stop.
+
+    Examples
+    --------
+    >>> from DeepRegLib.transforms.linear import LinearTransform
+    >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+    >>> planes = DisplacementPlanes(wider, Geometry((4, 3, 100)))
+    >>> planes.shape
+    (100, 3, 4, 3)
+    >>> planes[10:12].shape, planes[10:12][0, 0, 3].tolist()
+    ((2, 3, 4, 3), [3.0, 0.0, 0.0])
     """
 
     def __init__(self, transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> None:
