@@ -33,6 +33,13 @@ def gaussian(size: int, sigma: float) -> Matrix:
         Of the axis.
     sigma
         In voxels; 0 for none.
+
+    Examples
+    --------
+    >>> gaussian(3, 0.0).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    >>> (gaussian(5, 1.0) @ np.full(5, 7.0)).round(3).tolist()  # what is the same everywhere stays
+    [7.0, 7.0, 7.0, 7.0, 7.0]
     """
     return _shifted(size, sigma, lambda weights, _: weights / weights.sum())
 
@@ -41,6 +48,11 @@ def slope(size: int, sigma: float) -> Matrix:
     """Return the derivative by the voxel of what `gaussian` smooths, ``(size, size)``; of a ramp it is exact.
 
     A Gaussian narrower than .2 voxels has none.
+
+    Examples
+    --------
+    >>> (slope(9, 0.7) @ (3.0 * np.arange(9)))[4].round(3).item()
+    3.0
     """
     return _shifted(size, sigma, lambda weights, steps: weights * steps / (weights * steps**2).sum())
 
@@ -49,6 +61,11 @@ def interpolation(size: int, at: NDArray[np.float64]) -> Matrix:
     """Return linear interpolation at continuous indices ``(m,)`` along an axis, ``(m, size)``.
 
     Half a voxel past the ends the values there are repeated; further out the row is zero, as ITK has it.
+
+    Examples
+    --------
+    >>> (interpolation(3, np.array([0.5, 1.0, 2.4, 9.0])) @ [10.0, 20.0, 40.0]).round(3).tolist()
+    [15.0, 20.0, 40.0, 0.0]
     """
     inside = np.clip(at, 0, size - 1)
     below = np.minimum(inside.astype(np.int64), max(size - 2, 0))
@@ -61,7 +78,13 @@ def interpolation(size: int, at: NDArray[np.float64]) -> Matrix:
 
 
 def interpolation_between(old: Geometry, new: Geometry) -> list[Matrix]:
-    """Return linear interpolation along k, j and i from a grid to another with the same axes."""
+    """Return linear interpolation along k, j and i from a grid to another with the same axes.
+
+    Examples
+    --------
+    >>> [matrix.shape for matrix in interpolation_between(Geometry((4, 3, 2)), Geometry((8, 6, 5)))]
+    [(5, 2), (6, 3), (8, 4)]
+    """
     first, step = old.to_index(new.origin), np.array(new.spacing) / np.array(old.spacing)
     return [interpolation(old.size[axis], first[axis] + step[axis] * np.arange(new.size[axis])) for axis in (2, 1, 0)]
 
@@ -84,6 +107,12 @@ def along_axes(
     -------
     NDArray
         Shape ``(K, J, I)``; the volume itself where there is nothing to do.
+
+    Examples
+    --------
+    >>> volume = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    >>> along_axes(volume, [None, None, interpolation(4, np.array([0.5]))]).shape
+    (2, 3, 1)
     """
     for axis, matrix in enumerate(matrices):
         if matrix is None:

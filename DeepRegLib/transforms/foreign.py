@@ -18,7 +18,7 @@ LONGEST_TEXT = 1 << 16
 
 
 def read_foreign(source: Path, fixed: Geometry | None, moving: Geometry | None) -> LinearTransform | None:
-    """Read a linear transform that another tool wrote; None if the file is not known as one.
+    r"""Read a linear transform that another tool wrote; None if the file is not known as one.
 
     Parameters
     ----------
@@ -31,6 +31,16 @@ def read_foreign(source: Path, fixed: Geometry | None, moving: Geometry | None) 
     ------
     InputError
         If it is known and cannot be read, or FSL's and a grid is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "aff.txt"
+    ...     _ = file.write_text("1 0 0 1\n0 1 0 2\n0 0 1 3\n0 0 0 1")  # of NiftyReg: RAS
+    ...     transform = read_foreign(file, None, None)
+    >>> transform.apply_to_points([0.0, 0.0, 0.0]).tolist()  # LPS
+    [-1.0, -2.0, 3.0]
     """
     suffix, name = source.suffix.lower(), str(source)
     if suffix == ".x5":

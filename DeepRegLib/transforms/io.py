@@ -24,7 +24,13 @@ FIELD_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
 
 
 def transform_to_sitk(transform: Transform) -> sitk.Transform:
-    """Turn a transform into the SimpleITK transform that maps points the same way."""
+    """Turn a transform into the SimpleITK transform that maps points the same way.
+
+    Examples
+    --------
+    >>> transform_to_sitk(LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))).TransformPoint((3.0, 4.0, 5.0))
+    (6.0, 4.0, 5.0)
+    """
     parts = [_part_to_sitk(part) for part in parts_of(transform)]
     if len(parts) == 1:
         return parts[0]
@@ -39,6 +45,11 @@ def transform_from_sitk(transform: sitk.Transform, name: str = "transform") -> T
     ------
     InputError
         If it is two-dimensional or of another kind.
+
+    Examples
+    --------
+    >>> transform_from_sitk(sitk.TranslationTransform(3, (1.0, 2.0, 3.0))).apply_to_points([0.0, 0.0, 0.0]).tolist()
+    [1.0, 2.0, 3.0]
     """
     if transform.GetDimension() != 3:
         raise InputError(f"{name} is a {transform.GetDimension()}-D transform.", "Give a 3-D transform.")
@@ -83,6 +94,15 @@ def read_transform(path: str | Path, *, fixed: Geometry | None = None, moving: G
     ------
     InputError
         If the file does not exist, cannot be read, or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_transform(wider, Path(folder) / "wider.tfm")
+    ...     read_transform(Path(folder) / "wider.tfm").apply_to_points([3.0, 4.0, 5.0]).tolist()
+    [6.0, 4.0, 5.0]
     """
     source = Path(path)
     if not source.exists():
@@ -121,6 +141,15 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
         If the ending is another, or a grid is needed and missing.
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> grid = Geometry((4, 3, 2))
+    >>> with tempfile.TemporaryDirectory() as folder:  # as the field of a linear transform on a grid
+    ...     write_transform(LinearTransform.identity(), Path(folder) / "still.nii.gz", grid)
+    ...     read_transform(Path(folder) / "still.nii.gz").geometry.size
+    (4, 3, 2)
     """
     target = Path(path)
     name = target.name.lower()
@@ -142,6 +171,12 @@ def displacement_on_grid(transform: Transform, geometry: Geometry, *, poll: Poll
     """Return T(x) - x in mm (LPS) at every voxel centre x of a grid, shape ``(k, j, i, 3)``, float64.
 
     `poll` is called now and then and may raise to stop. `DisplacementPlanes` takes less memory.
+
+    Examples
+    --------
+    >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
+    >>> displacement_on_grid(wider, Geometry((4, 3, 2)))[0, 0, 3].tolist()
+    [3.0, 0.0, 0.0]
     """
     return _sampled(transform_to_sitk(transform), geometry, poll)
 

@@ -24,12 +24,18 @@ _VECTORS = ("volume", "voxelsize", "xras", "yras", "zras", "cras")
 
 
 def lta_transform(text: str, name: str = "transform") -> LinearTransform:
-    """Return the transform that the text of an LTA file stands for, fixed (destination) to moving (source), LPS mm.
+    r"""Return the transform that the text of an LTA file stands for, fixed (destination) to moving (source), LPS mm.
 
     Raises
     ------
     InputError
         If the text is no LTA, holds several transforms or one of another kind, or the matrix is singular.
+
+    Examples
+    --------
+    >>> text = "type = 1\nnxforms = 1\n1 4 4\n1 0 0 1\n0 1 0 2\n0 0 1 3\n0 0 0 1\n"  # moving to fixed, RAS
+    >>> lta_transform(text).apply_to_points([0.0, 0.0, 0.0]).tolist()  # fixed to moving, LPS
+    [1.0, 2.0, -3.0]
     """
     text = re.sub(r"#.*", "", text)
     head, *volumes = re.split(r"^\s*(?:src|dst) volume info\s*$", text, flags=re.MULTILINE)

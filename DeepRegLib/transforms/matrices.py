@@ -54,6 +54,11 @@ def inverted(matrix: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     ------
     InputError
         If it has none.
+
+    Examples
+    --------
+    >>> inverted(np.diag([2.0, 1.0, 1.0, 1.0]), "wider.mat")[0, 0].item()
+    0.5
     """
     try:
         return np.linalg.inv(matrix).astype(np.float64)

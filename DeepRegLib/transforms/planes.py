@@ -52,7 +52,14 @@ class DisplacementPlanes:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(k, j, i, 3)``."""
+        """``(k, j, i, 3)``.
+
+        Examples
+        --------
+        >>> from DeepRegLib.transforms.linear import LinearTransform
+        >>> DisplacementPlanes(LinearTransform.identity(), Geometry((4, 3, 2))).shape
+        (2, 3, 4, 3)
+        """
         return (*self._geometry.shape, 3)
 
     def __getitem__(self, planes: slice) -> NDArray[np.floating]:

@@ -13,7 +13,13 @@ from DeepRegLib.transforms.trilinear import look_up, sample_on_cpu, sample_share
 
 
 def identity_grid(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the voxel indices (i, j, k) of a grid, shape ``(D, H, W, 3)``, each component contiguous."""
+    """Return the voxel indices (i, j, k) of a grid, shape ``(D, H, W, 3)``, each component contiguous.
+
+    Examples
+    --------
+    >>> identity_grid((2, 3, 4), torch.device("cpu"))[1, 2, 3].tolist()  # (i, j, k)
+    [3.0, 2.0, 1.0]
+    """
     axes = [torch.arange(n, device=device, dtype=dtype) for n in shape]
     k, j, i = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([i, j, k]).permute(1, 2, 3, 0)
@@ -35,6 +41,13 @@ def sample(volume: Tensor, index: Tensor, *, padding: str = "border") -> Tensor:
     -------
     Tensor
         Shape ``(C, d, h, w)``, or ``(B, C, d, h, w)``.
+
+    Examples
+    --------
+    >>> volume = torch.tensor([[[[0.0, 10.0, 20.0, 30.0]]]])  # one channel, along i
+    >>> index = torch.tensor([[[[0.5, 0.0, 0.0], [9.0, 0.0, 0.0]]]])
+    >>> sample(volume, index).round(decimals=3).tolist()
+    [[[[5.0, 30.0]]]]
     """
     if volume.dim() == 4:
         return sample(volume[None], index[None], padding=padding)[0]
@@ -49,6 +62,12 @@ def sample_images(volume: Tensor, index: Tensor, *, padding: str = "border") -> 
     """Do what `sample` does, on the CPU in half the time and right to 1e-3 of a voxel only.
 
     For intensities, weights and features, which noise blurs by more. A displacement needs `sample`.
+
+    Examples
+    --------
+    >>> volume = torch.tensor([[[[0.0, 10.0, 20.0, 30.0]]]])
+    >>> round(sample_images(volume, torch.tensor([[[[0.5, 0.0, 0.0]]]])).item(), 2)
+    5.0
     """
     quick = volume.device.type == "cpu" and volume.dtype == index.dtype == torch.float32
     if not quick or _tracked(volume, index):
@@ -84,17 +103,37 @@ def compose_fields(outer: Tensor, inner: Tensor, grid: Tensor) -> Tensor:
         Fields of shape ``(3, D, H, W)``.
     grid
         ``identity_grid`` of that shape.
+
+    Examples
+    --------
+    >>> field = torch.zeros(3, 4, 4, 4)
+    >>> field[0] = 1.0  # one voxel along i
+    >>> compose_fields(field, field, identity_grid((4, 4, 4), field.device))[:, 0, 0, 0].tolist()
+    [2.0, 0.0, 0.0]
     """
     return inner + sample(outer, grid + inner.permute(1, 2, 3, 0))
 
 
 def field_gradient(field: Tensor) -> Tensor:
-    """Return du_a/dp_b by central differences (one-sided at the border), shape ``(3, 3, D, H, W)``."""
+    """Return du_a/dp_b by central differences (one-sided at the border), shape ``(3, 3, D, H, W)``.
+
+    Examples
+    --------
+    >>> field = identity_grid((4, 4, 4), torch.device("cpu")).permute(3, 0, 1, 2) * 0.5
+    >>> field_gradient(field)[:, :, 1, 1, 1].tolist()
+    [[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
+    """
     return torch.stack([central_difference(field, dim) for dim in (-1, -2, -3)], dim=1)
 
 
 def central_difference(volume: Tensor, dim: int) -> Tensor:
-    """Differentiate along one axis: central inside, one-sided at the border, zero along an axis of one voxel."""
+    """Differentiate along one axis: central inside, one-sided at the border, zero along an axis of one voxel.
+
+    Examples
+    --------
+    >>> central_difference(torch.tensor([0.0, 1.0, 4.0, 9.0]), 0).tolist()
+    [1.0, 2.0, 4.0, 5.0]
+    """
     size = volume.shape[dim]
     if size == 1:
         return torch.zeros_like(volume)
@@ -126,6 +165,13 @@ def resize_field(field: Tensor, shape: tuple[int, int, int], scale: float, offse
     -------
     Tensor
         Shape ``(3, D, H, W)``, in voxels of the new grid.
+
+    Examples
+    --------
+    >>> field = torch.full((3, 4, 4, 4), 2.0)  # two voxels
+    >>> finer = resize_field(field, (8, 8, 8), 0.5, torch.tensor([-0.25, -0.25, -0.25]))
+    >>> finer[:, 0, 0, 0].tolist()  # are four of half the width
+    [4.0, 4.0, 4.0]
     """
     index = identity_grid(shape, field.device, field.dtype) * scale + offset
     return sample(field, index) / scale

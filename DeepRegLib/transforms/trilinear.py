@@ -32,6 +32,12 @@ def sample_on_cpu(volume: Tensor, index: Tensor, padding: str) -> Tensor:
     -------
     Tensor
         Shape ``(C, d, h, w)``.
+
+    Examples
+    --------
+    >>> volume = torch.tensor([[[[0.0, 10.0, 20.0, 30.0]]]])
+    >>> round(sample_on_cpu(volume, torch.tensor([[[[2.5, 0.0, 0.0]]]]), "border").item(), 2)
+    25.0
     """
     channels, *shape = volume.shape
     # A single plane is looked up between itself and its copy.
@@ -61,6 +67,11 @@ def shared_out(places: Tensor, threads: int) -> Tensor:
     -------
     Tensor
         ``(threads, 1, each, 2)`` or ``(threads, 1, 1, each, 3)``, filled up with zeros.
+
+    Examples
+    --------
+    >>> shared_out(torch.zeros(3, 7), threads=2).shape  # four positions each, one of them filled up
+    torch.Size([2, 1, 1, 4, 3])
     """
     axes, count = places.shape
     each = -(-count // threads)
@@ -69,13 +80,27 @@ def shared_out(places: Tensor, threads: int) -> Tensor:
 
 
 def sample_shares(volume: Tensor, shares: Tensor, count: int, padding: str) -> Tensor:
-    """Look up what `shared_out` returned in a volume ``(C, D, H, W)`` or plane ``(C, H, W)``, ``(C, count)``."""
+    """Look up what `shared_out` returned in a volume ``(C, D, H, W)`` or plane ``(C, H, W)``, ``(C, count)``.
+
+    Examples
+    --------
+    >>> volume, places = torch.ones(1, 2, 2, 2), torch.zeros(3, 7)
+    >>> sample_shares(volume, shared_out(places, threads=2), 7, "border").shape
+    torch.Size([1, 7])
+    """
     values = look_up(volume.expand(len(shares), *volume.shape), shares, padding)
     return values.transpose(0, 1).flatten(1)[:, :count]
 
 
 def look_up(volumes: Tensor, places: Tensor, padding: str) -> Tensor:
-    """Look up places as torch's kernel wants them, -1 to 1 across the voxel centres, linearly in a batch of volumes."""
+    """Look up places as torch's kernel wants them, -1 to 1 across the voxel centres, linearly in a batch of volumes.
+
+    Examples
+    --------
+    >>> plane = torch.tensor([[[[0.0, 10.0]]]])
+    >>> look_up(plane, torch.tensor([[[[0.0, 0.0]]]]), "border").item()  # in the middle
+    5.0
+    """
     return functional.grid_sample(volumes, places, mode="bilinear", padding_mode=padding, align_corners=True)
 
 

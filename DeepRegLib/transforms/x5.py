@@ -23,6 +23,12 @@ def read_x5(path: Path) -> LinearTransform:
     ------
     InputError
         If h5py is not installed, the file is no X5, or holds something else than one linear transform.
+
+    Examples
+    --------
+    >>> read_x5(Path("nothing.x5"))  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    InputError: nothing.x5 is not a readable X5 file. Give an .x5 file as nitransforms writes it.
     """
     try:
         import h5py

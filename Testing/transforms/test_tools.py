@@ -31,7 +31,7 @@ FILES = {
     "freesurfer": "transform.lta",
     "x5": "transform.x5",
 }
-RESAMPLED = ("itk", "ants", "elastix")
+RESAMPLED = ("itk", "ants", "elastix", "niftyreg")
 MAPPED = ("itk", "ants", "elastix", "fsl", "freesurfer", "x5")
 
 
@@ -66,13 +66,6 @@ def test_the_moving_image_comes_to_where_the_tool_brings_it(tool: str, orientati
     assert inside.mean() > 0.5
     assert np.abs(ours - theirs)[inside].mean() < 1.0  # one is cut off to whole numbers, the other rounded
     assert np.abs(fixed.array.astype(float) - theirs)[inside].mean() < 12.0  # and the tool did align them
-
-
-def test_elastix_and_the_others_found_the_motion_that_was_made() -> None:
-    for orientation in ORIENTATIONS:
-        points = json.loads((TOOLS / orientation / "points.json").read_text(encoding="utf-8"))["moving"]
-        for tool in ("itk", "ants", "elastix"):
-            assert np.linalg.norm(np.subtract(points[tool], points["fsl"]), axis=1).max() < 3.0
 
 
 def test_a_matrix_of_fsl_needs_both_images() -> None:
