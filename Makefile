@@ -15,15 +15,16 @@ ENVIRONMENT = \
 	done; \
 	echo "deepreg: no Python 3 runs on this machine: install Python 3.10 to 3.13 and try again." >&2; exit 1
 
-.PHONY: help demo test lint docs benchmark clean
+.PHONY: help demo test lint docs coverage benchmark clean
 
 help:
 	@echo "make demo       register two real brain scans and write a report (fetches the scans once)"
 	@echo "make test       run the tests"
 	@echo "make lint       check style, format and types"
 	@echo "make docs       build the documentation in site/"
+	@echo "make coverage   run the tests and say which lines and branches of the library they do not reach"
 	@echo "make benchmark  measure accuracy, time and memory"
 	@echo "make clean      remove the environment, caches and outputs"
 
-demo test lint docs benchmark clean:
+demo test lint docs coverage benchmark clean:
 	@$(ENVIRONMENT)

@@ -1,6 +1,6 @@
 """Make the virtual environment `.venv` usable, from whatever state it is in, and run a task in it.
 
-    python Testing/environment.py demo | test | lint | docs | benchmark | create | clean [-- arguments of the task]
+    python Testing/environment.py demo | test | lint | docs | coverage | benchmark | create | clean [-- its arguments]
 
 The Makefile, the continuous integration and a Windows shell without `make` all call this one script, so a fresh machine
 and a developer's take the same way. It and the two modules it imports use the standard library only and keep to the
@@ -44,9 +44,16 @@ TASKS = {
     "test": ("test", [["-m", "pytest"]]),
     "lint": ("test", [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]),
     "docs": ("docs", [["-m", "Testing.site"]]),
+    "coverage": ("coverage", [["-m", "pytest", "--cov", "--cov-report=term"]]),
     "benchmark": ("benchmark", [["-m", "Testing.benchmarks"]]),
 }
-INCLUDES = {"demo": {"demo"}, "test": {"demo", "test"}, "docs": {"docs"}, "benchmark": {"demo", "benchmark"}}
+INCLUDES = {
+    "demo": {"demo"},
+    "test": {"demo", "test"},
+    "docs": {"docs"},
+    "coverage": {"demo", "test", "coverage"},
+    "benchmark": {"demo", "benchmark"},
+}
 LEFTOVERS = (".peers", "benchmarks", "build", "demo", "dist", "site", "slicer_deepreg.egg-info")
 CACHES = (".cache", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache")
 
