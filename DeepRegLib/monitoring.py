@@ -22,6 +22,7 @@ STAGE_SHARES: Mapping[str, float] = {
     "large motion": 0.20,
     "model": 0.02,
     "deformable": 0.31,
+    "correction": 0.08,
     "inverse": 0.08,
     "judge": 0.08,
     "labels": 0.02,

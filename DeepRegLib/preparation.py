@@ -28,7 +28,7 @@ from DeepRegLib.preprocessing import (
     window,
 )
 from DeepRegLib.recipes import Prepare
-from DeepRegLib.transforms import LinearTransform, transform_to_sitk
+from DeepRegLib.transforms import Transform, transform_to_sitk
 
 # A brain cut out of its head keeps less than this share of the head's volume.
 STRIPPED_SHARE = 0.55
@@ -119,7 +119,7 @@ def working_image(
     side: Prepared,
     geometry: Geometry,
     device: torch.device,
-    transform: LinearTransform | None = None,
+    transform: Transform | None = None,
     *,
     poll: Poll = keep_going,
 ) -> WorkingImage:
@@ -156,7 +156,7 @@ def foreground_weight(
     side: Prepared,
     geometry: Geometry,
     device: torch.device,
-    transform: LinearTransform | None = None,
+    transform: Transform | None = None,
     *,
     poll: Poll = keep_going,
 ) -> torch.Tensor:

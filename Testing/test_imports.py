@@ -25,6 +25,7 @@ HEIGHT = {
     "geometry": 1,
     "monitoring": 1,
     "tables": 1,
+    "correction": 2,
     "image": 2,
     "recipes": 2,
     "transforms": 3,

@@ -24,6 +24,7 @@ STAGES = {
     "levels": "resampling",
     "large motion": "large motion",
     "deformable": "deformable",
+    "correction": "correction",
     "inverse": "inverting",
     "judge": "measuring",
     "labels": "carrying labels",

@@ -27,6 +27,7 @@ def stage_name(stage: str) -> str:
         "levels": _("Resampling the scans"),
         "large motion": _("Searching large motion"),
         "deformable": _("Deforming"),
+        "correction": _("Correcting"),
         "inverse": _("Computing the inverse"),
         "judge": _("Judging the result"),
         "jacobian": _("Computing the change of volume"),

@@ -24,7 +24,7 @@ from DeepRegLib.stages.features import described_where_wanted
 from DeepRegLib.stages.pulls import with_pulls
 from DeepRegLib.stages.run import MARGIN_VOXELS, Run, aligned_level, working_grid
 from DeepRegLib.stages.unmatched import without_unmatched
-from DeepRegLib.transforms import LinearTransform
+from DeepRegLib.transforms import LinearTransform, Transform
 
 WINDOW = 2 * LNCC_RADIUS + 1
 FEWEST_VOXELS = 12
@@ -37,9 +37,18 @@ def finest_level(run: Run, linear: LinearTransform) -> Level:
 
     With the rim of the foreground, which more than one stage needs.
     """
-    geometry = working_grid(box_around(run.pair.fixed.foreground), run.recipe.deformable.voxels, MARGIN_VOXELS)
+    return level_on(run, finest_grid(run), linear)
+
+
+def finest_grid(run: Run) -> Geometry:
+    """Return the grid of `finest_level`."""
+    return working_grid(box_around(run.pair.fixed.foreground), run.recipe.deformable.voxels, MARGIN_VOXELS)
+
+
+def level_on(run: Run, geometry: Geometry, transform: Transform) -> Level:
+    """Return both images on an isotropic grid, the moving one aligned by a transform, with the foreground's rim."""
     rim = foreground_weight(run.pair.fixed, geometry, run.device, poll=run.monitor.poll)
-    return replace(aligned_level(run, geometry, linear), rim=rim)
+    return replace(aligned_level(run, geometry, transform), rim=rim)
 
 
 def with_deformable_similarity(run: Run, level: Level) -> tuple[Run, Level]:
@@ -105,7 +114,7 @@ def all_levels(run: Run, finest: Level, linear: LinearTransform) -> list[Level]:
     linear
         The linear transform that all fields come before.
     """
-    levels = with_pulls(run, _pyramid(run, finest, run.recipe.deformable.shrink), linear)
+    levels = with_pulls(run, pyramid(run, finest, run.recipe.deformable.shrink), linear)
     return without_unmatched(run, levels, linear) if run.recipe.deformable.ignore_unmatched else levels
 
 
@@ -114,7 +123,18 @@ def share_in_mask(run: Run, mask: Image, geometry: Geometry) -> Tensor:
     return torch.from_numpy(smooth_and_resample(mask, geometry, poll=run.monitor.poll).array).to(run.device)
 
 
-def _pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
+def pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
+    """Return the finest level and coarser ones made of it, coarse to fine, with all but their pulls.
+
+    Parameters
+    ----------
+    run
+        With every ``"auto"`` of its recipe decided.
+    finest
+        As `level_on` returns it, in both contrasts where these are compared.
+    shrink
+        How many times coarser than the finest each level is.
+    """
     geometry = finest.fixed.geometry
     levels = []
     for factor in shrink:

@@ -19,7 +19,7 @@ from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import PreparedPair, working_image
 from DeepRegLib.recipes import Recipe
-from DeepRegLib.transforms import LinearTransform
+from DeepRegLib.transforms import Transform
 
 MARGIN_VOXELS = 4
 REPORT_EVERY = 10
@@ -116,12 +116,12 @@ def working_pair(run: Run) -> WorkingPair:
     )
 
 
-def aligned_level(run: Run, geometry: Geometry, linear: LinearTransform) -> Level:
-    """Return both images on an isotropic grid in the fixed world, the moving one aligned linearly."""
+def aligned_level(run: Run, geometry: Geometry, transform: Transform) -> Level:
+    """Return both images on an isotropic grid in the fixed world, the moving one aligned by a transform."""
     poll = run.monitor.poll
     return Level(
         working_image(run.pair.fixed, geometry, run.device, poll=poll),
-        working_image(run.pair.moving, geometry, run.device, linear, poll=poll),
+        working_image(run.pair.moving, geometry, run.device, transform, poll=poll),
     )
 
 

@@ -1,0 +1,72 @@
+"""What a user corrects by hand: anatomy that a registration shows in one place, and that belongs in another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.errors import InputError
+
+# Shorter than any scan tells apart.
+SHORTEST_MM = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """Places of the registered image that are to be dragged elsewhere, all in the fixed world.
+
+    Dragging anatomy from p to q makes the corrected transform take q to where the earlier one took p.
+
+    Parameters
+    ----------
+    shown
+        Where moving anatomy appears in the registered image, ``(n, 3)``, LPS mm; kept as float64.
+    wanted
+        Where it should appear, in the same order.
+
+    Raises
+    ------
+    InputError
+        If these are not finite points in equal numbers, there are none, or one is not dragged anywhere.
+    """
+
+    shown: NDArray[np.floating]
+    wanted: NDArray[np.floating]
+
+    def __post_init__(self) -> None:
+        shown, wanted = (_points(points) for points in (self.shown, self.wanted))
+        if shown.shape != wanted.shape or not len(shown):
+            raise InputError(
+                f"A correction has {len(shown)} places to drag and {len(wanted)} to drag them to.",
+                "Give as many of both, and at least one.",
+            )
+        shortest = float(np.linalg.norm(wanted - shown, axis=1).min())
+        if shortest < SHORTEST_MM:
+            raise InputError(
+                f"A place is dragged by {shortest:.2g} mm, which corrects nothing.",
+                "Drag it from where the anatomy appears to where it should be.",
+            )
+        object.__setattr__(self, "shown", shown)
+        object.__setattr__(self, "wanted", wanted)
+
+    @property
+    def longest(self) -> float:
+        """How far the places are dragged at most, mm."""
+        return float(np.linalg.norm(self.wanted - self.shown, axis=1).max())
+
+
+def _points(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    try:
+        points = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "The places of a correction are not lists of numbers.", "Give (n, 3) points, LPS mm."
+        ) from error
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
+        raise InputError(
+            f"The places of a correction have the shape {points.shape}, or are not finite.",
+            "Give (n, 3) points in LPS mm.",
+        )
+    return points
