@@ -6,6 +6,7 @@ import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from DeepRegLib.correction import Correction
 from DeepRegLib.errors import InputError
 from DeepRegLib.scene.world import flipped_points
 
@@ -77,6 +78,24 @@ def landmark_pairs(
             "Give corresponding points the same label, or both lists the same number of points in the same order.",
         )
     return fixed, moving
+
+
+def correction_from_markups(node: slicer.vtkMRMLMarkupsNode | None) -> Correction:
+    """Return what a line, or pairs of points, drag: from the first point to the second, the third to the fourth.
+
+    Raises
+    ------
+    InputError
+        If there is no node, points are missing, or a place is not dragged anywhere.
+    """
+    markups = _require(node)
+    labels, points = points_from_markups(markups)
+    if len(labels) < 2 or len(labels) % 2:
+        raise InputError(
+            f"{markups.GetName()} has {len(labels)} placed points, which are no pairs.",
+            "Place each pair from where the anatomy appears to where it should be.",
+        )
+    return Correction(points[0::2], points[1::2])
 
 
 def _require(node: slicer.vtkMRMLMarkupsNode | None) -> slicer.vtkMRMLMarkupsNode:

@@ -7,7 +7,7 @@ import vtk
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.scene.markups import landmark_pairs, points_from_markups
+from DeepRegLib.scene.markups import correction_from_markups, landmark_pairs, points_from_markups
 from DeepRegLib.scene.transforms import add_transform
 from Testing.scene.nodes import linear_node, markups_node
 from Testing.synthetic import geometry_in, points_in, random_linear, smooth_field
@@ -95,3 +95,24 @@ def test_lists_that_cannot_be_paired_are_refused_in_words(scene: slicer.vtkMRMLS
         landmark_pairs(fixed, make(scene))
     assert refusal.value.message == sentence
     assert refusal.value.hint.endswith(".")
+
+
+def test_a_line_drags_from_its_first_point_to_its_second(scene: slicer.vtkMRMLScene) -> None:
+    line = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "drag")
+    for point in POINTS[:2] * (-1, -1, 1):
+        line.AddControlPoint(vtk.vtkVector3d(*point))
+    correction = correction_from_markups(line)
+    np.testing.assert_allclose(correction.shown, POINTS[:1], atol=1e-9)
+    np.testing.assert_allclose(correction.wanted, POINTS[1:2], atol=1e-9)
+
+
+def test_points_drag_in_pairs(scene: slicer.vtkMRMLScene) -> None:
+    correction = correction_from_markups(markups_node(scene, POINTS[:4]))
+    np.testing.assert_allclose(correction.shown, POINTS[[0, 2]], atol=1e-9)
+    np.testing.assert_allclose(correction.wanted, POINTS[[1, 3]], atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_points_that_are_no_pairs_are_refused(scene: slicer.vtkMRMLScene, count: int) -> None:
+    with pytest.raises(InputError, match=f"points has {count} placed points, which are no pairs"):
+        correction_from_markups(markups_node(scene, POINTS[:count].reshape(count, 3)))
