@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.request import Request
+from DeepRegLib.transforms import Transform
 
 # Shorter than any scan tells apart.
 SHORTEST_MM = 0.05
@@ -55,6 +57,32 @@ class Correction:
     def longest(self) -> float:
         """How far the places are dragged at most, mm."""
         return float(np.linalg.norm(self.wanted - self.shown, axis=1).max())
+
+
+@dataclass(frozen=True, eq=False)
+class Improvement:
+    """A result that is to be corrected near a few places.
+
+    Parameters
+    ----------
+    request
+        What the result was asked for, with the recipe as it ran (`Registration.recipe`).
+    transform, inverse
+        Its transforms: fixed points to moving points, and back.
+    correction
+        What is dragged.
+    decisions
+        What was decided for it; the sentences are kept.
+    made
+        The corrections it has had, in their order; they are noted with the new one.
+    """
+
+    request: Request
+    transform: Transform
+    inverse: Transform
+    correction: Correction
+    decisions: tuple[str, ...] = ()
+    made: tuple[Correction, ...] = ()
 
 
 def _points(values: NDArray[np.floating]) -> NDArray[np.float64]:

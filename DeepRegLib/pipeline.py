@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from DeepRegLib.correction import Correction, Improvement
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
@@ -28,6 +29,7 @@ from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.result import Registration
+from DeepRegLib.stages.correcting import Corrected, correct
 from DeepRegLib.stages.deformable import Deformed, deform, start_field
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.inverse import invert_well
@@ -178,6 +180,78 @@ def run_request(request: Request, *, progress: Progress | None = None, cancel: C
                 result = with_labels(result, drivers.moving_labels, drivers.fixed_labels, poll=monitor.poll)
     with memory_errors_explained(torch.device("cpu")):
         return _with_extras(result, request.extras, monitor)
+
+
+def improve(
+    improvement: Improvement, *, progress: Progress | None = None, cancel: Cancel | None = None
+) -> Registration:
+    """Correct a result near a few places, by what a user drags there and by the images.
+
+    A place q to which anatomy is dragged from p is taken to where the earlier transform took p, as nearly as the images
+    and the stiffness of the field allow. Beyond a radius about the dragged places, which is noted among the decisions,
+    nothing changes. Only the levels are solved that so long a drag needs, and only there, so that it takes a fraction
+    of a registration.
+
+    Parameters
+    ----------
+    improvement
+        The result and what is dragged.
+    progress, cancel
+        As in `register`.
+
+    Returns
+    -------
+    Registration
+        As of a registration, with all that the request's extras ask for.
+
+    Raises
+    ------
+    InputError
+        If a place lies outside of the fixed anatomy, or the request cannot be used.
+    CancelledError
+        If `cancel` returned true.
+    """
+    request, correction = improvement.request, improvement.correction
+    features = features_of(request.recipe)
+    device = choose_device(request.device)
+    labels = ("labels",) if request.drivers.moving_labels is not None else ()
+    plan = ("prepare", "correction", "inverse", "judge", *labels)
+    monitor = Monitor(plan, progress, cancel)
+    with memory_errors_explained(device), torch.no_grad():
+        with monitor.stage("prepare"):
+            run = _prepared(request, device, plan, monitor)
+            if features is not None:
+                run = with_features(run, features)
+        with monitor.stage("correction"):
+            corrected = correct(run, improvement.transform, improvement.inverse, correction)
+            run.decisions[:] = [*improvement.decisions, _told(improvement, corrected)]
+            run.provenance["corrections"] = [_listed(each) for each in (*improvement.made, correction)]
+        with monitor.stage("inverse"):
+            inverse = invert_well(run, corrected.transform, request.seed, corrected.inverse)
+        with monitor.stage("judge"):
+            start = linear_part(improvement.transform)
+            result = _finish(run, request, start, Deformed(corrected.transform), inverse)
+        if request.drivers.moving_labels is not None:
+            with monitor.stage("labels"):
+                result = with_labels(
+                    result, request.drivers.moving_labels, request.drivers.fixed_labels, poll=monitor.poll
+                )
+    with memory_errors_explained(torch.device("cpu")):
+        return _with_extras(result, request.extras, monitor)
+
+
+def _told(improvement: Improvement, corrected: Corrected) -> str:
+    correction = improvement.correction
+    wanted = improvement.transform.apply_to_points(correction.shown)
+    left = np.linalg.norm(corrected.transform.apply_to_points(correction.wanted) - wanted, axis=1)
+    return (
+        f"Corrected by hand: {len(left)} places dragged, by {correction.longest:.1f} mm at most, and met to within "
+        f"{left.max():.1f} mm; nothing changed more than {corrected.reach:.0f} mm away from them."
+    )
+
+
+def _listed(correction: Correction) -> dict[str, list[list[float]]]:
+    return {"shown": correction.shown.tolist(), "wanted": correction.wanted.tolist()}
 
 
 def plan_of(request: Request) -> tuple[str, ...]:

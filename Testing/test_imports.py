@@ -25,7 +25,6 @@ HEIGHT = {
     "geometry": 1,
     "monitoring": 1,
     "tables": 1,
-    "correction": 2,
     "image": 2,
     "recipes": 2,
     "transforms": 3,
@@ -35,6 +34,7 @@ HEIGHT = {
     "starting": 4,
     "preprocessing": 5,
     "request": 5,
+    "correction": 6,
     "similarity": 5,
     "networks": 6,
     "optimization": 6,
@@ -62,6 +62,7 @@ UPWARD = {("result", "propagation"), ("result", "saving")}
 
 # These are imported by Slicer's own process, or before torch is there.
 WITHOUT_TORCH = (
+    "correction",
     "errors",
     "files",
     "geometry",

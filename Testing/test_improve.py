@@ -1,0 +1,108 @@
+"""Improving a result by hand: a whole registration again, corrected where something was dragged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from DeepRegLib.correction import Correction, Improvement
+from DeepRegLib.engine.packing import Arrays
+from DeepRegLib.engine.protocol import Decoder, encode
+from DeepRegLib.engine.tasks import TASKS
+from DeepRegLib.errors import CancelledError
+from DeepRegLib.pipeline import improve
+from DeepRegLib.request import Drivers, Extras, Request
+from DeepRegLib.result import Registration
+from DeepRegLib.transforms import apply_to_image
+from Testing.small import small_pair, small_registration
+
+DRAG = Correction(np.array([[0.0, 0.0, 0.0]]), np.array([[4.0, 0.0, 0.0]]))
+
+
+def dragged() -> Correction:
+    """Drag a place in the middle of the small pair by 5 mm."""
+    centre = small_registration().fixed.geometry.centre[None]
+    return Correction(centre, centre + np.array([4.0, 0.0, 3.0]))
+
+
+def improvement(**changes: object) -> Improvement:
+    earlier = small_registration()
+    fixed, moving, _, moving_labels = small_pair()
+    request = Request(
+        fixed, moving, earlier.recipe, device="cpu", extras=Extras(moving_layers=(moving_labels,), jacobian=True)
+    )
+    made = Improvement(request, earlier.transform, earlier.inverse, dragged(), earlier.decisions)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@cache
+def improved() -> Registration:
+    return improve(improvement())
+
+
+def test_everything_of_the_result_follows_the_corrected_transform() -> None:
+    result, earlier = improved(), small_registration()
+    there = earlier.transform.apply_to_points(dragged().shown)
+    before = np.linalg.norm(earlier.transform.apply_to_points(dragged().wanted) - there)
+    after = np.linalg.norm(result.transform.apply_to_points(dragged().wanted) - there)
+    assert after < 0.3 * before
+    expected = apply_to_image(result.transform, result.moving, result.fixed.geometry)
+    np.testing.assert_allclose(result.warped.array, expected.array, atol=1.0)
+    assert result.measures.folds == 0
+    assert result.measures.inverse_error_mean < 0.1
+    assert result.warped_layers[0].geometry == result.fixed.geometry
+    assert result.jacobian is not None
+
+
+def test_what_was_dragged_is_told_and_kept() -> None:
+    result = improved()
+    assert result.decisions[:-1] == small_registration().decisions
+    assert result.decisions[-1].startswith("Corrected by hand: 1 places dragged, by 5.0 mm at most")
+    assert result.provenance["corrections"] == [
+        {"shown": dragged().shown.tolist(), "wanted": dragged().wanted.tolist()}
+    ]
+    assert list(result.timings) == ["prepare", "correction", "inverse", "judge"]
+
+
+def test_an_earlier_correction_is_noted_before_the_new_one() -> None:
+    again = improve(improvement(made=(DRAG,)))
+    assert [each["wanted"] for each in again.provenance["corrections"]] == [
+        DRAG.wanted.tolist(),
+        dragged().wanted.tolist(),
+    ]
+
+
+def test_it_can_be_cancelled() -> None:
+    with pytest.raises(CancelledError):
+        improve(improvement(), cancel=lambda: True)
+
+
+def test_labels_that_a_user_gives_are_brought_along_and_measured() -> None:
+    fixed, moving, fixed_labels, moving_labels = small_pair()
+    drivers = Drivers(fixed_labels=fixed_labels, moving_labels=moving_labels)
+    result = improve(improvement(request=Request(fixed, moving, small_registration().recipe, drivers, "cpu")))
+    assert result.warped_labels is not None
+    assert result.measures.dice_after is not None
+
+
+def test_it_travels_to_the_engine_and_back() -> None:
+    task, asked = TASKS["improve"], improvement(made=(DRAG,))
+    arrays: Arrays = {}
+    received = task.unpack_request(task.pack_request(asked, arrays), arrays)
+    np.testing.assert_array_equal(received.correction.wanted, asked.correction.wanted)
+    np.testing.assert_array_equal(received.made[0].shown, DRAG.shown)
+    assert received.decisions == asked.decisions
+    points = asked.request.fixed.geometry.corners()
+    for name in ("transform", "inverse"):
+        np.testing.assert_array_equal(
+            getattr(received, name).apply_to_points(points), getattr(asked, name).apply_to_points(points)
+        )
+    decoder = Decoder()
+    for piece in encode(task.result_message(improved(), 3)):
+        decoder.feed(bytes(piece))
+    back = task.result_of(decoder.next_message(), asked)
+    np.testing.assert_array_equal(back.warped.array, improved().warped.array)
+    assert back.fixed is asked.request.fixed
