@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.request import Request
@@ -34,8 +34,8 @@ class Correction:
         If these are not finite points in equal numbers, there are none, or one is not dragged anywhere.
     """
 
-    shown: NDArray[np.floating]
-    wanted: NDArray[np.floating]
+    shown: NDArray[np.float64]
+    wanted: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         shown, wanted = (_points(points) for points in (self.shown, self.wanted))
@@ -85,7 +85,7 @@ class Improvement:
     made: tuple[Correction, ...] = ()
 
 
-def _points(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def _points(values: ArrayLike) -> NDArray[np.float64]:
     try:
         points = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

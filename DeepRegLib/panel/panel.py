@@ -20,6 +20,7 @@ from DeepRegLib.panel.model_section import ModelSection
 from DeepRegLib.panel.outputs_section import OutputsSection
 from DeepRegLib.panel.parameters import Parameters, let_go
 from DeepRegLib.panel.registration_section import RegistrationSection
+from DeepRegLib.panel.repair_section import RepairSection
 from DeepRegLib.panel.running import Runner
 from DeepRegLib.panel.settings import Store
 from DeepRegLib.panel.sources import Sources
@@ -75,6 +76,7 @@ class Panel:
         )
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.linked = LinkedSection(ui, scene)
+        self.repair = RepairSection(ui, scene, runner, self.registration)
         self.advanced = AdvancedSection(ui, self._sources, lambda: runner.engine.worker, self.registration.show_error)
         self._sections = (
             self.inputs,
@@ -83,6 +85,7 @@ class Panel:
             self.registration,
             self.compare,
             self.linked,
+            self.repair,
             self.advanced,
         )
         self._parameters: Parameters | None = None

@@ -26,6 +26,9 @@ ResultNode = Union[  # noqa: UP007
     None,
 ]
 
+# What a correction by hand is drawn with.
+Drags = Union[slicer.vtkMRMLMarkupsLineNode, slicer.vtkMRMLMarkupsFiducialNode, None]  # noqa: UP007
+
 
 @parameterNodeWrapper
 class Parameters:
@@ -59,6 +62,8 @@ class Parameters:
         How the slice views show the result.
     linkedTransform
         What leads from one scan to the other for the linked cursors; the latest result's unless another is chosen.
+    repairMarkups
+        The line, or the pairs of points, that correct a result by hand.
     comparedFixed, comparedWarped
         The volumes of the latest result to look at.
     verdictOf, verdictHasNode, verdictFixed, verdictMoving, verdictNames
@@ -106,6 +111,7 @@ class Parameters:
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     linkedViews: bool = True
     linkedTransform: slicer.vtkMRMLTransformNode
+    repairMarkups: Drags
 
     comparedFixed: slicer.vtkMRMLScalarVolumeNode
     comparedWarped: slicer.vtkMRMLScalarVolumeNode

@@ -80,6 +80,7 @@ class RegistrationSection:
         self._ask = ask
         self._parameters: Parameters | None = None
         self.run: Run | None = None
+        self.result: Run | None = None  # the latest run with results, while these are in the scene
         self._one_click = OneClick()  # the second half of a double-click would cancel what the first has started
         ui.registerButton.installEventFilter(self._one_click)
         ui.registerButton.connect("clicked(bool)", self._on_button)
@@ -97,6 +98,8 @@ class RegistrationSection:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
         self._verdict.bind(parameters)
+        if parameters is None:
+            self.result = None
 
     def refresh(self) -> None:
         """Show what the parameters say, and whether they can be run."""
@@ -110,6 +113,16 @@ class RegistrationSection:
             )
         self._verdict.refresh(hidden=self.running)
         self._ui.removeResultsButton.visible = bool(nodes_with(self._scene, RESULT_ATTRIBUTE)) and not self.running
+
+    def start(self, task: Task) -> None:
+        """Run a task as if Register had been pressed."""
+        if not self.running and self._parameters is not None:
+            self._start(task)
+
+    def show(self, run: Run) -> None:
+        """Show the results of a run, which were put into the scene just now."""
+        self.run = run
+        self._on_finished(run)
 
     def cancel(self) -> None:
         """Stop what runs; does nothing when nothing does."""
@@ -186,6 +199,7 @@ class RegistrationSection:
         self._show_running(False)
         if parameters is None or registration is None or results is None:
             return
+        self.result = run
         with NodeModify(parameters):  # the views change once
             self._verdict.keep(run, registration, results)
             parameters.comparedFixed = self._volume(run.task.fixed)
@@ -220,6 +234,7 @@ class RegistrationSection:
         parameters = self._parameters
         if parameters is not None:
             parameters.compareMode = NONE
+        self.result = None
         remove_results(self._scene)
         if parameters is not None:
             self._verdict.drop()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from DeepRegLib.engine.improvement import IMPROVE
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.registration import REGISTER
-from DeepRegLib.errors import CancelledError, DeepRegError
+from DeepRegLib.errors import CancelledError, DeepRegError, InputError
 from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.task import Reading, Task, check, read
-from DeepRegLib.request import Request
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.results import (
     Inputs,
@@ -74,6 +75,8 @@ class Run:
         What did not work out although there are results, as sentences.
     job
         Its registration in the engine.
+    inputs, reading
+        What was registered, and what was read of the scene for it.
     """
 
     task: Task
@@ -81,7 +84,9 @@ class Run:
     registration: Registration | None = None
     error: DeepRegError | None = None
     notes: tuple[str, ...] = ()
-    job: Job[Request, Registration] | None = None
+    job: Job[Any, Registration] | None = None
+    inputs: Inputs | None = None
+    reading: Reading | None = None
 
     @property
     def finished(self) -> bool:
@@ -124,7 +129,7 @@ class Runner:
             assert task.moving is not None  # noqa: S101
             inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
             check_existing(self._scene, inputs, task.existing, task.overwrite)
-        run = Run(task)
+        run = Run(task, inputs=inputs, reading=reading)
 
         def done(registration: Registration) -> None:
             try:
@@ -141,10 +146,43 @@ class Runner:
             run.error = error
             listener.failed(error)
 
-        run.job = self.engine.submit(
-            REGISTER, reading.request, on_progress=listener.progress, on_result=done, on_error=failed
-        )
+        run.job = self._submit(reading, listener.progress, done, failed)
         return run
+
+    def _submit(
+        self,
+        reading: Reading,
+        progress: Progress,
+        done: Callable[[Registration], None],
+        failed: Callable[[DeepRegError], None],
+    ) -> Job[Any, Registration]:
+        submit = self.engine.submit
+        if reading.improvement is not None:
+            return submit(IMPROVE, reading.improvement, on_progress=progress, on_result=done, on_error=failed)
+        return submit(REGISTER, reading.request, on_progress=progress, on_result=done, on_error=failed)
+
+    def put_back(self, run: Run, existing: Mapping[str, str]) -> None:
+        """Put the results of an earlier run into the scene once more.
+
+        Parameters
+        ----------
+        run
+            Finished, with results.
+        existing
+            Node ids by output name that are overwritten; for those that are gone new nodes are made.
+
+        Raises
+        ------
+        DeepRegError
+            If the nodes cannot take the results, which stay as they are then.
+        """
+        if run.inputs is None or run.reading is None or run.registration is None:
+            raise InputError(_("The former result is no longer known."), _("Register again."))
+        task = replace(run.task, existing=dict(existing), overwrite=frozenset(existing))
+        with taken_out(_moved(task)):
+            check_existing(self._scene, run.inputs, task.existing, task.overwrite)
+        run.results = self._add(task, run.inputs, run.reading, run.registration)
+        run.notes = _aligned(task, run.results)
 
     def wait(self, run: Run) -> None:
         """Let Qt's events be handled until a run is over."""

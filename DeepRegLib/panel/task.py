@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 import slicer
 from slicer.i18n import tr as _
 
+from DeepRegLib.correction import Correction, Improvement
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
 from DeepRegLib.request import Drivers, Extras, Request
-from DeepRegLib.scene.markups import landmark_pairs
+from DeepRegLib.result import Registration
+from DeepRegLib.scene.markups import correction_from_markups, landmark_pairs
 from DeepRegLib.scene.results import Outputs
 from DeepRegLib.scene.segmentations import (
     LabelPair,
@@ -43,6 +45,25 @@ class Mask:
     segments: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Repair:
+    """A result that is to be corrected near a few places.
+
+    Parameters
+    ----------
+    markups
+        A line, or pairs of points, from where anatomy appears to where it should be.
+    registration
+        The result.
+    made
+        The corrections it has had.
+    """
+
+    markups: slicer.vtkMRMLNode
+    registration: Registration
+    made: tuple[Correction, ...] = ()
+
+
 @dataclass(frozen=True)
 class Task:
     """What to register, how, and what to put into the scene.
@@ -71,6 +92,8 @@ class Task:
         First part of the names of new nodes; empty for the moving volume's name.
     align_moving
         Put the moving volume under the transform.
+    repair
+        What is corrected, where an earlier result is.
     """
 
     fixed: slicer.vtkMRMLNode | None
@@ -92,6 +115,7 @@ class Task:
     overwrite: frozenset[str] = frozenset()
     prefix: str = ""
     align_moving: bool = False
+    repair: Repair | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +132,15 @@ class Reading:
         The segments that are brought along, or None.
     label_names
         What the labels are called whose overlap is measured.
+    improvement
+        What is corrected, where an earlier result is.
     """
 
     request: Request
     untouched: tuple[Untouched, ...]
     layers: SegmentLayers | None = None
     label_names: Mapping[int, str] | None = None
+    improvement: Improvement | None = None
 
 
 def check(task: Task) -> None:
@@ -165,7 +192,17 @@ def read(task: Task) -> Reading:
     )
     drivers = _drivers(task, fixed, moving)
     request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
-    return Reading(request, untouched, layers, pair.names if pair is not None else None)
+    names = pair.names if pair is not None else None
+    return Reading(request, untouched, layers, names, _improvement(task.repair, request))
+
+
+def _improvement(repair: Repair | None, request: Request) -> Improvement | None:
+    if repair is None:
+        return None
+    correction = correction_from_markups(_alive(repair.markups, _("The line that corrects")))
+    result = repair.registration
+    request = replace(request, recipe=result.recipe)
+    return Improvement(request, result.transform, result.inverse, correction, result.decisions, repair.made)
 
 
 def _drivers(task: Task, fixed: Image, moving: Image) -> Drivers:

@@ -1,0 +1,118 @@
+"""Improve by hand: anatomy dragged to where it belongs, the result solved again near it, and that undone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import slicer
+
+from DeepRegLib.correction import Correction
+from DeepRegLib.errors import DeepRegError
+from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.registration_section import RegistrationSection
+from DeepRegLib.panel.running import Run, Runner
+from DeepRegLib.panel.task import Repair
+from DeepRegLib.scene.nodes import new_node
+
+LINE_NAME = "Correction"
+SELECTED_COLOUR = (1.0, 0.85, 0.1)
+
+
+class RepairSection:
+    """The controls of the correction by hand.
+
+    Parameters
+    ----------
+    ui
+        The panel's widgets by name.
+    scene
+        Where lines are drawn.
+    runner
+        Puts a former result back.
+    registration
+        Knows the latest result, and runs the improvement.
+    """
+
+    def __init__(
+        self,
+        ui: SimpleNamespace,
+        scene: slicer.vtkMRMLScene,
+        runner: Runner,
+        registration: RegistrationSection,
+    ) -> None:
+        self._ui = ui
+        self._scene = scene
+        self._runner = runner
+        self._registration = registration
+        self._parameters: Parameters | None = None
+        self._before: dict[Run, Run] = {}  # each improvement, and the result that it improved
+        ui.drawLineButton.connect("clicked(bool)", self._on_draw)
+        ui.improveButton.connect("clicked(bool)", self._on_improve)
+        ui.undoImproveButton.connect("clicked(bool)", self._on_undo)
+
+    def bind(self, parameters: Parameters | None) -> None:
+        """Show and change these parameters from now on; none while a scene is closed."""
+        self._parameters = parameters
+        if parameters is None:
+            self._before.clear()
+
+    def refresh(self) -> None:
+        """Show what the parameters say."""
+        if self._parameters is None:
+            return
+        result, free = self._result(), not self._registration.running
+        self._ui.drawLineButton.enabled = result is not None
+        self._ui.improveButton.enabled = free and result is not None and self._parameters.repairMarkups is not None
+        self._ui.undoImproveButton.enabled = free and result is not None and result in self._before
+
+    def _result(self) -> Run | None:
+        """Return the latest result if its transform is still in the scene."""
+        run = self._registration.result
+        if run is None or run.results is None or run.results.transform is None:
+            return None
+        return run if self._scene.GetNodeByID(run.results.transform) is not None else None
+
+    def _on_draw(self, _checked: bool = False) -> None:
+        if self._parameters is None:
+            return
+        line = new_node(self._scene, "vtkMRMLMarkupsLineNode", LINE_NAME)
+        line.CreateDefaultDisplayNodes()
+        line.GetDisplayNode().SetSelectedColor(*SELECTED_COLOUR)
+        self._parameters.repairMarkups = line
+        logic = slicer.modules.markups.logic()
+        logic.SetActiveList(line)
+        logic.StartPlaceMode(False)
+
+    def _on_improve(self, _checked: bool = False) -> None:
+        run = self._result()
+        if self._parameters is None or run is None or run.registration is None or run.results is None:
+            return
+        repair = Repair(self._parameters.repairMarkups, run.registration, self._made(run))
+        existing = dict(run.results.ids)
+        task = replace(run.task, existing=existing, overwrite=frozenset(existing), repair=repair)
+        self._registration.start(task)
+        started = self._registration.run
+        if started is not None and started is not run and started.task.repair is repair:
+            self._before[started] = run
+
+    def _made(self, run: Run) -> tuple[Correction, ...]:
+        """Return the corrections that led to a result."""
+        repair, reading = run.task.repair, run.reading
+        if repair is None or reading is None or reading.improvement is None:
+            return ()
+        return (*repair.made, reading.improvement.correction)
+
+    def _on_undo(self, _checked: bool = False) -> None:
+        run = self._result()
+        before = self._before.pop(run, None) if run is not None else None
+        if run is None or before is None or run.results is None:
+            return
+        try:
+            self._runner.put_back(before, run.results.ids)
+        except DeepRegError as error:
+            self._before[run] = before
+            self._registration.show_error(error)
+            return
+        self._registration.show_error(None)
+        self._registration.show(before)
