@@ -27,7 +27,7 @@ from Testing.scene.results import registration_of
 
 RAS = np.array([-1.0, -1.0, 1.0])
 START = example_pair()[0].geometry.centre * RAS
-END = START + (6.0, 0.0, 0.0)
+END = START + np.array([6.0, 0.0, 0.0])
 
 
 def draw(opened: OpenedPanel, *points: NDArray[np.float64]) -> Any:
