@@ -85,6 +85,8 @@ WITHOUT_TORCH_MODULES = (
     "DeepRegLib.engine",
     "DeepRegLib.engine.client",
     "DeepRegLib.engine.errors",
+    "DeepRegLib.engine.files",
+    "DeepRegLib.engine.improvement",
     "DeepRegLib.engine.packing",
     "DeepRegLib.engine.protocol",
     "DeepRegLib.engine.registration",

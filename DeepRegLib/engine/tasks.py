@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from DeepRegLib.engine.files import FILES
 from DeepRegLib.engine.improvement import IMPROVE
 from DeepRegLib.engine.protocol import Message, ProtocolError
 from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.task import TASK, Task
 
-TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType({task.name: task for task in (REGISTER, IMPROVE)})
+TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType({task.name: task for task in (REGISTER, IMPROVE, FILES)})
 
 
 def task_of(message: Message, tasks: Mapping[str, Task[Any, Any]]) -> Task[Any, Any]:

@@ -22,6 +22,7 @@ from DeepRegLib.panel.parameters import Parameters, let_go
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.repair_section import RepairSection
 from DeepRegLib.panel.running import Runner
+from DeepRegLib.panel.saving_section import SavingSection
 from DeepRegLib.panel.settings import Store
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.wrapping import GrowingTabs, WrappedLabels
@@ -77,6 +78,7 @@ class Panel:
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.linked = LinkedSection(ui, scene)
         self.repair = RepairSection(ui, scene, runner, self.registration)
+        self.saving = SavingSection(ui, runner.engine, self.registration, ask)
         self.advanced = AdvancedSection(ui, self._sources, lambda: runner.engine.worker, self.registration.show_error)
         self._sections = (
             self.inputs,
@@ -86,6 +88,7 @@ class Panel:
             self.compare,
             self.linked,
             self.repair,
+            self.saving,
             self.advanced,
         )
         self._parameters: Parameters | None = None
