@@ -246,11 +246,13 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         *,
         fixedMask=None,
         movingMask=None,
+        slidingMask=None,
         fixedLandmarks=None,
         movingLandmarks=None,
         initialTransform=None,
         movingSegmentation=None,
         fixedSegmentation=None,
+        labelsPull=False,
         drivers=None,
         device=None,
         seed=0,
@@ -274,10 +276,14 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             A shipped recipe's name, the path of a TOML file, or a `DeepRegLib.recipes.Recipe`.
         fixedMask, movingMask
             Segmentation (all its segments) or label map; for some segments `DeepRegLib.panel.task.Mask(node, ids)`.
+        slidingMask
+            In the same way, on the fixed volume: an organ that slides along what surrounds it.
         fixedLandmarks, movingLandmarks, initialTransform
             Where to start.
         movingSegmentation, fixedSegmentation
             Brought along, and what it is compared with.
+        labelsPull
+            Let the structures that both segmentations have draw the field too.
         drivers
             What else drives it, as values instead of nodes (`DeepRegLib.request.Drivers`).
         device, seed, model
@@ -322,11 +328,13 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             recipe=recipe,
             fixed_mask=mask(fixedMask),
             moving_mask=mask(movingMask),
+            sliding_mask=mask(slidingMask),
             fixed_landmarks=fixedLandmarks,
             moving_landmarks=movingLandmarks,
             initial_transform=initialTransform,
             moving_segmentation=movingSegmentation,
             fixed_segmentation=fixedSegmentation,
+            labels_pull=labelsPull,
             drivers=drivers or Drivers(),
             device=device,
             seed=seed,

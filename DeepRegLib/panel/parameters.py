@@ -9,7 +9,7 @@ import slicer
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.util import NodeModify
 
-from DeepRegLib.panel.recipes import RECIPES_MODEL, adjusted, with_choice
+from DeepRegLib.panel.recipes import RECIPES_MODEL, adjusted, with_choice, with_passes
 from DeepRegLib.panel.task import Mask, Task
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.scene.results import Outputs
@@ -43,10 +43,12 @@ class Parameters:
     fixedMask, movingMask, fixedMaskSegments, movingMaskSegments
         Segmentation or label map that limits where the scans are compared; of a segmentation the segments with these
         ids, all if there are none.
+    slidingMask, slidingMaskSegments
+        Of the fixed scan, in the same way: an organ that slides along what surrounds it.
     fixedLandmarks, movingLandmarks, initialTransform
         Where the registration starts.
-    movingSegmentation, fixedSegmentation
-        What to bring along, and what to compare it with.
+    movingSegmentation, fixedSegmentation, labelsPull
+        What to bring along, what to compare it with, and whether the structures that both have draw the field too.
     wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantTable
         Which results are put into the scene.
     transformOutput, inverseOutput, warpedOutput, segmentationOutput
@@ -55,9 +57,9 @@ class Parameters:
         First part of the names of new nodes; empty for the moving volume's name.
     alignMoving
         Put the moving volume under the transform.
-    device, resolution, smoothness, seed
-        Where to compute (empty for the fastest device), factors on the recipe's working resolution and smoothing, and
-        the seed of the random numbers.
+    device, resolution, smoothness, seed, modelPasses
+        Where to compute (empty for the fastest device), factors on the recipe's working resolution and smoothing, the
+        seed of the random numbers, and how often the model is asked, 0 for as often as the recipe says.
     compareMode, blend, linkedViews
         How the slice views show the result.
     linkedTransform
@@ -82,11 +84,14 @@ class Parameters:
     fixedMaskSegments: list[str]
     movingMask: Labels
     movingMaskSegments: list[str]
+    slidingMask: Labels
+    slidingMaskSegments: list[str]
     fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     initialTransform: slicer.vtkMRMLTransformNode
     movingSegmentation: Labels
     fixedSegmentation: Labels
+    labelsPull: bool = False
 
     wantTransform: bool = True
     wantInverse: bool = True
@@ -106,6 +111,7 @@ class Parameters:
     resolution: Annotated[float, WithinRange(0.5, 1.5)] = 1.0
     smoothness: Annotated[float, WithinRange(0.5, 3.0)] = 1.0
     seed: Annotated[int, WithinRange(0, 999_999)] = 0
+    modelPasses: Annotated[int, WithinRange(0, 8)] = 0
 
     compareMode: str = "none"
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
@@ -153,6 +159,7 @@ def swap(parameters: Parameters) -> None:
             first, second = _held(parameters, fixed), _held(parameters, moving)
             setattr(parameters, fixed, second)
             setattr(parameters, moving, first)
+        parameters.slidingMask, parameters.slidingMaskSegments = None, []  # it lies on the scan that was fixed
 
 
 def let_go(parameters: Parameters, node: slicer.vtkMRMLNode) -> None:
@@ -189,12 +196,12 @@ def recipe_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recip
         If there is none, or a value leaves its allowed range.
     """
     recipe = adjusted(load(parameters.recipe), parameters.resolution, parameters.smoothness)
-    return with_choice(recipe, parameters.model)
+    return with_passes(with_choice(recipe, parameters.model), parameters.modelPasses)
 
 
 def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe) -> Task:
     """Return what the panel is set to do; takes and raises what `recipe_of` does."""
-    fixed_mask, moving_mask = parameters.fixedMask, parameters.movingMask
+    fixed_mask, moving_mask, sliding_mask = parameters.fixedMask, parameters.movingMask, parameters.slidingMask
     recipe = recipe_of(parameters, load)
     nodes = {name: getattr(parameters, node) for name, (_wanted, node) in OUTPUTS.items() if node is not None}
     return Task(
@@ -203,11 +210,13 @@ def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe)
         recipe=recipe,
         fixed_mask=Mask(fixed_mask, tuple(parameters.fixedMaskSegments)) if fixed_mask is not None else None,
         moving_mask=Mask(moving_mask, tuple(parameters.movingMaskSegments)) if moving_mask is not None else None,
+        sliding_mask=Mask(sliding_mask, tuple(parameters.slidingMaskSegments)) if sliding_mask is not None else None,
         fixed_landmarks=parameters.fixedLandmarks,
         moving_landmarks=parameters.movingLandmarks,
         initial_transform=parameters.initialTransform,
         moving_segmentation=parameters.movingSegmentation,
         fixed_segmentation=parameters.fixedSegmentation,
+        labels_pull=parameters.labelsPull,
         device=parameters.device or None,
         seed=parameters.seed,
         outputs=_wanted(parameters, recipe),

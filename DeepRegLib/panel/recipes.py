@@ -57,3 +57,16 @@ def with_choice(recipe: Recipe, model: str) -> Recipe:
     if model == NO_MODEL:
         return with_model(recipe, "")
     return with_model(recipe, model)
+
+
+def with_passes(recipe: Recipe, passes: int) -> Recipe:
+    """Return the recipe with a model that is asked so often; as it is for 0, and where it asks none.
+
+    Raises
+    ------
+    RecipeError
+        If the number leaves its allowed range.
+    """
+    if passes == 0 or not recipe.model.name:
+        return recipe
+    return replace(recipe, model=replace(recipe.model, passes=passes))

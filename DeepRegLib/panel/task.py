@@ -74,10 +74,12 @@ class Task:
         Scalar volumes, or sequences, of which the frame shown counts.
     recipe
         Shipped name, TOML file, or the recipe itself.
-    fixed_mask, moving_mask, fixed_landmarks, moving_landmarks, initial_transform
+    fixed_mask, moving_mask, sliding_mask, fixed_landmarks, moving_landmarks, initial_transform
         What drives the registration, each optional; landmarks go in pairs.
     moving_segmentation, fixed_segmentation
         Brought along, and what it is compared with.
+    labels_pull
+        Whether the structures that both segmentations have draw the field, rather than being compared only.
     drivers
         What else drives it, as values instead of nodes.
     device, seed, model
@@ -101,11 +103,13 @@ class Task:
     recipe: str | Recipe = AUTO
     fixed_mask: Mask | None = None
     moving_mask: Mask | None = None
+    sliding_mask: Mask | None = None
     fixed_landmarks: slicer.vtkMRMLNode | None = None
     moving_landmarks: slicer.vtkMRMLNode | None = None
     initial_transform: slicer.vtkMRMLNode | None = None
     moving_segmentation: slicer.vtkMRMLNode | None = None
     fixed_segmentation: slicer.vtkMRMLNode | None = None
+    labels_pull: bool = False
     drivers: Drivers = field(default_factory=Drivers)
     device: str | None = None
     seed: int = 0
@@ -158,8 +162,13 @@ def check(task: Task) -> None:
         raise InputError(
             _("Landmarks are chosen for one of the volumes only."), _("Choose them for both, or for neither.")
         )
-    for mask in (task.fixed_mask, task.moving_mask):
+    for mask in (task.fixed_mask, task.moving_mask, task.sliding_mask):
         _check_segments(mask)
+    if task.labels_pull and (task.fixed_segmentation is None or task.moving_segmentation is None):
+        raise InputError(
+            _("Structures are to pull, but there is not a segmentation of each volume."),
+            _("Choose both segmentations under Outputs, or let structures not pull (Drivers)."),
+        )
     if task.fixed_segmentation is not None and task.moving_segmentation is None:
         raise InputError(
             _("There is a segmentation to compare with, but none to bring along."),
@@ -184,13 +193,16 @@ def read(task: Task) -> Reading:
     untouched = tuple(Untouched(node) for node in nodes)
     recipe = with_model(load_recipe(task.recipe), task.model, uncertainty=task.outputs.uncertainty)
     layers, pair = _segments(task, fixed, moving)
+    compared = None if task.labels_pull else pair
     extras = Extras(
-        compared_fixed_labels=pair.fixed if pair is not None else None,
-        compared_moving_labels=pair.moving if pair is not None else None,
+        compared_fixed_labels=compared.fixed if compared is not None else None,
+        compared_moving_labels=compared.moving if compared is not None else None,
         moving_layers=tuple(layers.images) if layers is not None else (),
         jacobian=task.outputs.jacobian,
     )
     drivers = _drivers(task, fixed, moving)
+    if task.labels_pull and pair is not None:
+        drivers = replace(drivers, fixed_labels=pair.fixed, moving_labels=pair.moving)
     request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
     names = pair.names if pair is not None else None
     return Reading(request, untouched, layers, names, _improvement(task.repair, request))
@@ -212,6 +224,8 @@ def _drivers(task: Task, fixed: Image, moving: Image) -> Drivers:
         drivers = replace(drivers, fixed_mask=_mask(task.fixed_mask, fixed, _("The fixed mask")))
     if task.moving_mask is not None:
         drivers = replace(drivers, moving_mask=_mask(task.moving_mask, moving, _("The moving mask")))
+    if task.sliding_mask is not None:
+        drivers = replace(drivers, sliding_mask=_mask(task.sliding_mask, fixed, _("The sliding mask")))
     if task.fixed_landmarks is not None:
         fixed_points, moving_points = landmark_pairs(
             _alive(task.fixed_landmarks, _("The fixed landmark list")),

@@ -1,0 +1,86 @@
+"""What the command line can, the panel can too: structures that pull, an organ that slides, a model's passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
+pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
+
+from Testing.panel.nodes import BALLS, ball, segmentation
+from Testing.panel.opened import OpenedPanel
+from Testing.panel.played import PlayedEngine
+from Testing.panel.test_drivers import rows, toggle, volume_of
+
+
+def open_drivers(opened: OpenedPanel) -> None:
+    opened.desktop.click(opened.ui.driversButton)
+
+
+def test_structures_of_both_scans_pull_after_a_click_and_are_compared_only_without(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    opened.parameters.movingSegmentation = segmentation("of moving")
+    opened.parameters.fixedSegmentation = segmentation("of fixed")
+    request = played.request()
+    assert request.drivers.moving_labels is None
+    assert request.extras.compared_moving_labels is not None
+    played.deliver()
+    open_drivers(opened)
+    opened.desktop.click(opened.ui.labelsPullCheckBox)
+    request = played.request()
+    assert set(np.unique(request.drivers.fixed_labels.array)) == {0, 1, 2}
+    assert set(np.unique(request.drivers.moving_labels.array)) == {0, 1, 2}
+    assert request.extras.compared_moving_labels is None
+    assert request.extras.moving_layers != ()
+    played.deliver()
+
+
+def test_structures_cannot_pull_without_both_segmentations(opened: OpenedPanel, played: PlayedEngine) -> None:
+    open_drivers(opened)
+    opened.desktop.click(opened.ui.labelsPullCheckBox)
+    assert not opened.ui.registerButton.isEnabled()
+    assert "there is not a segmentation of each volume" in opened.ui.registerButton.toolTip
+    opened.desktop.click(opened.ui.labelsPullCheckBox)
+    assert opened.ui.registerButton.isEnabled()
+
+
+def test_the_chosen_segment_slides(opened: OpenedPanel, played: PlayedEngine) -> None:
+    segmentation("organs")
+    open_drivers(opened)
+    opened.desktop.choose(opened.ui.slidingMaskSelector, "organs")
+    assert rows(opened.ui.slidingSegmentList) == dict.fromkeys(BALLS, True)
+    toggle(opened, opened.ui.slidingSegmentList, "spleen")
+    mask = played.request().drivers.sliding_mask
+    assert volume_of(mask) == volume_of(ball(BALLS["liver"]))
+
+
+def test_another_organ_begins_with_all_its_segments(opened: OpenedPanel, played: PlayedEngine) -> None:
+    segmentation("organs")
+    segmentation("others", names=("heart",))
+    open_drivers(opened)
+    opened.desktop.choose(opened.ui.slidingMaskSelector, "organs")
+    toggle(opened, opened.ui.slidingSegmentList, "spleen")
+    opened.desktop.choose(opened.ui.slidingMaskSelector, "others")
+    assert rows(opened.ui.slidingSegmentList) == {"heart": True}
+
+
+def test_swapped_volumes_leave_the_sliding_organ_behind(opened: OpenedPanel, played: PlayedEngine) -> None:
+    opened.parameters.slidingMask = segmentation("organs")
+    opened.desktop.click(opened.ui.swapButton)
+    assert opened.ui.slidingMaskSelector.currentNode() is None
+    assert played.request().drivers.sliding_mask is None
+
+
+def test_the_model_is_asked_as_often_as_the_user_says(opened: OpenedPanel, played: PlayedEngine) -> None:
+    opened.ui.advancedButton.collapsed = False
+    assert opened.ui.modelPassesSpinBox.text == "By recipe"
+    by_recipe = played.request().recipe
+    played.deliver()
+    opened.ui.modelPassesSpinBox.value = 5
+    opened.desktop.process_events()
+    recipe = played.request().recipe
+    assert by_recipe.model.passes != 5
+    assert recipe.model.passes == 5
+    assert recipe.model.name == by_recipe.model.name
