@@ -7,9 +7,12 @@ import numpy as np
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 
+MOST_SHOWN = 10
+NOT_WHOLE = 1e-3  # what a scale factor in single precision makes of a whole number
+
 
 def label_map(labels: Image) -> Image:
-    """Return a label map with whole numbers as voxels; many programs save them as floats.
+    """Return a label map with whole numbers as voxels; many programs save them as floats, scaled ones among them.
 
     Raises
     ------
@@ -20,10 +23,11 @@ def label_map(labels: Image) -> Image:
         return labels
     limits = np.iinfo(np.int32)
     values = np.asarray(labels.array, dtype=np.float64)
+    whole = np.rint(values)
     # Compared before the conversion: what does not fit would be wrapped around. NaN fails every comparison.
-    if not bool(np.all((values >= limits.min) & (values <= limits.max) & (values == np.rint(values)))):
+    if not bool(np.all((whole >= limits.min) & (whole <= limits.max) & (np.abs(values - whole) <= NOT_WHOLE))):
         raise InputError(f"{labels.name} has voxels that are not whole numbers.", "Give a label map.")
-    return labels.with_array(values.astype(np.int32))
+    return labels.with_array(whole.astype(np.int32))
 
 
 def check_label_grid(labels: Image | None, image: Image) -> None:
@@ -51,3 +55,25 @@ def check_labels(labels: Image, image: Image) -> Image:
     """
     check_label_grid(labels, image)
     return label_map(labels)
+
+
+def lost_labels(before: Image, after: Image) -> tuple[int, ...]:
+    """Return the nonzero labels of a map that have no voxel left in another, ascending.
+
+    They are thinner than the grid's voxels, or lie outside it.
+    """
+    labels = np.setdiff1d(np.unique(before.array), np.unique(after.array))
+    return tuple(int(label) for label in labels if label != 0)
+
+
+def lost_labels_told(before: Image, after: Image) -> tuple[str, ...]:
+    """Return a warning about the labels that a resampled map has lost; nothing if it has all."""
+    lost = lost_labels(before, after)
+    if not lost:
+        return ()
+    numbers = ", ".join(str(label) for label in lost[:MOST_SHOWN]) + (" and more" if len(lost) > MOST_SHOWN else "")
+    one = len(lost) == 1
+    return (
+        f"{'Label' if one else 'Labels'} {numbers} of {before.name} {'has' if one else 'have'} no voxel left: thinner "
+        "than the voxels of the grid, or outside it.",
+    )

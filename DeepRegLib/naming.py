@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
+from os import PathLike
 from pathlib import PureWindowsPath
 
 
@@ -11,13 +13,31 @@ def base_name(name: str) -> str:
     return PureWindowsPath(name).name or name
 
 
+def shown(path: str | PathLike[str]) -> str:
+    r"""Return a path as it can be printed and written into any file.
+
+    What is no character, because the name on the disk is not UTF-8, stands as ``\xe9``; control characters, which a
+    terminal would obey, stand as codes too.
+    """
+    return "".join(_shown_character(character) for character in str(path))
+
+
+def _shown_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # what Python makes of a byte that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if 0xD800 <= code <= 0xDFFF or unicodedata.category(character) == "Cc":
+        return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+    return character
+
+
 def without_folders(texts: Iterable[str], names: Iterable[str]) -> list[str]:
     """Return texts in which every one of the file names stands without its folder."""
     longest_first = sorted(set(names), key=len, reverse=True)
     result = []
     for text in texts:
-        shown = text
+        shown_text = text
         for name in longest_first:
-            shown = shown.replace(name, base_name(name))
-        result.append(shown)
+            shown_text = shown_text.replace(name, base_name(name))
+        result.append(shown_text)
     return result

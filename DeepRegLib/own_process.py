@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 # Threads that spin for long while they wait take a shared machine's cores from each other, and a window's from the
 # user; threads that sleep at once must be woken for every small step. Adding 64k numbers on two cores took .014 ms
@@ -49,3 +50,20 @@ def _call_glibc(name: str, *numbers: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # musl has no such functions
             ctypes.CDLL(None)[name](*numbers)
+
+
+def this_python() -> str:
+    """Return the program that runs Python as this process has it.
+
+    ``sys.executable`` names it, or its launcher; inside 3D Slicer it may name Slicer itself, whose launcher for Python
+    lies beside it.
+    """
+    executable = Path(sys.executable or "python3")
+    if "python" in executable.name.lower():
+        return str(executable)
+    suffix = ".exe" if sys.platform == "win32" else ""
+    for folder in (executable.parent, *executable.parents[1:3]):
+        launcher = folder / "bin" / f"PythonSlicer{suffix}"
+        if launcher.is_file():
+            return str(launcher)
+    return str(executable)

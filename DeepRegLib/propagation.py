@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
-from DeepRegLib.labels import check_labels, label_map
+from DeepRegLib.labels import check_labels, label_map, lost_labels_told
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, apply_to_labels
@@ -37,12 +37,13 @@ def with_labels(
     moving = check_labels(moving_labels, registration.moving)
     grid = registration.fixed.geometry
     warped = apply_to_labels(registration.transform, moving, grid, poll=poll)
+    warnings = (*registration.warnings, *lost_labels_told(moving, warped))
     measures = registration.measures
     if fixed_labels is not None:
         fixed = check_labels(fixed_labels, registration.fixed)
         unmoved = apply_to_labels(LinearTransform.identity(), moving, grid, poll=poll)
         measures = replace(measures, dice_before=dice(fixed, unmoved), dice_after=dice(fixed, warped))
-    return replace(registration, warped_labels=warped, measures=measures)
+    return replace(registration, warped_labels=warped, measures=measures, warnings=warnings)
 
 
 def with_layers(registration: Registration, layers: Sequence[Image], *, poll: Poll = keep_going) -> Registration:
@@ -63,5 +64,9 @@ def with_layers(registration: Registration, layers: Sequence[Image], *, poll: Po
         If a voxel is not a whole number.
     """
     grid = registration.fixed.geometry
-    warped = [apply_to_labels(registration.transform, label_map(layer), grid, poll=poll) for layer in layers]
-    return replace(registration, warped_layers=tuple(warped))
+    warped, warnings = [], registration.warnings
+    for layer in map(label_map, layers):
+        moved = apply_to_labels(registration.transform, layer, grid, poll=poll)
+        warped.append(moved)
+        warnings = (*warnings, *lost_labels_told(layer, moved))
+    return replace(registration, warped_layers=tuple(warped), warnings=warnings)

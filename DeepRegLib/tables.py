@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.guarding import guarded, in_one_line
+from DeepRegLib.naming import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+LARGEST_FILE = 16 << 20
 Section = TypeVar("Section")
 TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
 
@@ -34,12 +37,14 @@ def read_toml(path: Path, example: str) -> dict[str, Any]:
     InputError
         If it cannot be read or is not TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}.", f"Compare it with {example}.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+    advice = f"Compare it with {example}."
+    with guarded(path, advice):
+        if path.is_file() and path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{shown(path)} has {path.stat().st_size >> 20} MB.", advice)
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{shown(path)} is not a TOML file: {in_one_line(str(error), 200)}.", advice) from error
 
 
 def from_table(kind: type[Section], table: Mapping[str, Any], prefix: str = "") -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from DeepRegLib.geometry import Geometry
     from DeepRegLib.image import Image
     from DeepRegLib.transforms import Transform
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -79,7 +82,7 @@ def _measure(
         grid = grid or fixed.geometry
         table |= _measure_labels(fixed, read_image(labels[1]), chain)
     if landmarks is not None:
-        table["landmark_error_mm"] = _measure_landmarks(landmarks, chain)
+        table["landmark_error_mm"] = _measure_landmarks(landmarks, chain, grid)
     if transform is not None and grid is not None:
         table |= _measure_folds(chain, grid)
     return table
@@ -108,15 +111,22 @@ def _measure_labels(fixed: Image, moving: Image, transform: Transform) -> dict[s
         "mean_surface_distance_mm": _mean([d.mean for d in distances.values()]),
         "hausdorff95_mm": _mean([d.hausdorff95 for d in distances.values()]),
     }
-    return {"labels": each, "mean": mean}
+    missing = [label for label in overlaps if math.isnan(distances[label].mean)]
+    return {"labels": each, "mean": mean, "missing_labels": missing}
 
 
-def _measure_landmarks(landmarks: tuple[Path, Path], transform: Transform) -> dict[str, Any]:
+def _measure_landmarks(landmarks: tuple[Path, Path], transform: Transform, grid: Geometry | None) -> dict[str, Any]:
     import numpy as np
 
     from DeepRegLib.evaluation import target_registration_error
+    from DeepRegLib.landmarks import outside_told
+    from DeepRegLib.naming import shown
 
-    errors = target_registration_error(transform, *read_landmark_pairs(*landmarks))
+    fixed, moving = read_landmark_pairs(*landmarks)
+    if grid is not None:
+        for warning in outside_told(fixed, grid, shown(landmarks[0]), "that is the reference"):
+            logger.warning("%s", warning)
+    errors = target_registration_error(transform, fixed, moving)
     return {
         "mean": float(errors.mean()),
         "median": float(np.median(errors)),
@@ -137,14 +147,16 @@ def _measure_folds(transform: Transform, grid: Geometry) -> dict[str, Any]:
 
 
 def _mean(values: list[float]) -> float:
-    """Return the mean of the distances there are: a label that is missing on one side has none."""
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan
+    """Return the mean; NaN if a label is missing on one side: the mean of the others would hide that."""
+    return math.fsum(values) / len(values) if values else math.nan
 
 
 def _show(screen: Session, table: dict[str, Any]) -> None:
     if "labels" in table:
         screen.out.print(_label_table(table))
+        if table["missing_labels"]:
+            labels = ", ".join(str(label) for label in table["missing_labels"])
+            screen.say(f"Missing in one of the label maps, so that there is no mean distance: {labels}")
     if "landmark_error_mm" in table:
         error = table["landmark_error_mm"]
         screen.say(

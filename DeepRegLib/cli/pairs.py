@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from DeepRegLib.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from DeepRegLib.image import Image
+
+logger = logging.getLogger(__name__)
+
 
 def read_landmark_pairs(fixed: Path, moving: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read two point lists whose rows belong together.
+    """Read two point lists and pair them, by label where both have labels, and log which points have no partner.
 
     Raises
     ------
     InputError
-        If a file cannot be read or they hold different numbers of points.
+        If a file cannot be read or the points cannot be paired.
     """
-    from DeepRegLib.landmarks import read_points
+    from DeepRegLib.landmarks import paired, read_point_list
 
-    points = read_points(fixed), read_points(moving)
-    if len(points[0]) != len(points[1]):
-        raise InputError(
-            f"{fixed} holds {len(points[0])} points and {moving} holds {len(points[1])}.",
-            "Give both files the same number of points, in the same order.",
-        )
-    return points
+    pairs = paired(read_point_list(fixed), read_point_list(moving))
+    for remark in pairs.remarks:
+        logger.warning("%s", remark)
+    return pairs.fixed, pairs.moving
+
+
+def warn_of_points_outside(
+    fixed_landmarks: NDArray[np.float64] | None,
+    moving_landmarks: NDArray[np.float64] | None,
+    fixed: Image,
+    moving: Image,
+) -> None:
+    """Log a warning for each scan that some of its landmarks lie outside of."""
+    from DeepRegLib.landmarks import outside_told
+
+    for points, image, side in ((fixed_landmarks, fixed, "fixed"), (moving_landmarks, moving, "moving")):
+        if points is None:
+            continue
+        for warning in outside_told(points, image.geometry, f"the {side} landmarks", image.name):
+            logger.warning("%s", warning)

@@ -91,6 +91,7 @@ def register(
     deepreg models list shows what --model takes.
     """
     with session(json_output, verbose) as screen:
+        from DeepRegLib.cli.pairs import warn_of_points_outside
         from DeepRegLib.image import read_image
         from DeepRegLib.request import Drivers, Request
         from DeepRegLib.saving import expected_bytes, reserved_output, write_into
@@ -117,6 +118,7 @@ def register(
                         background=background,
                     )
                     request = Request(read_image(fixed), read_image(moving), chosen, drivers, device, seed)
+                    warn_of_points_outside(*landmarks, request.fixed, request.moving)
                 place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))
                 result = _run(request, engine, screen, report)
                 report("save", 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from rich.text import Text
 
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError, TrainingError
 
-STANDARD_ERROR = 2
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else.")]
@@ -168,10 +166,13 @@ class _Handler(logging.Handler):
     def __init__(self, screen: Session) -> None:
         super().__init__(logging.INFO if screen.verbose else logging.WARNING)
         self._screen = screen
+        self._warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            self._screen.warn(record.getMessage())
+            if record.getMessage() not in self._warned:  # of a file that is read twice, for instance
+                self._warned.add(record.getMessage())
+                self._screen.warn(record.getMessage())
         else:
             self._screen.err.print(Text(self.format(record), style="dim"), soft_wrap=True)
 
@@ -202,23 +203,6 @@ def quiet_itk(screen: Session) -> None:
 
 @contextmanager
 def reading(screen: Session) -> Iterator[None]:
-    """Keep off the screen what C libraries write to standard error about a damaged file, unless `--verbose` was given.
-
-    The readers inside ITK know no other way than the file descriptor. The error itself is raised and told in one line.
-    """
+    """Keep ITK's warnings about a file off the screen, unless `--verbose` was given; the library's own are shown."""
     quiet_itk(screen)
-    try:
-        kept = None if screen.verbose else os.dup(STANDARD_ERROR)
-    except OSError:  # there is no standard error
-        kept = None
-    if kept is None:
-        yield
-        return
-    try:
-        screen.err.file.flush()
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), STANDARD_ERROR)
-        yield
-    finally:
-        os.dup2(kept, STANDARD_ERROR)
-        os.close(kept)
+    yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 INVERSE_SAMPLES = 100_000
 LINEAR_PROBE = 200.0  # mm from the world's origin to the points a linear inverse is tried at
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a volume is resampled: as a label map, from the nearest voxel, and with which value outside."""
+
+    labels: bool
+    nearest: bool
+    background: float | None
+
 
 TransformFile = Annotated[
     Path, typer.Argument(metavar="TRANSFORM", help="Transform: .h5, .tfm, or a displacement field image.")
@@ -39,6 +50,13 @@ def apply(
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Take the nearest voxel instead of interpolating.")
     ] = False,
+    background: Annotated[
+        float | None,
+        typer.Option(
+            metavar="VALUE",
+            help="Value where nothing was scanned; by default the smallest (air in a CT), and 0 in a signed map.",
+        ),
+    ] = None,
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -52,9 +70,11 @@ def apply(
         from DeepRegLib.landmarks import SUFFIXES
 
         if data.name.lower().endswith(SUFFIXES):
-            _apply_to_points(screen, transform, data, output, reference is not None or labels or nearest)
+            _apply_to_points(
+                screen, transform, data, output, reference is not None or labels or nearest or background is not None
+            )
         else:
-            _apply_to_volume(screen, transform, data, output, reference, labels, nearest)
+            _apply_to_volume(screen, transform, data, output, reference, Sampling(labels, nearest, background))
 
 
 def invert(
@@ -150,26 +170,28 @@ def jacobian(
 
 
 def _apply_to_points(screen: Session, transform: Path, data: Path, output: Path, volume_options: bool) -> None:
-    from DeepRegLib.landmarks import SUFFIXES, read_points, write_points
+    from DeepRegLib.landmarks import SUFFIXES, read_point_list, write_points
     from DeepRegLib.transforms import read_transform
 
     if volume_options:
         raise InputError(
-            f"{data} holds points, which have no grid and no voxels.", "Leave out --reference, --labels and --nearest."
+            f"{data} holds points, which have no grid and no voxels.",
+            "Leave out --reference, --labels, --nearest and --background.",
         )
     check_output_file(output, SUFFIXES, transform, data)
-    points = read_points(data)
+    listed = read_point_list(data).placed_only()
+    points, labels = listed.points, listed.labels
     with reading(screen):
         given = read_transform(transform)
     moved = given.apply_to_points(points)
-    write_points(moved, output)
+    write_points(moved, output, labels if any(labels) else None)
     screen.wrote(output)
     screen.emit({"output": output.name, "points": moved})
     screen.say(f"{len(points)} points mapped. Written to {output}")
 
 
 def _apply_to_volume(
-    screen: Session, transform: Path, data: Path, output: Path, reference: Path | None, labels: bool, nearest: bool
+    screen: Session, transform: Path, data: Path, output: Path, reference: Path | None, sampling: Sampling
 ) -> None:
     from DeepRegLib.image import WRITABLE_SUFFIXES, read_image, write_image
     from DeepRegLib.transforms import read_transform
@@ -180,24 +202,32 @@ def _apply_to_volume(
     with reading(screen):
         grid, volume = read_image(reference).geometry, read_image(data)
         given = read_transform(transform, fixed=grid, moving=volume.geometry)
-    result = _resampled(given, volume, grid, labels, nearest)
+    result, warnings = _resampled(given, volume, grid, sampling)
     write_image(result, output)
     screen.wrote(output)
+    for warning in warnings:
+        screen.warn(warning)
     screen.emit({"output": output.name, "size": list(grid.size), "spacing": list(grid.spacing)})
     screen.say(f"Written to {output}, {' x '.join(str(n) for n in grid.size)} voxels")
 
 
-def _resampled(transform: Transform, volume: Image, grid: Any, labels: bool, nearest: bool) -> Image:
+def _resampled(transform: Transform, volume: Image, grid: Any, sampling: Sampling) -> tuple[Image, tuple[str, ...]]:
     from DeepRegLib.image import resample
-    from DeepRegLib.labels import label_map
+    from DeepRegLib.labels import label_map, lost_labels_told
     from DeepRegLib.transforms import apply_to_image, apply_to_labels, background_value, transform_to_sitk
 
-    if labels:
-        return apply_to_labels(transform, label_map(volume), grid, smooth=not nearest)
-    if nearest:
+    if sampling.labels:
+        if sampling.background not in (None, 0):
+            raise InputError(f"The background of a label map is 0, not {sampling.background:g}.", "Leave it out.")
+        given = label_map(volume)
+        result = apply_to_labels(transform, given, grid, smooth=not sampling.nearest)
+        return result, lost_labels_told(given, result)
+    if sampling.nearest:
+        # A label map without --labels, perhaps, whose smallest label is none of what lies outside.
+        value = min(background_value(volume), 0.0) if sampling.background is None else sampling.background
         chain = transform_to_sitk(transform)
-        return resample(volume, grid, interpolation="nearest", background=background_value(volume), transform=chain)
-    return apply_to_image(transform, volume, grid)
+        return resample(volume, grid, interpolation="nearest", background=value, transform=chain), ()
+    return apply_to_image(transform, volume, grid, background=sampling.background), ()
 
 
 def _check_transform_file(output: Path, *inputs: Path) -> None:

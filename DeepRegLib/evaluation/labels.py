@@ -15,6 +15,8 @@ from DeepRegLib.evaluation.grids import require_one_grid
 from DeepRegLib.image import Image
 
 LARGEST_HISTOGRAM = 1 << 24
+LARGEST_LABEL = 1 << 53
+NOT_WHOLE = 1e-3  # what a scale factor in single precision makes of a whole number
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,11 @@ def surface_distances(fixed_labels: Image, other: Image) -> dict[int, SurfaceDis
 def _label_array(labels: Image) -> NDArray[np.integer]:
     array = labels.array
     if array.dtype.kind == "f":
-        whole = np.nan_to_num(array).astype(np.int64)
-        if not np.array_equal(whole, array):
+        whole = np.rint(array)
+        # NaN fails every comparison.
+        if not bool(np.all((np.abs(whole) < LARGEST_LABEL) & (np.abs(array - whole) <= NOT_WHOLE))):
             raise InputError(f"{labels.name} has voxels that are not whole numbers.", "Give a label map.")
-        return whole
+        return whole.astype(np.int64)
     return array.astype(np.uint8 if array.dtype.kind == "b" else array.dtype, copy=False)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import slicer
 from numpy.typing import NDArray
 
 from DeepRegLib.correction import Correction
 from DeepRegLib.errors import InputError
+from DeepRegLib.landmarks import PointList, paired
 from DeepRegLib.scene.world import flipped_points
+
+logger = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 
@@ -26,26 +31,14 @@ def points_from_markups(node: slicer.vtkMRMLMarkupsNode | None) -> tuple[list[st
     InputError
         If there is no node, it was removed from its scene, or it is no list of points.
     """
-    markups = _require(node)
-    defined = slicer.vtkMRMLMarkupsNode.PositionDefined
-    numbers = [
-        n for n in range(markups.GetNumberOfControlPoints()) if markups.GetNthControlPointPositionStatus(n) == defined
-    ]
-    positions = np.empty((len(numbers), 3))
-    for row, number in enumerate(numbers):
-        position = [0.0, 0.0, 0.0]
-        markups.GetNthControlPointPositionWorld(number, position)
-        positions[row] = position
-    return [markups.GetNthControlPointLabel(n) for n in numbers], flipped_points(positions)
+    placed = _all_points(node).placed_only()
+    return list(placed.labels), placed.points
 
 
 def landmark_pairs(
     fixed_node: slicer.vtkMRMLMarkupsNode | None, moving_node: slicer.vtkMRMLMarkupsNode | None
 ) -> tuple[Points, Points]:
-    """Return corresponding points of two lists.
-
-    Points are paired by label where every label of the shorter list occurs once in it and once in the other; otherwise
-    in their order, and then there must be as many in both.
+    """Return corresponding points of two lists, as `DeepRegLib.landmarks.paired` pairs them.
 
     Returns
     -------
@@ -57,27 +50,28 @@ def landmark_pairs(
     InputError
         If a list is missing, no list or empty, or the points cannot be paired.
     """
-    fixed_labels, fixed = points_from_markups(fixed_node)
-    moving_labels, moving = points_from_markups(moving_node)
-    names = [_require(node).GetName() for node in (fixed_node, moving_node)]
-    for name, points in zip(names, (fixed, moving), strict=True):
-        if not len(points):
-            raise InputError(f"The landmark list {name} has no placed points.", "Place points in it.")
-    if len(fixed) <= len(moving):
-        rows = _rows_of(fixed_labels, moving_labels)
-        if rows is not None:
-            return fixed, moving[rows]
-    else:
-        rows = _rows_of(moving_labels, fixed_labels)
-        if rows is not None:
-            return fixed[rows], moving
-    if len(fixed) != len(moving):
-        raise InputError(
-            f"{names[0]} has {len(fixed)} points and {names[1]} {len(moving)}, "
-            "and their labels do not tell which belong together.",
-            "Give corresponding points the same label, or both lists the same number of points in the same order.",
-        )
-    return fixed, moving
+    lists = [_all_points(node) for node in (fixed_node, moving_node)]
+    for points in lists:
+        if not points.placed.any():
+            raise InputError(f"The landmark list {points.name} has no placed points.", "Place points in it.")
+    pairs = paired(*lists)
+    for remark in pairs.remarks:
+        logger.warning("%s", remark)
+    return pairs.fixed, pairs.moving
+
+
+def _all_points(node: slicer.vtkMRMLMarkupsNode | None) -> PointList:
+    """Return the control points of a list, those that were not placed among them."""
+    markups = _require(node)
+    defined = slicer.vtkMRMLMarkupsNode.PositionDefined
+    positions = np.full((markups.GetNumberOfControlPoints(), 3), np.nan)
+    for number in range(len(positions)):
+        if markups.GetNthControlPointPositionStatus(number) == defined:
+            position = [0.0, 0.0, 0.0]
+            markups.GetNthControlPointPositionWorld(number, position)
+            positions[number] = position
+    labels = tuple(markups.GetNthControlPointLabel(n) for n in range(len(positions)))
+    return PointList(flipped_points(positions), labels, markups.GetName())
 
 
 def correction_from_markups(node: slicer.vtkMRMLMarkupsNode | None) -> Correction:
@@ -106,9 +100,3 @@ def _require(node: slicer.vtkMRMLMarkupsNode | None) -> slicer.vtkMRMLMarkupsNod
     if not node.IsA("vtkMRMLMarkupsNode"):
         raise InputError(f"{node.GetName()} is not a list of points.", "Choose a markups list.")
     return node
-
-
-def _rows_of(labels: list[str], others: list[str]) -> list[int] | None:
-    """Return where each label stands in another list, or None if one is missing or occurs twice in a list."""
-    unambiguous = len(set(labels)) == len(labels) and all(others.count(label) == 1 for label in labels)
-    return [others.index(label) for label in labels] if unambiguous else None

@@ -5,7 +5,13 @@ A transform maps fixed points to moving points (LPS, mm), ITK's resampling direc
 
 from __future__ import annotations
 
-from DeepRegLib.transforms.apply import apply_to_image, apply_to_labels, background_value, field_of_view, image_and_view
+from DeepRegLib.transforms.apply import (
+    apply_to_image,
+    apply_to_labels,
+    background_value,
+    field_of_view,
+    image_and_view,
+)
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, has_field, linear_part, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.inversion import invert

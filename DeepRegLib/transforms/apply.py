@@ -7,27 +7,46 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, resample, resample_sitk, to_sitk
+from DeepRegLib.image import Image, interpolation_type, resample, resample_sitk, rounded, to_sitk
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.io import displacement_on_grid, transform_to_sitk
 from DeepRegLib.transforms.planes import PLANES_VOXELS
 
 VOXELS_AT_ONCE = 1 << 17
+AIR = (-1100.0, -800.0)  # Hounsfield units
+HALF_WAY = 1e-6  # of a voxel, what rounding makes of a half
+LEAST_AIR = 0.02  # of all voxels
 
 
 def background_value(image: Image) -> float:
-    """Return the value that stands for "nothing was scanned here": the image's smallest finite value.
+    """Return the value that stands for "nothing was scanned here".
+
+    It is the image's smallest finite value, air in a CT; but 0 in a map of floating-point numbers on both sides of 0,
+    such as a phase, a z-score or a susceptibility, unless it holds Hounsfield units.
 
     Examples
     --------
     >>> background_value(Image(np.array([[[-1000, 40]]], dtype=np.int16), Geometry((2, 1, 1))))
     -1000.0
+    >>> background_value(Image(np.array([[[-1.5, 2.5]]]), Geometry((2, 1, 1))))
+    0.0
     """
     if image.array.dtype.kind != "f":
         return float(image.array.min())
-    finite = image.array[np.isfinite(image.array)]
-    return float(finite.min()) if finite.size else 0.0
+    finite: NDArray[np.floating] = image.array[np.isfinite(image.array)]
+    if not finite.size:
+        return 0.0
+    lowest, highest = float(finite.min()), float(finite.max())
+    return 0.0 if lowest < 0 < highest and not _has_air(finite, lowest) else lowest
+
+
+def _has_air(values: NDArray[np.floating], lowest: float) -> bool:
+    """Tell whether values are Hounsfield units: many are those of air, or of what lies outside a scanner's circle."""
+    if lowest > AIR[1]:
+        return False
+    air = ((values >= AIR[0]) & (values <= AIR[1])) | (values == lowest)
+    return float(np.mean(air)) >= LEAST_AIR
 
 
 def apply_to_image(
@@ -49,7 +68,7 @@ def apply_to_image(
     geometry
         The fixed grid.
     background
-        Value outside the moving field of view; by default the image's smallest value.
+        Value outside the moving field of view; by default `background_value`.
     poll
         Called now and then; may raise to stop.
 
@@ -104,8 +123,8 @@ def image_and_view(
     ([[[2, 3, 4, 1]]], [[[True, True, True, False]]])
     """
     picture, dtype = to_sitk(moving), moving.array.dtype
-    if dtype.kind != "f":
-        picture = sitk.Cast(picture, sitk.sitkFloat64)  # which has a value for voxels that nothing was found for
+    if dtype.kind != "f":  # NaN is the value of voxels that nothing was found for
+        picture = sitk.Cast(picture, interpolation_type(dtype))
     outside, chain = background_value(moving) if background is None else background, transform_to_sitk(transform)
     warped, seen = np.empty(geometry.shape, dtype=dtype), np.empty(geometry.shape, dtype=np.bool_)
     thickness = max(1, PLANES_VOXELS // (geometry.shape[1] * geometry.shape[2]))
@@ -114,7 +133,7 @@ def image_and_view(
         found = resample_sitk(picture, geometry.planes(slab.start, slab.stop), chain, background=np.nan, poll=poll)
         values = sitk.GetArrayViewFromImage(found)
         np.logical_not(np.isnan(values), out=seen[slab])
-        warped[slab] = np.where(seen[slab], values, outside)
+        warped[slab] = rounded(np.where(seen[slab], values, values.dtype.type(outside)), dtype)
     return Image(warped, geometry, moving.name), Image(seen, geometry, "field of view")
 
 
@@ -132,7 +151,7 @@ def apply_to_labels(
     geometry
         The fixed grid.
     smooth
-        True: every label is interpolated linearly and the largest wins (the lowest label on a tie);
+        True: every label is interpolated linearly and the largest wins (on a tie that of the nearest voxel);
         false: nearest neighbour.
     poll
         Called now and then; may raise to stop.
@@ -196,17 +215,24 @@ def _winning_label(labels: NDArray[np.generic], index: NDArray[np.float64]) -> N
         )
     mixed = np.flatnonzero(inside & np.any([c != corners[0] for c in corners[1:]], axis=0))
     winner = np.where(inside, corners[0], np.zeros((), dtype=labels.dtype))
-    winner[mixed] = _vote(np.stack(corners)[:, mixed], np.stack(weights)[:, mixed])
+    # Half way between two voxels the nearest is the upper one, so that a label keeps its size when it is moved by that.
+    nearest = np.where(fraction > 0.5 - HALF_WAY, high, low)
+    preferred = flat[(nearest[:, 2] * size[1] + nearest[:, 1]) * size[0] + nearest[:, 0]]
+    winner[mixed] = _vote(np.stack(corners)[:, mixed], np.stack(weights)[:, mixed], preferred[mixed])
     return winner
 
 
-def _vote(corners: NDArray[np.generic], weights: NDArray[np.float64]) -> NDArray[np.generic]:
+def _vote(
+    corners: NDArray[np.generic], weights: NDArray[np.float64], preferred: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    """Return the label of most weight; on a tie the preferred one if it takes part, else the lowest."""
     best_label = corners[0].copy()
     best_score = np.zeros(corners.shape[1])
     for candidate in corners:
         score = np.sum(weights * (corners == candidate), axis=0)
-        tie = np.isclose(score, best_score, rtol=0, atol=1e-9)
-        wins = np.where(tie, candidate < best_label, score > best_score)
+        tie = np.isclose(score, best_score, rtol=0, atol=HALF_WAY)
+        lower = (candidate < best_label) & (best_label != preferred)
+        wins = np.where(tie, lower | (candidate == preferred), score > best_score)
         best_label[wins] = candidate[wins]
         best_score[wins] = score[wins]
     return best_label

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,13 +12,19 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.files import write_atomically
+from DeepRegLib.formats.isolated import read_elsewhere
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import execute, geometry_of, require_whole_file, set_geometry, write_sitk
+from DeepRegLib.guarding import guarded
+from DeepRegLib.image import execute, geometry_of, set_geometry, write_sitk, write_with_itk
 from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.naming import shown
+from DeepRegLib.transforms import itk_text
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
+from DeepRegLib.transforms.field_images import SUFFIXES as FIELD_IMAGES
+from DeepRegLib.transforms.field_images import read_field
 from DeepRegLib.transforms.foreign import read_foreign
-from DeepRegLib.transforms.linear import LinearTransform
+from DeepRegLib.transforms.linear import LinearTransform, from_matrix_and_centre
 
 VOXELS_AT_ONCE = 1 << 20
 TRANSFORM_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
@@ -76,12 +84,16 @@ def transform_from_sitk(transform: sitk.Transform, name: str = "transform") -> T
 def read_transform(path: str | Path, *, fixed: Geometry | None = None, moving: Geometry | None = None) -> Transform:
     """Read an ITK transform file, a displacement field saved as a vector image, or another tool's linear transform.
 
+    Several transforms in one ITK file are one after another, the last of the file first, as ITK's composites and ANTs
+    have it. A field is taken for displacements in LPS mm unless its header says otherwise: NIfTI's displacement vectors
+    and NiftyReg's fields are read for what they are, others are refused.
+
     Parameters
     ----------
     path
-        ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` of ITK and ANTs; ``.nrrd``, ``.nii.gz``, ``.nii``, ``.mha`` for
-        a field (mm, LPS); linear transforms of FSL (``.mat``), FreeSurfer (``.lta``), NiftyReg (``.txt``) and
-        nitransforms (``.x5``, with h5py installed).
+        ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` of ITK and ANTs; ``.nrrd``, ``.nhdr``, ``.nii.gz``,
+        ``.nii``, ``.mha``, ``.mhd`` for a field; linear transforms of FSL (``.mat``), FreeSurfer (``.lta``),
+        NiftyReg (``.txt``) and nitransforms (``.x5``, with h5py installed).
     fixed, moving
         Grids of both images; a matrix of FSL needs them, the others leave them aside.
 
@@ -105,21 +117,64 @@ def read_transform(path: str | Path, *, fixed: Geometry | None = None, moving: G
     [6.0, 4.0, 5.0]
     """
     source = Path(path)
-    if not source.exists():
-        raise InputError(f"{source} does not exist.", "Check the path.")
-    try:
-        if source.name.lower().endswith(FIELD_SUFFIXES):
-            return _read_field(source)
-        foreign = read_foreign(source, fixed, moving)
-        if foreign is not None:
-            return foreign
-        return transform_from_sitk(sitk.ReadTransform(str(source)), str(source))
-    except InputError as error:
-        if str(source) in error.message:
-            raise
-        raise InputError(f"{source}: {error.message}", error.hint) from error
-    except RuntimeError as error:
-        raise InputError(f"{source} is not a readable ITK transform.", "Give .h5, .tfm or a vector image.") from error
+    with guarded(source):
+        if not source.exists():
+            raise InputError(f"{shown(source)} does not exist.", "Check the path.")
+        try:
+            return _read(source, fixed, moving)
+        except InputError as error:
+            if shown(source) in error.message:
+                raise
+            raise InputError(f"{shown(source)}: {error.message}", error.hint) from error
+
+
+def _read(source: Path, fixed: Geometry | None, moving: Geometry | None) -> Transform:
+    name, lower = shown(source), source.name.lower()
+    if source.is_dir():
+        raise InputError(f"{name} is a folder.", "Give a transform file.")
+    if source.stat().st_size == 0:
+        raise InputError(f"{name} is empty (0 bytes).", "Copy or export the file again.")
+    if lower.endswith(FIELD_IMAGES):
+        return read_field(source)
+    foreign = read_foreign(source, fixed, moving)
+    if foreign is not None:
+        return foreign
+    if lower.endswith(itk_text.SUFFIXES):
+        return compose(
+            *(itk_text.parts_of_entries(itk_text.read_entries(source), name) or [LinearTransform.identity()])
+        )
+    if lower.endswith((".h5", ".hdf5")):
+        return _read_hdf5(source)
+    raise InputError(f"{name} is not a transform file by its name.", "Give .h5, .tfm, .txt, .mat or a vector image.")
+
+
+def _read_hdf5(source: Path) -> Transform:
+    name = shown(source)
+    table, arrays = read_elsewhere("transform", source)
+    remaining = iter(arrays)
+    parts: list[Transform] = []
+    for entry in table["parts"]:
+        if entry["dimension"] != 3:
+            raise InputError(f"{name} is a {entry['dimension']}-D transform.", "Give a 3-D transform.")
+        if "shape" in entry:
+            i, j, k = (int(n) for n in entry["shape"][2::-1])
+            geometry = Geometry((i, j, k), *(tuple(entry[key]) for key in ("spacing", "origin", "direction")))
+            parts.append(DisplacementField(next(remaining), geometry))
+        elif entry["linear"]:
+            parts.append(_linear_part(entry))
+        else:
+            raise itk_text.refusal_of_kind(entry["kind"], name)
+    return compose(*parts[::-1]) if parts else LinearTransform.identity()
+
+
+def _linear_part(entry: dict[str, Any]) -> LinearTransform:
+    parameters, fixed = np.array(entry["parameters"]), np.array(entry["fixed"])
+    if entry["kind"] == "AffineTransform":
+        return from_matrix_and_centre(parameters[:9].reshape(3, 3), parameters[9:12], fixed)
+    origin, *ends = (np.array(point) for point in entry["points"])
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = np.stack([end - origin for end in ends], axis=1) / 1000.0, origin
+    return LinearTransform(matrix)
 
 
 def write_transform(transform: Transform, path: str | Path, geometry: Geometry | None = None) -> None:
@@ -159,7 +214,9 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
         )
     if name.endswith(TRANSFORM_SUFFIXES):
         concrete = transform_to_sitk(transform)
-        write_atomically(target, lambda temporary: sitk.WriteTransform(concrete, str(temporary)))
+        suffix = target.suffix.lower()
+        write = partial(sitk.WriteTransform, concrete)
+        write_atomically(target, lambda temporary: write_with_itk(temporary, suffix, write))
     elif name.endswith(FIELD_SUFFIXES):
         write_sitk(_field_picture(transform, geometry), target)
     else:
@@ -224,14 +281,6 @@ def _matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
     matrix[:3, :3] = np.stack(columns, axis=1) / reach
     matrix[:3, 3] = origin
     return matrix
-
-
-def _read_field(source: Path) -> DisplacementField:
-    require_whole_file(source)
-    picture = sitk.ReadImage(str(source))
-    if picture.GetDimension() != 3 or picture.GetNumberOfComponentsPerPixel() != 3:
-        raise InputError(f"{source} is not a 3-D field of 3-component vectors.", "Give a displacement field in mm.")
-    return DisplacementField(sitk.GetArrayFromImage(picture), geometry_of(picture, str(source)))
 
 
 def _field_picture(transform: Transform, geometry: Geometry | None) -> sitk.Image:

@@ -85,3 +85,20 @@ class LinearTransform:
         [22.0, 0.0, 0.0]
         """
         return LinearTransform(self.matrix @ first.matrix)
+
+
+def from_matrix_and_centre(
+    matrix: NDArray[np.float64], translation: NDArray[np.float64], centre: NDArray[np.float64]
+) -> LinearTransform:
+    """Return ITK's x -> M (x - c) + c + t.
+
+    Parameters
+    ----------
+    matrix, translation, centre
+        M, shape ``(3, 3)``; t and c, shape ``(3,)``, LPS mm.
+    """
+    whole = np.eye(4)
+    whole[:3, :3] = matrix
+    # In this order, so that a file written and read again maps to the same bits.
+    whole[:3, 3] = translation + (centre - matrix @ centre)
+    return LinearTransform(whole)

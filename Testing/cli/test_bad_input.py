@@ -113,7 +113,7 @@ CASES: dict[str, tuple[Case, str, str]] = {
     "fixed labels elsewhere": (fixed_labels_elsewhere, "not lie on the grid", "Resample"),
     "fractional labels": (fractional_labels, "not whole numbers", "label map"),
     "fixed labels alone": (with_option("--fixed-labels", "bad.nii.gz", elsewhere), "without moving labels", "Give"),
-    "uneven landmarks": (uneven_landmarks, "3 points and .*other.csv holds 2", "same number"),
+    "uneven landmarks": (uneven_landmarks, "3 points and .*other.csv 2", "same number"),
     "landmarks of one image": (
         with_option("--moving-landmarks", "bad.csv", lambda path: write_points(np.eye(3), path)),
         "one image only",

@@ -54,7 +54,7 @@ def test_a_curve_gives_its_control_points(scene: slicer.vtkMRMLScene) -> None:
     [
         ("abcde", "ecabd", [0, 1, 2, 3, 4], [2, 3, 1, 4, 0]),
         ("bd", "abcde", [0, 1], [1, 3]),
-        ("abcde", "eb", [4, 1], [0, 1]),
+        ("abcde", "eb", [1, 4], [1, 0]),
         ("aabcd", "abcda", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
         ("abc", "xyz", [0, 1, 2], [0, 1, 2]),
     ],

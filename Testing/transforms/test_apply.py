@@ -40,12 +40,18 @@ def shift(x: float, y: float = 0.0, z: float = 0.0) -> LinearTransform:
 
 
 def brute_force_labels(transform: Transform, labels: Image, geometry: Geometry) -> np.ndarray:
-    """Interpolate each label's indicator linearly, take the largest; the lowest label where two are equal."""
+    """Interpolate each label's indicator linearly, take the largest; the nearest voxel's label where two are equal."""
     index = labels.geometry.to_index(transform.apply_to_points(geometry.points()))
     present = np.unique(labels.array)
     scores = np.stack([trilinear((labels.array == label).astype(float), index) for label in present])
     # Rounding must not decide a tie, so what differs by less than 1e-9 counts as equal.
-    winner = present[np.argmax(scores > scores.max(axis=0) - 1e-9, axis=0)]
+    first = scores > scores.max(axis=0) - 1e-6
+    winner = present[np.argmax(first, axis=0)]
+    near = np.floor(index + 0.5 + 1e-6).astype(int)
+    near = np.clip(near, 0, np.array(labels.geometry.size) - 1)
+    nearest = labels.array[near[..., 2], near[..., 1], near[..., 0]]
+    ties = np.take_along_axis(first, np.searchsorted(present, nearest)[None], axis=0)[0]
+    winner = np.where(ties, nearest, winner)
     return np.where(scores.sum(axis=0) > 0, winner, 0)
 
 
@@ -86,10 +92,15 @@ def test_outside_the_moving_field_of_view_is_background(background: float | None
     assert np.all(warped.array[1:, 1:, :5] == 40)
 
 
-def test_background_is_the_smallest_finite_value() -> None:
+def test_background_is_the_smallest_finite_value_and_0_in_a_signed_map() -> None:
     geometry = Geometry((2, 2, 2))
-    values = np.array([np.nan, -np.inf, np.inf, -3, 5, 0, 1, 2], dtype=np.float32).reshape(2, 2, 2)
-    assert background_value(Image(values, geometry)) == -3
+    values = np.array([np.nan, -np.inf, np.inf, 3, 5, 7, 1, 2], dtype=np.float32).reshape(2, 2, 2)
+    assert background_value(Image(values, geometry)) == 1
+    assert background_value(Image(values - 4, geometry)) == 0
+    assert background_value(Image(values - 40, geometry)) == -39
+    scan = np.array([-1000, -1000, -990, 40, 60, 30, 800, -100], dtype=np.float32).reshape(2, 2, 2)
+    assert background_value(Image(scan, geometry)) == -1000
+    assert background_value(Image(scan.astype(np.int16), geometry)) == -1000
     assert background_value(Image(np.full((2, 2, 2), np.nan), geometry)) == 0
     assert background_value(Image(np.full((2, 2, 2), 9, dtype=np.uint8), geometry)) == 9
 
@@ -181,7 +192,7 @@ def test_large_and_negative_labels_stay_exact() -> None:
         np.testing.assert_array_equal(warped.array, array)
 
 
-def test_on_a_tie_the_lowest_label_wins_everywhere() -> None:
+def test_on_a_tie_the_nearest_voxel_wins_so_that_labels_keep_their_size() -> None:
     array = np.zeros((2, 2, 6), dtype=np.uint8)
     array[..., :3], array[..., 3:] = 9, 4
     geometry = Geometry((6, 2, 2))

@@ -146,8 +146,9 @@ def test_simpleitk_makes_our_picture_in_the_moving_images_own_type(dtype: str, t
     write_transform(transform, tmp_path / "t.h5")
     warped = apply_to_image(transform, moving, fixed)
     assert warped.array.dtype == np.dtype(dtype)
-    theirs = resampled_by_simpleitk(tmp_path / "t.h5", moving, fixed)
-    assert largest_difference(warped.array, theirs, transform, moving, fixed) < TOLERANCE
+    theirs = resampled_by_simpleitk(tmp_path / "t.h5", moving.with_array(moving.array.astype(float)), fixed)
+    half = 0.5 if np.dtype(dtype).kind != "f" else 0.0  # whole numbers are rounded, which SimpleITK does not do
+    assert largest_difference(warped.array.astype(float), theirs, transform, moving, fixed) < half + TOLERANCE
 
 
 def test_the_anatomy_of_all_grids_is_one() -> None:

@@ -1,0 +1,127 @@
+"""Volumes resampled onto a grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image.conversion import to_sitk
+from DeepRegLib.image.volume import Image
+from DeepRegLib.monitoring import Poll, keep_going
+
+
+def resample(
+    image: Image,
+    geometry: Geometry,
+    *,
+    interpolation: str = "linear",
+    background: float = 0.0,
+    transform: sitk.Transform | None = None,
+    poll: Poll = keep_going,
+) -> Image:
+    """Resample an image onto a grid.
+
+    Parameters
+    ----------
+    image
+        The image to sample.
+    geometry
+        The grid of the result.
+    interpolation
+        ``"linear"`` or ``"nearest"``.
+    background
+        Value outside the image's voxel box.
+    transform
+        Takes points of `geometry` to points of the image (LPS, mm); None for the identity.
+    poll
+        Called now and then; may raise to stop.
+
+    Returns
+    -------
+    Image
+        On `geometry`, dtype of `image`; whole numbers are rounded to the nearest. (ITK itself cuts them off towards
+        zero, which takes half a unit from a scan on the average, and the rim from a mask.)
+    """
+    interpolator = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[interpolation]
+    picture = to_sitk(image)
+    if interpolation == "linear" and image.array.dtype.kind != "f":
+        picture = sitk.Cast(picture, interpolation_type(image.array.dtype))
+    resampled = resample_sitk(picture, geometry, transform, interpolator, background, poll)
+    return Image(rounded(sitk.GetArrayFromImage(resampled), image.array.dtype), geometry, image.name)
+
+
+def interpolation_type(dtype: np.dtype[Any]) -> int:
+    """Return SimpleITK's type of floating-point numbers that holds whole numbers of a type exactly."""
+    return sitk.sitkFloat32 if dtype.itemsize <= 2 else sitk.sitkFloat64
+
+
+def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return interpolated values in an image's own type: the nearest whole number, where it holds whole numbers.
+
+    `values` may be overwritten.
+    """
+    if dtype.kind == "f" or values.dtype.kind != "f":
+        return values.astype(dtype, copy=False)
+    np.rint(values, out=values)
+    if dtype.kind == "b":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    # The largest 64-bit number is none of floating point; the next one above it would wrap around.
+    top = limits.max if dtype.itemsize < 8 else np.nextafter(values.dtype.type(2.0 ** (63 + (dtype.kind == "u"))), 0)
+    return np.clip(values, limits.min, top, out=values).astype(dtype)
+
+
+def resample_sitk(
+    picture: sitk.Image,
+    geometry: Geometry,
+    transform: sitk.Transform | None,
+    interpolator: int = sitk.sitkLinear,
+    background: float = 0.0,
+    poll: Poll = keep_going,
+) -> sitk.Image:
+    """Resample a SimpleITK image as `resample` does, keeping its voxel type."""
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(geometry.size)
+    resampler.SetOutputOrigin(geometry.origin)
+    resampler.SetOutputSpacing(geometry.spacing)
+    resampler.SetOutputDirection(geometry.direction)
+    resampler.SetInterpolator(interpolator)
+    resampler.SetDefaultPixelValue(float(background))
+    if transform is not None:
+        resampler.SetTransform(transform)
+    return execute(resampler, poll, picture)
+
+
+def execute(task: Any, poll: Poll, *inputs: Any) -> Any:
+    """Run a SimpleITK filter and return what it makes; `poll` is called at each of its reports, and may raise to stop.
+
+    Most filters report their progress some fifty times.
+    """
+    raised: list[BaseException] = []
+
+    def on_progress() -> None:
+        if raised:  # a filter reports a few times more on its way out
+            return
+        try:
+            poll()
+        except BaseException as error:  # noqa: BLE001  # it must not go through the C++ in between
+            raised.append(error)
+            task.Abort()
+
+    task.AddCommand(sitk.sitkProgressEvent, on_progress)
+    try:
+        result = task.Execute(*inputs)
+    except RuntimeError:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        task.RemoveAllCommands()
+    if raised:  # asked to stop when it was done
+        raise raised[0]
+    poll()
+    return result
