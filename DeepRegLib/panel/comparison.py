@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import qt
 import slicer
 import vtk
 
-from DeepRegLib.scene.compare import blend, checkerboard, red_cyan, remove_helpers
+from DeepRegLib.errors import DeepRegError
+from DeepRegLib.panel.slicing import Sliced
+from DeepRegLib.scene.compare import blend, checkerboard_steps, red_cyan, remove_helpers
 from DeepRegLib.scene.views import (
     COMPOSITE,
     Layers,
@@ -20,6 +23,8 @@ from DeepRegLib.scene.views import (
     remember,
     show_layers,
 )
+
+LOG = logging.getLogger(__name__)
 
 NONE, BLEND, FLICKER, CHECKERBOARD, RED_CYAN = "none", "blend", "flicker", "checkerboard", "red-cyan"
 MODES = (NONE, BLEND, FLICKER, CHECKERBOARD, RED_CYAN)
@@ -55,6 +60,7 @@ class Comparison:
         self._arrivals.setSingleShot(True)
         self._arrivals.connect("timeout()", self._join)
         self._scene_observer: int | None = None
+        self._work: Sliced[Layers] | None = None
 
     def show(
         self,
@@ -71,16 +77,27 @@ class Comparison:
             return
         self._fixed, self._linked = fixed, linked
         if mode == CHECKERBOARD:
-            self._layers = checkerboard(self._scene, fixed, warped)
+            self._work = Sliced(checkerboard_steps(self._scene, fixed, warped), self._show_layers, self._on_failed)
+            try:
+                self._work.start()
+            except DeepRegError as error:
+                self._on_failed(error)
         elif mode == RED_CYAN:
-            self._layers = red_cyan(self._scene, fixed, warped)
+            self._show_layers(red_cyan(self._scene, fixed, warped))
         else:
-            self._layers = blend(fixed, warped, opacity if mode == BLEND else 1.0)
+            self._show_layers(blend(fixed, warped, opacity if mode == BLEND else 1.0))
+            if mode == FLICKER:
+                self._phase = 1
+                self._timer.start()
+
+    def _show_layers(self, layers: Layers) -> None:
+        self._layers = layers
         self._scene_observer = self._scene.AddObserver(self._scene.NodeAddedEvent, self._on_node_added)
         self._join()
-        if mode == FLICKER:
-            self._phase = 1
-            self._timer.start()
+
+    def _on_failed(self, error: DeepRegError) -> None:
+        LOG.error("The volumes cannot be compared: %s", error)
+        self._on_taken_over()
 
     def set_opacity(self, opacity: float) -> None:
         """Let the warped volume shine through more or less, in the blend mode."""
@@ -91,6 +108,9 @@ class Comparison:
         """Put the views back as they were."""
         self._timer.stop()
         self._arrivals.stop()
+        if self._work is not None:
+            self._work.stop()
+            self._work = None
         if self._scene_observer is not None:
             self._scene.RemoveObserver(self._scene_observer)
             self._scene_observer = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import qt
@@ -17,7 +17,8 @@ from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError
 from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.engine import Engine
-from DeepRegLib.panel.task import Reading, Task, check, read
+from DeepRegLib.panel.slicing import Sliced
+from DeepRegLib.panel.task import Reading, Task, check, reading_steps
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.results import (
     Inputs,
@@ -73,6 +74,8 @@ class Run:
         Why there are no results.
     notes
         What did not work out although there are results, as sentences.
+    reader
+        What reads the scene before there is a job.
     job
         Its registration in the engine.
     inputs, reading
@@ -84,9 +87,11 @@ class Run:
     registration: Registration | None = None
     error: DeepRegError | None = None
     notes: tuple[str, ...] = ()
+    reader: Sliced[Reading] | None = None
     job: Job[Any, Registration] | None = None
     inputs: Inputs | None = None
     reading: Reading | None = None
+    listener: Listener = field(default_factory=Listener)
 
     @property
     def finished(self) -> bool:
@@ -95,8 +100,15 @@ class Run:
 
     def cancel(self) -> None:
         """Ask it to stop."""
-        if self.job is not None:
+        if self.reader is not None and self.reader.stop():
+            self.fail(CancelledError())
+        elif self.job is not None:
             self.job.cancel()
+
+    def fail(self, error: DeepRegError) -> None:
+        """End without results."""
+        self.error = error
+        self.listener.failed(error)
 
 
 class Runner:
@@ -115,39 +127,40 @@ class Runner:
         self._scene = scene
 
     def start(self, task: Task, listener: Listener) -> Run:
-        """Start a run and return at once.
+        """Start a run and return at once; what takes long to read is read while the window lives.
 
         Raises
         ------
         InputError
-            If the task cannot run; the listener is not called then.
+            If the task cannot run, as far as that is seen at once; the listener is not called then.
         """
         check(task)
         with taken_out(_moved(task)):  # of an earlier result: each run begins where the scan was
-            reading = read(task)
+            steps = reading_steps(task)
+            next(steps)
             assert task.fixed is not None  # noqa: S101  # for mypy: `read` has looked
             assert task.moving is not None  # noqa: S101
             inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
             check_existing(self._scene, inputs, task.existing, task.overwrite)
-        run = Run(task, inputs=inputs, reading=reading)
+        run = Run(task, inputs=inputs, listener=listener)
+        run.reader = Sliced(steps, lambda reading: self._register(run, inputs, reading), run.fail)
+        run.reader.start()
+        return run
 
+    def _register(self, run: Run, inputs: Inputs, reading: Reading) -> None:
         def done(registration: Registration) -> None:
             try:
                 run.registration = registration
-                run.results = self._add(task, inputs, reading, registration)
-                run.notes = (*_edited(reading), *_aligned(task, run.results))
+                run.results = self._add(run.task, inputs, reading, registration)
+                run.notes = (*_edited(reading), *_aligned(run.task, run.results))
             except Exception as error:
                 LOG.exception("The results could not be put into the scene")
-                failed(error if isinstance(error, DeepRegError) else _not_added(error))
+                run.fail(error if isinstance(error, DeepRegError) else _not_added(error))
             else:
-                listener.finished(run)
+                run.listener.finished(run)
 
-        def failed(error: DeepRegError) -> None:
-            run.error = error
-            listener.failed(error)
-
-        run.job = self._submit(reading, listener.progress, done, failed)
-        return run
+        run.reading = reading
+        run.job = self._submit(reading, run.listener.progress, done, run.fail)
 
     def _submit(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from pathlib import Path
 
 from slicer.i18n import tr as _
 
@@ -17,6 +18,8 @@ from DeepRegLib.recipes import AUTO, Recipe, load_recipe, recipe_names
 
 PATH_SIGNS = ("/", "\\", ":")
 
+Stamp = tuple[int, ...] | None
+
 
 class Sources:
     """Which files may be read."""
@@ -25,6 +28,7 @@ class Sources:
         self._unasked: set[str] = set()
         self._allowed: set[str] = set()
         self._of_scenes: set[str] = set()
+        self._read: dict[str, tuple[Stamp, Recipe]] = {}
 
     def named_by_scene(self, parameters: Parameters) -> None:
         """Take note that parameters came with a scene: what they name is asked about, unless the user named it too."""
@@ -54,7 +58,7 @@ class Sources:
                 _("The scene names the recipe file {path}, which has not been read.").format(path=source),
                 _("Press Register to be asked about it, or choose another recipe."),
             )
-        recipe = load_recipe(source)
+        recipe = self._read_once(source)
         if source in self._of_scenes:
             self._distrust_model(recipe.model.name)
         return recipe
@@ -73,6 +77,15 @@ class Sources:
             source = self._next(parameters)
         return True
 
+    def _read_once(self, source: str) -> Recipe:
+        """Return a recipe without reading it again, for it is asked for at each change of the panel."""
+        stamp = _stamp(source)
+        known = self._read.get(source)
+        if known is None or stamp is None or known[0] != stamp:
+            self._read.pop(source, None)
+            known = self._read[source] = (stamp, load_recipe(source))
+        return known[1]
+
     def _next(self, parameters: Parameters) -> str | None:
         if not self.may_read(parameters.recipe):
             return parameters.recipe
@@ -87,6 +100,17 @@ class Sources:
     def _distrust_model(self, name: str) -> None:
         if any(sign in name for sign in PATH_SIGNS):
             self._distrust(name)
+
+
+def _stamp(source: str) -> Stamp:
+    """Return what changes when a recipe's file does; None where there is no such file."""
+    if source in recipe_names():
+        return ()
+    try:
+        found = Path(source).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _question(source: str) -> str:

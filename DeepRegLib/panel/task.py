@@ -19,12 +19,13 @@ from DeepRegLib.scene.results import Outputs
 from DeepRegLib.scene.segmentations import (
     LabelPair,
     SegmentLayers,
-    common_labels,
-    layers_from_node,
-    mask_from_node,
+    common_steps,
+    layer_steps,
+    mask_steps,
     segment_names,
 )
 from DeepRegLib.scene.sequences import current_volume
+from DeepRegLib.scene.steps import Result, Steps, run_through
 from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.volumes import Untouched, image_from_volume
 
@@ -176,8 +177,8 @@ def check(task: Task) -> None:
         )
 
 
-def read(task: Task) -> Reading:
-    """Read what a task needs from the scene.
+def reading_steps(task: Task) -> Steps[Reading]:
+    """Read in steps what a task needs from the scene; where its nodes lie is looked up before the first.
 
     Raises
     ------
@@ -191,41 +192,58 @@ def read(task: Task) -> Reading:
     ]
     fixed, moving = (image_from_volume(node, copy=False) for node in nodes)
     untouched = tuple(Untouched(node) for node in nodes)
+    fixed_mask = _started(_mask_steps(task.fixed_mask, fixed, _("The fixed mask")))
+    moving_mask = _started(_mask_steps(task.moving_mask, moving, _("The moving mask")))
+    layers = _started(_layer_steps(task.moving_segmentation, _("The moving segmentation")))
+    compared = _started(_layer_steps(task.fixed_segmentation, _("The fixed segmentation")))
+    drivers = _drivers(task)
     recipe = with_model(load_recipe(task.recipe), task.model, uncertainty=task.outputs.uncertainty)
-    layers, pair = _segments(task, fixed, moving)
-    compared = None if task.labels_pull else pair
+    sliding_mask = _started(_mask_steps(task.sliding_mask, fixed, _("The sliding mask")))
+    correction = None
+    if task.repair is not None:
+        correction = correction_from_markups(_alive(task.repair.markups, _("The line that corrects")))
+    yield
+    masks = (yield from fixed_mask), (yield from moving_mask), (yield from sliding_mask)
+    drivers = replace(
+        drivers,
+        fixed_mask=drivers.fixed_mask if masks[0] is None else masks[0],
+        moving_mask=drivers.moving_mask if masks[1] is None else masks[1],
+        sliding_mask=drivers.sliding_mask if masks[2] is None else masks[2],
+    )
+    brought, wanted = (yield from layers), (yield from compared)
+    pair = None
+    if brought is not None and wanted is not None:
+        pair = yield from _common_steps(wanted, brought, fixed, moving)
+    measured = None if task.labels_pull else pair
     extras = Extras(
-        compared_fixed_labels=compared.fixed if compared is not None else None,
-        compared_moving_labels=compared.moving if compared is not None else None,
-        moving_layers=tuple(layers.images) if layers is not None else (),
+        compared_fixed_labels=measured.fixed if measured is not None else None,
+        compared_moving_labels=measured.moving if measured is not None else None,
+        moving_layers=tuple(brought.images) if brought is not None else (),
         jacobian=task.outputs.jacobian,
     )
-    drivers = _drivers(task, fixed, moving)
     if task.labels_pull and pair is not None:
         drivers = replace(drivers, fixed_labels=pair.fixed, moving_labels=pair.moving)
     request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
     names = pair.names if pair is not None else None
-    return Reading(request, untouched, layers, names, _improvement(task.repair, request))
+    return Reading(request, untouched, brought, names, _improvement(task.repair, request, correction))
 
 
-def _improvement(repair: Repair | None, request: Request) -> Improvement | None:
-    if repair is None:
+def _improvement(repair: Repair | None, request: Request, correction: Correction | None) -> Improvement | None:
+    if repair is None or correction is None:
         return None
-    correction = correction_from_markups(_alive(repair.markups, _("The line that corrects")))
     result = repair.registration
     request = replace(request, recipe=result.recipe)
     return Improvement(request, result.transform, result.inverse, correction, result.decisions, repair.made)
 
 
-def _drivers(task: Task, fixed: Image, moving: Image) -> Drivers:
-    """Return the drivers of a task: those given as values, and those read from nodes."""
+def read(task: Task) -> Reading:
+    """Do all of `reading_steps` at once."""
+    return run_through(reading_steps(task))
+
+
+def _drivers(task: Task) -> Drivers:
+    """Return the drivers of a task that are read in no time: those given as values, landmarks and a transform."""
     drivers = task.drivers
-    if task.fixed_mask is not None:
-        drivers = replace(drivers, fixed_mask=_mask(task.fixed_mask, fixed, _("The fixed mask")))
-    if task.moving_mask is not None:
-        drivers = replace(drivers, moving_mask=_mask(task.moving_mask, moving, _("The moving mask")))
-    if task.sliding_mask is not None:
-        drivers = replace(drivers, sliding_mask=_mask(task.sliding_mask, fixed, _("The sliding mask")))
     if task.fixed_landmarks is not None:
         fixed_points, moving_points = landmark_pairs(
             _alive(task.fixed_landmarks, _("The fixed landmark list")),
@@ -238,15 +256,26 @@ def _drivers(task: Task, fixed: Image, moving: Image) -> Drivers:
     return drivers
 
 
-def _segments(task: Task, fixed: Image, moving: Image) -> tuple[SegmentLayers | None, LabelPair | None]:
-    """Return the segments that are brought along, and the labels that are compared."""
-    if task.moving_segmentation is None:
-        return None, None
-    layers = layers_from_node(_alive(task.moving_segmentation, _("The moving segmentation")))
-    if task.fixed_segmentation is None:
-        return layers, None
-    wanted = layers_from_node(_alive(task.fixed_segmentation, _("The fixed segmentation")))
-    return layers, _common(wanted, layers, fixed, moving)
+def _started(steps: Steps[Result]) -> Steps[Result]:
+    """Take the first step, which looks up where a node lies, and return what is left."""
+    next(steps)
+    return steps
+
+
+def _mask_steps(mask: Mask | None, image: Image, what: str) -> Steps[Image | None]:
+    if mask is None:
+        yield
+        return None
+    marked = yield from mask_steps(_alive(mask.node, what), mask.segments or None, image.geometry)
+    return marked
+
+
+def _layer_steps(node: slicer.vtkMRMLNode | None, what: str) -> Steps[SegmentLayers | None]:
+    if node is None:
+        yield
+        return None
+    layers = yield from layer_steps(_alive(node, what))
+    return layers
 
 
 def _check_segments(mask: Mask | None) -> None:
@@ -260,18 +289,14 @@ def _check_segments(mask: Mask | None) -> None:
         )
 
 
-def _common(wanted: SegmentLayers, layers: SegmentLayers, fixed: Image, moving: Image) -> LabelPair:
-    pair = common_labels(wanted, layers, fixed.geometry, moving.geometry)
+def _common_steps(wanted: SegmentLayers, layers: SegmentLayers, fixed: Image, moving: Image) -> Steps[LabelPair]:
+    pair = yield from common_steps(wanted, layers, fixed.geometry, moving.geometry)
     if pair is None:
         raise InputError(
             _("The two segmentations have no segment name in common, so they cannot be compared."),
             _("Give the same structure the same name in both, or choose no segmentation to compare with."),
         )
     return pair
-
-
-def _mask(mask: Mask, image: Image, what: str) -> Image:
-    return mask_from_node(_alive(mask.node, what), mask.segments or None, image.geometry)
 
 
 def _alive(node: slicer.vtkMRMLNode | None, what: str) -> slicer.vtkMRMLNode:

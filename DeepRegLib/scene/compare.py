@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.scene.nodes import HELPER_ATTRIBUTE, nodes_with, remove_with_companions
+from DeepRegLib.scene.steps import Steps, run_through
 from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.views import Layers
 from DeepRegLib.scene.volumes import geometry_of_volume, set_volume, value_range
@@ -53,7 +54,17 @@ def checkerboard(
     warped: slicer.vtkMRMLScalarVolumeNode,
     squares: int = 8,
 ) -> Layers:
-    """Return cubes of the fixed and the warped volume in turn, each in its own window of grey.
+    """Do all of `checkerboard_steps` at once."""
+    return run_through(checkerboard_steps(scene, fixed, warped, squares))
+
+
+def checkerboard_steps(
+    scene: slicer.vtkMRMLScene,
+    fixed: slicer.vtkMRMLScalarVolumeNode,
+    warped: slicer.vtkMRMLScalarVolumeNode,
+    squares: int = 8,
+) -> Steps[Layers]:
+    """Return in steps cubes of the fixed and the warped volume in turn, each in its own window of grey.
 
     Parameters
     ----------
@@ -70,7 +81,9 @@ def checkerboard(
         Of a hidden helper on the fixed grid.
     """
     geometry = geometry_of_volume(fixed)
-    board = _checkerboard(voxels_of(fixed.GetImageData()), _on_grid(warped, geometry), geometry, squares)
+    on_grid = _on_grid(warped, geometry)
+    yield
+    board = yield from _checkerboard_steps(voxels_of(fixed.GetImageData()), on_grid, geometry, squares)
     helper = _helper(scene, CHECKERBOARD_NAME)
     set_volume(helper, Image(board, geometry, CHECKERBOARD_NAME))
     display = helper.GetDisplayNode()
@@ -108,10 +121,10 @@ def _helper(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLScalarVolume
     return scene.AddNode(helper)
 
 
-def _checkerboard(
+def _checkerboard_steps(
     fixed: NDArray[np.generic], warped: NDArray[np.generic], geometry: Geometry, squares: int
-) -> NDArray[np.uint8]:
-    """Return cubes of two images on one grid in turn, each image as grey from its 1st to its 99th percentile."""
+) -> Steps[NDArray[np.uint8]]:
+    """Return in steps cubes of two images on one grid in turn, each as grey from its 1st to its 99th percentile."""
     edge = float(geometry.extent.max()) / squares
     i, j, k = (
         (np.arange(n) * step // edge).astype(np.int64) for n, step in zip(geometry.size, geometry.spacing, strict=True)
@@ -122,6 +135,7 @@ def _checkerboard(
     for number, parity in enumerate(k % 2):  # a slice at a time stays in the processor's cache
         cubes = ~plane if parity else plane
         board[number] = np.where(cubes, _grey(warped[number], *windows[1]), _grey(fixed[number], *windows[0]))
+        yield
     return board
 
 

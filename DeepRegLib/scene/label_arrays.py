@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
+from DeepRegLib.scene.steps import Steps, run_through, slabs
 from DeepRegLib.transforms import LinearTransform, transform_to_sitk
 
 LATTICE_TOLERANCE = 1e-3
@@ -34,13 +35,16 @@ def as_whole_numbers(array: NDArray[np.generic]) -> NDArray[np.integer]:
     return array.astype(np.int32) if array.dtype.kind == "f" else array  # type: ignore[return-value]  # kind i or u
 
 
-def values_of(array: NDArray[np.integer]) -> list[int]:
-    """Return the voxel values of a label map other than zero."""
-    if int(array.max()) < 1 << 16:
-        found = np.flatnonzero(np.bincount(array.ravel()))  # much quicker than sorting all voxels
-    else:
-        found = np.unique(array)
-    return [int(value) for value in found if value != 0]
+def value_steps(array: NDArray[np.integer]) -> Steps[list[int]]:
+    """Return in steps the voxel values of a label map other than zero."""
+    found: set[int] = set()
+    for slab in slabs(array.shape):
+        part = array[slab]
+        # Counting is much quicker than sorting all voxels.
+        values = np.flatnonzero(np.bincount(part.ravel())) if int(part.max()) < 1 << 16 else np.unique(part)
+        found.update(int(value) for value in values)
+        yield
+    return sorted(found - {0})
 
 
 def translated(array: NDArray, meaning: Mapping[int, int], otherwise: int, dtype: np.dtype) -> NDArray:
@@ -57,17 +61,48 @@ def smallest_dtype(largest: int) -> np.dtype:
     return np.dtype(np.uint8 if largest < 256 else np.uint16 if largest < 65536 else np.int32)
 
 
+def mark_on_grid_steps(
+    mask: NDArray[np.bool_], marked: Image, grid: Geometry, to_image: LinearTransform
+) -> Steps[None]:
+    """Mark in steps on a grid where a bool image is true, as `on_grid` places it."""
+    shift = lattice_shift(image_relative(marked, grid, to_image), max(grid.size))
+    if shift is None:
+        np.logical_or(mask, on_grid(marked, grid, to_image), out=mask)
+        yield
+        return
+    low, high = np.maximum(-shift, 0), np.minimum(marked.array.shape - shift, grid.shape)
+    if np.any(low >= high):
+        return
+    here, there = mask[box_at(low, tuple(high - low))], marked.array[box_at(low + shift, tuple(high - low))]
+    for slab in slabs(here.shape):
+        np.logical_or(here[slab], there[slab], out=here[slab])
+        yield
+
+
+def image_relative(image: Image, grid: Geometry, to_image: LinearTransform) -> NDArray[np.float64]:
+    """Return the matrix from the voxel indices (i, j, k) of a grid to those of an image."""
+    return image.geometry.world_to_index @ to_image.matrix @ grid.index_to_world
+
+
 def on_grid(image: Image, grid: Geometry, to_image: LinearTransform) -> NDArray[np.generic]:
     """Return an image's voxels on a grid, nearest neighbour, zero outside; `to_image` takes grid to image points."""
-    relative = image.geometry.world_to_index @ to_image.matrix @ grid.index_to_world
-    shift = lattice_shift(relative, max(grid.size))
+    return run_through(on_grid_steps(image, grid, to_image))
+
+
+def on_grid_steps(image: Image, grid: Geometry, to_image: LinearTransform) -> Steps[NDArray[np.generic]]:
+    """Do what `on_grid` does in steps."""
+    shift = lattice_shift(image_relative(image, grid, to_image), max(grid.size))
     if shift is None:
         return resample(image, grid, interpolation="nearest", transform=transform_to_sitk(to_image)).array
     # Segments drawn on a volume lie on its own voxels: nothing is to be computed.
     result = np.zeros(grid.shape, dtype=image.array.dtype)
     low, high = np.maximum(-shift, 0), np.minimum(image.array.shape - shift, grid.shape)
     if np.all(low < high):
-        result[box_at(low, tuple(high - low))] = image.array[box_at(low + shift, tuple(high - low))]
+        here = result[box_at(low, tuple(high - low))]
+        there = image.array[box_at(low + shift, tuple(high - low))]
+        for slab in slabs(here.shape):
+            here[slab] = there[slab]
+            yield
     return result
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import slicer
+from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.scene.label_arrays import on_grid, smallest_dtype, translated, values_of, whole_labels
+from DeepRegLib.scene.label_arrays import (
+    mark_on_grid_steps,
+    on_grid_steps,
+    smallest_dtype,
+    translated,
+    value_steps,
+    whole_labels,
+)
 from DeepRegLib.scene.nodes import new_node
-from DeepRegLib.scene.sheets import LABELMAP, merged_sheets, sheet_geometry, sheets_of, with_rim
+from DeepRegLib.scene.sheets import LABELMAP, merge_steps, sheet_geometry, sheets_of, state_of, with_rim
+from DeepRegLib.scene.steps import Steps, run_through, slabs
 from DeepRegLib.scene.volumes import image_from_volume
 from DeepRegLib.scene.world import flipped_matrix, ijk_to_ras, image_data, matrix_from_array, parent_to_world
 from DeepRegLib.transforms import LinearTransform
@@ -109,24 +118,33 @@ def mask_from_node(node: slicer.vtkMRMLNode | None, segment_ids: Sequence[str] |
         If the node is missing or neither of both, a segment does not exist, nothing is marked, nothing of what is
         marked lies on the grid, or a parent transform bends space.
     """
+    return run_through(mask_steps(node, segment_ids, geometry))
+
+
+def mask_steps(node: slicer.vtkMRMLNode | None, segment_ids: Sequence[str] | None, geometry: Geometry) -> Steps[Image]:
+    """Do what `mask_from_node` does in steps; before the first it looks where the mask lies."""
     source = _require(node)
+    name = str(source.GetName())
     if source.IsA("vtkMRMLSegmentationNode"):
         _require_segments(source, segment_ids)
-        pieces, to_node = _marked_pieces(source, segment_ids), _world_to_node(source)
+        pieces, to_node, before = _marked_pieces(source, segment_ids), _world_to_node(source), state_of(source)
     else:
-        volume = image_from_volume(source)
-        pieces, to_node = [volume.with_array(volume.array != 0)], LinearTransform.identity()
-    pieces = [piece for piece in pieces if piece.array.any()]
-    if not pieces:
-        raise InputError(f"The mask {source.GetName()} is empty.", "Mark something, or choose other segments.")
-    mask = np.zeros(geometry.shape, dtype=np.bool_)
-    for piece in pieces:
-        mask |= on_grid(piece, geometry, to_node).astype(np.bool_)
+        pieces, to_node = _marked_voxels(image_from_volume(source, copy=False)), LinearTransform.identity()
+        before = None
+    yield
+    mask, empty = np.zeros(geometry.shape, dtype=np.bool_), True
+    for steps in pieces:
+        piece = yield from steps
+        if piece is not None:
+            empty = False
+            yield from mark_on_grid_steps(mask, piece, geometry, to_node)
+    if before is not None:
+        _require_unchanged(source, before)
+    if empty:
+        raise InputError(f"The mask {name} is empty.", "Mark something, or choose other segments.")
     if not mask.any():
-        raise InputError(
-            f"The mask {source.GetName()} lies outside the volume.", "Choose a mask of this volume, or no mask."
-        )
-    return Image(mask, geometry, source.GetName())
+        raise InputError(f"The mask {name} lies outside the volume.", "Choose a mask of this volume, or no mask.")
+    return Image(mask, geometry, name)
 
 
 def layers_from_node(node: slicer.vtkMRMLNode | None) -> SegmentLayers:
@@ -140,16 +158,28 @@ def layers_from_node(node: slicer.vtkMRMLNode | None) -> SegmentLayers:
         If the node is missing or neither of both, it has no segments or no voxel is marked, a label map's values are
         not whole numbers, a parent transform bends space or its axes are not at right angles.
     """
+    return run_through(layer_steps(node))
+
+
+def layer_steps(node: slicer.vtkMRMLNode | None) -> Steps[SegmentLayers]:
+    """Do what `layers_from_node` does in steps; before the first it looks where the segmentation lies."""
     source = _require(node)
     if not source.IsA("vtkMRMLSegmentationNode"):
-        return _layers_of_volume(source)
+        layers = yield from _volume_steps(source)
+        return layers
     _require_segments(source, None)
-    merged = merged_sheets(sheets_of(source))
+    to_world = parent_to_world(source, f"The segmentation {source.GetName()}")
+    before = state_of(source)
+    yield
+    merged = yield from merge_steps(sheets_of(source))
     if not merged:
         raise InputError(f"The segmentation {source.GetName()} is empty.", "Mark something in one of its segments.")
-    to_world = parent_to_world(source, f"The segmentation {source.GetName()}")
-    framed = [with_rim(sheet) for sheet in merged]
-    images = [Image(s.array, sheet_geometry(s, source, to_world), source.GetName()) for s in framed]
+    images = []
+    for sheet in merged:
+        framed = with_rim(sheet)
+        images.append(Image(framed.array, sheet_geometry(framed, source, to_world), source.GetName()))
+        yield
+    _require_unchanged(source, before)
     places = {identifier: (n, v) for n, sheet in enumerate(merged) for v, identifier in sheet.ids.items()}
     unused = max(merged[0].ids) + 1
     segments = []
@@ -232,14 +262,21 @@ def common_labels(
     fixed_grid, moving_grid
         The grids of the two images.
     """
+    return run_through(common_steps(fixed, moving, fixed_grid, moving_grid))
+
+
+def common_steps(
+    fixed: SegmentLayers, moving: SegmentLayers, fixed_grid: Geometry, moving_grid: Geometry
+) -> Steps[LabelPair | None]:
+    """Do what `common_labels` does in steps."""
     places = [{s.name: s for s in reversed(layers.segments)} for layers in (fixed, moving)]
     names = list(dict.fromkeys(s.name for s in fixed.segments if s.name in places[1]))
     if not names:
         return None
-    maps = [
-        _label_map(layers, [by_name[name] for name in names], grid)
-        for layers, by_name, grid in zip((fixed, moving), places, (fixed_grid, moving_grid), strict=True)
-    ]
+    maps = []
+    for layers, by_name, grid in zip((fixed, moving), places, (fixed_grid, moving_grid), strict=True):
+        made = yield from _label_map_steps(layers, [by_name[name] for name in names], grid)
+        maps.append(made)
     return LabelPair(maps[0], maps[1], dict(enumerate(names, 1)))
 
 
@@ -266,13 +303,41 @@ def _require_segments(node: slicer.vtkMRMLSegmentationNode, segment_ids: Sequenc
         )
 
 
-def _marked_pieces(node: slicer.vtkMRMLSegmentationNode, segment_ids: Sequence[str] | None) -> list[Image]:
-    """Return where the chosen segments are, as bool images in the segmentation's own frame."""
-    pieces = []
+def _require_unchanged(node: slicer.vtkMRMLSegmentationNode, before: tuple[int, ...]) -> None:
+    """Make sure that nobody drew in a segmentation between two steps of reading it."""
+    if state_of(node) != before:
+        raise InputError(f"The segmentation {node.GetName()} was edited while it was read.", "Register again.")
+
+
+def _marked_pieces(
+    node: slicer.vtkMRMLSegmentationNode, segment_ids: Sequence[str] | None
+) -> Iterator[Steps[Image | None]]:
+    """Yield what finds the chosen segments, as bool images in the segmentation's own frame; None without voxels."""
     for sheet in sheets_of(node):
-        values = [v for v, identifier in sheet.ids.items() if segment_ids is None or identifier in segment_ids]
-        pieces.append(Image(np.isin(sheet.array, values), sheet_geometry(sheet, node, np.eye(4)), node.GetName()))
-    return pieces
+        wanted = {v: 1 for v, identifier in sheet.ids.items() if segment_ids is None or identifier in segment_ids}
+        if wanted:
+            yield _marked_steps(sheet.array, wanted, sheet_geometry(sheet, node, np.eye(4)))
+
+
+def _marked_steps(array: NDArray[np.integer], wanted: Mapping[int, int], geometry: Geometry) -> Steps[Image | None]:
+    marked = np.empty(array.shape, dtype=np.bool_)
+    for slab in slabs(array.shape):
+        marked[slab] = translated(array[slab], wanted, 0, np.dtype(np.bool_))
+        yield
+    return Image(marked, geometry) if marked.any() else None
+
+
+def _marked_voxels(volume: Image) -> Iterator[Steps[Image | None]]:
+    """Yield what finds the voxels of a label map that are not zero."""
+
+    def steps() -> Steps[Image | None]:
+        marked = np.empty(volume.array.shape, dtype=np.bool_)
+        for slab in slabs(volume.array.shape):
+            np.not_equal(volume.array[slab], 0, out=marked[slab])
+            yield
+        return volume.with_array(marked) if marked.any() else None
+
+    yield steps()
 
 
 def _world_to_node(node: slicer.vtkMRMLSegmentationNode) -> LinearTransform:
@@ -280,10 +345,14 @@ def _world_to_node(node: slicer.vtkMRMLSegmentationNode) -> LinearTransform:
     return LinearTransform(flipped_matrix(np.linalg.inv(to_world).astype(np.float64)))
 
 
-def _layers_of_volume(node: slicer.vtkMRMLScalarVolumeNode) -> SegmentLayers:
-    volume = image_from_volume(node)
+def _volume_steps(node: slicer.vtkMRMLScalarVolumeNode) -> Steps[SegmentLayers]:
+    volume = image_from_volume(node, copy=False)
+    yield
+    volume = volume.with_array(volume.array.copy())
+    yield
     array = whole_labels(volume)
-    values = values_of(array)
+    yield
+    values = yield from value_steps(array)
     if not values:
         raise InputError(f"The label map {node.GetName()} is empty.", "Choose a label map with labels in it.")
     display = node.GetDisplayNode()
@@ -321,13 +390,18 @@ def _labelmap(image: Image, largest: int) -> slicer.vtkOrientedImageData:
     return data
 
 
-def _label_map(layers: SegmentLayers, chosen: Sequence[Segment], grid: Geometry) -> Image:
-    """Return a label map on a grid in which the chosen segments have the values 1, 2, ... in their order."""
+def _label_map_steps(layers: SegmentLayers, chosen: Sequence[Segment], grid: Geometry) -> Steps[Image]:
+    """Return in steps a label map on a grid in which the chosen segments have the values 1, 2, ... in their order."""
     nobody = len(chosen) + 1
     owners = np.full(grid.shape, nobody, dtype=smallest_dtype(nobody))
     for number in sorted({segment.layer for segment in chosen}):
         meaning = {s.value: label for label, s in enumerate(chosen, 1) if s.layer == number}
-        placed = on_grid(layers.images[number], grid, LinearTransform.identity())
-        np.minimum(owners, translated(placed, meaning, nobody, owners.dtype), out=owners)
-    owners[owners == nobody] = 0
+        placed = yield from on_grid_steps(layers.images[number], grid, LinearTransform.identity())
+        for slab in slabs(owners.shape):
+            found = translated(placed[slab], meaning, nobody, owners.dtype)
+            np.minimum(owners[slab], found, out=owners[slab])
+            yield
+    for slab in slabs(owners.shape):
+        owners[slab][owners[slab] == nobody] = 0
+        yield
     return Image(owners, grid, layers.images[0].name)

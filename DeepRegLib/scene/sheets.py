@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.scene.label_arrays import as_whole_numbers, box_at, lattice_shift, smallest_dtype, translated
+from DeepRegLib.scene.steps import Steps, slabs
 from DeepRegLib.scene.world import array_from_matrix, geometry_from_ras, voxels_of
 
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
@@ -27,13 +28,14 @@ class Sheet:
     ids: Mapping[int, str]
 
 
-def sheets_of(node: slicer.vtkMRMLSegmentationNode) -> list[Sheet]:
-    """Return the label maps of a segmentation as views of what is marked; those without voxels are left out."""
+def sheets_of(node: slicer.vtkMRMLSegmentationNode) -> Iterator[Sheet]:
+    """Yield the label maps of a segmentation as views of what is marked; those without voxels are left out."""
     segmentation = _with_labelmaps(node)
-    sheets = []
-    for layer in range(segmentation.GetNumberOfLayers(LABELMAP)):
-        data = segmentation.GetLayerDataObject(layer, LABELMAP)
-        ids = segmentation.GetSegmentIDsForLayer(layer, LABELMAP)
+    layers = [
+        (segmentation.GetLayerDataObject(layer, LABELMAP), _values_in(segmentation, layer))
+        for layer in range(segmentation.GetNumberOfLayers(LABELMAP))
+    ]
+    for data, values in layers:
         if data is None or data.GetNumberOfPoints() == 0 or data.GetPointData().GetScalars() is None:
             continue
         array = as_whole_numbers(voxels_of(data))
@@ -44,9 +46,21 @@ def sheets_of(node: slicer.vtkMRMLSegmentationNode) -> list[Sheet]:
         data.GetImageToWorldMatrix(matrix)
         own = array_from_matrix(matrix)
         own[:3, 3] += own[:3, :3] @ (np.array(data.GetExtent()[::2]) + [side.start for side in reversed(box)])
-        values = {int(segmentation.GetSegment(identifier).GetLabelValue()): identifier for identifier in ids}
-        sheets.append(Sheet(array[box], own, values))
-    return sheets
+        yield Sheet(array[box], own, values)
+
+
+def state_of(node: slicer.vtkMRMLSegmentationNode) -> tuple[int, ...]:
+    """Return numbers that change when the voxels or the list of segments of a segmentation do."""
+    segmentation = node.GetSegmentation()
+    layers = [segmentation.GetLayerDataObject(n, LABELMAP) for n in range(segmentation.GetNumberOfLayers(LABELMAP))]
+    times = (int(data.GetMTime()) for data in layers if data is not None)
+    return segmentation.GetNumberOfSegments(), *times
+
+
+def _values_in(segmentation: slicer.vtkSegmentation, layer: int) -> dict[int, str]:
+    """Return the ids of the segments in a layer by voxel value."""
+    ids = segmentation.GetSegmentIDsForLayer(layer, LABELMAP)
+    return {int(segmentation.GetSegment(identifier).GetLabelValue()): identifier for identifier in ids}
 
 
 def with_rim(sheet: Sheet) -> Sheet:
@@ -62,11 +76,11 @@ def sheet_geometry(sheet: Sheet, node: slicer.vtkMRMLSegmentationNode, to_world:
     return geometry_from_ras(to_world @ sheet.ijk_to_ras, (width, height, depth), f"The segmentation {node.GetName()}")
 
 
-def merged_sheets(sheets: Iterable[Sheet]) -> list[Sheet]:
-    """Return as few sheets with the same labels: those on one lattice share an array where they do not overlap."""
+def merge_steps(sheets: Iterable[Sheet]) -> Steps[list[Sheet]]:
+    """Return in steps as few sheets with the same labels: those on one lattice share an array unless they overlap."""
     merged: list[Sheet] = []
     for sheet in sheets:
-        _merge_into(merged, sheet)
+        yield from _merge_into_steps(merged, sheet)
     return merged
 
 
@@ -97,12 +111,16 @@ def _with_labelmaps(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkSegmentat
     return converted
 
 
-def _merge_into(merged: list[Sheet], sheet: Sheet) -> None:
+def _merge_into_steps(merged: list[Sheet], sheet: Sheet) -> Steps[None]:
     """Put a sheet's labels into the first sheet on the same lattice that is free there, or append it."""
+    yield
     for number, target in enumerate(merged):
         shift = _shift_between(target, sheet)
-        if shift is not None and not _overlap(target.array, sheet.array, shift):
-            merged[number] = _union(target, sheet, shift)
+        if shift is None:
+            continue
+        overlap = yield from _overlap_steps(target.array, sheet.array, shift)
+        if not overlap:
+            merged[number] = yield from _union_steps(target, sheet, shift)
             return
     merged.append(sheet)
 
@@ -113,17 +131,21 @@ def _shift_between(target: Sheet, sheet: Sheet) -> NDArray[np.int64] | None:
     return lattice_shift(relative, max(*target.array.shape, *sheet.array.shape))
 
 
-def _overlap(target: NDArray[np.integer], array: NDArray[np.integer], shift: NDArray[np.int64]) -> bool:
+def _overlap_steps(target: NDArray[np.integer], array: NDArray[np.integer], shift: NDArray[np.int64]) -> Steps[bool]:
     low = np.maximum(shift, 0)
     high = np.minimum(shift + array.shape, target.shape)
     if np.any(low >= high):
         return False
     mine = target[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     theirs = array[tuple(slice(a, b) for a, b in zip(low - shift, high - shift, strict=True))]
-    return bool(np.any((mine > 0) & (theirs > 0)))
+    for slab in slabs(mine.shape):
+        if np.any((mine[slab] > 0) & (theirs[slab] > 0)):
+            return True
+        yield
+    return False
 
 
-def _union(target: Sheet, sheet: Sheet, shift: NDArray[np.int64]) -> Sheet:
+def _union_steps(target: Sheet, sheet: Sheet, shift: NDArray[np.int64]) -> Steps[Sheet]:
     low = np.minimum(shift, 0)
     high = np.maximum(shift + sheet.array.shape, target.array.shape)
     top = max(target.ids, default=0)
@@ -133,10 +155,15 @@ def _union(target: Sheet, sheet: Sheet, shift: NDArray[np.int64]) -> Sheet:
         renamed[value] = number
         ids[number] = identifier
     array = np.zeros(high - low, dtype=smallest_dtype(max(ids, default=0)))
-    array[box_at(-low, target.array.shape)] = target.array
+    place = array[box_at(-low, target.array.shape)]
+    for slab in slabs(place.shape):
+        place[slab] = target.array[slab]
+        yield
     place = array[box_at(shift - low, sheet.array.shape)]
-    labels = translated(sheet.array, renamed, 0, array.dtype)
-    np.copyto(place, labels, where=labels > 0)
+    for slab in slabs(place.shape):
+        labels = translated(sheet.array[slab], renamed, 0, array.dtype)
+        np.copyto(place[slab], labels, where=labels > 0)
+        yield
     matrix = target.ijk_to_ras.copy()
     matrix[:3, 3] += matrix[:3, :3] @ low[::-1]
     return replace(target, array=array, ijk_to_ras=matrix, ids=ids)
