@@ -69,10 +69,13 @@ class Sliced(Generic[Result]):
             return
         end = time.monotonic() + SLICE_SECONDS
         try:
+            next(steps)
             while time.monotonic() < end:
                 next(steps)
         except StopIteration as stop:
-            self._finished(stop.value)
+            result = stop.value
+        else:
+            self._steps = steps
+            self._timer.start(0)
             return
-        self._steps = steps
-        self._timer.start(0)
+        self._finished(result)

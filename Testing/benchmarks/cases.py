@@ -81,12 +81,12 @@ def preferred(cases: list[Case], names: tuple[str, ...]) -> list[Case]:
     return [by_name[name] for name in names if name in by_name] or cases[: len(names)]
 
 
-def write_pair(case: Case, folder: Path) -> tuple[Path, Path]:
-    """Resample both images of a case to `FULL_SIZE` voxels over their field of view and write them."""
+def write_pair(case: Case, folder: Path, size: tuple[int, int, int] = FULL_SIZE) -> tuple[Path, Path]:
+    """Resample both images of a case to so many voxels over their field of view and write them."""
     paths = []
     for image, side in zip(case.images(), ("fixed", "moving"), strict=True):
-        spacing = tuple(float(e) / n for e, n in zip(image.geometry.extent, FULL_SIZE, strict=True))
-        resampled = smooth_and_resample(image, image.geometry.recentred(FULL_SIZE, spacing))
+        spacing = tuple(float(e) / n for e, n in zip(image.geometry.extent, size, strict=True))
+        resampled = smooth_and_resample(image, image.geometry.recentred(size, spacing))
         paths.append(folder / f"{side}.nii")
         write_image(Image(resampled.array, resampled.geometry, side), paths[-1])
     return paths[0], paths[1]
