@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "DeepRegLib"
 # Every public class, method and function of these has an example.
-STARTING_POINTS = ("geometry.py", "transforms")
+STARTING_POINTS = ("geometry.py", "transforms", "image", "landmarks")
 
 
 def files_with_examples() -> list[Path]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from DeepRegLib.recipes import Recipe
     from DeepRegLib.request import Request
     from DeepRegLib.result import Measures, Registration
+    from DeepRegLib.transforms import Transform
 
 LOCAL = "local"
 VERDICTS = {
@@ -61,7 +62,7 @@ def register(
     fixed_landmarks: Points = None,
     moving_landmarks: Points = None,
     initial_transform: Annotated[
-        Path | None, typer.Option(help="Where to start: fixed points to moving points (.h5, .tfm, field image).")
+        Path | None, typer.Option(help="Where to start: fixed points to moving points; files as for deepreg apply.")
     ] = None,
     moving_labels: Labels = None,
     fixed_labels: Labels = None,
@@ -95,7 +96,6 @@ def register(
         from DeepRegLib.image import read_image
         from DeepRegLib.request import Drivers, Request
         from DeepRegLib.saving import expected_bytes, reserved_output, write_into
-        from DeepRegLib.transforms import read_transform
 
         with reporter(screen) as report:
             landmark_files, label_files = (fixed_landmarks, moving_landmarks), (fixed_labels, moving_labels)
@@ -105,6 +105,7 @@ def register(
                 report("read", 0.0)
                 with reading(screen):
                     chosen = _recipe(recipe, model, uncertainty, elsewhere=engine is not None)
+                    scans = read_image(fixed), read_image(moving)
                     landmarks, labels = _landmarks(*landmark_files), _labels(*label_files)
                     drivers = Drivers(
                         fixed_mask=_image(fixed_mask),
@@ -114,10 +115,10 @@ def register(
                         moving_landmarks=landmarks[1],
                         fixed_labels=labels[0],
                         moving_labels=labels[1],
-                        initial_transform=None if initial_transform is None else read_transform(initial_transform),
+                        initial_transform=_start(initial_transform, *scans),
                         background=background,
                     )
-                    request = Request(read_image(fixed), read_image(moving), chosen, drivers, device, seed)
+                    request = Request(*scans, chosen, drivers, device, seed)
                     warn_of_points_outside(*landmarks, request.fixed, request.moving)
                 place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))
                 result = _run(request, engine, screen, report)
@@ -177,6 +178,12 @@ def _recipe(recipe: str, model: str | None, uncertainty: bool, *, elsewhere: boo
         if name and not elsewhere:
             find_model(name)
     return chosen
+
+
+def _start(path: Path | None, fixed: Image, moving: Image) -> Transform | None:
+    from DeepRegLib.transforms import read_transform
+
+    return None if path is None else read_transform(path, fixed=fixed.geometry, moving=moving.geometry)
 
 
 def _image(path: Path | None) -> Image | None:

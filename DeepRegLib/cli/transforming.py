@@ -32,7 +32,12 @@ class Sampling:
 
 
 TransformFile = Annotated[
-    Path, typer.Argument(metavar="TRANSFORM", help="Transform: .h5, .tfm, or a displacement field image.")
+    Path,
+    typer.Argument(
+        metavar="TRANSFORM",
+        help="Transform: .h5, .tfm, .mat (ITK, ANTs), a displacement field image, or a linear one of FSL (.mat, for "
+        "volumes only), NiftyReg (.txt), FreeSurfer (.lta), nitransforms (.x5).",
+    ),
 ]
 OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 

@@ -19,6 +19,11 @@ def from_sitk(picture: sitk.Image, name: str = "image") -> Image:
     ------
     InputError
         If it is not a scalar 3-D volume (4-D with a last axis of one is accepted).
+
+    Examples
+    --------
+    >>> from_sitk(sitk.Image([4, 3, 2], sitk.sitkInt16)).array.shape
+    (2, 3, 4)
     """
     if picture.GetDimension() == 4 and picture.GetSize()[3] == 1:
         picture = picture[:, :, :, 0]
@@ -40,7 +45,13 @@ def from_sitk(picture: sitk.Image, name: str = "image") -> Image:
 
 
 def to_sitk(image: Image) -> sitk.Image:
-    """Turn an `Image` into a SimpleITK image with the same voxel type."""
+    """Turn an `Image` into a SimpleITK image with the same voxel type.
+
+    Examples
+    --------
+    >>> to_sitk(Image(np.zeros((2, 3, 4), dtype=np.int16), Geometry((4, 3, 2)))).GetSize()
+    (4, 3, 2)
+    """
     dtype = image.array.dtype
     # ITK has no bool, no half and no long double, and its numbers are in the machine's byte order.
     known: dict[str, np.dtype[Any]] = {
@@ -56,7 +67,13 @@ def to_sitk(image: Image) -> sitk.Image:
 
 
 def geometry_of(picture: sitk.Image, name: str = "image") -> Geometry:
-    """Return the grid of a 3-D SimpleITK image."""
+    """Return the grid of a 3-D SimpleITK image.
+
+    Examples
+    --------
+    >>> geometry_of(sitk.Image([4, 3, 2], sitk.sitkInt16)).size
+    (4, 3, 2)
+    """
     try:
         return Geometry(picture.GetSize(), picture.GetSpacing(), picture.GetOrigin(), picture.GetDirection())
     except InputError as error:
@@ -64,7 +81,15 @@ def geometry_of(picture: sitk.Image, name: str = "image") -> Geometry:
 
 
 def set_geometry(picture: sitk.Image, geometry: Geometry) -> None:
-    """Give a SimpleITK image the spacing, origin and direction of a grid of the same size."""
+    """Give a SimpleITK image the spacing, origin and direction of a grid of the same size.
+
+    Examples
+    --------
+    >>> picture = sitk.Image([4, 3, 2], sitk.sitkInt16)
+    >>> set_geometry(picture, Geometry((4, 3, 2), spacing=(1.0, 1.0, 5.0)))
+    >>> picture.GetSpacing()
+    (1.0, 1.0, 5.0)
+    """
     picture.SetSpacing(geometry.spacing)
     picture.SetOrigin(geometry.origin)
     picture.SetDirection(geometry.direction)

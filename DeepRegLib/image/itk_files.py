@@ -25,6 +25,14 @@ def write_with_itk(path: Path, suffix: str, write: Callable[[str], object]) -> N
         The ending, in lower case, that tells ITK the format.
     write
         Writes to the name it is given.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "a.nii.gz.nii.gz"
+    ...     write_with_itk(file, ".nii.gz", lambda name: Path(name).write_bytes(b""))
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['a.nii.gz.nii.gz']
     """
     plain = f".{uuid.uuid4().hex[:12]}{suffix}"
     if shown(path.parent) != str(path.parent):

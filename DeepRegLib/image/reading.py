@@ -41,6 +41,16 @@ def read_image(path: str | Path) -> Image:
     ------
     InputError
         If there is nothing there, it cannot be read, or it is not one scalar 3-D volume.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from DeepRegLib.image import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(Image(np.zeros((2, 3, 4), dtype=np.int16), Geometry((4, 3, 2))), Path(folder) / "scan.nii.gz")
+    ...     scan = read_image(Path(folder) / "scan.nii.gz")
+    >>> scan.geometry.size, scan.array.dtype.name
+    ((4, 3, 2), 'int16')
     """
     source = Path(path)
     with guarded(source):
@@ -48,7 +58,14 @@ def read_image(path: str | Path) -> Image:
 
 
 def as_image(source: Image | str | Path) -> Image:
-    """Return an image as it is, or read it from a path."""
+    """Return an image as it is, or read it from a path.
+
+    Examples
+    --------
+    >>> scan = Image(np.zeros((2, 3, 4)), Geometry((4, 3, 2)))
+    >>> as_image(scan) is scan
+    True
+    """
     return source if isinstance(source, Image) else read_image(source)
 
 
@@ -59,6 +76,16 @@ def read_raster(source: Path) -> Raster:
     ------
     InputError
         If it cannot be read. Others may escape: wrap it in `guarded`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from DeepRegLib.image import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(Image(np.zeros((2, 3, 4), dtype=np.int16), Geometry((4, 3, 2))), Path(folder) / "scan.nii.gz")
+    ...     scan = read_raster(Path(folder) / "scan.nii.gz")
+    >>> scan.channels, scan.spacing
+    (1, (1.0, 1.0, 1.0))
     """
     name = shown(source)
     if not source.exists():
@@ -89,6 +116,12 @@ def from_raster(raster: Raster, name: str) -> Image:
     ------
     InputError
         If it is not a scalar 3-D volume (further axes of one voxel are accepted).
+
+    Examples
+    --------
+    >>> raster = Raster(np.zeros((1, 2, 3, 4)), 1, (1.0,) * 4, (0.0,) * 4, np.eye(3))  # a fourth axis of one voxel
+    >>> from_raster(raster, "scan").array.shape
+    (2, 3, 4)
     """
     array = _one_volume(raster, name)
     for remark in raster.remarks:
@@ -103,6 +136,12 @@ def grid_of(raster: Raster, name: str) -> Geometry:
     ------
     InputError
         If they are not orthonormal, or a spacing is not positive.
+
+    Examples
+    --------
+    >>> raster = Raster(np.zeros((2, 3, 4)), 1, (1.0, 1.0, 5.0), (0.0, 0.0, 0.0), np.eye(3))
+    >>> grid_of(raster, "scan").spacing
+    (1.0, 1.0, 5.0)
     """
     shape = raster.array.shape[:-1] if raster.channels > 1 else raster.array.shape
     spacing = np.array(raster.spacing[:3])

@@ -45,6 +45,12 @@ def resample(
     Image
         On `geometry`, dtype of `image`; whole numbers are rounded to the nearest. (ITK itself cuts them off towards
         zero, which takes half a unit from a scan on the average, and the rim from a mask.)
+
+    Examples
+    --------
+    >>> scan = Image(np.array([[[0, 1, 5, 9]]], dtype=np.int16), Geometry((4, 1, 1)))
+    >>> resample(scan, Geometry((2, 1, 1), origin=(1.5, 0.0, 0.0))).array.tolist()
+    [[[3, 7]]]
     """
     interpolator = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}[interpolation]
     picture = to_sitk(image)
@@ -55,7 +61,13 @@ def resample(
 
 
 def interpolation_type(dtype: np.dtype[Any]) -> int:
-    """Return SimpleITK's type of floating-point numbers that holds whole numbers of a type exactly."""
+    """Return SimpleITK's type of floating-point numbers that holds whole numbers of a type exactly.
+
+    Examples
+    --------
+    >>> interpolation_type(np.dtype(np.int16)) == sitk.sitkFloat32
+    True
+    """
     return sitk.sitkFloat32 if dtype.itemsize <= 2 else sitk.sitkFloat64
 
 
@@ -63,6 +75,11 @@ def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return interpolated values in an image's own type: the nearest whole number, where it holds whole numbers.
 
     `values` may be overwritten.
+
+    Examples
+    --------
+    >>> rounded(np.array([0.4, 0.6, 300.0]), np.dtype(np.uint8)).tolist()
+    [0, 1, 255]
     """
     if dtype.kind == "f" or values.dtype.kind != "f":
         return values.astype(dtype, copy=False)
@@ -83,7 +100,15 @@ def resample_sitk(
     background: float = 0.0,
     poll: Poll = keep_going,
 ) -> sitk.Image:
-    """Resample a SimpleITK image as `resample` does, keeping its voxel type."""
+    """Resample a SimpleITK image as `resample` does, keeping its voxel type.
+
+    Examples
+    --------
+    >>> picture = sitk.GetImageFromArray(np.array([[[1.0, 2.0, 3.0, 4.0]]]))
+    >>> shift = sitk.TranslationTransform(3, (1.0, 0.0, 0.0))
+    >>> sitk.GetArrayFromImage(resample_sitk(picture, Geometry((4, 1, 1)), shift)).tolist()
+    [[[2.0, 3.0, 4.0, 0.0]]]
+    """
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize(geometry.size)
     resampler.SetOutputOrigin(geometry.origin)
@@ -100,6 +125,11 @@ def execute(task: Any, poll: Poll, *inputs: Any) -> Any:
     """Run a SimpleITK filter and return what it makes; `poll` is called at each of its reports, and may raise to stop.
 
     Most filters report their progress some fifty times.
+
+    Examples
+    --------
+    >>> execute(sitk.AbsImageFilter(), keep_going, sitk.GetImageFromArray(np.array([[[-1.0]]])))[0, 0, 0]
+    1.0
     """
     raised: list[BaseException] = []
 

@@ -23,6 +23,12 @@ class Image:
         Where the voxels lie (LPS, mm).
     name
         What to call the image in messages: its file or node name.
+
+    Examples
+    --------
+    >>> grid = Geometry((4, 3, 2), spacing=(1.0, 1.0, 5.0))
+    >>> Image(np.zeros((2, 3, 4)), grid, "scan").array.shape  # (k, j, i)
+    (2, 3, 4)
     """
 
     array: NDArray[np.generic]
@@ -39,12 +45,28 @@ class Image:
             raise InputError(f"{self.name} has voxels of type {self.array.dtype}.", "Give a scalar image.")
 
     def with_array(self, array: NDArray[np.generic]) -> Image:
-        """Return the same grid and name with other voxel values."""
+        """Return the same grid and name with other voxel values.
+
+        Examples
+        --------
+        >>> scan = Image(np.zeros((2, 3, 4)), Geometry((4, 3, 2)), "scan")
+        >>> scan.with_array(scan.array > 0).name
+        'scan'
+        """
         return Image(array, self.geometry, self.name)
 
 
 def box_around(mask: Image) -> Geometry:
-    """Return the part of a mask's grid that holds its nonzero voxels."""
+    """Return the part of a mask's grid that holds its nonzero voxels.
+
+    Examples
+    --------
+    >>> voxels = np.zeros((2, 3, 4), dtype=np.uint8)
+    >>> voxels[1, 1, 2:4] = 1
+    >>> box = box_around(Image(voxels, Geometry((4, 3, 2))))
+    >>> box.size, box.origin
+    ((2, 1, 1), (2.0, 1.0, 1.0))
+    """
     spans = [np.flatnonzero(mask.array.any(axis=tuple({0, 1, 2} - {axis}))) for axis in (2, 1, 0)]
     first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
     i, j, k = (last - first + 1).tolist()

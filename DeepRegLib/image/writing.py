@@ -30,12 +30,29 @@ def write_image(image: Image, path: str | Path) -> None:
         If the file name has another ending.
     OutputError
         If the file cannot be written, or it is an .mhd file and there is a .raw file of its name that is not its own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from DeepRegLib.geometry import Geometry
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(Image(np.zeros((2, 3, 4), dtype=np.int16), Geometry((4, 3, 2))), Path(folder) / "scan.nrrd")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['scan.nrrd']
     """
     write_sitk(to_sitk(image), path)
 
 
 def write_sitk(picture: sitk.Image, path: str | Path) -> None:
-    """Write a SimpleITK image (scalar or vector) as `write_image` does."""
+    """Write a SimpleITK image (scalar or vector) as `write_image` does.
+
+    Examples
+    --------
+    >>> write_sitk(sitk.Image([4, 3, 2], sitk.sitkInt16), "scan.png")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    DeepRegLib.errors.InputError: scan.png does not end in a format that can be written. End it in one of ...
+    """
     target = Path(path)
     suffix = next((ending for ending in WRITABLE_SUFFIXES if target.name.lower().endswith(ending)), None)
     if suffix is None:
@@ -78,6 +95,12 @@ def check_mhd(path: str | Path) -> None:
     ------
     OutputError
         If there is one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_mhd(Path(folder) / "scan.mhd")  # nothing is in the way
     """
     target = Path(path)
     data = target.with_suffix(".raw")

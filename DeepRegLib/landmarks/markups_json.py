@@ -12,7 +12,14 @@ MILLIMETRES = {"mm": 1.0, "um": 1e-3}
 
 
 def markups_entries(source: str, text: str) -> list[Entry]:
-    """Return the control points of the one list of a file; those that were not placed among them."""
+    """Return the control points of the one list of a file; those that were not placed among them.
+
+    Examples
+    --------
+    >>> text = '{"markups": [{"coordinateSystem": "RAS", "controlPoints": [{"label": "tip", "position": [1, 2, 3]}]}]}'
+    >>> markups_entries("points.mrk.json", text)
+    [Entry(position=(-1.0, -2.0, 3.0), label='tip')]
+    """
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:

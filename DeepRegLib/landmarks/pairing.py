@@ -24,6 +24,11 @@ class Pairs:
         Shape ``(n, 3)`` each, LPS mm.
     remarks
         What the user should know of the points that are missing, one sentence each.
+
+    Examples
+    --------
+    >>> Pairs(np.zeros((2, 3)), np.ones((2, 3))).remarks
+    ()
     """
 
     fixed: NDArray[np.float64]
@@ -40,6 +45,13 @@ def paired(fixed: PointList, moving: PointList) -> Pairs:
     ------
     InputError
         If no pair is left, only a few labels agree, or lists without common labels differ in length.
+
+    Examples
+    --------
+    >>> fixed = PointList(np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]), ("tip", "base"))
+    >>> moving = PointList(np.array([[20.0, 0.0, 0.0], [10.0, 0.0, 0.0]]), ("base", "tip"))
+    >>> paired(fixed, moving).moving[:, 0].tolist()  # in the order of the fixed list
+    [10.0, 20.0]
     """
     rows = _rows_by_label(fixed, moving)
     by_label = rows is not None
@@ -89,7 +101,13 @@ def _remarks(fixed: PointList, moving: PointList, first: set[int], second: set[i
 
 
 def points_outside(points: ArrayLike, geometry: Geometry) -> NDArray[np.bool_]:
-    """Return which points, shape ``(n, 3)`` in LPS mm, lie outside the voxel box of a scan."""
+    """Return which points, shape ``(n, 3)`` in LPS mm, lie outside the voxel box of a scan.
+
+    Examples
+    --------
+    >>> points_outside([[1.0, 1.0, 1.0], [9.0, 1.0, 1.0]], Geometry((4, 3, 2))).tolist()
+    [False, True]
+    """
     index = geometry.to_index(points)
     return np.asarray(np.any((index < -0.5) | (index > np.array(geometry.size) - 0.5), axis=-1))
 
@@ -105,6 +123,11 @@ def outside_told(points: ArrayLike, geometry: Geometry, name: str, scan: str) ->
         The scan's grid.
     name, scan
         What to call the points and the scan.
+
+    Examples
+    --------
+    >>> outside_told([[-1.0, -1.0, 1.0]], Geometry((4, 3, 2)), "fixed.csv", "head")
+    ('1 of 1 points of fixed.csv lie outside the scan head; in RAS they would all lie in it.',)
     """
     outside = points_outside(points, geometry)
     count = int(outside.sum())

@@ -31,6 +31,11 @@ class PointList:
         One a point; empty where it has none.
     name
         What to call the list in messages.
+
+    Examples
+    --------
+    >>> PointList(np.array([[1.0, 2.0, 3.0]]), ("tip",)).labels
+    ('tip',)
     """
 
     points: NDArray[np.float64]
@@ -39,25 +44,49 @@ class PointList:
 
     @property
     def placed(self) -> NDArray[np.bool_]:
-        """Which points were placed, shape ``(n,)``."""
+        """Which points were placed, shape ``(n,)``.
+
+        Examples
+        --------
+        >>> PointList(np.array([[1.0, 2.0, 3.0], NOT_PLACED]), ("tip", "base")).placed.tolist()
+        [True, False]
+        """
         return np.asarray(np.isfinite(self.points).all(axis=1))
 
     def placed_only(self) -> PointList:
-        """Return the list without the points that were not placed."""
+        """Return the list without the points that were not placed.
+
+        Examples
+        --------
+        >>> PointList(np.array([[1.0, 2.0, 3.0], NOT_PLACED]), ("tip", "base")).placed_only().labels
+        ('tip',)
+        """
         rows = np.flatnonzero(self.placed)
         return PointList(self.points[rows], tuple(self.labels[row] for row in rows), self.name)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a file: where its point lies (LPS mm; NaN if it was not placed) and its label."""
+    """One line of a file: where its point lies (LPS mm; NaN if it was not placed) and its label.
+
+    Examples
+    --------
+    >>> Entry((1.0, 2.0, 3.0), "tip").label
+    'tip'
+    """
 
     position: tuple[float, float, float]
     label: str
 
 
 def suffix_of(path: Path) -> str:
-    """Return which of the endings a file has."""
+    """Return which of the endings a file has.
+
+    Examples
+    --------
+    >>> suffix_of(Path("points.MRK.json"))
+    '.mrk.json'
+    """
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             return suffix
@@ -65,7 +94,13 @@ def suffix_of(path: Path) -> str:
 
 
 def is_number(cell: str) -> bool:
-    """Tell whether a cell of a table is a number."""
+    """Tell whether a cell of a table is a number.
+
+    Examples
+    --------
+    >>> is_number("1e3"), is_number("x")
+    (True, False)
+    """
     try:
         float(cell)
     except ValueError:
@@ -74,7 +109,13 @@ def is_number(cell: str) -> bool:
 
 
 def coordinates(where: str, row: Sequence[object], columns: Sequence[int]) -> tuple[float, float, float]:
-    """Return the three coordinates of a row."""
+    """Return the three coordinates of a row.
+
+    Examples
+    --------
+    >>> coordinates("points.csv, line 2", ["tip", "1", "2", "3"], (1, 2, 3))
+    (1.0, 2.0, 3.0)
+    """
     if len(columns) < 3 or len(row) <= max(columns):
         raise InputError(f"{where}: there are fewer than three coordinates.", "Give x, y and z in mm.")
     x, y, z = (_coordinate(where, "xyz"[axis], row[column]) for axis, column in enumerate(columns))
@@ -93,7 +134,13 @@ def _coordinate(where: str, axis: str, value: object) -> float:
 
 
 def frame_named(where: str, name: object) -> str:
-    """Return "LPS" or "RAS"."""
+    """Return "LPS" or "RAS".
+
+    Examples
+    --------
+    >>> frame_named("points.fcsv, line 2", 0)
+    'RAS'
+    """
     frame = FRAMES.get(str(name).upper())
     if frame is None:
         raise InputError(f"{where}: the coordinate system is {repr(name)[:40]}.", "Save the points in LPS or RAS.")
@@ -101,7 +148,13 @@ def frame_named(where: str, name: object) -> str:
 
 
 def to_lps(point: Sequence[float], frame: str) -> tuple[float, float, float]:
-    """Return a point of a frame in LPS."""
+    """Return a point of a frame in LPS.
+
+    Examples
+    --------
+    >>> to_lps((1.0, 2.0, 3.0), "RAS")
+    (-1.0, -2.0, 3.0)
+    """
     x, y, z = point
     # Adding zero turns -0.0 into 0.0.
     return (x, y, z) if frame == "LPS" else (0.0 - x, 0.0 - y, z)

@@ -19,7 +19,7 @@ READERS = {".csv": csv_entries, ".fcsv": fcsv_entries, ".mrk.json": markups_entr
 
 
 def read_points(path: str | Path) -> NDArray[np.float64]:
-    """Read the placed points of a list.
+    r"""Read the placed points of a list.
 
     Parameters
     ----------
@@ -37,12 +37,31 @@ def read_points(path: str | Path) -> NDArray[np.float64]:
     ------
     InputError
         If the file is missing, of another kind, damaged or without points, or a coordinate is not a finite number.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "points.csv"
+    ...     _ = file.write_text("x,y,z,label\n1,2,3,tip\n4,5,6,base\n")
+    ...     read_points(file).tolist()
+    [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
     """
     return read_point_list(path).placed_only().points
 
 
 def read_point_list(path: str | Path) -> PointList:
-    """Read a point list with its labels and with the points that were not placed, as `read_points` does."""
+    r"""Read a point list with its labels and with the points that were not placed, as `read_points` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "points.csv"
+    ...     _ = file.write_text("x,y,z,label\n1,2,3,tip\n4,5,6,base\n")
+    ...     read_point_list(file).labels
+    ('tip', 'base')
+    """
     source = Path(path)
     suffix = suffix_of(source)
     name = shown(source)

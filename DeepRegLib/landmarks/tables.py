@@ -20,7 +20,13 @@ NAME_COLUMNS = "Name the columns x, y, z (LPS mm), l, p, s or r, a, s in a first
 
 
 def csv_entries(source: str, text: str) -> list[Entry]:
-    """Return the points of a `.csv` file: with a header in any order, or without one where that is clear."""
+    r"""Return the points of a `.csv` file: with a header in any order, or without one where that is clear.
+
+    Examples
+    --------
+    >>> csv_entries("points.csv", "r,a,s\n1,2,3\n")[0].position  # LPS
+    (-1.0, -2.0, 3.0)
+    """
     rows = [(n, row) for n, row in _rows(source, text) if any(cell for cell in row) and not row[0].startswith("#")]
     if not rows:
         return []
@@ -42,7 +48,13 @@ def csv_entries(source: str, text: str) -> list[Entry]:
 
 
 def fcsv_entries(source: str, text: str) -> list[Entry]:
-    """Return the points of a `.fcsv` file; a point whose status says that it was skipped is not placed."""
+    r"""Return the points of a `.fcsv` file; a point whose status says that it was skipped is not placed.
+
+    Examples
+    --------
+    >>> fcsv_entries("points.fcsv", "# CoordinateSystem = 0\n1,1,2,3,0,0,0,1,1,1,0,tip\n")[0].position  # LPS
+    (-1.0, -2.0, 3.0)
+    """
     frame, columns, label, status = "RAS", [1, 2, 3], None, STATUS_COLUMN
     for number, line in enumerate(text.splitlines(), 1):
         key, _, value = line.lstrip("# ").partition("=")

@@ -40,6 +40,15 @@ def write_points(points: ArrayLike, path: str | Path, names: Sequence[str] | Non
         If the points have another shape or are not finite, there is not one name a point, or the ending is another.
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "points.csv"
+    ...     write_points([[1, 2, 3]], file, names=["tip"])
+    ...     file.read_text().splitlines()
+    ['x,y,z,label', '1.0,2.0,3.0,tip']
     """
     target = Path(path)
     suffix = suffix_of(target)

@@ -38,6 +38,16 @@ def read_field(path: Path) -> DisplacementField:
     InputError
         If it is no field of 3-component vectors, or says that it holds something else. Others may escape: wrap it in
         `guarded`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from DeepRegLib.transforms.io import write_transform
+    >>> field = DisplacementField(np.ones((2, 3, 4, 3), dtype=np.float32), Geometry((4, 3, 2)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_transform(field, Path(folder) / "field.nii.gz")
+    ...     read_field(Path(folder) / "field.nii.gz").geometry.size
+    (4, 3, 2)
     """
     name = shown(path)
     raster = read_raster(path)

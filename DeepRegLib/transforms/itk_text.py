@@ -52,7 +52,13 @@ LINEAR_CLASSES = {
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One transform of a list: its class, without the type of its numbers, and its numbers."""
+    """One transform of a list: its class, without the type of its numbers, and its numbers.
+
+    Examples
+    --------
+    >>> Entry("TranslationTransform", 3, np.array([1.0, 2.0, 3.0]), np.zeros(0)).kind
+    'TranslationTransform'
+    """
 
     kind: str
     dimension: int
@@ -67,6 +73,21 @@ def read_entries(path: Path) -> list[Entry]:
     ------
     InputError
         If it is no such file, or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> text = '''#Insight Transform File V1.0
+    ... Transform: AffineTransform_double_3_3
+    ... Parameters: 2 0 0 0 1 0 0 0 1 5 0 0
+    ... FixedParameters: 0 0 0
+    ... '''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "wider.tfm"
+    ...     _ = file.write_text(text)
+    ...     entries = read_entries(file)
+    >>> entries[0].kind, len(entries[0].parameters)
+    ('AffineTransform', 12)
     """
     name = shown(path)
     size = path.stat().st_size
@@ -85,6 +106,12 @@ def parts_of_entries(entries: Sequence[Entry], name: str) -> list[LinearTransfor
     ------
     InputError
         If one is of a kind that is not read.
+
+    Examples
+    --------
+    >>> shift = Entry("TranslationTransform", 3, np.array([1.0, 2.0, 3.0]), np.zeros(0))
+    >>> parts_of_entries([shift], "shift.tfm")[0].apply_to_points([0.0, 0.0, 0.0]).tolist()
+    [1.0, 2.0, 3.0]
     """
     if not entries:
         raise DamagedFileError(f"{name} holds no transform.")
@@ -176,7 +203,13 @@ def _part(entry: Entry, name: str) -> LinearTransform | DisplacementField:
 
 
 def refusal_of_kind(kind: str, name: str) -> InputError:
-    """Return the error about a transform that is not read."""
+    """Return the error about a transform that is not read.
+
+    Examples
+    --------
+    >>> type(refusal_of_kind("BSplineTransform", "spline.tfm")).__name__
+    'InputError'
+    """
     if kind.startswith("Inverse"):
         return InputError(
             f"{name} is an {kind[:60]}: it maps moving points to fixed points.",

@@ -96,6 +96,12 @@ def from_matrix_and_centre(
     ----------
     matrix, translation, centre
         M, shape ``(3, 3)``; t and c, shape ``(3,)``, LPS mm.
+
+    Examples
+    --------
+    >>> wider = from_matrix_and_centre(np.diag([2.0, 1.0, 1.0]), np.zeros(3), np.array([10.0, 0.0, 0.0]))
+    >>> wider.apply_to_points([[10.0, 0.0, 0.0], [11.0, 0.0, 0.0]]).tolist()  # about the centre
+    [[10.0, 0.0, 0.0], [12.0, 0.0, 0.0]]
     """
     whole = np.eye(4)
     whole[:3, :3] = matrix

@@ -54,6 +54,17 @@ def test_points_of_the_fixed_image_land_on_the_moving_one(
     assert np.linalg.norm(read_points(tmp_path / f"back{suffix}") - points, axis=1).max() < 0.5
 
 
+@pytest.mark.parametrize("tool", ["ants/transform.mat", "fsl/transform.mat", "freesurfer/transform.lta"])
+def test_a_transform_of_another_tool_brings_the_scans_together(deepreg: Deepreg, tmp_path: Path, tool: str) -> None:
+    folder = Path(__file__).resolve().parents[1] / "transforms" / "tools" / "oblique"
+    warped = tmp_path / "warped.nii.gz"
+    fixed, moving = folder / "fixed.nii.gz", folder / "moving.nii.gz"
+    outcome = deepreg("apply", folder / tool, moving, "-o", warped, "--reference", fixed)
+    assert outcome.code == 0, outcome.err
+    ours = read_image(warped).array.astype(float)
+    assert np.abs(ours - read_image(fixed).array)[ours > 0].mean() < 12
+
+
 def test_the_help_says_which_way_points_go(deepreg: Deepreg) -> None:
     text = " ".join(deepreg("apply", "--help").out.split())
     assert "POINTS placed on the FIXED image land on the moving image" in text
