@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Annotated, Union
 
 import slicer
+from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.util import NodeModify
 
+from DeepRegLib.errors import InputError
 from DeepRegLib.panel.recipes import RECIPES_MODEL, adjusted, with_choice, with_passes
 from DeepRegLib.panel.task import Mask, Task
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
+from DeepRegLib.request import Drivers
 from DeepRegLib.scene.results import Outputs
 
 # For its selectors the wrapper makes a node of each class, which it cannot of vtkMRMLNode; and it knows no `A | B`.
@@ -55,6 +58,8 @@ class Parameters:
         Nodes that are overwritten; new ones are made where there is none.
     namePrefix
         First part of the names of new nodes; empty for the moving volume's name.
+    background
+        Value of the aligned volume where the moving one was not scanned, as text; empty for one that suits it.
     alignMoving
         Put the moving volume under the transform.
     device, resolution, smoothness, seed, modelPasses
@@ -105,6 +110,7 @@ class Parameters:
     warpedOutput: slicer.vtkMRMLScalarVolumeNode
     segmentationOutput: slicer.vtkMRMLSegmentationNode
     namePrefix: str = ""
+    background: str = ""
     alignMoving: bool = False
 
     device: str = ""
@@ -200,7 +206,13 @@ def recipe_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recip
 
 
 def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe) -> Task:
-    """Return what the panel is set to do; takes and raises what `recipe_of` does."""
+    """Return what the panel is set to do; takes and raises what `recipe_of` does.
+
+    Raises
+    ------
+    InputError
+        If the value outside is not a number.
+    """
     fixed_mask, moving_mask, sliding_mask = parameters.fixedMask, parameters.movingMask, parameters.slidingMask
     recipe = recipe_of(parameters, load)
     nodes = {name: getattr(parameters, node) for name, (_wanted, node) in OUTPUTS.items() if node is not None}
@@ -217,6 +229,7 @@ def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe)
         moving_segmentation=parameters.movingSegmentation,
         fixed_segmentation=parameters.fixedSegmentation,
         labels_pull=parameters.labelsPull,
+        drivers=Drivers(background=_number(parameters.background)),
         device=parameters.device or None,
         seed=parameters.seed,
         outputs=_wanted(parameters, recipe),
@@ -224,6 +237,19 @@ def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe)
         prefix=parameters.namePrefix.strip(),
         align_moving=parameters.alignMoving,
     )
+
+
+def _number(text: str) -> float | None:
+    """Return a number as a user writes it, with a decimal comma too; None for an empty text."""
+    if not text.strip():
+        return None
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError as error:
+        raise InputError(
+            _("The value outside, {text!r}, is not a number.").format(text=text),
+            _("Enter a number under Outputs, or leave it empty."),
+        ) from error
 
 
 def _wanted(parameters: Parameters, recipe: Recipe) -> Outputs:

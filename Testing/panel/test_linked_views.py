@@ -194,10 +194,11 @@ def test_another_module_ends_it_until_the_panel_is_opened_again(linked: OpenedPa
     assert crosses()
 
 
-@pytest.mark.parametrize("gone", ["fixed", "moving"])
+@pytest.mark.parametrize("gone", ["transform", "fixed", "moving"])
 def test_a_node_that_is_removed_ends_it(linked: OpenedPanel, gone: str) -> None:
     move_mouse(view("Red"), (40, 55))
     nodes = {
+        "transform": linked.parameters.linkedTransform,
         "fixed": linked.parameters.fixedVolume,
         "moving": linked.parameters.movingVolume,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,22 @@ def test_the_model_is_asked_as_often_as_the_user_says(opened: OpenedPanel, playe
     assert by_recipe.model.passes != 5
     assert recipe.model.passes == 5
     assert recipe.model.name == by_recipe.model.name
+
+
+def test_the_value_outside_reaches_the_engine(opened: OpenedPanel, played: PlayedEngine) -> None:
+    opened.ui.outputsButton.collapsed = False
+    assert played.request().drivers.background is None
+    played.deliver()
+    for text, value in (("-1024", -1024.0), (" 12 ", 12.0)):
+        opened.ui.backgroundEdit.text = text
+        opened.desktop.process_events()
+        assert played.request().drivers.background == value
+        played.deliver()
+
+
+def test_a_value_outside_that_is_no_number_is_explained(opened: OpenedPanel, played: PlayedEngine) -> None:
+    opened.ui.outputsButton.collapsed = False
+    opened.ui.backgroundEdit.text = "air"
+    opened.desktop.process_events()
+    assert not opened.ui.registerButton.isEnabled()
+    assert "'air'" in html.unescape(str(opened.ui.registerButton.toolTip))
