@@ -224,7 +224,12 @@ def improve(
                 run = with_features(run, features)
         with monitor.stage("correction"):
             corrected = correct(run, improvement.transform, improvement.inverse, correction)
-            run.decisions[:] = [*improvement.decisions, _told(improvement, corrected)]
+            run.decisions[:] = [*improvement.decisions, _told(correction, corrected)]
+            if not corrected.met:
+                run.warnings.append(
+                    f"A dragged place stays {corrected.left:.1f} mm from where it was dragged to: the images or the "
+                    "stiffness of the field hold it back. Drag it in smaller steps, or check the line."
+                )
             run.provenance["corrections"] = [_listed(each) for each in (*improvement.made, correction)]
         with monitor.stage("inverse"):
             inverse = invert_well(run, corrected.transform, request.seed, corrected.inverse)
@@ -240,13 +245,10 @@ def improve(
         return _with_extras(result, request.extras, monitor)
 
 
-def _told(improvement: Improvement, corrected: Corrected) -> str:
-    correction = improvement.correction
-    wanted = improvement.transform.apply_to_points(correction.shown)
-    left = np.linalg.norm(corrected.transform.apply_to_points(correction.wanted) - wanted, axis=1)
+def _told(correction: Correction, corrected: Corrected) -> str:
     return (
-        f"Corrected by hand: {len(left)} places dragged, by {correction.longest:.1f} mm at most, and met to within "
-        f"{left.max():.1f} mm; nothing changed more than {corrected.reach:.0f} mm away from them."
+        f"Corrected by hand: {len(correction.shown)} places dragged, by {correction.longest:.1f} mm at most, and met "
+        f"to within {corrected.left:.1f} mm; nothing changed more than {corrected.reach:.0f} mm away from them."
     )
 
 

@@ -75,6 +75,15 @@ def test_an_earlier_correction_is_noted_before_the_new_one() -> None:
     ]
 
 
+def test_a_place_that_cannot_be_met_is_warned_of() -> None:
+    apart = np.array([[8.0, 0.0, 0.0], [-8.0, 0.0, 0.0]])
+    one_end = Correction(dragged().shown + apart, np.repeat(dragged().wanted, 2, axis=0))
+    result = improve(improvement(correction=one_end))
+    assert any("from where it was dragged to" in warning for warning in result.warnings)
+    assert result.measures.folds == 0
+    assert not any("from where it was dragged to" in warning for warning in improved().warnings)
+
+
 def test_it_can_be_cancelled() -> None:
     with pytest.raises(CancelledError):
         improve(improvement(), cancel=lambda: True)

@@ -28,6 +28,7 @@ from DeepRegLib.optimization.regularity import PATIENT_ROUNDS, repair_folds, smo
 from DeepRegLib.recipes import DISPLACEMENT
 from DeepRegLib.stages.deformable import FOLD_ROUNDS, cells_at, to_displacement_field
 from DeepRegLib.stages.levels import finest_grid, level_on, pyramid, with_deformable_similarity
+from DeepRegLib.stages.pulls import UNMET_VOXELS
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import (
     CompositeTransform,
@@ -67,11 +68,17 @@ class Corrected:
         Fixed points to moving points, and back.
     reach
         Farther from every dragged place, in mm, nothing has changed.
+    left
+        How far from where it belongs the worst of the dragged places is left, in mm of the moving world.
+    met
+        Whether that is as near as landmarks are to come.
     """
 
     transform: Transform
     inverse: Transform
     reach: float
+    left: float
+    met: bool
 
 
 def correct(run: Run, earlier: Transform, inverse: Transform, correction: Correction) -> Corrected:
@@ -100,7 +107,11 @@ def correct(run: Run, earlier: Transform, inverse: Transform, correction: Correc
     field, _ = repair_folds(fit.field * window, rounds_a_reach=PATIENT_ROUNDS, poll=run.monitor.poll)
     change = _without_folds(run, field, fit.geometry, earlier)
     undone = invert(change, refinement=INVERSE_REFINEMENT, device=str(run.device), poll=run.monitor.poll)
-    return Corrected(_before(run, change, earlier), _after(run, earlier, inverse, undone), reach)
+    transform = _before(run, change, earlier)
+    wanted = earlier.apply_to_points(correction.shown)
+    left = float(np.linalg.norm(transform.apply_to_points(correction.wanted) - wanted, axis=1).max())
+    met = left <= UNMET_VOXELS * finest.spacing[0]
+    return Corrected(transform, _after(run, earlier, inverse, undone), reach, left, met)
 
 
 def _check_within(grid: Geometry, correction: Correction) -> None:
