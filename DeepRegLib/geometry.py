@@ -232,6 +232,13 @@ class Geometry:
         x, y, z = self.to_world((0, 0, first)).tolist()
         return replace(self, size=(*self.size[:2], stop - first), origin=(x, y, z))
 
+    def padded(self, before: ArrayLike, after: ArrayLike) -> Geometry:
+        """Return this grid with so many more voxels along i, j, k before its first and behind its last ones."""
+        first, last = np.asarray(before, dtype=int), np.asarray(after, dtype=int)
+        i, j, k = (np.array(self.size) + first + last).tolist()
+        x, y, z = self.to_world(-first).tolist()
+        return replace(self, size=(i, j, k), origin=(x, y, z))
+
     def recentred(self, size: ArrayLike, spacing: ArrayLike) -> Geometry:
         """Return a grid of the given size and spacing with this grid's centre and direction.
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from DeepRegLib.cli.session import Json, Session, Verbose, session
+from DeepRegLib.cli.session import Json, Session, Verbose, printable, session
 
 if TYPE_CHECKING:
     from DeepRegLib.models import KnownModel, Manifest
@@ -151,12 +151,11 @@ def _entry(model: KnownModel) -> dict[str, Any]:
 def _table(models: list[KnownModel]) -> Table:
     table = Table.grid(padding=(0, 2))
     for model in models:
-        purpose = Text(model.manifest.intended_use if model.manifest is not None else "")
-        if model.problem:
-            purpose = Text(model.problem, style="red")
-        version = model.manifest.version if model.manifest is not None else ""
-        task = model.manifest.task if model.manifest is not None else ""
-        table.add_row(Text(model.name, style="bold"), version, task, model.place, purpose)
+        known = model.manifest
+        version, task, purpose = ("", "", "") if known is None else (known.version, known.task, known.intended_use)
+        last = Text(printable(model.problem), style="red") if model.problem else Text(printable(purpose))
+        name = Text(printable(model.name), style="bold")
+        table.add_row(name, Text(printable(version)), task, model.place, last)
     return table
 
 

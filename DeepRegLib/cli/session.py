@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from rich.text import Text
 
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError, TrainingError
 
+# Control and format characters (those that turn the direction of writing among them), halves of characters.
+COMMANDS = ("Cc", "Cf", "Cs")
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else.")]
@@ -104,13 +107,21 @@ def session(json_output: bool, verbose: bool) -> Iterator[Session]:
         except Exception as error:  # the end of the line: what nobody foresaw is told here
             screen.fail(_explanation(error, screen.verbose))
             if screen.verbose:
-                screen.err.print(Text(traceback.format_exc().rstrip()), soft_wrap=True)
+                screen.err.print(Text(printable(traceback.format_exc().rstrip())), soft_wrap=True)
             raise typer.Exit(_exit_code(error)) from error
 
 
 def one_line(text: str) -> str:
     """Return a text with every run of white space, line breaks among it, as one space."""
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return a text with a question mark for each character that would command a terminal or cannot be written.
+
+    Names and descriptions come from files that others made; an escape code in one could hide or forge a line.
+    """
+    return "".join("?" if unicodedata.category(c) in COMMANDS and c not in "\n\t" else c for c in text)
 
 
 def check_output_file(output: Path, suffixes: tuple[str, ...], *inputs: Path | None) -> None:
@@ -139,7 +150,10 @@ def check_output_file(output: Path, suffixes: tuple[str, ...], *inputs: Path | N
 
 
 def _as_text(text: str | Text) -> Text:
-    return Text(text) if isinstance(text, str) else text  # no markup: a file name may hold square brackets
+    if isinstance(text, Text):
+        text.plain = printable(text.plain)  # as many characters, so that its styles stay where they are
+        return text
+    return Text(printable(text))  # no markup: a file name may hold square brackets
 
 
 def _exit_code(error: Exception) -> int:
@@ -174,7 +188,7 @@ class _Handler(logging.Handler):
                 self._warned.add(record.getMessage())
                 self._screen.warn(record.getMessage())
         else:
-            self._screen.err.print(Text(self.format(record), style="dim"), soft_wrap=True)
+            self._screen.err.print(Text(printable(self.format(record)), style="dim"), soft_wrap=True)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Nothing here imports torch before weights are read or written, so that what only
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from DeepRegLib.errors import ModelError
+from DeepRegLib.errors import MemoryShortageError, ModelError
 from DeepRegLib.files import write_folder
 from DeepRegLib.models.manifest import MANIFEST, Manifest, check_library, read_manifest, write_manifest
 
@@ -27,6 +28,10 @@ Shape = tuple[int, ...]
 WEIGHTS = "weights.safetensors"
 HASHED_AT_ONCE = 1 << 20
 SHOWN_NAMES = 3
+# Their packages compute while they build, which the meta device cannot.
+BUILT_ELSEWHERE = ("unigradicon",)
+LONGEST_REASON = 300
+SHORTAGE_SIGNS = ("cannot allocate memory", "not enough memory", "can't allocate", "bad_alloc", "failed to map segment")
 ANEW = "Get the model anew from where it came from."
 NO_SAFETENSORS = (
     "The weights of a model cannot be read or written here: the package safetensors is not installed, or not whole.",
@@ -67,15 +72,14 @@ def load_bundle(folder: str | Path) -> ModelBundle:
     if not bundle.weights.is_file():
         raise ModelError(f"The model {bundle.manifest.name} has no {WEIGHTS} in {folder}.", ANEW)
     if _sha256(bundle.weights) != bundle.manifest.weights_sha256:
-        raise ModelError(
-            f"The weights of the model {bundle.manifest.name} are not those its manifest names: their SHA-256 differs.",
-            ANEW,
-        )
+        raise _other_weights(bundle.manifest)
     return bundle
 
 
 def check_bundle(bundle: ModelBundle, *, build: Build | None = None) -> None:
-    """Make sure that the network of a bundle can be built and that its weights fit, without loading them.
+    """Make sure that the network of a bundle can be built and that its weights fit it and are numbers.
+
+    The network is built without memory for its weights, and these are read one at a time.
 
     Parameters
     ----------
@@ -88,9 +92,20 @@ def check_bundle(bundle: ModelBundle, *, build: Build | None = None) -> None:
     ------
     ModelError
         If the architecture or an argument is unknown, the images it takes do not suit it, or a tensor is missing,
-        unknown or of another shape.
+        unknown, of another shape or type, or holds NaN or an infinity.
+    MemoryShortageError
+        If the memory does not suffice.
     """
-    _check_network(bundle.manifest, _built(bundle.manifest, build), _shapes(bundle))
+    manifest = bundle.manifest
+    with _safetensors(bundle.weights):
+        from safetensors import safe_open
+
+        with safe_open(bundle.weights, framework="pt") as file:
+            names = list(file.keys())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            wanted = _check_network(manifest, _built(manifest, build, on_meta=True), shapes)
+            for name in names:
+                _check_numbers(manifest, name, file.get_tensor(name), wanted[name])
 
 
 def save_bundle(
@@ -122,7 +137,7 @@ def save_bundle(
         If the folder is not empty or cannot be written.
     """
     tensors = {name: _stored(name, tensor) for name, tensor in state_dict.items()}
-    network = _built(manifest, build)
+    network = _built(manifest, build, on_meta=True)
     counted = replace(manifest, parameters=sum(p.numel() for p in network.parameters()))
     _check_network(counted, network, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
 
@@ -176,14 +191,24 @@ def load_network(bundle: ModelBundle, device: torch.device | str, *, build: Buil
     Raises
     ------
     ModelError
-        As `check_bundle`.
+        As `check_bundle`, or if the file is not the one the manifest names: what is loaded is what was hashed.
+    MemoryShortageError
+        If the memory does not suffice.
     """
-    network = _built(bundle.manifest, build)
-    _check_network(bundle.manifest, network, _shapes(bundle))
+    manifest = bundle.manifest
     with _safetensors(bundle.weights):
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
-        network.load_state_dict(load_file(bundle.weights))
+        content = bundle.weights.read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
+            raise _other_weights(manifest)
+        tensors = load(content)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wanted = _check_network(manifest, _built(manifest, build, on_meta=True), shapes)
+    for name, tensor in tensors.items():
+        _check_numbers(manifest, name, tensor, wanted[name])
+    network = _built(manifest, build)  # as large as the file of its weights, now that they fit
+    network.load_state_dict(tensors)
     return network.eval().requires_grad_(False).to(device)
 
 
@@ -193,17 +218,26 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     return built
 
 
-def _built(manifest: Manifest, build: Build | None) -> nn.Module:
+def _built(manifest: Manifest, build: Build | None, *, on_meta: bool = False) -> nn.Module:
+    """Build the network of a manifest; on torch's meta device it takes no memory for its weights."""
+    import torch
+
     try:
-        return (build or build_network)(manifest.architecture, manifest.arguments)
+        with torch.device("meta" if on_meta and manifest.architecture not in BUILT_ELSEWHERE else "cpu"):
+            return (build or build_network)(manifest.architecture, manifest.arguments)
     except ModelError as error:
         raise ModelError(f"The model {manifest.name} cannot be built. {error.message}", error.hint) from error
-    except (TypeError, ValueError, RuntimeError) as error:  # what torch says to sizes that make no sense
-        raise ModelError(f"The model {manifest.name} cannot be built: {error}.", ANEW) from error
+    except MemoryError as error:
+        raise _shortage(manifest.name) from error
+    except (TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:  # sizes that make no sense
+        if is_shortage(str(error)):
+            raise _shortage(manifest.name) from error
+        raise ModelError(f"The model {manifest.name} cannot be built: {one_line(error)}.", ANEW) from error
 
 
-def _check_network(manifest: Manifest, network: nn.Module, stored: Mapping[str, Shape]) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+def _check_network(manifest: Manifest, network: nn.Module, stored: Mapping[str, Shape]) -> dict[str, Tensor]:
+    """Compare names and shapes of stored tensors with those of a network, and return the latter's tensors."""
+    wanted = network.state_dict()
     name = manifest.name
     if missing := wanted.keys() - stored.keys():
         raise ModelError(f"The weights of the model {name} lack {_some(missing)}.", ANEW)
@@ -211,10 +245,12 @@ def _check_network(manifest: Manifest, network: nn.Module, stored: Mapping[str, 
         raise ModelError(
             f"The weights of the model {name} hold {_some(unknown)}, which {manifest.architecture} has not.", ANEW
         )
-    for tensor, shape in wanted.items():
-        if stored[tensor] != shape:
+    for tensor, weights in wanted.items():
+        if stored[tensor] != tuple(weights.shape):
             raise ModelError(
-                f"The weights of the model {name} have {tensor} in the shape {stored[tensor]}, not {shape}.", ANEW
+                f"The weights of the model {name} have {tensor} in the shape {stored[tensor]}, "
+                f"not {tuple(weights.shape)}.",
+                ANEW,
             )
     count = sum(p.numel() for p in network.parameters())
     if count != manifest.parameters:
@@ -225,14 +261,22 @@ def _check_network(manifest: Manifest, network: nn.Module, stored: Mapping[str, 
             f"The model {name} is for images of {manifest.input.size} voxels, which are no multiples of {multiple}.",
             ANEW,
         )
+    return wanted
 
 
-def _shapes(bundle: ModelBundle) -> dict[str, Shape]:
-    with _safetensors(bundle.weights):
-        from safetensors import safe_open
+def _check_numbers(manifest: Manifest, name: str, stored: Tensor, wanted: Tensor) -> None:
+    if stored.is_floating_point() != wanted.is_floating_point():
+        raise ModelError(
+            f"The weights of the model {manifest.name} have {name} as {stored.dtype}, not {wanted.dtype}.", ANEW
+        )
+    if stored.is_floating_point() and not bool(stored.isfinite().all()):
+        raise ModelError(f"The weights of the model {manifest.name} hold NaN or infinite numbers in {name}.", ANEW)
 
-        with safe_open(bundle.weights, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+def _other_weights(manifest: Manifest) -> ModelError:
+    return ModelError(
+        f"The weights of the model {manifest.name} are not those its manifest names: their SHA-256 differs.", ANEW
+    )
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
@@ -256,12 +300,40 @@ def _safetensors(path: Path) -> Iterator[None]:
         import safetensors
 
         yield
+    except MemoryError as error:
+        raise _shortage(str(path)) from error
     except ImportError as error:  # of itself, or of something its reader for torch needs
+        if is_shortage(str(error)):
+            raise _shortage(str(path)) from error
         raise ModelError(*NO_SAFETENSORS) from error
     except safetensors.SafetensorError as error:
-        raise ModelError(f"{path} is no file of weights: {error}.", ANEW) from error
+        if is_shortage(str(error)):
+            raise _shortage(str(path)) from error
+        raise ModelError(f"{path} is no file of weights: {one_line(error)}.", ANEW) from error
     except FileNotFoundError as error:
         raise ModelError(f"{path} is not there any more.", ANEW) from error
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise _shortage(str(path)) from error
+        raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    except RuntimeError as error:  # of torch's allocator
+        if is_shortage(str(error)):
+            raise _shortage(str(path)) from error
+        raise
+
+
+def is_shortage(text: str) -> bool:
+    """Tell from the words of an error whether memory was lacking; loading a library fails then too."""
+    return any(sign in text.lower() for sign in SHORTAGE_SIGNS)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line of at most some hundred characters."""
+    return " ".join(str(error).split())[:LONGEST_REASON]
+
+
+def _shortage(what: str) -> MemoryShortageError:
+    return MemoryShortageError(f"The memory does not suffice for {what}.", "Close other programs.", "cpu")
 
 
 def _sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ TASKS = ("registration", "affine", "features")
 INTENSITIES = ("percentile",)
 # A name becomes that of a folder, on every system.
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
-RELEASE = re.compile(r"\d+(\.\d+){0,3}")
+RELEASE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LARGEST_SPACING, LARGEST_SIZE, LEAST_ACROSS = 50.0, 2048, 16
 SPACING_WANTED = f"a number of mm above 0, at most {LARGEST_SPACING:g}"
@@ -28,6 +28,7 @@ ORIENTATION = re.compile(r"(?!.*(?:[LR].*[LR]|[PA].*[PA]|[SI].*[SI]))[LRPASI]{3}
 ORIENTATION_WANTED = "three letters such as LPS, one of L and R, of P and A, of S and I; or nothing for any"
 SIZE_WANTED = f"three whole numbers from 1 to {LARGEST_SIZE} along i, j, k, or 0 for any"
 SHOWN_CHARACTERS = 60
+LARGEST_MANIFEST = 1_000_000
 
 TEXTS = (
     *("name", "version", "task", "architecture", "trained_on", "licence", "intended_use", "limits"),
@@ -149,13 +150,19 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     path = Path(folder) / MANIFEST
     try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_MANIFEST + 1)
+        if len(content) > LARGEST_MANIFEST:
+            raise ModelError(f"{path} is larger than {LARGEST_MANIFEST} bytes.", "Give the folder of a model bundle.")
+        table = json.loads(content.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no {MANIFEST}.", "Give the folder of a model bundle.") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON
-        raise ModelError(f"{path} is not JSON: {error}.", "Get the model anew from where it came from.") from error
+        raise ModelError(
+            f"{path} is not JSON: {_shortened(str(error))}.", "Get the model anew from where it came from."
+        ) from error
     return manifest_from_dict(table, str(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -11,13 +12,14 @@ from pathlib import Path
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.files import output_error
-from DeepRegLib.models.bundle import WEIGHTS, Build, ModelBundle, check_bundle, copy_bundle, load_bundle
+from DeepRegLib.models.bundle import WEIGHTS, Build, ModelBundle, check_bundle, copy_bundle, load_bundle, one_line
 from DeepRegLib.models.manifest import MANIFEST, Manifest, check_library, read_manifest
 
 VARIABLE = "DEEPREG_MODELS"
 # Inside the package, so that pip and Slicer's installer bring what is in it.
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 SHIPPED, USER, ELSEWHERE = "shipped", "user", "elsewhere"
+BAD_FOLDER = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 BYTES_PER_MEGABYTE = 1_000_000
 
 
@@ -48,8 +50,11 @@ class KnownModel:
     @property
     def megabytes(self) -> float:
         """How much its files take on the disk, in MB of a million bytes; those that are missing count nothing."""
-        files = (self.folder / name for name in (MANIFEST, WEIGHTS))
-        return sum(file.stat().st_size for file in files if file.is_file()) / BYTES_PER_MEGABYTE
+        size = 0
+        for name in (MANIFEST, WEIGHTS):
+            with contextlib.suppress(OSError):
+                size += (self.folder / name).stat().st_size
+        return size / BYTES_PER_MEGABYTE
 
 
 def user_folder() -> Path:
@@ -194,7 +199,7 @@ def remove_model(name: str) -> Path:
 def _folders(place: Path) -> list[Path]:
     """Return the folders of a place that are meant as bundles; those being written or removed begin with a dot."""
     try:
-        return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+        return sorted(path for path in place.iterdir() if not path.name.startswith((".", "_")) and path.is_dir())
     except OSError:  # not there, or not ours to read
         return []
 
@@ -203,9 +208,12 @@ def _known(folder: Path, place: str, taken: frozenset[str]) -> KnownModel:
     name = folder.name
     try:
         manifest = read_manifest(folder)
+        return KnownModel(name, folder, place, manifest, _problem(name, folder, manifest, taken))
     except ModelError as error:
         return KnownModel(name, folder, place, None, str(error))
-    return KnownModel(name, folder, place, manifest, _problem(name, folder, manifest, taken))
+    except BAD_FOLDER as error:  # one among them must not take the others along
+        problem = f"It cannot be read ({type(error).__name__}: {one_line(error)})."
+        return KnownModel(name, folder, place, None, problem)
 
 
 def _problem(name: str, folder: Path, manifest: Manifest, taken: frozenset[str]) -> str:

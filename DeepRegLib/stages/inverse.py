@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from DeepRegLib.evaluation import InverseConsistency, inverse_consistency
 from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.stages.run import Run
@@ -9,14 +11,15 @@ from DeepRegLib.transforms import Transform, has_field, invert
 
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
 INVERSE_SAMPLES = 20_000
-# The inverse bends more than the field where that shrinks space, so it gets a finer grid from the start.
-INVERSE_REFINEMENTS = (2.0, 3.0, 4.5)
+FINEST_REFINEMENT = 4.5
+# The error of interpolating an inverse falls a little faster than the width of its voxels.
+MARGIN, SMALLEST_STEP = 1.05, 1.2
 
 
 def invert_well(run: Run, transform: Transform, seed: int, known: Transform | None = None) -> Transform:
     """Return a known inverse if it is exact enough, or invert numerically.
 
-    That is done on the coarsest grid on which interpolating the inverse is exact enough, or the finest tried.
+    That is done on about the coarsest grid on which interpolating the inverse is exact enough, or the finest allowed.
     """
     if not has_field(transform):
         return invert(transform)
@@ -28,14 +31,16 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
             f"Inverse: solved numerically, because the flow backwards misses by {reached.mean:.2g} mm on average and "
             f"{reached.p99:.2g} mm at the 99th percentile."
         )
+    # Such a field has the finer grid itself.
+    finest = FINEST_REFINEMENT / (1 if run.sliding_mask is None else RATIO)
+    refinement = 1.0
     inverse: Transform | None = None
-    sharper = 1 if run.sliding_mask is None else RATIO  # such a field has the finer grid itself
-    for refinement in (factor / sharper for factor in INVERSE_REFINEMENTS):
+    while True:
         inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
-        if is_exact(consistency(run, transform, inverse, seed)):
-            break
-    assert inverse is not None  # noqa: S101  # for mypy: there are refinements
-    return inverse
+        reached = consistency(run, transform, inverse, seed)
+        if is_exact(reached) or refinement == finest or not np.isfinite(_excess(reached)):
+            return inverse
+        refinement = min(refinement * max(MARGIN * _excess(reached), SMALLEST_STEP), finest)
 
 
 def consistency(run: Run, transform: Transform, inverse: Transform, seed: int = 0) -> InverseConsistency:
@@ -47,3 +52,7 @@ def consistency(run: Run, transform: Transform, inverse: Transform, seed: int = 
 def is_exact(reached: InverseConsistency) -> bool:
     """Tell whether an inverse is as exact as one should be."""
     return reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM
+
+
+def _excess(reached: InverseConsistency) -> float:
+    return max(reached.mean / INVERSE_MEAN_MM, reached.p99 / INVERSE_P99_MM)

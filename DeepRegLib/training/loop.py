@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from DeepRegLib.training.processes import Processes, together
 from DeepRegLib.training.randomness import Randomness, derived_seed
 from DeepRegLib.training.sources import PairSource
 from DeepRegLib.training.state import (
+    DamagedCheckpointError,
     TrainingState,
     checkpoints,
     load_checkpoint,
@@ -38,6 +40,8 @@ from DeepRegLib.training.state import (
 )
 from DeepRegLib.training.synthesis import Pairs
 from DeepRegLib.training.validation import as_field, read_real_pairs, validate, validate_features
+
+logger = logging.getLogger(__name__)
 
 STREAM = "training"
 FINAL_RATE = 0.01
@@ -119,14 +123,14 @@ def train(
         If the folder cannot be written.
     """
     folder = make_folder(run)
-    latest = _latest(folder, config, resume)
+    earlier = _earlier(folder, resume)
     with together(device) as processes, _training_memory(processes.device), _own_random_numbers(processes.device):
         torch.manual_seed(derived_seed(config.optimisation.seed, "weights"))
         network = _network(config.network, build, config.images).to(processes.device)
         judge = Judge().to(processes.device) if config.losses.adversarial > 0 else None
         state = new_state(network, judge, config.optimisation)
-        if latest is not None:
-            load_checkpoint(state, latest, processes.device)
+        if earlier:
+            _go_on(state, config, earlier, processes.device)
         return _Run(config, folder, state, processes, report).until(stop)
 
 
@@ -301,17 +305,37 @@ def learning_rate(iteration: int, optimisation: Optimisation) -> float:
     return optimisation.rate * rise * (FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * share)) / 2)
 
 
-def _latest(folder: Path, config: TrainingConfig, resume: bool) -> Path | None:
-    """Return the checkpoint to go on from, or None for a new run."""
+def _earlier(folder: Path, resume: bool) -> list[Path]:
+    """Return the checkpoints to go on from, the latest first; none for a new run."""
     found = checkpoints(folder)
     if not resume and found:
         raise InputError(f"{folder} holds a run already.", "Give --resume to go on with it, or choose another folder.")
-    if not resume:
-        return None
-    if not found:
+    if resume and not found:
         raise InputError(f"{folder} holds no checkpoint to go on from.", "Leave --resume out, or check the folder.")
-    check_resumable(config, read_config(found[-1])[0])
-    return found[-1]
+    return found[::-1]
+
+
+def _go_on(state: TrainingState, config: TrainingConfig, earlier: Sequence[Path], device: torch.device) -> None:
+    """Bring a new state to the latest checkpoint that is whole, and say so if it is not the last one."""
+    for number, checkpoint in enumerate(earlier):
+        damage = _damage(state, config, checkpoint, device)
+        if damage is None:
+            return
+        if number + 1 == len(earlier):
+            raise damage
+        logger.warning("%s The run goes on from the one before, %s.", damage.message, earlier[number + 1].name)
+
+
+def _damage(
+    state: TrainingState, config: TrainingConfig, checkpoint: Path, device: torch.device
+) -> DamagedCheckpointError | None:
+    """Load a checkpoint, or return what is wrong with it."""
+    try:
+        check_resumable(config, read_config(checkpoint)[0])
+        load_checkpoint(state, checkpoint, device)
+    except DamagedCheckpointError as error:
+        return error
+    return None
 
 
 def _network(wanted: Network, build: Build, images: Images) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,14 +16,21 @@ from torch import Tensor, nn
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.files import write_folder, write_text
+from DeepRegLib.models.bundle import one_line
 from DeepRegLib.training.config import Optimisation, TrainingConfig, config_from_dict, config_to_dict
 from DeepRegLib.training.judge import Judge
 
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+EARLIER = "Use an earlier checkpoint."
 FORMAT = 1
 FOLDER, TENSORS, STATE = "checkpoints", "tensors.safetensors", "state.json"
 DIGITS = 8
 # The moving average begins as the plain mean of the few weights there are.
 AVERAGE_START = 10
+
+
+class DamagedCheckpointError(InputError):
+    """A checkpoint cannot be used; one before it may be whole."""
 
 
 @dataclass(eq=False)
@@ -86,11 +94,16 @@ def save_checkpoint(state: TrainingState, config: TrainingConfig, run: Path) -> 
     """
     from safetensors.torch import save
 
-    table = {"format": FORMAT, "iteration": state.iteration, "config": config_to_dict(config)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state)}
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(state)})
+    table = {
+        "format": FORMAT,
+        "iteration": state.iteration,
+        "tensors_sha256": hashlib.sha256(content).hexdigest(),
+        "config": config_to_dict(config),
+    }
 
     def write(folder: Path) -> None:
-        (folder / TENSORS).write_bytes(save(tensors))
+        (folder / TENSORS).write_bytes(content)
         write_text(folder / STATE, json.dumps(table, indent=1) + "\n")
 
     folder = run / FOLDER / f"{state.iteration:0{DIGITS}d}"
@@ -115,15 +128,8 @@ def read_config(checkpoint: Path) -> tuple[TrainingConfig, int]:
     InputError
         If it is none.
     """
-    path = checkpoint / STATE
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        number, iteration, config = int(table["format"]), int(table["iteration"]), table["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{checkpoint} is no checkpoint: {error}.", "Give the folder of a run.") from error
-    if number != FORMAT:
-        raise InputError(f"{checkpoint} has the format {number}, not {FORMAT}.", "Use the DeepReg that wrote it.")
-    return config_from_dict(config, str(path)), iteration
+    table = _read_table(checkpoint)
+    return config_from_dict(table["config"], str(checkpoint / STATE)), table["iteration"]
 
 
 def read_tensors(checkpoint: Path, device: torch.device | str) -> dict[str, Tensor]:
@@ -131,16 +137,20 @@ def read_tensors(checkpoint: Path, device: torch.device | str) -> dict[str, Tens
 
     Raises
     ------
-    InputError
-        If they are missing or damaged.
+    DamagedCheckpointError
+        If they are missing, damaged or not those that were written.
     """
     import safetensors
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        return load_file(checkpoint / TENSORS, device=str(device))
+        content = (checkpoint / TENSORS).read_bytes()
+        # Checkpoints of earlier versions have no hash.
+        if _read_table(checkpoint).get("tensors_sha256", "") not in ("", hashlib.sha256(content).hexdigest()):
+            raise DamagedCheckpointError(f"{checkpoint / TENSORS} is not as it was written.", EARLIER)
+        return {name: tensor.to(device) for name, tensor in load(content).items()}
     except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"{checkpoint / TENSORS} cannot be read: {error}.", "Use an earlier checkpoint.") from error
+        raise DamagedCheckpointError(f"{checkpoint / TENSORS} cannot be read: {one_line(error)}.", EARLIER) from error
 
 
 def load_checkpoint(state: TrainingState, checkpoint: Path, device: torch.device) -> None:
@@ -148,19 +158,45 @@ def load_checkpoint(state: TrainingState, checkpoint: Path, device: torch.device
 
     Raises
     ------
+    DamagedCheckpointError
+        If the checkpoint is damaged or lacks something; the state is as it was.
     InputError
-        If the checkpoint is damaged or of other networks.
+        If it is of other networks.
     """
     tensors = read_tensors(checkpoint, device)
+    iteration = read_config(checkpoint)[1]
     wanted = {name: tuple(tensor.shape) for name, tensor in _tensors(state, modules_only=True)}
     for name, shape in wanted.items():
         if name not in tensors or tuple(tensors[name].shape) != shape:
             raise InputError(f"{checkpoint} does not fit the network: {name} differs.", "Train into another folder.")
+    moments = {prefix: _moments(part(tensors, prefix)) for prefix, _ in _optimisers(state)}
+    for prefix, optimiser in _optimisers(state):
+        if iteration > 0 and not _is_complete(moments[prefix], optimiser):
+            raise DamagedCheckpointError(
+                f"{checkpoint} lacks what the optimiser knew ({prefix}*), without which the run would go on otherwise.",
+                EARLIER,
+            )
     for prefix, module in _modules(state):
         module.load_state_dict(part(tensors, prefix))
     for prefix, optimiser in _optimisers(state):
-        _load_optimiser(optimiser, part(tensors, prefix))
-    state.iteration = read_config(checkpoint)[1]
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": moments[prefix], "param_groups": groups})
+    state.iteration = iteration
+
+
+def _read_table(checkpoint: Path) -> dict[str, Any]:
+    path = checkpoint / STATE
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        number, iteration = int(table["format"]), int(table["iteration"])
+        found = {**table, "iteration": iteration, "config": table["config"]}
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DamagedCheckpointError(
+            f"{checkpoint} is no checkpoint: {one_line(error)}.", "Give the folder of a run."
+        ) from error
+    if number != FORMAT:
+        raise InputError(f"{checkpoint} has the format {number}, not {FORMAT}.", "Use the DeepReg that wrote it.")
+    return found
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -191,11 +227,23 @@ def _tensors(state: TrainingState, modules_only: bool = False) -> Iterator[tuple
             yield from ((f"{prefix}{number}.{name}", tensor) for name, tensor in moments.items())
 
 
-def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    moments: dict[int, dict[str, Any]] = {}
+def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Return what an optimiser knew of each parameter, by its number."""
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")
-        # AdamW counts its steps on the CPU.
-        moments.setdefault(int(number), {})[key] = tensor.cpu() if key == "step" else tensor
-    table = optimiser.state_dict()
-    optimiser.load_state_dict({"state": moments, "param_groups": table["param_groups"]})
+        if number.isdecimal():
+            # AdamW counts its steps on the CPU.
+            moments.setdefault(int(number), {})[key] = tensor.cpu() if key == "step" else tensor
+    return moments
+
+
+def _is_complete(moments: dict[int, dict[str, Tensor]], optimiser: torch.optim.Optimizer) -> bool:
+    """Tell whether moments are whole; a parameter that never had a gradient has none."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    return bool(moments) and all(
+        number < len(parameters)
+        and known.keys() == MOMENTS
+        and all(known[name].shape == parameters[number].shape for name in MOMENTS - {"step"})
+        for number, known in moments.items()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from DeepRegLib.transforms.planes import DisplacementPlanes
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 # A tenth of what interpolating the inverse between its voxels costs.
 TOLERANCE_VOXELS = 5e-3
@@ -98,7 +101,10 @@ def invert_displacement_field(
     device: str = "cpu",
     poll: Poll = keep_going,
 ) -> DisplacementField:
-    """Return v with x + v(x) + u(x + v(x)) = x at the voxels of the field's grid, or of a finer one.
+    """Return v with x + v(x) + u(x + v(x)) = x at the voxels of a grid that covers where the field leads.
+
+    That is the field's own grid, or one as fine or finer that is wider by as much as the field leads out of its box, at
+    most by the box on each side. Beyond what it covers, and where the field leads from nowhere, nothing moves.
 
     Examples
     --------
@@ -112,7 +118,8 @@ def invert_displacement_field(
 
     from DeepRegLib.transforms.sampling import field_gradient, identity_grid
 
-    grid = _refined(field.geometry, refinement)
+    margins = _margins(field)
+    grid = _refined(field.geometry.padded(*margins) if margins.any() else field.geometry, refinement)
     if refinement > 1 and near is None:
         # Few voxels to bring all of the finer ones within a step or two of their solution.
         near = invert_displacement_field(field, device=device, poll=poll)
@@ -134,6 +141,9 @@ def invert_displacement_field(
         points = turn @ nodes + shift
         start = -_at(volume, points) if guess is None else guess.T.contiguous()
         solved, left = _solve(volume, slopes, points, start, iterations, poll)
+        if margins.any():
+            lost = _outside(points, volume, 0.5) & _outside(points + solved, volume, 1.0)
+            solved = torch.where(lost, 0.0, solved)
         solutions[numbers] = (to_world @ solved).T.cpu().numpy()
         return left
 
@@ -155,6 +165,33 @@ def invert_displacement_field(
         index = np.stack(np.unravel_index(some, grid.shape)[::-1]).astype(np.float32)
         solve(some, torch.from_numpy(index).to(device), in_voxels(solutions[some]), MAXIMUM_ITERATIONS)
     return DisplacementField(inverse, grid)
+
+
+def _margins(field: DisplacementField) -> NDArray[np.int_]:
+    """Return how many voxels a field leads out of its box, before and behind along i, j, k, shape ``(2, 3)``."""
+    to_index = field.geometry.world_to_index[:3, :3].astype(field.array.dtype)
+    last = np.array(field.geometry.size) - 1
+    low, high = np.zeros(3), np.zeros(3)
+    for number, plane in enumerate(field.array):  # a plane at a time, for the sake of memory
+        moved = plane.reshape(-1, 3) @ to_index.T
+        moved[:, 0] += np.tile(np.arange(last[0] + 1), last[1] + 1)
+        moved[:, 1] += np.repeat(np.arange(last[1] + 1), last[0] + 1)
+        moved[:, 2] += number
+        low, high = np.minimum(low, moved.min(axis=0)), np.maximum(high, moved.max(axis=0) - last)
+    # A field holds for half a voxel beyond the centres of its outermost voxels.
+    wanted = np.ceil(np.stack([-low, high]) - 0.5).astype(int)
+    margins = np.clip(wanted, 0, last + 1)
+    if (wanted > margins).any():
+        logger.warning("A field leads farther out of its box than the box is long; its inverse does not reach there.")
+    return margins
+
+
+def _outside(points: Tensor, volume: Tensor, tolerance: float) -> Tensor:
+    """Tell which voxel indices ``(3, n)`` lie farther outside a volume than so many voxels."""
+    import torch
+
+    last = torch.tensor([[n - 1.0] for n in reversed(volume.shape[1:])], device=points.device)
+    return ((points < -tolerance) | (points > last + tolerance)).any(0)
 
 
 def _matrix(affine: NDArray[np.float64], device: str) -> Tensor:

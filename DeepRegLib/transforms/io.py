@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,14 @@ from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.field_images import SUFFIXES as FIELD_IMAGES
 from DeepRegLib.transforms.field_images import read_field
 from DeepRegLib.transforms.foreign import read_foreign
+from DeepRegLib.transforms.hdf5 import StoredTransform, write_hdf5
 from DeepRegLib.transforms.linear import LinearTransform, from_matrix_and_centre
 
 VOXELS_AT_ONCE = 1 << 20
-TRANSFORM_SUFFIXES = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
+# Displacements in HDF5 files are rounded to at most these, of mm and of a voxel.
+FILE_PRECISION, FILE_PRECISION_VOXELS = 1e-4, 1e-3
+HDF5_SUFFIXES = (".h5", ".hdf5")
+TRANSFORM_SUFFIXES = (*HDF5_SUFFIXES, ".tfm", ".txt", ".mat")
 FIELD_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
 
 
@@ -185,7 +190,8 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
     transform
         The transform to write.
     path
-        ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` for the transform itself; ``.nrrd``, ``.nii.gz``, ``.nii``,
+        ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` for the transform itself, fields in the first two in float32,
+        compressed, rounded to less than 1e-4 mm and 1e-3 voxels (`file_precision`); ``.nrrd``, ``.nii.gz``, ``.nii``,
         ``.mha`` for the displacement field on `geometry`.
     geometry
         The grid of the vector image; needed only there.
@@ -212,7 +218,10 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
         raise InputError(
             f"{target.name} would hold a composite transform, and a .mat file holds one.", "Write an .h5 file."
         )
-    if name.endswith(TRANSFORM_SUFFIXES):
+    if name.endswith(HDF5_SUFFIXES):
+        stored = _stored(transform)
+        write_atomically(target, lambda temporary: write_hdf5(stored, temporary))
+    elif name.endswith(TRANSFORM_SUFFIXES):
         concrete = transform_to_sitk(transform)
         suffix = target.suffix.lower()
         write = partial(sitk.WriteTransform, concrete)
@@ -264,6 +273,35 @@ def _part_to_sitk(part: LinearTransform | DisplacementField) -> sitk.Transform:
     picture = sitk.GetImageFromArray(part.array.astype(np.float64), isVector=True)
     set_geometry(picture, part.geometry)
     return sitk.DisplacementFieldTransform(picture)
+
+
+def _stored(transform: Transform) -> list[StoredTransform]:
+    """Return a transform as the parts that ITK stores, the one added last, which is applied first, at the end."""
+    parts = [_stored_part(part) for part in reversed(parts_of(transform))]
+    return parts if len(parts) == 1 else [StoredTransform("CompositeTransform_double_3_3"), *parts]
+
+
+def _stored_part(part: LinearTransform | DisplacementField) -> StoredTransform:
+    if isinstance(part, LinearTransform):
+        affine = np.concatenate([part.matrix[:3, :3].ravel(), part.matrix[:3, 3]])
+        return StoredTransform("AffineTransform_double_3_3", np.zeros(3), affine)
+    grid = part.geometry
+    fixed = np.array([*grid.size, *grid.origin, *grid.spacing, *grid.direction], dtype=np.float64)
+    step = file_precision(grid)
+    return StoredTransform("DisplacementFieldTransform_double_3_3", fixed, _rounded(part.array, step))
+
+
+def file_precision(geometry: Geometry) -> float:
+    """Return the step in mm to which displacements on a grid are rounded in HDF5 files, so that they compress well."""
+    finest = min(FILE_PRECISION, FILE_PRECISION_VOXELS * min(geometry.spacing))
+    return float(2.0 ** math.floor(math.log2(finest)))
+
+
+def _rounded(array: NDArray[np.floating], step: float) -> NDArray[np.float32]:
+    values = np.multiply(array, 1 / step, dtype=np.float64 if array.dtype == np.float64 else np.float32).reshape(-1)
+    np.rint(values, out=values)
+    values *= step
+    return values.astype(np.float32, copy=False)
 
 
 def _matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:

@@ -56,6 +56,16 @@ def test_json_is_given_by_add_and_remove(deepreg: Deepreg, tmp_path: Path, own_f
     assert json.loads(deepreg("models", "remove", "brain", "--json").out) == expected
 
 
+def test_a_model_cannot_command_the_terminal(deepreg: Deepreg, own_folder: Path) -> None:
+    evil = "\x1b[2J\x1b]0;owned\x07\u202egood[bold]"
+    tiny_bundle(own_folder / "evil", name="evil", intended_use=evil, version=evil, licence=evil)
+    (own_folder / "half\x1b[31m").mkdir()
+    for arguments in (("list",), ("info", "evil"), ("check", "evil"), ("check", evil)):
+        outcome = deepreg("models", *arguments)
+        assert not {"\x1b", "\x07", "\u202e"} & set(outcome.out + outcome.err), arguments
+    assert "good[bold]" in deepreg("models", "info", "evil").out
+
+
 def test_a_damaged_model_is_listed_with_what_is_wrong(deepreg: Deepreg, own_folder: Path) -> None:
     tiny_bundle(own_folder / "cut", name="cut").weights.unlink()
     tiny_bundle(own_folder / "good", name="good")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from DeepRegLib.errors import ModelError, OutputError
+from DeepRegLib.errors import MemoryShortageError, ModelError, OutputError
 from DeepRegLib.models import ModelBundle, ModelInput, check_bundle, load_bundle, load_network, save_bundle
+from DeepRegLib.models.bundle import BUILT_ELSEWHERE
+from DeepRegLib.networks import ARCHITECTURES, THIRD_PARTY, build_network
 from Testing.models.tiny import MANIFEST, Shift, build, tiny_bundle
 
 SHIFT = (1.5, -2.25, 0.1)
@@ -155,6 +159,10 @@ def test_a_damaged_bundle_is_not_read(bundle: ModelBundle, damage: Callable[[Mod
         (lambda b: rewritten(b, shift=None), "lack shift"),
         (lambda b: rewritten(b, extra=torch.zeros(1), more=torch.zeros(1)), "hold extra, more, which shift has not"),
         (lambda b: rewritten(b, shift=torch.zeros(2)), r"have shift in the shape \(2,\), not \(3,\)"),
+        (lambda b: rewritten(b, shift=torch.tensor([0.0, float("nan"), 0.0])), "NaN or infinite numbers in shift"),
+        (lambda b: rewritten(b, shift=torch.tensor([0.0, 0.0, float("inf")]).half()), "NaN or infinite numbers"),
+        (lambda b: rewritten(b, shift=torch.zeros(3, dtype=torch.int32)), r"have shift as torch\.int32"),
+        (lambda b: rewritten(b, calls=torch.zeros(1)), r"have calls as torch\.float32"),
         (lambda b: with_weights(b, b"\x05\0\0\0\0\0\0\0hello"), "no file of weights"),
         (lambda b: with_weights(b, b""), "no file of weights"),
         (lambda b: with_weights(b, b.weights.read_bytes()[:-1]), "no file of weights"),
@@ -177,6 +185,52 @@ def test_weights_that_do_not_fit_are_refused_by_check_and_load(
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelError, match=told):
         load_network(changed, "cpu", build=build)
+
+
+def test_a_manifest_that_asks_for_more_than_its_weights_takes_no_memory_for_it(
+    bundle: ModelBundle,
+) -> None:
+    """Some 4 TB of parameters: refused by their shapes, wherever the network is built."""
+    greedy = with_values(bundle, architecture="remembered", arguments={"shape": [10_000, 10_000, 10_000]})
+    with pytest.raises(ModelError, match=r"lack field|hold calls"):
+        check_bundle(greedy, build=build)
+    with pytest.raises(ModelError, match=r"lack field|hold calls"):
+        load_network(greedy, "cpu", build=build)
+
+
+@pytest.mark.parametrize("name", sorted({*ARCHITECTURES, *THIRD_PARTY} - {*BUILT_ELSEWHERE}))
+def test_every_network_can_be_built_without_memory(name: str) -> None:
+    with torch.device("meta"):
+        network = build_network(name, {})
+    assert all(tensor.device.type == "meta" for tensor in network.state_dict().values())
+
+
+def test_weights_that_are_exchanged_after_they_were_hashed_are_not_loaded(bundle: ModelBundle) -> None:
+    state = load(bundle.weights.read_bytes()) | {"shift": torch.ones(3)}
+    bundle.weights.write_bytes(save(state))
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_network(bundle, "cpu", build=build)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libtorch.so: failed to map segment from shared object"),
+        SafetensorError("Error while deserializing: Cannot allocate memory (os error 12)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 44 bytes"),
+    ],
+)
+def test_too_little_memory_is_called_so(error: Exception, bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("safetensors.torch.load", fail)
+    monkeypatch.setattr("safetensors.safe_open", fail)
+    for use in (load_network, check_bundle):
+        with pytest.raises(MemoryShortageError, match="memory does not suffice"):
+            use(bundle, *(["cpu"] if use is load_network else []), build=build)
 
 
 def test_a_size_that_suits_the_network_is_taken(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,54 @@ def test_shipped_models_come_first_and_each_place_is_sorted(own_folder: Path, tm
         ("a", "user", ""),
         ("c", "user", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"null",
+        b'{"format": 1' + b"0" * 5000 + b"}",
+        b"x" * 2_000_000,
+        b'{"format": 1, "minimum_library": "' + b"9" * 5000 + b'"}',
+    ],
+)
+def test_one_bad_folder_among_them_is_told_and_the_others_are_there(own_folder: Path, manifest: bytes) -> None:
+    tiny_bundle(own_folder / "good", name="good")
+    (own_folder / "bad").mkdir()
+    (own_folder / "bad" / "model.json").write_bytes(manifest)
+    bad, good = known_models()
+    assert (bad.name, good.name, good.problem) == ("bad", "good", "")
+    assert bad.problem
+    assert len(bad.problem) < 700
+    assert "\n" not in bad.problem
+    assert find_model("good") == own_folder / "good"
+
+
+def test_a_folder_whose_files_cannot_be_looked_at_is_told(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        tiny_bundle(own_folder / name, name=name)
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parent.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    bad, good = known_models()
+    assert "Permission denied" in bad.problem
+    assert good.problem == ""
+
+
+def test_a_library_version_of_too_many_digits_is_refused(own_folder: Path) -> None:
+    tiny_bundle(own_folder / "a", name="a")
+    path = own_folder / "a" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"minimum_library": "9" * 5000}))
+    (model,) = known_models()
+    assert "minimum_library" in model.problem
 
 
 def test_a_model_is_found_by_name_by_folder_and_by_its_manifest(own_folder: Path, tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from DeepRegLib.errors import InputError, TrainingError
 from DeepRegLib.networks import PyramidNet, build_network
@@ -109,6 +111,56 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(
     assert curve(whole) == curve(killed)
 
 
+def damaged_tensors(folder: Path) -> None:
+    content = bytearray((folder / "tensors.safetensors").read_bytes())
+    content[-5] ^= 1
+    (folder / "tensors.safetensors").write_bytes(content)
+
+
+def without_optimiser(folder: Path) -> None:
+    kept = {name: tensor for name, tensor in read_tensors(folder, "cpu").items() if not name.startswith("optimiser.")}
+    content = save(kept)
+    (folder / "tensors.safetensors").write_bytes(content)
+    table = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    table["tensors_sha256"] = sha256(content).hexdigest()
+    (folder / "state.json").write_text(json.dumps(table), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (damaged_tensors, "not as it was written"),
+        (without_optimiser, "optimiser"),
+        (lambda folder: (folder / "tensors.safetensors").write_bytes(b"half"), "not as it was written"),
+        (lambda folder: (folder / "tensors.safetensors").unlink(), "cannot be read"),
+        (lambda folder: (folder / "state.json").write_text("{"), "is no checkpoint"),
+    ],
+)
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(
+    damage: Callable[[Path], object],
+    told: str,
+    tiny_config: TinyConfig,
+    tmp_path: Path,
+    one_thread: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = tiny_config(optimisation={"iterations": 6})
+    train(config, tmp_path, device="cpu")
+    whole = curve(tmp_path)
+    earlier, last = checkpoints(tmp_path)
+    assert [path.name for path in (earlier, last)] == ["00000003", "00000006"]
+    damage(last)
+    train(config, tmp_path, device="cpu", resume=True)
+    assert told in caplog.text
+    assert "goes on from the one before, 00000003" in caplog.text
+    assert curve(tmp_path) == whole
+    read_tensors(checkpoints(tmp_path)[-1], "cpu")
+    for folder in checkpoints(tmp_path):
+        damage(folder)
+    with pytest.raises(InputError, match=told):
+        train(config, tmp_path, device="cpu", resume=True)
+
+
 def test_accumulated_batches_learn_what_a_large_one_does(tiny_config: TinyConfig, tmp_path: Path) -> None:
     for name, batch, accumulate in (("large", 2, 1), ("small", 1, 2)):
         config = tiny_config(optimisation={"batch": batch, "accumulate": accumulate, "iterations": 4})
@@ -183,7 +235,7 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence(tiny_config: TinyConfig, 
     config = tiny_config(optimisation={"iterations": 1})
     checkpoint = train(config, tmp_path, device="cpu").checkpoint
     (checkpoint / TENSORS).write_bytes((checkpoint / TENSORS).read_bytes()[:100])
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="not as it was written"):
         train(config, tmp_path, device="cpu", resume=True)
     (checkpoint / STATE).write_text("[]", encoding="utf-8")
     with pytest.raises(InputError, match="is no checkpoint"):

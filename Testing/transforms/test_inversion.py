@@ -113,8 +113,35 @@ def test_nothing_is_left_over_for_many_threads_to_share() -> None:
 
 def test_a_constant_shift_goes_back_by_itself() -> None:
     geometry = geometry_in("oblique", (8, 9, 7))
-    inverse = invert(DisplacementField(np.broadcast_to([1.5, -2.0, 3.0], (*geometry.shape, 3)), geometry))
-    np.testing.assert_allclose(inverse.array, np.broadcast_to([-1.5, 2.0, -3.0], inverse.array.shape), atol=1e-4)
+    field = DisplacementField(np.broadcast_to([1.5, -2.0, 3.0], (*geometry.shape, 3)), geometry)
+    inverse = invert(field)
+    back = inverse.displacement_at(field.apply_to_points(geometry.points().reshape(-1, 3)))
+    np.testing.assert_allclose(back, np.broadcast_to([-1.5, 2.0, -3.0], back.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("refinement", [1.0, 1.7])
+def test_an_inverse_reaches_as_far_as_its_field_leads(refinement: float) -> None:
+    """40 mm out of a box of 60 mm, and back again; elsewhere outside nothing moves."""
+    geometry = geometry_in("oblique", (20, 20, 20), 3.0)
+    axis = geometry.axes[:, 0]
+    bend = smooth_field(geometry, 3.0, seed=5).array
+    field = DisplacementField((bend + 40.0 * axis).astype(np.float32), geometry)
+    inverse = invert(field, refinement=refinement)
+    points = points_in(geometry, 5000, seed=1, margin=1.0)
+    error = inverse_error(field, inverse, points)
+    assert error.mean() < 0.1
+    assert np.percentile(error, 99) < 0.5
+    beyond = points - 60.0 * axis  # the field leads from nowhere to there
+    np.testing.assert_allclose(inverse.apply_to_points(beyond), beyond, atol=1e-6)
+
+
+def test_a_field_that_leads_very_far_has_an_inverse_of_bounded_size_and_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    geometry = geometry_in("LPS", (6, 6, 6), 2.0)
+    inverse = invert(DisplacementField(np.full((*geometry.shape, 3), 1e4, dtype=np.float32), geometry))
+    assert inverse.array.size <= 8 * geometry.points().size
+    assert "farther out of its box" in caplog.text
 
 
 def test_a_folded_field_gives_a_finite_answer_and_its_error_tells() -> None:
