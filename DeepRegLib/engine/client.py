@@ -6,6 +6,8 @@
         client.poll()  # from a timer, every few milliseconds
 
 The worker is started when it is first needed and kept; one that dies is replaced at the next job.
+
+Why a process of its own: docs/decisions/torch-outside-slicer.md.
 """
 
 from __future__ import annotations

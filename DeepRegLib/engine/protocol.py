@@ -3,7 +3,8 @@ r"""Frames over two byte streams: one JSON line that announces the arrays, then 
     {"type": "request", "id": 3, "content": {"task": "register", ...}, "arrays": [{"name": "request.fixed.array",
     "dtype": "<i2", "shape": [20, 22, 18], "nbytes": 15840}]}\n<15840 bytes>
 
-The JSON is what Python's `json` writes, so NaN and infinities pass. Nothing is ever unpickled.
+The JSON is what Python's `json` writes, so NaN and infinities pass. Nothing is ever unpickled
+(docs/decisions/frames-over-stdio.md, no-pickle.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Such a file is a zip archive: the numbers of each tensor in an entry of its own, and a pickle that says how they belong
 together. A pickle is a program, and a stranger's may do anything when it is run. Its instructions are read here like
-other data, and only what a table of tensors is made of is understood.
+other data, and only what a table of tensors is made of is understood (docs/decisions/no-pickle.md).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 All rotations are tried on cubes of 16 voxels a side, the best of them on cubes of 32.
 
 Masked normalised cross correlation after Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012.
+Why so: docs/decisions/search-by-fft.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recipes from TOML files: shipped ones by name, a user's own by path."""
+"""Recipes from TOML files: shipped ones by name, a user's own by path (docs/decisions/toml-recipes.md)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Every metric takes the fixed image and a weight (0 where a mask or the moving field of view leaves a voxel out) and
 then rates warped images, a batch of candidates at once. Higher is better. Nothing here uses torch's autograd or waits
-for the device.
+for the device (docs/decisions/analytic-gradients.md).
 """
 
 from __future__ import annotations

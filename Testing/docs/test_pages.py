@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import warnings
 from pathlib import Path
 
@@ -47,3 +48,19 @@ def _leads_somewhere(page: Path, target: str) -> bool:
         return False  # the site has the pages only
     name = place.relative_to(DOCS).as_posix()
     return place.is_file() or name in GENERATED or (DOCS.parent / "Resources" / "Screenshots" / place.name).is_file()
+
+
+def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
+    listed = set(re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8")))
+    written = {page.relative_to(DOCS).as_posix() for page in pages()}
+    assert listed == written | GENERATED
+
+
+def test_the_decisions_that_code_names_are_pages() -> None:
+    named = {
+        name
+        for file in (ROOT / "DeepRegLib").rglob("*.py")
+        for name in re.findall(r"docs/decisions/[\w-]+\.md", file.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
