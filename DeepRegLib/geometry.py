@@ -233,7 +233,14 @@ class Geometry:
         return replace(self, size=(*self.size[:2], stop - first), origin=(x, y, z))
 
     def padded(self, before: ArrayLike, after: ArrayLike) -> Geometry:
-        """Return this grid with so many more voxels along i, j, k before its first and behind its last ones."""
+        """Return this grid with so many more voxels along i, j, k before its first and behind its last ones.
+
+        Examples
+        --------
+        >>> grid = Geometry((4, 3, 2)).padded((1, 0, 0), (2, 0, 0))
+        >>> grid.size, grid.origin
+        ((7, 3, 2), (-1.0, 0.0, 0.0))
+        """
         first, last = np.asarray(before, dtype=int), np.asarray(after, dtype=int)
         i, j, k = (np.array(self.size) + first + last).tolist()
         x, y, z = self.to_world(-first).tolist()

@@ -43,6 +43,11 @@ class StoredTransform:
         ``(m,)`` float64; None for a composite, which has none of its own.
     parameters
         ``(n,)`` float64, or float32 for half the size; None for a composite.
+
+    Examples
+    --------
+    >>> StoredTransform("CompositeTransform_double_3_3").parameters is None
+    True
     """
 
     kind: str
@@ -57,6 +62,16 @@ def write_hdf5(transforms: Sequence[StoredTransform], path: str | Path) -> None:
     ------
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import SimpleITK as sitk
+    >>> shift = StoredTransform("TranslationTransform_double_3_3", np.zeros(0), np.array([1.0, 2.0, 3.0]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_hdf5([shift], f"{folder}/shift.h5")
+    ...     sitk.ReadTransform(f"{folder}/shift.h5").TransformPoint((0.0, 0.0, 0.0))
+    (1.0, 2.0, 3.0)
     """
     with Path(path).open("wb") as stream:
         file = _File(stream)
@@ -192,7 +207,13 @@ def _with_checksum(block: bytes) -> bytes:
 
 
 def lookup3(data: bytes) -> int:
-    """Return Bob Jenkins' hash of some bytes, the checksum of HDF5's metadata (lookup3.c, public domain)."""
+    """Return Bob Jenkins' hash of some bytes, the checksum of HDF5's metadata (lookup3.c, public domain).
+
+    Examples
+    --------
+    >>> hex(lookup3(b""))
+    '0xdeadbeef'
+    """
     a = b = c = (0xDEADBEEF + len(data)) & MASK
     words = np.frombuffer(data + bytes(-len(data) % 12 if data else 12), "<u4").tolist()
     for number in range(0, len(words) - 3, 3):

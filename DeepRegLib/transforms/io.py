@@ -292,7 +292,13 @@ def _stored_part(part: LinearTransform | DisplacementField) -> StoredTransform:
 
 
 def file_precision(geometry: Geometry) -> float:
-    """Return the step in mm to which displacements on a grid are rounded in HDF5 files, so that they compress well."""
+    """Return the step in mm to which displacements on a grid are rounded in HDF5 files, so that they compress well.
+
+    Examples
+    --------
+    >>> file_precision(Geometry((8, 8, 8), spacing=(2.0, 2.0, 2.0))) < 0.01  # mm
+    True
+    """
     finest = min(FILE_PRECISION, FILE_PRECISION_VOXELS * min(geometry.spacing))
     return float(2.0 ** math.floor(math.log2(finest)))
 
