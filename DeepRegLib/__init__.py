@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from DeepRegLib.image import Image, read_image, write_image
     from DeepRegLib.pipeline import register
     from DeepRegLib.recipes import Recipe, load_recipe
-    from DeepRegLib.result import Registration
+    from DeepRegLib.registration import Registration
     from DeepRegLib.transforms import (
         Transform,
         apply_to_image,
@@ -60,7 +60,7 @@ _HOMES = {
     "Geometry": "geometry",
     "Image": "image",
     "Recipe": "recipes",
-    "Registration": "result",
+    "Registration": "registration",
     "Transform": "transforms",
     "apply_to_image": "transforms",
     "apply_to_labels": "transforms",

@@ -27,8 +27,8 @@ from DeepRegLib.preparation import Prepared, prepare_pair
 from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
+from DeepRegLib.registration import Registration
 from DeepRegLib.request import Drivers, Extras, Request
-from DeepRegLib.result import Registration
 from DeepRegLib.stages.correcting import Corrected, correct
 from DeepRegLib.stages.deformable import Deformed, deform, start_field
 from DeepRegLib.stages.features import features_of, with_features

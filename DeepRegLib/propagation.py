@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
@@ -12,10 +13,12 @@ from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, apply_to_labels
 
+Held = TypeVar("Held", bound=Registration)
+
 
 def with_labels(
-    registration: Registration, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = keep_going
-) -> Registration:
+    registration: Held, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = keep_going
+) -> Held:
     """Return the registration with the moving labels brought onto the fixed grid, and Dice where it can be measured.
 
     Parameters
@@ -46,7 +49,7 @@ def with_labels(
     return replace(registration, warped_labels=warped, measures=measures, warnings=warnings)
 
 
-def with_layers(registration: Registration, layers: Sequence[Image], *, poll: Poll = keep_going) -> Registration:
+def with_layers(registration: Held, layers: Sequence[Image], *, poll: Poll = keep_going) -> Held:
     """Return the registration with label maps of any grid in the moving world brought onto the fixed grid.
 
     Parameters

@@ -1,10 +1,9 @@
-"""What a registration hands back: transforms, the warped image, and how far to trust them."""
+"""What a registration hands back: transforms, the warped image, and how far to trust them. Plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,7 +86,7 @@ class Measures:
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """The result of one run.
+    """The result of one run, as data; `DeepRegLib.registration.Registration` adds what is done with it.
 
     Parameters
     ----------
@@ -169,29 +168,3 @@ class Registration:
             return None
         median, high = np.percentile(values, (50, 95))
         return float(median), float(high)
-
-    def with_labels(self, moving_labels: Image, fixed_labels: Image | None = None) -> Registration:
-        """Return this result with the moving labels on the fixed grid, and Dice if there are fixed labels.
-
-        Raises
-        ------
-        InputError
-            If a label map lies on another grid than its image, or a voxel is not a whole number.
-        """
-        from DeepRegLib.propagation import with_labels
-
-        return with_labels(self, moving_labels, fixed_labels)
-
-    def save(self, directory: str | Path, *, overwrite: bool = False) -> Path:
-        """Write transforms, images, ``result.json`` and ``report.html`` into a folder; see `DeepRegLib.saving.save`.
-
-        Raises
-        ------
-        InputError
-            If the folder is a file, or holds an earlier result and `overwrite` is false.
-        OutputError
-            If it cannot be written or the disk is full.
-        """
-        from DeepRegLib.saving import save
-
-        return save(self, directory, overwrite=overwrite)

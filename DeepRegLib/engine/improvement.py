@@ -9,7 +9,7 @@ from DeepRegLib.engine.packing import Arrays, Content, pack, unpack
 from DeepRegLib.engine.registration import SCANS
 from DeepRegLib.engine.task import Received, Task
 from DeepRegLib.monitoring import Cancel, Progress
-from DeepRegLib.result import Registration
+from DeepRegLib.registration import Registration
 
 
 def _pack_request(improvement: Improvement, arrays: Arrays) -> Content:

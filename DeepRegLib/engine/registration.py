@@ -7,8 +7,8 @@ from typing import Any
 from DeepRegLib.engine.packing import Arrays, Content, pack, unpack
 from DeepRegLib.engine.task import Received, Task
 from DeepRegLib.monitoring import Cancel, Progress
+from DeepRegLib.registration import Registration
 from DeepRegLib.request import Request
-from DeepRegLib.result import Registration
 
 SCANS = ("fixed", "moving")
 

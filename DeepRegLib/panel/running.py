@@ -19,7 +19,7 @@ from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.slicing import Sliced
 from DeepRegLib.panel.task import Reading, Task, check, reading_steps
-from DeepRegLib.result import Registration
+from DeepRegLib.registration import Registration
 from DeepRegLib.scene.results import (
     Inputs,
     Results,

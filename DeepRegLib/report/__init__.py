@@ -111,7 +111,7 @@ def render_report(registration: Registration) -> str:
         pictures=list(_pictures(registration, planes)),
         curves=_uri(figures.curves_figure(registration.curves), "png") if registration.curves else None,
         transform=_transform_rows(registration),
-        measures=[*_measure_rows(measures), *_uncertainty_rows(registration)],
+        measures=[*measure_rows(measures), *_uncertainty_rows(registration)],
         dice=_dice_rows(measures),
         timings=[(name, f"{seconds:.1f}") for name, seconds in registration.timings.items()],
         total_time=f"{sum(registration.timings.values()):.1f}",
@@ -209,7 +209,7 @@ def _transform_rows(registration: Registration) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _measure_rows(measures: Measures) -> Iterator[MeasureRow]:
+def measure_rows(measures: Measures) -> Iterator[MeasureRow]:
     m = measures
     yield MeasureRow(
         "Structure agreement",
