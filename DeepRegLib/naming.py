@@ -16,8 +16,8 @@ def base_name(name: str) -> str:
 def shown(path: str | PathLike[str]) -> str:
     r"""Return a path as it can be printed and written into any file.
 
-    What is no character, because the name on the disk is not UTF-8, stands as ``\xe9``; control characters, which a
-    terminal would obey, stand as codes too.
+    What is no character, because the name on the disk is not UTF-8, stands as ``\xe9``; control and format characters,
+    which a terminal would obey, stand as codes too.
     """
     return "".join(_shown_character(character) for character in str(path))
 
@@ -26,7 +26,7 @@ def _shown_character(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # what Python makes of a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
-    if 0xD800 <= code <= 0xDFFF or unicodedata.category(character) == "Cc":
+    if 0xD800 <= code <= 0xDFFF or unicodedata.category(character) in ("Cc", "Cf"):
         return character.encode("unicode_escape", "backslashreplace").decode("ascii")
     return character
 

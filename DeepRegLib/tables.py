@@ -18,6 +18,7 @@ else:
     import tomli as tomllib
 
 LARGEST_FILE = 16 << 20
+LONGEST_VALUE = 100
 Section = TypeVar("Section")
 TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
 
@@ -69,7 +70,8 @@ def from_table(kind: type[Section], table: Mapping[str, Any], prefix: str = "") 
     for key in table:
         if key not in known:
             raise InputError(
-                f"The key {prefix}{key} is unknown.", f"Use one of {', '.join(prefix + k for k in known)}."
+                f"The key {in_one_line(prefix + str(key), LONGEST_VALUE)} is unknown.",
+                f"Use one of {', '.join(prefix + k for k in known)}.",
             )
     return kind(**{key: _convert(value, hints[key], prefix + key) for key, value in table.items()})
 
@@ -77,19 +79,19 @@ def from_table(kind: type[Section], table: Mapping[str, Any], prefix: str = "") 
 def _convert(value: Any, hint: Any, key: str) -> Any:
     if is_dataclass(hint) or get_origin(hint) is Mapping:
         if not isinstance(value, Mapping):
-            raise InputError(f"{key} is {value!r}.", f"Make it a table: [{key}].")
+            raise InputError(f"{key} is {in_one_line(repr(value), LONGEST_VALUE)}.", f"Make it a table: [{key}].")
         return from_table(hint, value, f"{key}.") if is_dataclass(hint) else dict(value)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
         return _convert_list(value, get_args(hint), key)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{key} is {value!r}.", f"Give {TYPE_WORDS[hint]}.")
+        raise InputError(f"{key} is {in_one_line(repr(value), LONGEST_VALUE)}.", f"Give {TYPE_WORDS[hint]}.")
     return float(value) if hint is float else value
 
 
 def _convert_list(value: Any, items: tuple[Any, ...], key: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{key} is {value!r}.", "Give a list in square brackets.")
+        raise InputError(f"{key} is {in_one_line(repr(value), LONGEST_VALUE)}.", "Give a list in square brackets.")
     open_ended = items[-1] is Ellipsis
     if not open_ended and len(value) != len(items):
         raise InputError(f"{key} has {len(value)} values.", f"Give {len(items)}.")
@@ -99,4 +101,4 @@ def _convert_list(value: Any, items: tuple[Any, ...], key: str) -> tuple[Any, ..
 def require(condition: bool, key: str, value: object, wanted: str) -> None:
     """Raise InputError unless a value of a configuration can be used."""
     if not condition:
-        raise InputError(f"{key} is {value!r}.", f"Give {wanted}.")
+        raise InputError(f"{key} is {in_one_line(repr(value), LONGEST_VALUE)}.", f"Give {wanted}.")

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from DeepRegLib.errors import DeepRegError, InputError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, execute, from_sitk, read_image, resample, to_sitk, write_image
+from DeepRegLib.image import Image, execute, from_sitk, read_image, resample, rounded, to_sitk, write_image
 from DeepRegLib.monitoring import keep_going
 from Testing.synthetic import ORIENTATIONS, blobs, geometry_in, interior, trilinear, write_dicom_series
 
@@ -143,6 +143,42 @@ def test_resampling_keeps_the_type_and_rounds_whole_numbers() -> None:
     np.testing.assert_array_equal(resampled.array[0, 0], [1, 7, 11])
     assert resample(source.with_array(source.array > 5), target, interpolation="nearest").array.dtype == np.bool_
     assert resample(source.with_array(source.array.astype(np.float16)), target).array.dtype == np.float16
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "int64", "uint64", "bool"])
+def test_an_oblique_identity_keeps_every_whole_number(dtype: str) -> None:
+    image = noise("int16", geometry_in("oblique", (20, 21, 22), (0.7, 0.8, 1.3)))
+    image = image.with_array((np.abs(image.array) % 200).astype(dtype))
+    transform = sitk.Euler3DTransform((1, 2, 3), 0.1, 0.2, 0.3)
+    there_and_back = sitk.CompositeTransform([transform, transform.GetInverse()])
+    for chain in (None, there_and_back):
+        moved = resample(image, image.geometry, transform=chain)
+        assert moved.array.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(interior_of(moved.array), interior_of(image.array))
+
+
+def interior_of(array: np.ndarray) -> np.ndarray:
+    return array[1:-1, 1:-1, 1:-1]
+
+
+def test_rounding_stays_inside_the_type_and_has_no_bias() -> None:
+    values = np.linspace(-300.0, 300.0, 10_001)
+    assert rounded(values.copy(), np.dtype(np.uint8)).min() == 0
+    assert rounded(values.copy(), np.dtype(np.uint8)).max() == 255
+    assert rounded(np.array([1e30]), np.dtype(np.int64))[0] > 2**62
+    difference = rounded(values.copy(), np.dtype(np.int16)) - values
+    assert np.abs(difference).max() <= 0.5
+    assert abs(difference.mean()) < 0.01
+
+
+@pytest.mark.parametrize(
+    "name", ["o.nii.gz.nii.gz", "o.nii.nii.gz", "o.img.nii", "sub.nii_warped.nii.gz", "O.NII.GZ", "a.mha.nrrd"]
+)
+def test_a_name_with_two_endings_is_written_as_it_is(name: str, tmp_path: Path) -> None:
+    image = noise("int16")
+    write_image(image, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    np.testing.assert_array_equal(read_image(tmp_path / name).array, image.array)
 
 
 # Bad files

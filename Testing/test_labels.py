@@ -10,6 +10,7 @@ import pytest
 from DeepRegLib.errors import CancelledError, InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
+from DeepRegLib.labels import label_map, lost_labels_told
 from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.transforms import LinearTransform, jacobian_determinant
 from Testing.small import small_pair, small_registration
@@ -54,3 +55,26 @@ def test_carrying_labels_and_the_jacobian_can_be_cancelled() -> None:
         with_layers(result, [labels], poll=cancelled)
     with pytest.raises(CancelledError):
         jacobian_determinant(result.transform, result.fixed.geometry, poll=cancelled)
+
+
+def test_whole_numbers_within_the_rounding_of_a_scale_factor_are_accepted() -> None:
+    image = small_pair()[3]
+    for noise in (1e-7, -1e-7, 2e-4):
+        scaled = image.with_array(image.array.astype(np.float64) + noise)
+        np.testing.assert_array_equal(label_map(scaled).array, image.array)
+    with pytest.raises(InputError, match="whole numbers"):
+        label_map(image.with_array(image.array + np.float32(0.01)))
+
+
+def test_a_label_that_vanishes_is_told() -> None:
+    result = small_registration()
+    fixed = result.fixed.geometry
+    array = np.zeros(fixed.shape, np.uint8)
+    array[1, 1, 1], array[2:, 2:, 2:] = 3, 5
+    half = np.eye(4)
+    half[:3, 3] = fixed.axes @ (0.5 * np.array(fixed.spacing))
+    moved = replace(result, transform=LinearTransform(half))
+    layer = Image(array, fixed, "thin")
+    (told,) = [warning for warning in with_layers(moved, [layer]).warnings if warning not in result.warnings]
+    assert told.startswith("Label 3 of thin has no voxel left")
+    assert lost_labels_told(layer, layer) == ()

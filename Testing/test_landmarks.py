@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.landmarks import MARKUPS_SCHEMA, SUFFIXES, read_points, write_points
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.landmarks import (
+    MARKUPS_SCHEMA,
+    SUFFIXES,
+    Pairs,
+    PointList,
+    outside_told,
+    paired,
+    points_outside,
+    read_point_list,
+    read_points,
+    write_points,
+)
 from DeepRegLib.starting import check_landmarks
 
 POINTS = np.array([[1.5, -2.25, 3.0], [-40.0, 0.0, 1e-3]])
@@ -53,6 +65,12 @@ def test_names_with_commas_and_quotes_do_not_disturb_the_points(tmp_path: Path, 
         "1.5,-2.25,3,A\n-40,0,1e-3,B\n",
         "x;y;z\n1.5;-2.25;3\n-40;0;1e-3\n",
         "# LPS\nx\ty\tz\n1.5\t-2.25\t3\n-40\t0\t1e-3\n",
+        "label,r,a,s\nF-1,-1.5,2.25,3\nF-2,40,0,1e-3\n",
+        "label,l,p,s,defined,selected,visible,locked,description\nA,1.5,-2.25,3,1,1,1,0,\nB,-40,0,1e-3,1,1,1,0,\n"
+        "C,0,0,0,0,1,1,0,\n",
+        "1,1.5,-2.25,3,7\n2,-40,0,1e-3,5\n",
+        "1.5,-2.25,3,0\n-40,0,1e-3,0\n",
+        "x,y,z,t,label,comment\n1.5,-2.25,3,0,1,\n-40,0,1e-3,0,2,\n",
     ],
 )
 def test_csv_dialects(tmp_path: Path, text: str) -> None:
@@ -157,3 +175,76 @@ def test_writing_refuses_what_could_not_be_read_back(tmp_path: Path) -> None:
 def test_shared_landmarks_pair_up(shared_data: Path) -> None:
     for fixed in shared_data.glob("*/fixed_landmarks.csv"):
         check_landmarks(read_points(fixed), read_points(fixed.with_name("moving_landmarks.csv")))
+
+
+# Pairs
+
+PLACES = np.random.default_rng(0).uniform(-60, 60, (8, 3))
+FURTHER = np.add(PLACES, (10.0, 0.0, 0.0))
+NAMES = tuple(f"L{n}" for n in range(8))
+
+
+def listed(points: np.ndarray, labels: tuple[str, ...], missing: tuple[int, ...] = ()) -> PointList:
+    points = points.copy()
+    points[list(missing)] = np.nan
+    return PointList(points, labels, "a list")
+
+
+def distances(pairs: Pairs) -> np.ndarray:
+    return np.linalg.norm(pairs.fixed - pairs.moving, axis=1)
+
+
+@pytest.mark.parametrize("labels", [NAMES, ("",) * 8, ("F",) * 8], ids=["labels", "no labels", "one label"])
+def test_a_point_that_was_not_placed_shifts_no_pair(labels: tuple[str, ...]) -> None:
+    pairs = paired(listed(PLACES, labels, (1,)), listed(FURTHER, labels, (5,)))
+    np.testing.assert_allclose(distances(pairs), [10] * 6)
+    assert len(pairs.remarks) == 2
+
+
+def test_points_in_another_order_are_paired_by_label() -> None:
+    order = [3, 1, 2, 0, 7, 5, 6, 4]
+    shuffled = listed(FURTHER[order], tuple(NAMES[n] for n in order))
+    pairs = paired(listed(PLACES, NAMES), shuffled)
+    np.testing.assert_allclose(distances(pairs), [10] * 8)
+    assert pairs.remarks == ()
+
+
+def test_foreign_labels_pair_row_by_row_and_few_common_ones_are_refused() -> None:
+    others = tuple(f"M{n}" for n in range(8))
+    np.testing.assert_allclose(distances(paired(listed(PLACES, NAMES), listed(PLACES, others))), 0)
+    with pytest.raises(InputError, match="Only 1 labels"):
+        paired(listed(PLACES, NAMES), listed(PLACES, ("L3", *others[1:])))
+    with pytest.raises(InputError, match="8 points and a list 7"):
+        paired(listed(PLACES, NAMES), listed(PLACES[:7], others[:7]))
+
+
+def test_a_label_of_one_list_alone_is_told() -> None:
+    pairs = paired(listed(PLACES, NAMES), listed(PLACES[:6], NAMES[:6]))
+    assert len(pairs.fixed) == 6
+    assert "L6, L7" in pairs.remarks[0]
+
+
+@pytest.mark.parametrize(("status", "placed"), [("2", True), ("3", False), ("1", False), ("0", False)])
+def test_a_skipped_row_of_slicer_5_is_no_point_at_the_origin(status: str, placed: bool, tmp_path: Path) -> None:
+    columns = "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
+    rows = f"1,1,2,3,0,0,0,1,1,1,0,A,,,2,0\n2,0,0,0,0,0,0,1,1,1,0,B,,,{status},0\n"
+    path = written(tmp_path, "p.fcsv", "# CoordinateSystem = LPS\n" + columns + rows)
+    points = read_point_list(path)
+    assert points.labels == ("A", "B")
+    assert points.placed.tolist() == [True, placed]
+
+
+def test_points_outside_their_scan_are_told_and_the_other_frame_is_suggested() -> None:
+    scan = Geometry((50, 50, 50), origin=(20.0, 20.0, 20.0))
+    inside = np.array([[30.0, 30.0, 30.0], [60.0, 60.0, 60.0]])
+    assert outside_told(inside, scan, "points", "scan") == ()
+    assert points_outside([[20 - 0.4, 20, 20], [20 - 0.6, 20, 20]], scan).tolist() == [False, True]
+    (told,) = outside_told(inside * (-1, -1, 1), scan, "points", "scan")
+    assert told.startswith("2 of 2 points")
+    assert "RAS" in told
+
+
+def test_json_nested_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "p.mrk.json", '{"markups": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(InputError, match=r"p\.mrk\.json"):
+        read_points(path)

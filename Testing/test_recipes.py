@@ -144,3 +144,15 @@ def test_an_unknown_recipe_lists_the_known_ones(source: str) -> None:
 def test_plain_values_without_a_name_are_refused() -> None:
     with pytest.raises(RecipeError, match="name"):
         recipe_from_dict({"purpose": "x"})
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 60_000, "x = 1e999999999999", "a" + ".a" * 20_000 + " = 1", "\x00", "x = 0x" + "f" * 9000]
+)
+def test_a_hostile_recipe_is_refused_in_a_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert len(str(caught.value)) < 1500
+    assert str(caught.value).isprintable()

@@ -19,6 +19,7 @@ from DeepRegLib.naming import shown
 # What numpy and pydicom unpack by themselves; the rest goes to GDCM, in a process of its own.
 PLAIN_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
 RUN_LENGTH = "1.2.840.10008.1.2.5"
+RUN_LENGTH_GROWTH = 64  # two bytes make at most 128
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 GREY_WORDS = "1.2.840.10008.5.1.4.1.1.7.3"
 KEPT = (
@@ -99,14 +100,13 @@ def _unpacked(dataset: Any, file: Path) -> NDArray[Any]:
 
 
 def _require_enough(dataset: Any, file: Path) -> None:
-    if _syntax(dataset) == RUN_LENGTH:
-        return
     count = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames", 1) or 1)
     bits = int(dataset.BitsAllocated)
     data = next(
         (dataset[key].value for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if key in dataset), b""
     )
-    if bits not in (8, 16, 32, 64) or len(data) < count * bits // 8:
+    growth = RUN_LENGTH_GROWTH if _syntax(dataset) == RUN_LENGTH else 1
+    if bits not in (8, 16, 32, 64) or len(data) * growth < count * bits // 8:
         raise DamagedFileError(f"{shown(file)} is damaged or truncated: pixels are missing.")
 
 

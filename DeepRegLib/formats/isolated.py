@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
 import subprocess
 import tempfile
 import threading
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.formats.raster import DamagedFileError, Raster
+from DeepRegLib.formats.tiff import SUFFIXES as TIFF_SUFFIXES
+from DeepRegLib.formats.tiff import require_whole_tiff
 from DeepRegLib.naming import shown
 from DeepRegLib.own_process import this_python
 
@@ -33,6 +36,12 @@ MEMORY_PER_BYTE = 40
 SECONDS = 20.0
 SECONDS_PER_GIGABYTE = 60.0
 LONGEST_ANSWER = 1 << 22
+VTK_DATA = (b"SCALARS", b"LOOKUP_TABLE", b"VECTORS", b"COLOR_SCALARS", b"TENSORS")
+HEADER_LENGTHS = {".gipl": 256, ".pic": 76}
+COMPRESSED_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".gz", ".hdf5", ".h5", ".hdf", ".mnc", ".mnc2", ".nia"),
+    *TIFF_SUFFIXES,
+)
 # Each thread would reserve addresses, of which there are not many.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 
@@ -131,12 +140,42 @@ def read_with_itk(path: Path) -> Raster:
     InputError
         As `read_elsewhere`.
     """
+    if path.name.lower().endswith(TIFF_SUFFIXES):
+        require_whole_tiff(path)
     table, (array,) = read_elsewhere("image", path)
+    _require_whole(path, array)
     count = len(table["spacing"])
     direction = np.reshape(table["direction"], (count, count))[:3, :3]
     return Raster(
         array, table["channels"], tuple(table["spacing"]), tuple(table["origin"]), direction if count >= 3 else None
     )
+
+
+def _require_whole(path: Path, array: NDArray[Any]) -> None:
+    """Make sure that a file that is not compressed has the bytes of its voxels: some readers fill up with zeros."""
+    if path.name.lower().endswith(COMPRESSED_SUFFIXES):
+        return
+    with path.open("rb") as stream:
+        start = stream.read(2048)
+        header = _header_length(path, start)
+        stream.seek(header)
+        if start.split(b"\n")[2:3] == [b"ASCII"]:  # VTK's numbers as words
+            whole = len(stream.read().split()) >= array.size
+        else:
+            whole = path.stat().st_size - header >= array.nbytes
+    if not whole:
+        raise DamagedFileError(f"{shown(path)} is damaged or truncated: voxels are missing.")
+
+
+def _header_length(path: Path, start: bytes) -> int:
+    """Return how many bytes stand before the voxels of a file, or fewer."""
+    name = path.name.lower()
+    if name.endswith(".mrc") and len(start) >= 96:
+        return 1024 + max(struct.unpack_from("<i", start, 92)[0], 0)
+    if name.endswith(".vtk"):
+        found = [start.find(b"\n", start.find(word)) + 1 for word in VTK_DATA if word in start]
+        return max(found, default=0)
+    return HEADER_LENGTHS.get(path.suffix.lower(), 0)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError, RecipeError
-from DeepRegLib.naming import base_name
+from DeepRegLib.guarding import guarded
+from DeepRegLib.naming import base_name, shown
 from DeepRegLib.recipes.model import Recipe
 from DeepRegLib.tables import from_table, read_toml
 
@@ -106,7 +107,8 @@ def _read(path: Path) -> Recipe:
         table = read_toml(path, "a shipped recipe")
     except InputError as error:
         raise RecipeError(error.message, error.hint) from error
-    return recipe_from_dict({"name": path.stem} | table, path.name)
+    with guarded(path, "Compare it with a shipped recipe."):
+        return recipe_from_dict({"name": path.stem} | table, shown(path.name))
 
 
 def _toml_value(value: Any) -> str:

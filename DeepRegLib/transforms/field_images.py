@@ -51,6 +51,11 @@ def read_field(path: Path) -> DisplacementField:
     """
     name = shown(path)
     raster = read_raster(path)
+    if int(raster.marks.get("intent_code", "0") or 0) in FSL_CODES:
+        raise InputError(
+            f"{name} is a warp of FSL, whose numbers count from the corner of its images.",
+            "Convert it with FSL's convertwarp and a tool that writes ITK's fields.",
+        )
     vectors = _vectors(raster, name)
     geometry = grid_of(raster, name)
     return DisplacementField(_displacements(vectors, raster.marks, geometry, name), geometry)
@@ -75,11 +80,6 @@ def _displacements(
     if marks.get("intent_name") == NIFTYREG:
         return _of_niftyreg(vectors, marks, geometry, name)
     code = int(marks.get("intent_code", "0") or 0)
-    if code in FSL_CODES:
-        raise InputError(
-            f"{name} is a warp of FSL, whose numbers count from the corner of its images.",
-            "Convert it with FSL's convertwarp and a tool that writes ITK's fields.",
-        )
     if code == DISPLACEMENT_VECTORS:
         return vectors * RAS_TO_LPS.astype(vectors.dtype)
     _require_displacements(marks, name)

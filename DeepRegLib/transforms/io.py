@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ from DeepRegLib.transforms.field_images import read_field
 from DeepRegLib.transforms.foreign import read_foreign
 from DeepRegLib.transforms.hdf5 import StoredTransform, write_hdf5
 from DeepRegLib.transforms.linear import LinearTransform, from_matrix_and_centre
+
+logger = logging.getLogger(__name__)
 
 VOXELS_AT_ONCE = 1 << 20
 # Displacements in HDF5 files are rounded to at most these, of mm and of a voxel.
@@ -145,12 +148,21 @@ def _read(source: Path, fixed: Geometry | None, moving: Geometry | None) -> Tran
     if foreign is not None:
         return foreign
     if lower.endswith(itk_text.SUFFIXES):
-        return compose(
-            *(itk_text.parts_of_entries(itk_text.read_entries(source), name) or [LinearTransform.identity()])
-        )
+        return _read_list(source, name)
     if lower.endswith((".h5", ".hdf5")):
         return _read_hdf5(source)
     raise InputError(f"{name} is not a transform file by its name.", "Give .h5, .tfm, .txt, .mat or a vector image.")
+
+
+def _read_list(source: Path, name: str) -> Transform:
+    entries = itk_text.read_entries(source)
+    if len(entries) > 1 and entries[0].kind != "CompositeTransform":
+        logger.warning(
+            "%s lists %d transforms: they are applied one after another, the last of the file first.",
+            name,
+            len(entries),
+        )
+    return compose(*(itk_text.parts_of_entries(entries, name) or [LinearTransform.identity()]))
 
 
 def _read_hdf5(source: Path) -> Transform:

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks import cancel, kills, pairs, panel, poses, repeat, speed, transport, wrong
+from Testing.benchmarks import cancel, fuzz, kills, pairs, panel, poses, repeat, speed, transport, wrong
 from Testing.benchmarks.learned import capture, contrast, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
@@ -37,6 +37,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "pairs": pairs.measure,
     "repeat": repeat.measure,
     "wrong": wrong.measure,
+    "fuzz": fuzz.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
     "kills": kills.measure,
@@ -51,7 +52,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "peers": peers.measure,
 }
 # They take hours.
-ONLY_IF_NAMED = ("capture", "contrast", "gain", "scaling", "recipes")
+ONLY_IF_NAMED = ("fuzz", "capture", "contrast", "gain", "scaling", "recipes")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from DeepRegLib.image import read_image
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.landmarks import read_points, write_points
 from DeepRegLib.transforms import DisplacementField, LinearTransform, read_transform, write_transform
 from Testing.cli.conftest import Deepreg, Files
@@ -180,3 +181,41 @@ def test_bad_calls_are_told_in_one_line(deepreg: Deepreg, files: Files, saved: P
         assert re.search(told, outcome.err), outcome.err
         assert outcome.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
+
+
+def test_the_background_of_a_warped_volume(deepreg: Deepreg, tmp_path: Path) -> None:
+    """Air in a CT, 0 in a signed map and around a label map, and what --background says."""
+    small, large = Geometry((6, 6, 6)), Geometry((12, 12, 12), origin=(-3.0, -3.0, -3.0))
+    write_image(Image(np.zeros(large.shape, np.float32), large), tmp_path / "grid.nii.gz")
+    write_transform(LinearTransform.identity(), tmp_path / "id.tfm")
+    rng = np.random.default_rng(0)
+
+    def outside(array: np.ndarray, *words: str) -> float:
+        write_image(Image(array, small), tmp_path / "v.nii.gz")
+        given = (tmp_path / "id.tfm", tmp_path / "v.nii.gz", "--reference", tmp_path / "grid.nii.gz")
+        outcome = deepreg("apply", *given, "-o", tmp_path / "o.nii.gz", *words)
+        assert outcome.code == 0, outcome.err
+        return float(read_image(tmp_path / "o.nii.gz").array[0, 0, 0])
+
+    scan = np.full(small.shape, -1000, np.int16)
+    scan[2:4] = 40
+    labels = rng.integers(1, 4, small.shape).astype(np.uint8)
+    assert outside(scan) == outside(scan.astype(np.float32)) == -1000
+    assert outside(rng.normal(0, 1, small.shape).astype(np.float32)) == 0
+    assert outside(scan, "--background", "-2000") == -2000
+    assert outside(labels, "--nearest") == outside(labels, "--labels") == 0
+    refused = ("apply", tmp_path / "id.tfm", tmp_path / "v.nii.gz", "--reference", tmp_path / "grid.nii.gz", "--labels")
+    assert deepreg(*refused, "-o", tmp_path / "o.nii.gz", "--background", "7").code == 2
+
+
+def test_a_missing_label_leaves_no_mean_distance(deepreg: Deepreg, tmp_path: Path) -> None:
+    one, two = np.zeros((9, 9, 9), np.uint8), np.zeros((9, 9, 9), np.uint8)
+    one[1:4, 2:7, 2:7] = two[1:4, 2:7, 2:7] = 1
+    one[6:8, 2:7, 2:7] = 2
+    for name, array in (("one", one), ("two", two)):
+        write_image(Image(array, Geometry((9, 9, 9))), tmp_path / f"{name}.nii.gz")
+    words = ("evaluate", "--fixed-labels", tmp_path / "one.nii.gz", "--moving-labels", tmp_path / "two.nii.gz")
+    table = json.loads(deepreg(*words, "--json").out)
+    assert table["mean"] == {"dice": 0.5, "mean_surface_distance_mm": None, "hausdorff95_mm": None}
+    assert table["missing_labels"] == [2]
+    assert "Missing in one of the label maps" in deepreg(*words).out
