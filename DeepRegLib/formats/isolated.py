@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import struct
 import subprocess
 import tempfile
@@ -33,7 +34,10 @@ GIGABYTE = 1 << 30
 # Python, numpy and SimpleITK reserve about one gigabyte of addresses before anything is read.
 LEAST_MEMORY = 3 * GIGABYTE
 MEMORY_PER_BYTE = 40
+# Of its own computing time; on a busy machine it is waited for longer.
 SECONDS = 20.0
+WAITED = 3.0
+OUT_OF_TIME = [getattr(signal, "SIGXCPU", -1)]
 SECONDS_PER_GIGABYTE = 60.0
 LONGEST_ANSWER = 1 << 22
 VTK_DATA = (b"SCALARS", b"LOOKUP_TABLE", b"VECTORS", b"COLOR_SCALARS", b"TENSORS")
@@ -72,7 +76,7 @@ def read_elsewhere(kind: str, path: Path) -> tuple[dict[str, Any], list[NDArray[
     memory = LEAST_MEMORY + MEMORY_PER_BYTE * size
     seconds = SECONDS + SECONDS_PER_GIGABYTE * size / GIGABYTE
     with _name_for_itk(path) as name:
-        command = [this_python(), str(CHILD), kind, name, str(memory)]
+        command = [this_python(), str(CHILD), kind, name, str(memory), str(math.ceil(seconds))]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -81,7 +85,7 @@ def read_elsewhere(kind: str, path: Path) -> tuple[dict[str, Any], list[NDArray[
             env={**os.environ, **ONE_THREAD},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-        timer = threading.Timer(seconds, process.kill)
+        timer = threading.Timer(WAITED * seconds, process.kill)
         timer.daemon = True
         timer.start()
         assert process.stdout is not None  # noqa: S101  # for mypy: it is a pipe
@@ -90,7 +94,7 @@ def read_elsewhere(kind: str, path: Path) -> tuple[dict[str, Any], list[NDArray[
                 return _answer(kind, stream, path, memory)
         except _NoAnswerError as error:
             code = process.wait()
-            if not timer.is_alive():
+            if not timer.is_alive() or -code in OUT_OF_TIME:
                 raise InputError(
                     f"{shown(path)} was not read within {seconds:.0f} s.", "Copy or export the file again."
                 ) from error

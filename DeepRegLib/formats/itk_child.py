@@ -1,9 +1,9 @@
 """The program that reads with ITK what cannot be checked beforehand; see `isolated`.
 
-    python itk_child.py image|transform|series|files FILE BYTES
+    python itk_child.py image|transform|series|files FILE BYTES SECONDS
 
 It writes a line of JSON and the numbers it speaks of to standard output, and imports nothing of DeepReg's. A file that
-makes ITK crash, or ask for more than BYTES of memory, ends this process and no other.
+makes ITK crash, or ask for more than BYTES of memory or SECONDS of time, ends this process and no other.
 """
 
 from __future__ import annotations
@@ -30,6 +30,15 @@ def limit_memory(count: int) -> None:
             resource.setrlimit(kind, (count, resource.getrlimit(kind)[1]))
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_time(seconds: int) -> None:
+    """Let this process compute for so long at most, where the system can; the parent's clock runs in any case."""
+    if sys.platform != "win32":
+        import resource
+
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
 
 
 def _limit_memory_on_windows(count: int) -> None:
@@ -158,13 +167,14 @@ READERS = {"image": read_image, "transform": read_transform, "series": read_seri
 
 def main(words: list[str]) -> int:
     """Read, and answer on standard output."""
-    kind, name, count = words
+    kind, name, count, seconds = words
     sys.path.pop(0)  # this script's folder, whose modules are DeepReg's
     output = os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("wb") as nowhere:  # what C libraries print
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     limit_memory(int(count))
+    limit_time(int(seconds))
     try:
         table, arrays = READERS[kind](name)
     except MemoryError:
