@@ -32,7 +32,7 @@ from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.stages.correcting import Corrected, correct
 from DeepRegLib.stages.deformable import Deformed, deform, start_field
 from DeepRegLib.stages.features import features_of, with_features
-from DeepRegLib.stages.inverse import invert_well
+from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
@@ -232,7 +232,9 @@ def improve(
                 )
             run.provenance["corrections"] = [_listed(each) for each in (*improvement.made, correction)]
         with monitor.stage("inverse"):
-            inverse = invert_well(run, corrected.transform, request.seed, corrected.inverse)
+            inverse = corrected.inverse
+            if not is_exact(consistency(run, corrected.transform, inverse, request.seed)):
+                inverse = invert_well(run, corrected.transform, request.seed)
         with monitor.stage("judge"):
             start = linear_part(improvement.transform)
             result = _finish(run, request, start, Deformed(corrected.transform), inverse)

@@ -53,6 +53,7 @@ def test_everything_of_the_result_follows_the_corrected_transform() -> None:
     np.testing.assert_allclose(result.warped.array, expected.array, atol=1.0)
     assert result.measures.folds == 0
     assert result.measures.inverse_error_mean < 0.1
+    assert result.measures.inverse_error_p99 < 0.5
     assert result.warped_layers[0].geometry == result.fixed.geometry
     assert result.jacobian is not None
 

@@ -86,11 +86,13 @@ def test_beyond_the_reach_nothing_changes_at_all() -> None:
     np.testing.assert_array_equal(result.transform.apply_to_points(far), registered().transform.apply_to_points(far))
 
 
-def test_nothing_folds_and_the_inverse_fits() -> None:
+def test_nothing_folds_and_the_inverse_follows() -> None:
     _, result = example()
     folded, _ = folds_and_statistics(result.transform, registered().fixed.geometry, registered().fixed_foreground)
     assert not folded.any()
-    assert is_exact(inverse_consistency(result.transform, result.inverse, registered().fixed_foreground, 20_000, 0))
+    reached = inverse_consistency(result.transform, result.inverse, registered().fixed_foreground, 20_000, 0)
+    assert reached.mean < 0.15
+    assert reached.p99 < 0.75  # on the grid of the earlier inverse; `improve` has a finer one
 
 
 def test_the_corrected_transform_is_no_longer_chain_than_before() -> None:
