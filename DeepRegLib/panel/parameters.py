@@ -76,8 +76,9 @@ class Parameters:
     verdictOf, verdictHasNode, verdictFixed, verdictMoving, verdictNames
         What the latest verdict is about: a node of the result, its transform if it has one, and whether it has any node
         at all; the two scans, and their names, moving and fixed, as they were.
-    verdictLevel, verdictReasons, verdictMeasures
-        How far to trust that result, why, and what was measured (`DeepRegLib.panel.words.measures_of`).
+    verdictLevel, verdictReasons, verdictMeasures, verdictPlaces
+        How far to trust that result, why, what was measured, and where to look first (`measures_of` and `place_text` in
+        `DeepRegLib.panel.words`).
     """
 
     fixedVolume: slicer.vtkMRMLScalarVolumeNode
@@ -135,6 +136,7 @@ class Parameters:
     verdictLevel: str = ""
     verdictReasons: list[str]
     verdictMeasures: list[str]
+    verdictPlaces: list[str]
 
 
 # Each pair changes places when fixed and moving are swapped.

@@ -14,11 +14,14 @@ from DeepRegLib.panel.words import (
     measures_html,
     measures_of,
     pair_text,
+    place_of,
+    places_html,
     reasons_html,
     title_html,
     verdict_title,
 )
 from DeepRegLib.result import CHECK, FAILED, OK, Registration
+from DeepRegLib.scene.looking import look_at
 from DeepRegLib.scene.results import Results
 
 ICON_OF = {OK: "VerdictOk", CHECK: "VerdictCheck", FAILED: "VerdictFailed"}
@@ -48,6 +51,7 @@ class VerdictSection:
         self._parameters: Parameters | None = None
         self._made_here = False
         self._made_of: slicer.vtkMRMLNode | None = None
+        ui.verdictPlacesLabel.connect("linkActivated(QString)", self._on_place)
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
@@ -75,7 +79,8 @@ class VerdictSection:
         if parameters is not None:
             parameters.verdictOf = parameters.verdictFixed = parameters.verdictMoving = None
             parameters.verdictLevel = ""
-            parameters.verdictNames, parameters.verdictReasons, parameters.verdictMeasures = [], [], []
+            for name in ("Names", "Reasons", "Measures", "Places"):
+                setattr(parameters, f"verdict{name}", [])
 
     def refresh(self, *, hidden: bool) -> None:
         """Show the verdict, unless it is to be hidden or its result is gone."""
@@ -102,8 +107,16 @@ class VerdictSection:
         ui.verdictReasonsLabel.text = reasons
         ui.verdictReasonsLabel.visible = bool(reasons)
         ui.verdictMeasuresLabel.text = measures_html(parameters.verdictMeasures)
+        places = places_html(parameters.verdictPlaces)
+        ui.verdictPlacesLabel.text = places
+        ui.verdictPlacesLabel.visible = bool(places)
         for label in (ui.verdictLabel, ui.verdictPairLabel, ui.verdictReasonsLabel, ui.verdictMeasuresLabel):
             label.setStyleSheet("" if current else f"color: {quiet_colour(ui.verdictCard)};")
+
+    def _on_place(self, link: str) -> None:
+        places = list(self._parameters.verdictPlaces) if self._parameters is not None else []
+        if int(link) < len(places):
+            look_at(self._scene, place_of(places[int(link)])[0])
 
     def _state(self, parameters: Parameters, current: bool) -> str:
         """Return what a reader must know of the verdict beside itself; empty if nothing."""

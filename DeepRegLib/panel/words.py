@@ -176,6 +176,26 @@ def measures_html(measures: Sequence[str]) -> str:
     return f'<table cellspacing="0" cellpadding="1">{"".join(cells)}</table>' if measures else ""
 
 
+def place_text(place: Sequence[float], what: str) -> str:
+    """Return a place (x, y, z, LPS mm) and what is wrong there as one text, for `place_of` to read."""
+    return f"{' '.join(f'{value:.2f}' for value in place)}{COLON}{what}"
+
+
+def place_of(text: str) -> tuple[tuple[float, float, float], str]:
+    """Return the place (x, y, z, LPS mm) of a `place_text`, and what is wrong there."""
+    place, _colon, what = text.partition(COLON)
+    x, y, z = (float(value) for value in place.split())
+    return (x, y, z), what
+
+
+def places_html(places: Sequence[str]) -> str:
+    """Return links to places, each a `place_text`, in the rich text of a label; a link's address is its number."""
+    if not places:
+        return ""
+    links = (f'<a href="{number}">{html.escape(place_of(text)[1])}</a>' for number, text in enumerate(places))
+    return html.escape(_("Look here first:")) + "".join(f'<p style="{PARAGRAPH}">{link}</p>' for link in links)
+
+
 def pair_text(moving: str, fixed: str) -> str:
     """Return which scans a result belongs to."""
     return _("{moving} onto {fixed}").format(moving=moving, fixed=fixed)

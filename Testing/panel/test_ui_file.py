@@ -114,6 +114,7 @@ def test_every_label_that_the_code_writes_says_whether_it_is_markup() -> None:
         "verdictLabel": "Qt::RichText",
         "verdictMeasuresLabel": "Qt::RichText",
         "verdictPairLabel": "Qt::PlainText",
+        "verdictPlacesLabel": "Qt::RichText",
         "verdictReasonsLabel": "Qt::RichText",
         "verdictStateLabel": "Qt::PlainText",
     }

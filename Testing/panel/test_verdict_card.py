@@ -132,3 +132,24 @@ def test_red_cyan_says_that_it_is_for_one_modality(opened: OpenedPanel, played: 
     opened.desktop.choose(opened.ui.compareSelector, "Red / cyan")
     assert opened.ui.compareNoteLabel.isVisible()
     assert "one modality" in opened.ui.compareNoteLabel.text
+
+
+def test_a_link_moves_the_views_to_a_bad_place(opened: OpenedPanel, played: PlayedEngine) -> None:
+    from DeepRegLib.panel.words import place_text
+
+    played.run()
+    assert not opened.ui.verdictPlacesLabel.isVisible()
+    opened.parameters.verdictPlaces = [
+        place_text((60.0, 50.0, 40.0), "The field folds here"),
+        place_text((70.0, 60.0, 80.0), 'Edges <b>differ</b> by 4 mm: "far"'),
+    ]
+    opened.desktop.process_events()
+    assert opened.verdict.endswith('Look here first: The field folds here Edges <b>differ</b> by 4 mm: "far"')
+
+    opened.ui.verdictPlacesLabel.linkActivated.emit("1")
+    opened.desktop.process_events()
+    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        middle = [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+        assert middle == pytest.approx([-70.0, -60.0, 80.0], abs=0.01)
+    opened.desktop.click(opened.ui.removeResultsButton)
+    assert list(opened.parameters.verdictPlaces) == []
