@@ -31,6 +31,7 @@ def stage_name(stage: str) -> str:
         "inverse": _("Computing the inverse"),
         "judge": _("Judging the result"),
         "jacobian": _("Computing the change of volume"),
+        "save": _("Writing the files"),
         "labels": _("Carrying over the segmentation"),
         "cancelling": _("Cancelling"),
     }

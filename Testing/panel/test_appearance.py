@@ -22,7 +22,6 @@ from Testing.panel.played import PlayedEngine
 
 NESTED = 8
 WIDTHS = (330, 380, 440)
-SECTIONS = ("inputs", "compare", "linked", "drivers", "outputs", "advanced", "environment")
 REASON = (
     "The scans do not seem to show the same anatomy: aligned as well as possible, their edges agree to 18 % before and "
     "44 % after deformation."
@@ -55,13 +54,16 @@ def test_nothing_is_cut_off_at_first_use(opened: OpenedPanel, width: int) -> Non
 def test_nothing_is_cut_off_with_a_result_an_error_and_every_section_open(
     opened: OpenedPanel, played: PlayedEngine, width: int
 ) -> None:
+    import ctk
+
     played.request()
     played.deliver("failed", (REASON, REASON))
     opened.widget.panel.registration.show_error(DeepRegError(REASON, REASON))
     for side in ("fixed", "moving"):
         setattr(opened.parameters, f"{side}Mask", segmentation(f"A segmentation of the {side} scan"))
-    for section in SECTIONS:
-        getattr(opened.ui, f"{section}Button").collapsed = False
+    for widget in vars(opened.ui).values():
+        if isinstance(widget, ctk.ctkCollapsibleButton):
+            widget.collapsed = False
     opened.desktop.choose(opened.ui.compareSelector, "Red / cyan")
     show(opened, width)
     assert cut_off(opened.area) == []
