@@ -21,6 +21,7 @@ from DeepRegLib.engine.errors import unpack_error
 from DeepRegLib.engine.failures import death, not_a_worker, other_version, silence
 from DeepRegLib.engine.job import CANCELLING, DONE, FAILED, RUNNING, WAITING, Job
 from DeepRegLib.engine.liveness import Limits, Liveness
+from DeepRegLib.engine.progress import progress_of
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, ProtocolError, encode
 from DeepRegLib.engine.task import Asked, Found, Task
 from DeepRegLib.engine.transport import Output, SubprocessTransport, Transport
@@ -31,6 +32,9 @@ from DeepRegLib.monitoring import Cancel, Progress
 
 BLOCKING_SECONDS = 0.005
 POLL_SECONDS = 0.01
+SIGN_OF_LIFE = 1024  # bytes
+# What a result that only looks like one may end in.
+UNUSABLE = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 class EngineClient:
@@ -69,6 +73,7 @@ class EngineClient:
         self._log = WorkerLog(on_log)
         self._life = Liveness()
         self._started = self._asked = 0.0
+        self._trickle = 0
 
     @property
     def busy(self) -> bool:
@@ -165,7 +170,7 @@ class EngineClient:
         A large result is taken in over several calls, so that none holds the caller's event loop up.
         """
         transport = self._transport
-        if transport is not None:
+        if transport is not None and not self._unread:  # what is not read yet waits, and the worker with it
             self._unread += transport.read()
         deadline = self._clock() + POLL_SECONDS
         while self._unread and self._transport is transport:
@@ -177,18 +182,21 @@ class EngineClient:
 
     def feed(self, data: bytes) -> None:
         """Take bytes of the worker's standard output; a transport with signals calls this itself."""
-        self._life.heard(self._clock())
+        # A trickle of bytes is no sign of life; a message is, and so is a piece of a large one.
+        self._trickle += len(data)
+        if self._trickle >= SIGN_OF_LIFE:
+            self._hear()
         decoder = self._decoder
-        decoder.feed(data)
-        while self._decoder is decoder and self._transport is not None:
-            try:
+        try:
+            decoder.feed(data)
+            while self._decoder is decoder and self._transport is not None:
                 message = decoder.next_message()
-            except ProtocolError as error:
-                self._give_up(not_a_worker(error))
-                return
-            if message is None:
-                return
-            self._handle(message)
+                if message is None:
+                    return
+                self._hear()
+                self._handle(message)
+        except ProtocolError as error:
+            self._give_up(not_a_worker(error))
 
     def feed_log(self, data: bytes) -> None:
         """Take bytes of the worker's standard error."""
@@ -219,6 +227,10 @@ class EngineClient:
             transport.kill()
         for job in jobs:
             self._fail(job, CancelledError())
+
+    def _hear(self) -> None:
+        self._trickle = 0
+        self._life.heard(self._clock())
 
     def _take(self, output: Output) -> None:
         if output.stream == "stdout":
@@ -273,15 +285,13 @@ class EngineClient:
         try:
             self.worker = worker_info(content)
         except (KeyError, TypeError, ValueError) as error:
-            self._give_up(not_a_worker(ProtocolError(f"The worker's hello is wrong ({error}).")))
-            return
+            raise ProtocolError(f"The worker's hello is wrong ({error}).") from error
         self._advance()
 
     def _report(self, job: Job[Any, Any], message: Message) -> None:
+        step = progress_of(message.content)
         if job.on_progress is not None and job.state == RUNNING:
-            content = message.content
-            similarity, left = content.get("similarity"), content.get("seconds_left")
-            job.on_progress(str(content.get("stage", "")), float(content.get("fraction", 0.0)), similarity, left)
+            job.on_progress(*step)
 
     def _deliver(self, job: Job[Any, Any], message: Message) -> None:
         if job.state == CANCELLING:
@@ -291,6 +301,18 @@ class EngineClient:
             result = job.task.result_of(message, job.request)
         except DeepRegError as error:
             self._fail(job, error)
+            return
+        except (
+            ArithmeticError,
+            MemoryError,
+            RecursionError,
+            RuntimeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
+            reason = f"The engine's result cannot be used ({type(error).__name__}: {str(error)[:200]})."
+            self._give_up(EngineError(reason, "Try again; the engine is started anew."))
             return
         self._current = None
         job.result, job.state, job.request = result, DONE, None

@@ -6,7 +6,7 @@ from typing import Any
 
 from DeepRegLib.correction import Improvement
 from DeepRegLib.engine.packing import Arrays, Content, pack, unpack
-from DeepRegLib.engine.registration import SCANS
+from DeepRegLib.engine.registration import SCANS, checked
 from DeepRegLib.engine.task import Received, Task
 from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.registration import Registration
@@ -31,7 +31,7 @@ def _pack_result(registration: Registration, arrays: Arrays) -> Content:
 
 
 def _unpack_result(content: Any, arrays: Received, improvement: Improvement) -> Registration:
-    return unpack(Registration, content, arrays, {name: getattr(improvement.request, name) for name in SCANS})
+    return checked(unpack(Registration, content, arrays, {name: getattr(improvement.request, name) for name in SCANS}))
 
 
 IMPROVE = Task("improve", _pack_request, _unpack_request, _run, _pack_result, _unpack_result)

@@ -275,7 +275,7 @@ def _parse(line: bytes) -> _Frame:
         header = json.loads(line.decode("utf-8"))
         layouts = [_parse_layout(entry) for entry in header["arrays"]]
         kind, number, content = header["type"], header["id"], header["content"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError, MemoryError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else f"is wrong ({error})"
         raise ProtocolError(f"A message header {reason}: received {excerpt(line)}.") from error
     if not isinstance(kind, str) or not _is_count(number) or not isinstance(content, dict):
@@ -301,6 +301,9 @@ def _parse_layout(entry: Mapping[str, Any]) -> _Layout:
         raise ValueError(f"the array type {str(dtype)[:20]!r} is not allowed")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(_is_count(n) for n in shape):
         raise ValueError("an array's shape is no list of sizes")
+    # Axes of length 0 count as 1 here: numpy refuses an array of no voxels, too, whose other axes are too long.
+    if math.prod(max(n, 1) for n in shape) > MAX_TAIL_BYTES:
+        raise ValueError("an array's shape is too large")
     if not _is_count(nbytes) or nbytes != math.prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError("an array's nbytes does not fit its shape")
     return _Layout(name, np.dtype(dtype), tuple(shape), nbytes)

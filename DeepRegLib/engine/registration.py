@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from DeepRegLib.engine.packing import Arrays, Content, pack, unpack
+from DeepRegLib.engine.protocol import ProtocolError
 from DeepRegLib.engine.task import Received, Task
 from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.registration import Registration
 from DeepRegLib.request import Request
+from DeepRegLib.result import CHECK, FAILED, OK
 
 SCANS = ("fixed", "moving")
+LEVELS = (OK, CHECK, FAILED)
+ON_FIXED_GRID = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty")
 
 
 def _pack_request(request: Request, arrays: Arrays) -> Content:
@@ -32,7 +36,30 @@ def _pack_result(registration: Registration, arrays: Arrays) -> Content:
 
 
 def _unpack_result(content: Any, arrays: Received, request: Request) -> Registration:
-    return unpack(Registration, content, arrays, {name: getattr(request, name) for name in SCANS})
+    return checked(unpack(Registration, content, arrays, {name: getattr(request, name) for name in SCANS}))
+
+
+def checked(registration: Registration) -> Registration:
+    """Return a registration that was received, if it is one of its scans.
+
+    Raises
+    ------
+    ProtocolError
+        If an image lies on another grid than the fixed one, or its verdict is none there is.
+    """
+    found = registration
+    if found.verdict.level not in LEVELS:
+        raise ProtocolError(f"A result has the verdict {found.verdict.level[:40]!r}, which is unknown.")
+    single = (getattr(found, name) for name in ON_FIXED_GRID)
+    for image in (*single, *found.warped_layers):
+        if image is not None and image.geometry.shape != found.fixed.geometry.shape:
+            raise ProtocolError(
+                f"A result has {image.name[:40]!r} of {image.geometry.size} voxels "
+                f"for a fixed scan of {found.fixed.geometry.size}."
+            )
+        if image is not None and image.geometry != found.fixed.geometry:
+            raise ProtocolError(f"A result has {image.name[:40]!r} on another grid than the fixed scan's.")
+    return registration
 
 
 REGISTER = Task("register", _pack_request, _unpack_request, _run, _pack_result, _unpack_result)

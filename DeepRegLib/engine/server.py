@@ -148,9 +148,13 @@ class Server:
 
     def _read(self) -> None:
         decoder = Decoder()
-        while data := self._channel.receive():
-            decoder.feed(data)
-            self._handle_all(decoder)
+        try:
+            while data := self._channel.receive():
+                decoder.feed(data)
+                self._handle_all(decoder)
+        except Exception:  # noqa: BLE001  # a worker without its reader would hear nobody, and stay
+            traceback.print_exc()
+            self._leave(1)
         self._leave(0)
 
     def _handle_all(self, decoder: Decoder) -> None:

@@ -17,6 +17,8 @@ from typing import IO, Protocol
 from DeepRegLib.engine.protocol import EngineError, Piece
 
 READ_BYTES = 1 << 20
+MOST_OUTPUTS = 64
+WAITING_SECONDS = 0.2
 WORKER = Path(__file__).with_name("worker.py")
 WORKER_MODULE = "DeepRegLib.engine.worker"
 SSH_OPTIONS = {
@@ -88,7 +90,10 @@ class SubprocessTransport:
         self._command = list(command) if command is not None else default_command()
         self._environment = None if environment is None else dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
+        # A worker that writes faster than it is read waits; the reading threads do not, once it is to end.
         self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        self._room = threading.Semaphore(MOST_OUTPUTS)
+        self._ending = threading.Event()
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._unsent = 0
         self._lock = threading.Lock()
@@ -140,8 +145,9 @@ class SubprocessTransport:
         """Return what has come since the last call."""
         found = []
         with contextlib.suppress(queue.Empty):
-            while True:
+            while len(found) < MOST_OUTPUTS:
                 found.append(self._outputs.get_nowait())
+                self._room.release()
         return found
 
     def terminate(self) -> None:
@@ -152,6 +158,7 @@ class SubprocessTransport:
 
     def kill(self) -> None:
         """End the process, whatever it is doing; returns at once."""
+        self._ending.set()
         self._pieces.put(None)
         if self._process is None:
             return
@@ -169,14 +176,21 @@ class SubprocessTransport:
     def _read_stream(self, stream: IO[bytes], name: str) -> None:
         with stream, contextlib.suppress(OSError):
             while data := os.read(stream.fileno(), READ_BYTES):
-                self._outputs.put(Output(name, data))
+                self._put(Output(name, data))
 
     def _read_to_the_end(self, process: subprocess.Popen[bytes], stream: IO[bytes], logs: threading.Thread) -> None:
         self._read_stream(stream, "stdout")
         code = process.wait()
         logs.join(1.0)
         self._pieces.put(None)
-        self._outputs.put(Output("exit", code=code))
+        self._put(Output("exit", code=code))
+
+    def _put(self, output: Output) -> None:
+        """Hand on what came, when there is room; drop it where nobody listens any more."""
+        while not self._room.acquire(timeout=WAITING_SECONDS):
+            if self._ending.is_set():
+                return
+        self._outputs.put(output)
 
     def _write_all(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError), stream:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+LARGEST_PID, LARGEST_MEMORY = 1 << 32, 1 << 60
+
 
 @dataclass(frozen=True)
 class WorkerInfo:
@@ -34,5 +36,30 @@ class WorkerInfo:
 
 def worker_info(hello: Mapping[str, Any]) -> WorkerInfo:
     """Read a worker's hello; raises KeyError, TypeError or ValueError where that is wrong."""
-    memory = {str(name): None if free is None else int(free) for name, free in dict(hello.get("memory", {})).items()}
-    return WorkerInfo(dict(hello["versions"]), tuple(hello["devices"]), str(hello["python"]), int(hello["pid"]), memory)
+    versions = {name: _text(version) for name, version in _table(hello["versions"]).items()}
+    memory = {
+        name: None if free is None else _whole(free, LARGEST_MEMORY)
+        for name, free in _table(hello.get("memory", {})).items()
+    }
+    if not isinstance(hello["devices"], list) or not hello["devices"]:
+        raise TypeError("devices is no list of names")
+    devices = tuple(_text(device) for device in hello["devices"])
+    return WorkerInfo(versions, devices, _text(hello["python"]), _whole(hello["pid"], LARGEST_PID), memory)
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{str(value)[:40]} is no table")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]} is no text")
+    return value
+
+
+def _whole(value: Any, largest: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
+        raise ValueError(f"{str(value)[:40]} is no whole number up to {largest}")
+    return value

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 KEPT_LINES = 200
 DETAIL_LINES = 30
+LONGEST_LINE = 10_000  # bytes
 
 
 class WorkerLog:
@@ -35,9 +36,10 @@ class WorkerLog:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come; a line counts when it has ended, and an empty one does not."""
-        *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        self._rest = rest[:LONGEST_LINE]  # of a line that does not end, the beginning
         for line in lines:
-            text = line.decode("utf-8", "replace").rstrip()
+            text = line[:LONGEST_LINE].decode("utf-8", "replace").rstrip()
             if text:
                 self._kept.append(text)
                 if self._on_line is not None:

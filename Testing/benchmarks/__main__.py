@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks import cancel, fuzz, kills, pairs, panel, poses, repeat, speed, transport, wrong
+from Testing.benchmarks import cancel, fuzz, hostile, kills, pairs, panel, poses, repeat, speed, transport, wrong
 from Testing.benchmarks.learned import capture, contrast, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
@@ -41,6 +41,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "cancel": cancel.measure,
     "transport": transport.measure,
     "kills": kills.measure,
+    "hostile": hostile.measure,
     "panel": panel.measure,
     "capture": capture.measure,
     "contrast": contrast.measure,
