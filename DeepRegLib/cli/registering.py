@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from DeepRegLib.cli.progress import Reporter, interruptible, reporter, undisturbed
-from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
+from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, one_line, reading, session
 from DeepRegLib.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -80,6 +81,14 @@ def register(
             'DeepRegLib.engine.worker", or by "local"; by default in this process.',
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What the result and the report call the two scans, instead of their file names; DICOM folders, "
+            "which often bear a patient's name, are left out anyway.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
     json_output: Json = False,
     verbose: Verbose = False,
@@ -105,7 +114,10 @@ def register(
                 report("read", 0.0)
                 with reading(screen):
                     chosen = _recipe(recipe, model, uncertainty, elsewhere=engine is not None)
-                    scans = read_image(fixed), read_image(moving)
+                    scans = (
+                        _named(read_image(fixed), "fixed", name),
+                        _named(read_image(moving), "moving", name),
+                    )
                     landmarks, labels = _landmarks(*landmark_files), _labels(*label_files)
                     drivers = Drivers(
                         fixed_mask=_image(fixed_mask),
@@ -178,6 +190,15 @@ def _recipe(recipe: str, model: str | None, uncertainty: bool, *, elsewhere: boo
         if name and not elsewhere:
             find_model(name)
     return chosen
+
+
+def _named(image: Image, role: str, name: str | None) -> Image:
+    """Return an image by the name the user gave the pair; a DICOM series has none of its own."""
+    from DeepRegLib.image.reading import DICOM_SERIES
+
+    if name is not None:
+        return replace(image, name=f"{one_line(name)} ({role})")
+    return replace(image, name=f"{role} {DICOM_SERIES}") if image.name == DICOM_SERIES else image
 
 
 def _start(path: Path | None, fixed: Image, moving: Image) -> Transform | None:

@@ -143,7 +143,7 @@ class SubprocessTransport:
 
     def read(self) -> list[Output]:
         """Return what has come since the last call."""
-        found = []
+        found: list[Output] = []
         with contextlib.suppress(queue.Empty):
             while len(found) < MOST_OUTPUTS:
                 found.append(self._outputs.get_nowait())

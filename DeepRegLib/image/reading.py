@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from DeepRegLib.naming import shown
 logger = logging.getLogger(__name__)
 
 HEADER_BYTES = 540
+DICOM_SERIES = "DICOM series"
 
 
 def read_image(path: str | Path) -> Image:
@@ -36,6 +38,11 @@ def read_image(path: str | Path) -> Image:
 
     NIfTI, NRRD and MetaImage files are checked and read here; what else ITK knows is read by it in a process of its
     own. Nothing outside the file's own folder is opened.
+
+    Returns
+    -------
+    Image
+        Named as the path; a DICOM series is called that, for its folder often bears the patient's name.
 
     Raises
     ------
@@ -54,7 +61,16 @@ def read_image(path: str | Path) -> Image:
     """
     source = Path(path)
     with guarded(source):
-        return from_raster(read_raster(source), shown(source))
+        image = from_raster(read_raster(source), shown(source))
+        return replace(image, name=DICOM_SERIES) if _holds_dicom(source) else image
+
+
+def _holds_dicom(source: Path) -> bool:
+    """Tell whether a path is of DICOM, whose files and folders often bear the patient's name."""
+    if source.is_dir():
+        return True
+    with source.open("rb") as stream:
+        return is_dicom(source, stream.read(132))
 
 
 def as_image(source: Image | str | Path) -> Image:

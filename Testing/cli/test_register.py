@@ -20,12 +20,13 @@ from DeepRegLib.cli.session import Session
 from DeepRegLib.errors import CancelledError, MemoryShortageError, RegistrationError
 from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.landmarks import write_points
-from DeepRegLib.result import CHECK, FAILED, Verdict
+from DeepRegLib.request import Request
+from DeepRegLib.result import CHECK, FAILED, Registration, Verdict
 from DeepRegLib.transforms import write_transform
 from Testing.cli.conftest import Deepreg, Files
 from Testing.engine.fakes import alive
 from Testing.small import TRUTH, small_pair, small_registration
-from Testing.synthetic import CENTRE
+from Testing.synthetic import CENTRE, write_dicom_series
 
 ROOT = Path(__file__).resolve().parents[2]
 ALWAYS = {"transform.h5", "inverse.h5", "warped.nii.gz", "result.json", "report.html"}
@@ -307,3 +308,33 @@ def test_without_its_packages_the_program_says_what_to_install() -> None:
 
 def test_the_small_pair_is_what_its_name_says() -> None:
     assert max(image.array.size for image in small_pair()) < 10_000
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), ("fixed DICOM series", "moving.nii.gz")),
+        (("--name", "study 17"), ("study 17 (fixed)", "study 17 (moving)")),
+    ],
+)
+def test_a_result_does_not_bear_the_name_of_a_dicom_folder_and_bears_that_which_is_given(
+    options: tuple[str, ...],
+    told: tuple[str, str],
+    deepreg: Deepreg,
+    files: Files,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(request: Request, **_settings: object) -> Registration:
+        warned = f"{request.fixed.name} is odd."
+        return replace(small_registration(), fixed=request.fixed, moving=request.moving, warnings=(warned,))
+
+    monkeypatch.setattr("DeepRegLib.pipeline.run_request", answer)
+    write_dicom_series(tmp_path / "SMITH JOHN", small_pair()[0])
+    outcome = deepreg("register", tmp_path / "SMITH JOHN", files.moving, "-o", tmp_path / "out", *options)
+    assert outcome.code in (0, 1), outcome.err
+    text = (tmp_path / "out" / "result.json").read_text(encoding="utf-8")
+    assert "SMITH" not in text
+    assert (json.loads(text)["fixed"]["name"], json.loads(text)["moving"]["name"]) == told
+    assert json.loads(text)["warnings"] == [f"{told[0]} is odd."]
