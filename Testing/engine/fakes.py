@@ -144,7 +144,10 @@ def alive(pid: int) -> bool:
     """Tell whether a process runs; one that is dead but not yet collected by its parent does not."""
     status = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
-        return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+        try:
+            return status.read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:  # it ended, perhaps while it was asked
+            return False
     try:
         os.kill(pid, 0)
     except OSError:
