@@ -16,7 +16,8 @@ from DeepRegLib import report
 from DeepRegLib.files.workplace import remove_abandoned
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import load_recipe
-from DeepRegLib.result import OK, Measures, Registration, Verdict
+from DeepRegLib.registration import Registration
+from DeepRegLib.result import OK, Measures, Verdict
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearTransform
 from Testing.benchmarks.child import ROOT
 from Testing.benchmarks.options import Options
