@@ -1,48 +1,48 @@
-"""How far a result can be trusted: the measures, and a verdict in words."""
+"""The measures of a result, from which `DeepRegLib.verdict` judges how far it can be trusted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from DeepRegLib.evaluation import (
     FixedEdges,
     JacobianStatistics,
     comparison_grid,
+    count_outside,
+    covered,
     fixed_edges,
     inverse_consistency,
     jacobian_statistics,
+    landmark_fit,
     ncc,
     normalised_mutual_information,
     overlap,
     structure_agreement,
     target_registration_error,
 )
+from DeepRegLib.evaluation.evidence import Compared, compared
+from DeepRegLib.evaluation.rivals import Standing, rival_poses, standing
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.preparation import PreparedPair
+from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.preparation import Prepared, PreparedPair, foreground_weight, working_image
 from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
-from DeepRegLib.result import CHECK, FAILED, OK, Measures, Verdict
+from DeepRegLib.result import Measures
 from DeepRegLib.starting import Landmarks
-from DeepRegLib.transforms import (
-    LinearTransform,
-    Transform,
-    linear_part,
-    transform_to_sitk,
-)
+from DeepRegLib.transforms import LinearTransform, Transform, has_field, linear_part, transform_to_sitk
 
-# Structure agreement, measured on 15 wrong and 28 right pairs (parts `wrong` and `pairs` of Testing/benchmarks). Wrong
-# body parts and noise reached 0.36 after the linear stage, mostly below 0.25, and 0.68 after the deformable one; the
-# same anatomy 0.39 at least and 0.80 (one pair 0.50).
-HOPELESS_LINEAR_STRUCTURE, LOW_LINEAR_STRUCTURE, DOUBTFUL_LINEAR_STRUCTURE = 0.25, 0.42, 0.45
-FAILED_STRUCTURE, DOUBTFUL_STRUCTURE = 0.72, 0.78
-IMPLAUSIBLE_SCALE = 2.5
-LOST_STRUCTURE = 0.05
-LEAST_OVERLAP = 0.15
-DOUBTFUL_OVERLAP = 0.5
-STRONG_DEFORMATION = 1.0
-COARSE_INVERSE_MM = 0.5
+# Voxels of the coarse grids on which poses are compared; places taken of the fixed one.
+POSE_VOXELS = 30_000
+POSE_PLACES = 4000
+# A mask that leaves less than this share of the anatomy says too little of the pose: all of the anatomy is asked.
+SMALL_MASK = 0.1
+RIGID_STRETCH = 1e-4
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def measure(
     *,
     start: Transform,
     seen: Image,
+    searched: Sequence[NDArray[np.float64]] = (),
+    stands: Standing | None = None,
     jacobian: JacobianStatistics | None = None,
     seed: int,
     poll: Poll,
@@ -85,6 +87,10 @@ def measure(
         What the deformable stage started from: the linear transform, or the one the user gave.
     seen
         The moving field of view by the transform, a bool image on the fixed grid.
+    searched
+        The best poses of an exhaustive search, world matrices from fixed to moving; empty searches for them here.
+    stands
+        How the pose stands beside others, where it is known.
     jacobian
         Of the transform on the fixed grid, where it is known.
     seed
@@ -105,6 +111,9 @@ def measure(
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
     poll()
+    stands = stands or _standing(pair, start, searched, poll)
+    shown = overlap(foreground, seen)
+    fit = None if landmarks is None else landmark_fit(*landmarks)
     return Measures(
         ncc_before=before.ncc,
         ncc_after=after.ncc,
@@ -113,7 +122,7 @@ def measure(
         structure_before=before.structure,
         structure_linear=structure_linear,
         structure_after=after.structure,
-        overlap=overlap(foreground, seen),
+        overlap=shown,
         folds=jacobian.folds,
         volume_scale=float(np.linalg.det(linear_part(transform).matrix[:3, :3])),
         log_jacobian_sd=jacobian.log_sd,
@@ -123,7 +132,98 @@ def measure(
         inverse_error_p99=consistency.p99,
         tre_before=_mean_error(at_start, landmarks),
         tre_after=_mean_error(transform, landmarks),
+        coverage=max(shown, covered(pair.moving.anatomy, pair.fixed.scanned, inverse)),
+        information=stands.here.information,
+        information_close=stands.close.information,
+        information_nearby=stands.nearby.information,
+        information_elsewhere=stands.elsewhere.information,
+        edges=stands.here.edges,
+        edges_nearby=stands.nearby.edges,
+        edges_elsewhere=stands.elsewhere.edges,
+        elsewhere_mm=stands.distance,
+        landmark_spread=None if fit is None else fit.spread,
+        landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
+        landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """What the pose of a result is compared with; serves every result of one pair.
+
+    Parameters
+    ----------
+    images
+        Both images on coarse grids.
+    rivals
+        Other poses, world matrices from fixed to moving.
+    """
+
+    images: Compared
+    rivals: Sequence[NDArray[np.float64]]
+
+
+def contest(
+    pair: PreparedPair,
+    searched: Sequence[NDArray[np.float64]] = (),
+    *,
+    model: str = "affine",
+    through: Transform | None = None,
+    poll: Poll = keep_going,
+) -> Contest:
+    """Prepare the comparison of a pose with others.
+
+    Parameters
+    ----------
+    pair
+        The prepared images.
+    searched
+        The best poses of an exhaustive search; empty searches for them here.
+    model
+        ``"rigid"`` or ``"affine"``, as the pose to be judged.
+    through
+        A transform with a field: the moving image is compared where that brings it, and poses are relative to it.
+    poll
+        Called now and then; may raise to stop.
+    """
+    fixed, moving = (_without_small_mask(side) for side in (pair.fixed, pair.moving))
+    grid = _pose_grid(fixed.original.geometry)
+    moving_grid = grid if through is not None else _pose_grid(moving.original.geometry, grid.spacing[0])
+    here, other = _posed(fixed, grid, None, poll), _posed(moving, moving_grid, through, poll)
+    as_searched = fixed is pair.fixed and moving is pair.moving and through is None
+    rivals = rival_poses(here[0], other[0], searched if as_searched else (), model=model, poll=poll)
+    return Contest(compared(*here, *other, count=POSE_PLACES), rivals)
+
+
+def _standing(pair: PreparedPair, start: Transform, searched: Sequence[NDArray[np.float64]], poll: Poll) -> Standing:
+    if has_field(start):
+        found = contest(pair, through=start, poll=poll)
+        return standing(found.images, np.eye(4), found.rivals, poll=poll)
+    pose = linear_part(start).matrix
+    stretches = np.linalg.svd(pose[:3, :3], compute_uv=False)
+    model = "rigid" if np.abs(stretches - 1).max() < RIGID_STRETCH else "affine"
+    found = contest(pair, searched, model=model, poll=poll)
+    return standing(found.images, pose, found.rivals, poll=poll)
+
+
+def _without_small_mask(side: Prepared) -> Prepared:
+    share = np.count_nonzero(side.foreground.array) / max(np.count_nonzero(side.anatomy.array), 1)
+    return side if share >= SMALL_MASK else side.without_mask()
+
+
+def _pose_grid(geometry: Geometry, finest: float = 0.0) -> Geometry:
+    """Return a grid of cubic voxels, `POSE_VOXELS` at most and none smaller than `finest` mm."""
+    step = max(finest, min(geometry.spacing), (float(np.prod(geometry.extent)) / POSE_VOXELS) ** (1 / 3))
+    return geometry.resized(step)
+
+
+def _posed(
+    side: Prepared, grid: Geometry, transform: Transform | None, poll: Poll
+) -> tuple[WorkingImage, torch.Tensor]:
+    """Return an image on a coarse grid, and its foreground with a rim."""
+    device = torch.device("cpu")
+    image = working_image(side, grid, device, transform, poll=poll)
+    return image, foreground_weight(side, grid, device, transform, poll=poll)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,71 +297,10 @@ def _aligned(sides: _Sides, transform: Transform, poll: Poll, like: Aligned | No
     return Aligned(fixed, warped, mask, fixed_edges(fixed, mask, poll=poll) if mask.array.any() else None)
 
 
-def verdict_on(measures: Measures, *, deformed: bool) -> Verdict:
-    """Judge a result by its measures: failed, to be checked, or nothing against it.
-
-    Parameters
-    ----------
-    measures
-        Of the result.
-    deformed
-        Whether the deformable stage ran: it makes edges agree, so more agreement is asked for.
-    """
-    limits = (FAILED_STRUCTURE, DOUBTFUL_STRUCTURE) if deformed else (0.0, DOUBTFUL_LINEAR_STRUCTURE)
-    failures = [sentence for failed, sentence in _failures(measures, limits[0]) if failed]
-    doubts = [sentence for doubtful, sentence in _doubts(measures, limits[1]) if doubtful]
-    if failures:
-        return Verdict(FAILED, tuple(failures))
-    return Verdict(CHECK, tuple(doubts)) if doubts else Verdict(OK, ())
-
-
-def _failures(m: Measures, least_structure: float) -> list[tuple[bool, str]]:
-    hopeless = m.structure_linear < HOPELESS_LINEAR_STRUCTURE
-    unlike = hopeless or (m.structure_linear < LOW_LINEAR_STRUCTURE and m.structure_after < least_structure)
-    return [
-        (m.overlap < LEAST_OVERLAP, f"The scans hardly overlap: {m.overlap:.0%} of the fixed anatomy is covered."),
-        (
-            unlike,
-            "The scans do not seem to show the same anatomy: aligned as well as possible, their edges agree to "
-            f"{max(m.structure_linear, 0):.0%} before and {max(m.structure_after, 0):.0%} after deformation.",
-        ),
-    ]
-
-
-def _doubts(m: Measures, enough_structure: float) -> list[tuple[bool, str]]:
-    scale = max(m.volume_scale, 1 / max(m.volume_scale, 1e-9))
-    return [
-        (
-            m.structure_after < enough_structure,
-            f"The scans resemble each other little: aligned, their edges agree to {max(m.structure_after, 0):.0%}.",
-        ),
-        (
-            scale > IMPLAUSIBLE_SCALE,
-            f"The linear alignment changes the volume by a factor of {m.volume_scale:.2f}.",
-        ),
-        (
-            LEAST_OVERLAP <= m.overlap < DOUBTFUL_OVERLAP,
-            f"Only {m.overlap:.0%} of the fixed anatomy is covered by the moving scan.",
-        ),
-        (
-            m.structure_after < m.structure_before - LOST_STRUCTURE and m.nmi_after < m.nmi_before,
-            "The scans resemble each other less than before the registration.",
-        ),
-        (m.folds > 0, f"The field folds at {m.folds} voxels: tissue is turned inside out there."),
-        (
-            m.log_jacobian_sd > STRONG_DEFORMATION,
-            f"The deformation is strong (spread of log volume change {m.log_jacobian_sd:.2f}).",
-        ),
-        (
-            m.inverse_error_p99 > COARSE_INVERSE_MM,
-            f"The inverse is inexact: 1 % of the points come back more than {m.inverse_error_p99:.1f} mm off.",
-        ),
-        (
-            m.tre_before is not None and m.tre_after is not None and m.tre_after > m.tre_before,
-            "The landmarks lie further apart than before the registration.",
-        ),
-    ]
-
-
 def _mean_error(transform: Transform, landmarks: Landmarks | None) -> float | None:
     return None if landmarks is None else float(target_registration_error(transform, *landmarks).mean())
+
+
+def _outside(pair: PreparedPair, landmarks: Landmarks) -> int:
+    sides = zip((pair.fixed, pair.moving), landmarks, strict=True)
+    return sum(count_outside(points, side.original.geometry) for side, points in sides)

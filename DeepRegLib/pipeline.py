@@ -17,7 +17,7 @@ from DeepRegLib.correction import Correction, Improvement
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
-from DeepRegLib.judgement import measure, verdict_on
+from DeepRegLib.judgement import measure
 from DeepRegLib.labels import label_map
 from DeepRegLib.masks import checked_mask
 from DeepRegLib.models import ModelBundle
@@ -58,6 +58,7 @@ from DeepRegLib.transforms import (
     jacobian_determinant,
     linear_part,
 )
+from DeepRegLib.verdict import verdict_on
 
 # Of the stage that searches for large motion; the coarse levels, which its result is compared with, take the rest.
 SEARCH_SHARE = 0.85
@@ -329,6 +330,7 @@ def _linear(run: Run, working: WorkingPair, drivers: Drivers) -> tuple[LinearTra
     else:
         with run.monitor.stage("search"):
             starts, found = scanner_poses(working), searched_poses(run, working)
+            run.searched.extend(found)
     if "linear" not in run.plan:
         return LinearTransform((found or starts)[0]), run
     with run.monitor.stage("linear"):
@@ -376,6 +378,7 @@ def _finish(run: Run, request: Request, start: Transform, found: Deformed, inver
         run.landmarks,
         start=start,
         seen=seen,
+        searched=run.searched,
         jacobian=found.jacobian,
         seed=request.seed,
         poll=poll,

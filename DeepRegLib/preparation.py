@@ -51,6 +51,8 @@ class Prepared:
         bool: the anatomy, inside `known`.
     is_ct
         Whether the values are Hounsfield units.
+    scanned, anatomy
+        What `known` and `foreground` would be without the user's mask.
     """
 
     original: Image
@@ -58,6 +60,12 @@ class Prepared:
     known: Image
     foreground: Image
     is_ct: bool
+    scanned: Image
+    anatomy: Image
+
+    def without_mask(self) -> Prepared:
+        """Return the same image as if the user had given no mask."""
+        return replace(self, known=self.scanned, foreground=self.anatomy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,15 +188,21 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
         count = int(np.count_nonzero(bad.array))
         warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
         known = np.logical_and(known, np.logical_not(bad.array))
-    if mask is not None:
-        known = np.logical_and(known, checked_mask(image, mask))
+    scanned = image.with_array(known)
     ct = is_ct(intensity)
-    foreground = np.logical_and(foreground_mask(intensity, poll=poll).array, known)
-    if not foreground.any():
-        foreground = known.copy()
+    found = foreground_mask(intensity, poll=poll).array
+    anatomy = _inside(scanned, found)
+    masked = scanned if mask is None else image.with_array(np.logical_and(known, checked_mask(image, mask)))
+    foreground = anatomy if mask is None else _inside(masked, found)
     if recipe.bias_correction and not ct:
-        intensity = bias_field_corrected(intensity, intensity.with_array(foreground), poll=poll)
-    return Prepared(image, intensity, image.with_array(known), image.with_array(foreground), ct)
+        intensity = bias_field_corrected(intensity, foreground, poll=poll)
+    return Prepared(image, intensity, masked, foreground, ct, scanned, anatomy)
+
+
+def _inside(known: Image, found: NDArray[np.bool_]) -> Image:
+    """Return a foreground inside what is known; all of that where nothing is left."""
+    inside = np.logical_and(found, known.array)
+    return known.with_array(inside if inside.any() else known.array.copy())
 
 
 def _scaled(side: Prepared, recipe: Prepare, poll: Poll) -> Prepared:
@@ -207,11 +221,13 @@ def _without_one_sided_blank(
     smaller = fixed if volumes[0] < volumes[1] else moving
     if min(volumes) > STRIPPED_SHARE * max(volumes) or not background_is_blank(smaller.intensity, poll=poll):
         return fixed, moving, ()
-    known = np.logical_and(smaller.known.array, np.logical_not(blank_region(smaller.intensity, poll=poll).array))
+    shown = np.logical_not(blank_region(smaller.intensity, poll=poll).array)
     cut = replace(
         smaller,
-        known=smaller.known.with_array(known),
-        foreground=smaller.foreground.with_array(np.logical_and(smaller.foreground.array, known)),
+        known=smaller.known.with_array(np.logical_and(smaller.known.array, shown)),
+        foreground=smaller.foreground.with_array(np.logical_and(smaller.foreground.array, shown)),
+        scanned=smaller.scanned.with_array(np.logical_and(smaller.scanned.array, shown)),
+        anatomy=smaller.anatomy.with_array(np.logical_and(smaller.anatomy.array, shown)),
     )
     note = (
         f"{smaller.original.name} is a cut-out (blank around, {min(volumes) / max(volumes):.0%} of the other image's "

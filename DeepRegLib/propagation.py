@@ -12,6 +12,7 @@ from DeepRegLib.labels import check_labels, label_map, lost_labels_told
 from DeepRegLib.monitoring import Poll, keep_going
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, apply_to_labels
+from DeepRegLib.verdict import verdict_on
 
 Held = TypeVar("Held", bound=Registration)
 
@@ -41,12 +42,14 @@ def with_labels(
     grid = registration.fixed.geometry
     warped = apply_to_labels(registration.transform, moving, grid, poll=poll)
     warnings = (*registration.warnings, *lost_labels_told(moving, warped))
-    measures = registration.measures
+    measures, verdict = registration.measures, registration.verdict
     if fixed_labels is not None:
         fixed = check_labels(fixed_labels, registration.fixed)
         unmoved = apply_to_labels(LinearTransform.identity(), moving, grid, poll=poll)
         measures = replace(measures, dice_before=dice(fixed, unmoved), dice_after=dice(fixed, warped))
-    return replace(registration, warped_labels=warped, measures=measures, warnings=warnings)
+        # What the user drew is the best judge of all.
+        verdict = verdict_on(measures, deformed=registration.recipe.deformable.enabled)
+    return replace(registration, warped_labels=warped, measures=measures, verdict=verdict, warnings=warnings)
 
 
 def with_layers(registration: Held, layers: Sequence[Image], *, poll: Poll = keep_going) -> Held:

@@ -61,6 +61,22 @@ class Measures:
         Per label, if fixed and moving labels were given.
     tre_before, tre_after
         Mean target registration error in mm, if landmark pairs were given.
+    coverage
+        The larger of two shares: of the fixed foreground that the moving field of view covers, and of the moving
+        foreground that the fixed one covers.
+    information, information_close, information_nearby, information_elsewhere
+        Mutual information as a share of the joint entropy, 0 to 1, on a coarse grid: at the pose the deformable stage
+        started from, the most at displacements of that by a tenth of the anatomy's radius, by a quarter and a half of
+        it, and the most at other poses that a search of the whole space found. A right pose has clearly more.
+    edges, edges_nearby, edges_elsewhere
+        The same of the correlation of edge directions, -1 to 1.
+    elsewhere_mm
+        How far the pose with the most information elsewhere lies from the result's, as mean distance in the anatomy.
+    landmark_spread, landmark_residual
+        Root mean square distance of the fixed landmarks from their centre, and the mean error with which the rigid fit
+        of the other pairs predicts each pair, in mm; None without landmarks, the latter with fewer than five as well.
+    landmarks_outside
+        How many fixed or moving landmarks lie outside their scan.
     """
 
     ncc_before: float
@@ -82,6 +98,18 @@ class Measures:
     dice_after: Mapping[int, float] | None = None
     tre_before: float | None = None
     tre_after: float | None = None
+    coverage: float | None = None
+    information: float | None = None
+    information_close: float | None = None
+    information_nearby: float | None = None
+    information_elsewhere: float | None = None
+    edges: float | None = None
+    edges_nearby: float | None = None
+    edges_elsewhere: float | None = None
+    elsewhere_mm: float | None = None
+    landmark_spread: float | None = None
+    landmark_residual: float | None = None
+    landmarks_outside: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

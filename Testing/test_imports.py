@@ -47,6 +47,7 @@ HEIGHT = {
     "preparation": 9,
     "segmentation": 9,
     "result": 10,
+    "verdict": 11,
     "judgement": 11,
     "propagation": 11,
     "stages": 11,
@@ -83,6 +84,7 @@ WITHOUT_TORCH = (
     "saving",
     "starting",
     "tables",
+    "verdict",
 )
 WITHOUT_TORCH_MODULES = (
     "DeepRegLib",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from DeepRegLib.evaluation.coverage import covered
 from DeepRegLib.evaluation.grids import comparison_grid
 from DeepRegLib.evaluation.labels import SurfaceDistance, dice, mean_dice, surface_distances
-from DeepRegLib.evaluation.landmarks import target_registration_error
+from DeepRegLib.evaluation.landmarks import LandmarkFit, count_outside, landmark_fit, target_registration_error
 from DeepRegLib.evaluation.regularity import (
     InverseConsistency,
     JacobianStatistics,
@@ -21,8 +22,11 @@ __all__ = [
     "FixedEdges",
     "InverseConsistency",
     "JacobianStatistics",
+    "LandmarkFit",
     "SurfaceDistance",
     "comparison_grid",
+    "count_outside",
+    "covered",
     "dice",
     "digital_folds",
     "fixed_edges",
@@ -30,6 +34,7 @@ __all__ = [
     "folds_and_statistics",
     "inverse_consistency",
     "jacobian_statistics",
+    "landmark_fit",
     "mean_dice",
     "ncc",
     "normalised_mutual_information",

@@ -1,12 +1,20 @@
-"""How far corresponding landmarks end from each other."""
+"""How far corresponding landmarks end from each other, and whether they fit together at all."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.starting import rigid_from_landmarks
 from DeepRegLib.transforms import Transform
+
+FEWEST_FITTED = 5
+MOST_LEFT_OUT = 50
 
 
 def target_registration_error(
@@ -43,3 +51,48 @@ def target_registration_error(
             f"The landmarks have shapes {fixed.shape} and {moving.shape}.", "Give two (n, 3) lists in the same order."
         )
     return np.asarray(np.linalg.norm(transform.apply_to_points(fixed) - moving, axis=1))
+
+
+@dataclass(frozen=True)
+class LandmarkFit:
+    """What pairs of landmarks say of themselves, without any image.
+
+    Parameters
+    ----------
+    spread
+        Root mean square distance of the fixed landmarks from their centre in mm.
+    residual
+        Mean distance in mm that is left when each pair is predicted by the best rigid map of the other pairs; NaN with
+        fewer than five pairs, which say little of each other.
+    """
+
+    spread: float
+    residual: float
+
+
+def landmark_fit(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -> LandmarkFit:
+    """Return how well pairs of landmarks fit each other.
+
+    Parameters
+    ----------
+    fixed, moving
+        Corresponding points ``(n, 3)``, LPS mm. In the wrong order, or with one axis turned round, they leave residuals
+        about as large as their spread.
+    """
+    spread = float(np.sqrt(((fixed - fixed.mean(0)) ** 2).sum(1).mean()))
+    if len(fixed) < FEWEST_FITTED:
+        return LandmarkFit(spread, math.nan)
+    chosen = np.unique(np.linspace(0, len(fixed) - 1, min(len(fixed), MOST_LEFT_OUT)).astype(int))
+    left = []
+    for n in chosen:
+        others = np.arange(len(fixed)) != n
+        matrix = rigid_from_landmarks(fixed[others], moving[others])
+        left.append(float(np.linalg.norm(matrix[:3, :3] @ fixed[n] + matrix[:3, 3] - moving[n])))
+    return LandmarkFit(spread, float(np.mean(left)))
+
+
+def count_outside(points: NDArray[np.float64], scan: Geometry, margin: float = 0.0) -> int:
+    """Return how many points ``(n, 3)``, LPS mm, lie more than a margin in mm outside a scan's box."""
+    index = scan.to_index(points)
+    rim = 0.5 + margin / np.asarray(scan.spacing)
+    return int(np.count_nonzero(np.any((index < -rim) | (index > np.asarray(scan.size) - 1 + rim), axis=1)))

@@ -77,8 +77,8 @@ def normalised_mutual_information(
     levels += _grey_levels(second, bins)
     poll()
     joint = np.bincount(levels, minlength=bins * bins).reshape(bins, bins) / first.size
-    both = _entropy(joint)
-    return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / both if both > 0 else 1.0
+    both = entropy(joint)
+    return (entropy(joint.sum(0)) + entropy(joint.sum(1))) / both if both > 0 else 1.0
 
 
 def overlap(foreground: Image, field_of_view: Image) -> float:
@@ -122,6 +122,7 @@ def _grey_levels(values: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
     return np.clip((values - low) * (bins / (high - low)), 0, bins - 1).astype(np.int64)
 
 
-def _entropy(probabilities: NDArray[np.float64]) -> float:
+def entropy(probabilities: NDArray[np.float64]) -> float:
+    """Return the entropy of a distribution in nats."""
     positive = probabilities[probabilities > 0]
     return float(-(positive * np.log(positive)).sum())

@@ -59,6 +59,8 @@ class Run:
         Bool, on the fixed grid: the organ along whose surface the field may slide.
     describing
         Gives the features of an image, where the recipe compares those.
+    searched
+        The poses an exhaustive search found, world matrices from fixed to moving; the search adds.
     """
 
     pair: PreparedPair
@@ -75,6 +77,7 @@ class Run:
     labels: tuple[Image, Image] | None = None
     sliding_mask: Image | None = None
     describing: FeatureNet | None = None
+    searched: list[NDArray[np.float64]] = field(default_factory=list)
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""
