@@ -207,7 +207,8 @@ def _standing(pair: PreparedPair, start: Transform, searched: Sequence[NDArray[n
 
 
 def _without_small_mask(side: Prepared) -> Prepared:
-    share = np.count_nonzero(side.foreground.array) / max(np.count_nonzero(side.anatomy.array), 1)
+    inside, anatomy = (int(np.count_nonzero(image.array)) for image in (side.foreground, side.anatomy))
+    share = inside / max(anatomy, 1)
     return side if share >= SMALL_MASK else side.without_mask()
 
 

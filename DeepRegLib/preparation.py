@@ -199,7 +199,7 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     return Prepared(image, intensity, masked, foreground, ct, scanned, anatomy)
 
 
-def _inside(known: Image, found: NDArray[np.bool_]) -> Image:
+def _inside(known: Image, found: NDArray[np.generic]) -> Image:
     """Return a foreground inside what is known; all of that where nothing is left."""
     inside = np.logical_and(found, known.array)
     return known.with_array(inside if inside.any() else known.array.copy())
