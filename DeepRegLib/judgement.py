@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ POSE_PLACES = 4000
 # A mask that leaves less than this share of the anatomy says too little of the pose: all of the anatomy is asked.
 SMALL_MASK = 0.1
 RIGID_STRETCH = 1e-4
+# Of the fixed anatomy's volume: a moving scan with less anatomy is looked for in the fixed one, not the other way.
+SMALL_PART = 0.7
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,24 @@ def _standing(pair: PreparedPair, start: Transform, searched: Sequence[NDArray[n
     pose = linear_part(start).matrix
     stretches = np.linalg.svd(pose[:3, :3], compute_uv=False)
     model = "rigid" if np.abs(stretches - 1).max() < RIGID_STRETCH else "affine"
+    if _volume(pair.moving) < SMALL_PART * _volume(pair.fixed):
+        # Of a part and the whole, the part is what the other must show everywhere.
+        pair, pose, searched = (
+            replace(pair, fixed=pair.moving, moving=pair.fixed),
+            _inverse(pose),
+            [*map(_inverse, searched)],
+        )
     found = contest(pair, searched, model=model, poll=poll)
     return standing(found.images, pose, found.rivals, poll=poll)
+
+
+def _volume(side: Prepared) -> float:
+    """Return the volume of an image's anatomy in mm^3."""
+    return float(np.count_nonzero(side.anatomy.array)) * side.anatomy.geometry.voxel_volume
+
+
+def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def _without_small_mask(side: Prepared) -> Prepared:

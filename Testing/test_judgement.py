@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from DeepRegLib.image import read_image
-from DeepRegLib.judgement import verdict_on
 from DeepRegLib.pipeline import register
 from DeepRegLib.result import CHECK, FAILED, OK, Measures
+from DeepRegLib.transforms import LinearTransform
+from DeepRegLib.verdict import verdict_on
+from Testing.synthetic import blobs, geometry_in, rotation
 
 GOOD = Measures(
     ncc_before=0.2,
@@ -29,6 +31,19 @@ GOOD = Measures(
     jacobian_max=4.0,
     inverse_error_mean=0.05,
     inverse_error_p99=0.3,
+    coverage=0.98,
+    information=0.3,
+    information_close=0.27,
+    information_nearby=0.15,
+    information_elsewhere=0.1,
+    edges=0.8,
+    edges_nearby=0.5,
+    edges_elsewhere=0.4,
+    elsewhere_mm=60.0,
+)
+# Ten landmarks that fit together and lie together.
+WITH_LANDMARKS = replace(
+    GOOD, tre_before=20.0, tre_after=2.0, landmark_spread=50.0, landmark_residual=4.0, landmarks_outside=0
 )
 
 
@@ -40,12 +55,18 @@ def test_a_good_result_has_nothing_against_it() -> None:
 @pytest.mark.parametrize(
     ("change", "level", "word"),
     [
-        ({"overlap": 0.1}, FAILED, "overlap"),
+        ({"coverage": 0.1}, FAILED, "overlap"),
+        ({"coverage": None, "overlap": 0.1}, FAILED, "overlap"),
+        ({"information": 0.1, "information_elsewhere": 0.3}, FAILED, "another position, 60 mm"),
+        ({"information": 0.08, "information_nearby": 0.15}, FAILED, "moved apart"),
+        ({"information": 0.3, "information_elsewhere": 0.3}, CHECK, "another position"),
+        ({"information": 0.26}, CHECK, "a little from here"),
+        ({"edges": 0.45}, CHECK, "moved apart"),
         ({"structure_linear": 0.1}, FAILED, "same anatomy"),
         ({"structure_linear": 0.35, "structure_after": 0.6}, FAILED, "same anatomy"),
         ({"structure_linear": 0.5, "structure_after": 0.6}, CHECK, "little"),
         ({"structure_after": 0.75}, CHECK, "little"),
-        ({"overlap": 0.4}, CHECK, "covered"),
+        ({"coverage": 0.4}, CHECK, "covered"),
         ({"folds": 3}, CHECK, "folds at 3"),
         ({"volume_scale": 0.3}, CHECK, "volume"),
         ({"log_jacobian_sd": 1.2}, CHECK, "strong"),
@@ -58,6 +79,97 @@ def test_each_weakness_is_named(change: dict, level: str, word: str) -> None:
     verdict = verdict_on(replace(GOOD, **change), deformed=True)
     assert verdict.level == level
     assert any(word in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "word"),
+    [
+        ({"landmark_residual": 45.0}, FAILED, "order"),
+        ({"tre_after": 31.0}, FAILED, "31.0 mm apart"),
+        ({"tre_after": 12.0}, CHECK, "12.0 mm apart"),
+        ({"landmark_spread": 8.0, "tre_after": 6.0}, FAILED, "6.0 mm apart"),
+        ({"landmarks_outside": 3}, CHECK, "3 landmarks lie outside"),
+    ],
+)
+def test_landmarks_judge_by_how_they_fit_and_where_they_lie(change: dict, level: str, word: str) -> None:
+    assert verdict_on(WITH_LANDMARKS, deformed=True).level == OK
+    verdict = verdict_on(replace(WITH_LANDMARKS, **change), deformed=True)
+    assert verdict.level == level
+    assert any(word in reason for reason in verdict.reasons)
+
+
+def test_landmarks_that_lie_together_turn_a_failure_by_likeness_into_a_doubt() -> None:
+    unlike = {"structure_linear": 0.1, "information": 0.05}
+    assert verdict_on(replace(GOOD, **unlike), deformed=True).level == FAILED
+    assert verdict_on(replace(WITH_LANDMARKS, **unlike), deformed=True).level == CHECK
+
+
+@pytest.mark.parametrize(("before", "after", "level"), [(0.5, 0.8, OK), (0.5, 0.3, CHECK), (0.0, 0.0, FAILED)])
+def test_labels_judge_by_their_overlap(before: float, after: float, level: str) -> None:
+    measures = replace(GOOD, dice_before={1: before, 2: before}, dice_after={1: after, 2: after})
+    assert verdict_on(measures, deformed=True).level == level
+
+
+def phantom(size: tuple[int, int, int] = (40, 44, 36), spacing: float = 3.0):
+    return blobs(geometry_in(size=size, spacing=spacing), radius=40.0)
+
+
+def turned(image, degrees: float):
+    """Return a matrix that turns about the middle of an image."""
+    pose = np.eye(4)
+    pose[:3, :3] = rotation(np.radians(degrees) * np.array([0.2, 0.3, 0.93]))
+    pose[:3, 3] = image.geometry.centre - pose[:3, :3] @ image.geometry.centre
+    return pose
+
+
+def moved(image, pose: np.ndarray):
+    """Return an image whose header was moved: the same voxels elsewhere."""
+    to_world = pose @ image.geometry.index_to_world
+    axes = to_world[:3, :3] / np.array(image.geometry.spacing)
+    geometry = replace(image.geometry, origin=tuple(to_world[:3, 3]), direction=tuple(axes.ravel()))
+    return replace(image, geometry=geometry, name="moving")
+
+
+@pytest.mark.parametrize("recipe", ["rigid", "fast"])
+def test_an_initial_transform_the_wrong_way_round_is_not_ok(recipe: str) -> None:
+    fixed = phantom()
+    pose = turned(fixed, 80)
+    moving = moved(fixed, pose)
+    right = register(fixed, moving, recipe, initial_transform=LinearTransform(pose), device="cpu")
+    wrong = register(fixed, moving, recipe, initial_transform=LinearTransform(np.linalg.inv(pose)), device="cpu")
+    inside = fixed.geometry.points()[fixed.array > fixed.array.mean()]
+    expected = LinearTransform(pose).apply_to_points(inside)
+    assert np.linalg.norm(right.transform.apply_to_points(inside) - expected, axis=1).mean() < 3
+    assert np.linalg.norm(wrong.transform.apply_to_points(inside) - expected, axis=1).mean() > 10
+    assert right.verdict.level == OK, right.verdict
+    assert wrong.verdict.level != OK, wrong.verdict
+
+
+def test_landmarks_in_the_wrong_order_are_not_ok() -> None:
+    fixed = phantom()
+    pose = turned(fixed, 20)
+    points = fixed.geometry.to_world(np.random.default_rng(0).uniform(8, 28, (8, 3)))
+    others = LinearTransform(pose).apply_to_points(points)
+    moving = moved(fixed, pose)
+    right = register(fixed, moving, "rigid", fixed_landmarks=points, moving_landmarks=others, device="cpu")
+    wrong = register(fixed, moving, "rigid", fixed_landmarks=points, moving_landmarks=others[::-1], device="cpu")
+    assert right.verdict.level == OK, right.verdict
+    assert wrong.verdict.level == FAILED
+    assert "order" in wrong.verdict.reasons[0]
+
+
+def test_a_part_found_in_the_whole_is_right_though_it_covers_little_of_it() -> None:
+    fixed = phantom()
+    part = replace(
+        fixed,
+        array=fixed.array[8:28, 10:32, 10:30],
+        geometry=replace(fixed.geometry, size=(20, 22, 20), origin=tuple(fixed.geometry.to_world([10, 10, 8]))),
+        name="part",
+    )
+    result = register(fixed, part, "rigid", device="cpu")
+    inside = part.geometry.points().reshape(-1, 3)
+    assert np.linalg.norm(result.transform.apply_to_points(inside) - inside, axis=1).mean() < 1
+    assert result.verdict.level == OK, result.verdict
 
 
 def test_less_agreement_is_asked_of_a_linear_result() -> None:
