@@ -30,6 +30,10 @@ def test_the_verdict_names_its_scans(opened: OpenedPanel, played: PlayedEngine) 
     assert opened.verdict.split(" | ")[:2] == ["Looks right", PAIR]
 
 
+def test_what_likeness_means_is_in_the_tooltip_of_the_measures(opened: OpenedPanel) -> None:
+    assert "edges of both scans" in opened.ui.verdictMeasuresLabel.toolTip
+
+
 @pytest.mark.parametrize("level", ["ok", "check", "failed"])
 def test_each_verdict_has_a_colour_and_a_title_of_its_own(
     opened: OpenedPanel, played: PlayedEngine, level: str
