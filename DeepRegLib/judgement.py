@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -158,11 +158,18 @@ class Contest:
     images
         Both images on coarse grids.
     rivals
-        Other poses, world matrices from fixed to moving.
+        Other poses, world matrices from the first image to the second.
+    turned_round
+        Whether the first image is the moving one.
     """
 
     images: Compared
     rivals: Sequence[NDArray[np.float64]]
+    turned_round: bool
+
+    def standing(self, pose: NDArray[np.float64], *, poll: Poll = keep_going) -> Standing:
+        """Return how a pose stands, a world matrix from fixed to moving."""
+        return standing(self.images, _inverse(pose) if self.turned_round else pose, self.rivals, poll=poll)
 
 
 def contest(
@@ -188,31 +195,27 @@ def contest(
     poll
         Called now and then; may raise to stop.
     """
-    fixed, moving = (_without_small_mask(side) for side in (pair.fixed, pair.moving))
-    grid = _pose_grid(fixed.original.geometry)
-    moving_grid = grid if through is not None else _pose_grid(moving.original.geometry, grid.spacing[0])
-    here, other = _posed(fixed, grid, None, poll), _posed(moving, moving_grid, through, poll)
-    as_searched = fixed is pair.fixed and moving is pair.moving and through is None
+    sides = (pair.fixed, pair.moving)
+    # Of a part and the whole, the part is what the other must show everywhere.
+    turned_round = through is None and _volume(pair.moving) < SMALL_PART * _volume(pair.fixed)
+    if turned_round:
+        sides, searched = (pair.moving, pair.fixed), [_inverse(pose) for pose in searched]
+    first, second = (_without_small_mask(side) for side in sides)
+    grid = _pose_grid(first.original.geometry)
+    second_grid = grid if through is not None else _pose_grid(second.original.geometry, grid.spacing[0])
+    here, other = _posed(first, grid, None, poll), _posed(second, second_grid, through, poll)
+    as_searched = (first, second) == sides and through is None
     rivals = rival_poses(here[0], other[0], searched if as_searched else (), model=model, poll=poll)
-    return Contest(compared(*here, *other, count=POSE_PLACES), rivals)
+    return Contest(compared(*here, *other, count=POSE_PLACES), rivals, turned_round)
 
 
 def _standing(pair: PreparedPair, start: Transform, searched: Sequence[NDArray[np.float64]], poll: Poll) -> Standing:
     if has_field(start):
-        found = contest(pair, through=start, poll=poll)
-        return standing(found.images, np.eye(4), found.rivals, poll=poll)
+        return contest(pair, through=start, poll=poll).standing(np.eye(4), poll=poll)
     pose = linear_part(start).matrix
     stretches = np.linalg.svd(pose[:3, :3], compute_uv=False)
     model = "rigid" if np.abs(stretches - 1).max() < RIGID_STRETCH else "affine"
-    if _volume(pair.moving) < SMALL_PART * _volume(pair.fixed):
-        # Of a part and the whole, the part is what the other must show everywhere.
-        pair, pose, searched = (
-            replace(pair, fixed=pair.moving, moving=pair.fixed),
-            _inverse(pose),
-            [*map(_inverse, searched)],
-        )
-    found = contest(pair, searched, model=model, poll=poll)
-    return standing(found.images, pose, found.rivals, poll=poll)
+    return contest(pair, searched, model=model, poll=poll).standing(pose, poll=poll)
 
 
 def _volume(side: Prepared) -> float:

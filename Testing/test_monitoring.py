@@ -67,4 +67,4 @@ def test_an_error_in_a_stage_passes_through():
 
 
 def test_the_shares_of_a_default_run_add_up():
-    assert sum(STAGE_SHARES.values()) == pytest.approx(1)
+    assert sum(share for stage, share in STAGE_SHARES.items() if stage != "correction") == pytest.approx(1)
