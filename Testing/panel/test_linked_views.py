@@ -232,7 +232,7 @@ def test_the_cross_is_not_saved_with_the_scene(linked: OpenedPanel, tmp_path: An
     slicer.mrmlScene.SetURL(str(path))
     assert slicer.mrmlScene.Commit(str(path))
     linked.desktop.process_events()
-    saved = path.read_text()
+    saved = path.read_text(encoding="utf-8")
     assert "Corresponding place" not in saved
     assert "DeepRegfixed" not in saved
     assert f'currentViewArrangement="{slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView}"' in saved
