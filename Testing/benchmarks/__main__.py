@@ -22,6 +22,8 @@ from Testing.benchmarks.peers.tools import PEERS, tools_named
 from Testing.benchmarks.scaling import measure as scaling
 from Testing.benchmarks.scaling.page import Scaling
 from Testing.benchmarks.tables import Table
+from Testing.benchmarks.verdict import measure as verdict
+from Testing.benchmarks.verdict.page import Verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 REPEAT = """## How to repeat it
@@ -30,13 +32,14 @@ REPEAT = """## How to repeat it
 ({day}); `--data FOLDER` takes your own pairs in the same layout, `--fresh` measures everything again, `--repeats 0`
 only writes the page. The scans are public ones that the project does not ship."""
 ELSEWHERE = "How seconds and memory grow with the size of the scans, and what more cores bring: [{name}]({name})."
-Result = Table | Comparison | Scaling
+Result = Table | Comparison | Scaling | Verdicts
 PARTS: dict[str, Callable[[Options], Result]] = {
     "poses": poses.measure,
     "speed": speed.measure,
     "pairs": pairs.measure,
     "repeat": repeat.measure,
     "wrong": wrong.measure,
+    "verdict": verdict.measure,
     "fuzz": fuzz.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
@@ -53,7 +56,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "peers": peers.measure,
 }
 # They take hours.
-ONLY_IF_NAMED = ("fuzz", "capture", "contrast", "gain", "scaling", "recipes")
+ONLY_IF_NAMED = ("fuzz", "verdict", "capture", "contrast", "gain", "scaling", "recipes")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,6 +81,8 @@ def publish(result: Result, options: Options, store: Path) -> None:
     scaled = scaling.store_path(options).with_suffix(".md")
     if isinstance(result, Scaling) and result.rows:
         write_page(scaled, [result.markdown(), repeated("scaling")])
+    elif isinstance(result, Verdicts):
+        write_page(store.with_name("verdict.md"), [result.markdown(), repeated("verdict")])
     elif isinstance(result, Comparison):
         beside = recipes.known(options)
         sections = [beside.markdown()] if any(row["auto is"] for row in beside.rows) else []

@@ -1,0 +1,151 @@
+"""What is said of results whose error is known: sensitivity and specificity by kind, as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from DeepRegLib import verdict
+from DeepRegLib.result import CHECK, FAILED, OK
+from DeepRegLib.verdict import prominence, verdict_on
+from Testing.benchmarks.tables import Table
+from Testing.benchmarks.verdict.made import MIRRORED
+from Testing.benchmarks.verdict.scans import FIGURES, LIMITS
+
+RIGHT_MM, WRONG_MM = 3.0, 10.0
+MOST_WRONG_OK, MOST_RIGHT_DOUBTED = 0.02, 0.05
+INTRODUCTION = """# How far the verdict can be believed
+
+Results were made on purpose from the public pairs and the demo: right ones, and wrong ones of each kind below, refined
+as the recipe does and measured as in every run. Half of the pairs set the limits; the figures are of the other half.
+A result is *right* within {right:g} mm, on average in the anatomy, of the pose that the recipe finds from landmarks or
+by its search, and *wrong* from {wrong:g} mm on; between them it is neither, and counted apart. Sensitivity is the share
+of the wrong results that are not `ok`, specificity the share of the right ones that are.
+
+What decides most is how much information the scans share at the pose, over the most that they share at another: at
+displacements of the pose, and at the best poses of a search of the whole space. Below {failed:g} a result is `failed`,
+below {doubted:g} it is to be checked; so it is where a small displacement shares more or edges agree more elsewhere."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Rows of results with their measures, and the verdicts of today's limits."""
+
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the figures of the second half keep the limits."""
+        figures = [row for row in self.rows if row["half"] == FIGURES and row["kind"] != MIRRORED]
+        if not figures:
+            return None
+        counts = Counts.of(figures)
+        return (
+            counts.wrong_ok <= MOST_WRONG_OK * counts.wrong
+            and counts.right_doubted <= MOST_RIGHT_DOUBTED * counts.right
+            and counts.right_failed == 0
+        )
+
+    def markdown(self) -> str:
+        """Return the page."""
+        text = INTRODUCTION.format(
+            right=RIGHT_MM,
+            wrong=WRONG_MM,
+            failed=verdict.WORSE_THAN_OTHERS,
+            doubted=verdict.NO_BETTER_THAN_OTHERS,
+        )
+        if not self.rows:
+            return f"{text}\n\n(no case)"
+        halves = [self._half(half) for half in (FIGURES, LIMITS)]
+        return "\n\n".join([text, *halves, self._by("recipe"), self._by("voxel"), self._missed()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as plain values; the measures stay in the file they were kept in."""
+        return {"title": "verdict", "passed": self.passed, "summary": [], "rows": list(self._kinds(FIGURES))}
+
+    def _half(self, half: str) -> str:
+        title = "Figures: the half that did not set the limits" if half == FIGURES else "The half that set the limits"
+        return Table(title, COLUMNS, list(self._kinds(half))).markdown()
+
+    def _kinds(self, half: str) -> Iterator[dict[str, Any]]:
+        rows = [row for row in self.rows if row["half"] == half]
+        for kind in dict.fromkeys(row["kind"] for row in rows):
+            yield {"kind": kind, **Counts.of([row for row in rows if row["kind"] == kind]).cells()}
+        yield {"kind": "all but mirrored", **Counts.of([row for row in rows if row["kind"] != MIRRORED]).cells()}
+
+    def _by(self, key: str) -> str:
+        rows = [row for row in self.rows if row["half"] == FIGURES and row["kind"] != MIRRORED]
+        found = [
+            {"kind": value, **Counts.of([row for row in rows if row[key] == value]).cells()}
+            for value in sorted({row[key] for row in rows}, key=str)
+        ]
+        return Table(f"The same by {key}", COLUMNS, found).markdown()
+
+    def _missed(self) -> str:
+        missed = [
+            {**row, "verdict": level_of(row), "prominence": prominence(row["measures"])}
+            for row in self.rows
+            if row["half"] == FIGURES
+            and (
+                (row["error"] > WRONG_MM and level_of(row) == OK) or (row["error"] <= RIGHT_MM and level_of(row) != OK)
+            )
+        ]
+        columns = ("pair", "kind", "recipe", "voxel", "error", "verdict", "prominence")
+        return Table("Where the verdict was wrong", columns, missed).markdown()
+
+
+COLUMNS = (
+    "kind",
+    "wrong",
+    "wrong but ok",
+    "sensitivity",
+    "right",
+    "right but check",
+    "right but failed",
+    "specificity",
+    "between",
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many results there are, and how they were judged."""
+
+    wrong: int
+    wrong_ok: int
+    right: int
+    right_check: int
+    right_failed: int
+    between: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Counts:
+        """Count rows."""
+        wrong = [level_of(row) for row in rows if row["error"] > WRONG_MM]
+        right = [level_of(row) for row in rows if row["error"] <= RIGHT_MM]
+        between = len(rows) - len(wrong) - len(right)
+        return cls(len(wrong), wrong.count(OK), len(right), right.count(CHECK), right.count(FAILED), between)
+
+    @property
+    def right_doubted(self) -> int:
+        """How many right results are not called ok."""
+        return self.right_check + self.right_failed
+
+    def cells(self) -> dict[str, Any]:
+        """Return the cells of a row."""
+        return {
+            "wrong": self.wrong,
+            "wrong but ok": self.wrong_ok,
+            "sensitivity": f"{1 - self.wrong_ok / self.wrong:.1%}" if self.wrong else None,
+            "right": self.right,
+            "right but check": self.right_check,
+            "right but failed": self.right_failed,
+            "specificity": f"{1 - self.right_doubted / self.right:.1%}" if self.right else None,
+            "between": self.between,
+        }
+
+
+def level_of(row: Mapping[str, Any]) -> str:
+    """Return the verdict of today's limits on a row."""
+    return verdict_on(row["measures"], deformed=row["deformed"]).level

@@ -1,0 +1,104 @@
+"""The pairs of scans that results are made of, which half each belongs to, and its right pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.image import Image, read_image
+from DeepRegLib.preprocessing import foreground_mask, isotropic
+from DeepRegLib.recipes import Recipe, load_recipe
+from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses
+from DeepRegLib.stages.run import working_pair
+from DeepRegLib.starting import Landmarks, rigid_from_landmarks
+from DeepRegLib.transforms import LinearTransform
+from Testing.benchmarks.cases import find_cases
+from Testing.demo.data import HEAD, TEMPLATE, cache_folder
+from Testing.stages.runs import run_of
+
+LIMITS, FIGURES = "limits", "figures"
+# Scans of one person stay in one half; the sets are shared out so that each kind of anatomy is in both where it can be.
+FOR_FIGURES = (
+    *("abdomen", "brain_multimodal_brainweb_t1tps", "brain_multimodal_stroke", "brain_t1_nirep_na04", "demo"),
+    *("cardiac_cine_acdc_patient110", "head_t1_freesurfer_sub04", "hippocampus_mr_msd_004", "lung_proton"),
+    *("liver_mr_breathing_eth19", "mouse_skull_ct_CAST", "prostate", "spine"),
+)
+DEMO = "demo_head_template"
+SMALL_ANATOMY = ("hippocampus", "spine")
+CHEAP_VOXELS, CHEAP_ITERATIONS = 60_000, 40
+POINTS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two scans on cubic voxels, with what is known of them."""
+
+    name: str
+    fixed: Image
+    moving: Image
+    landmarks: Landmarks | None
+    spacing: float
+
+    @property
+    def half(self) -> str:
+        """Whether it sets the limits, or gives the figures."""
+        return FIGURES if self.name.startswith(FOR_FIGURES) else LIMITS
+
+
+def names_of(data: Path, only: str) -> list[str]:
+    """Return the names of the pairs in a folder, and that of the demo where it has been fetched."""
+    names = [case.name for case in find_cases(data)]
+    if names and all((cache_folder() / member.name).is_file() for member in (HEAD, TEMPLATE)):
+        names.append(DEMO)
+    return [name for name in names if only in name]
+
+
+def pair_of(data: Path, name: str, spacing: float) -> Pair:
+    """Return a pair at a voxel size in mm, or at its own where that is coarser; half of it for small anatomy."""
+    if name == DEMO:
+        images = read_image(cache_folder() / HEAD.name), read_image(cache_folder() / TEMPLATE.name)
+        return Pair(name, *(_coarse(image, spacing) for image in images), None, spacing)
+    case = find_cases(data, name)[0]
+    step = spacing / 2 if name.startswith(SMALL_ANATOMY) else spacing
+    fixed, moving = (_coarse(image, step) for image in case.images())
+    return Pair(name, fixed, moving, case.landmarks(), spacing)
+
+
+def cheap(name: str) -> Recipe:
+    """Return a linear recipe on coarser grids: what is judged is not how exact it is."""
+    recipe = load_recipe(name)
+    return replace(recipe, linear=replace(recipe.linear, voxels=CHEAP_VOXELS, iterations=CHEAP_ITERATIONS))
+
+
+def right_pose(pair: Pair, recipe: Recipe) -> NDArray[np.float64]:
+    """Return the pose that a recipe finds from landmarks, or by the search."""
+    run = run_of(pair.fixed, pair.moving, recipe, "linear")
+    working = working_pair(run)
+    if pair.landmarks is not None:
+        starts = [rigid_from_landmarks(*pair.landmarks)]
+    else:
+        starts = scanner_poses(working) + searched_poses(run, working)
+    return refine_linear(run, working, starts)[0].matrix
+
+
+def refined(pair: Pair, recipe: Recipe, start: NDArray[np.float64]) -> LinearTransform:
+    """Return what a recipe makes of a starting pose that is given to it."""
+    run = run_of(pair.fixed, pair.moving, recipe, "linear")
+    return refine_linear(run, working_pair(run), [start])[0]
+
+
+def anatomy_points(image: Image) -> NDArray[np.float64]:
+    """Return points of the anatomy, ``(n, 3)``, LPS mm."""
+    inside = np.argwhere(foreground_mask(image).array)[:, ::-1]
+    return image.geometry.to_world(inside[:: max(1, len(inside) // POINTS)])
+
+
+def _coarse(image: Image, spacing: float) -> Image:
+    finest = min(image.geometry.spacing)
+    # A mouse's skull has voxels of a seventh of a millimetre: it is scaled like the others, not to their voxels.
+    step = max(spacing, finest) if finest > 0.4 else finest * max(spacing / 2, 1.0)
+    coarse = isotropic(image, step)
+    return Image(coarse.array.astype(np.float32), coarse.geometry, image.name)
