@@ -30,7 +30,7 @@ from DeepRegLib.evaluation.rivals import Standing, rival_poses, standing
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.preparation import Prepared, PreparedPair, foreground_weight, working_image
 from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
 from DeepRegLib.result import Measures
@@ -45,6 +45,8 @@ SMALL_MASK = 0.1
 RIGID_STRETCH = 1e-4
 # Of the fixed anatomy's volume: a moving scan with less anatomy is looked for in the fixed one, not the other way.
 SMALL_PART = 0.7
+
+Working = tuple[WorkingImage, WorkingImage]
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,12 @@ def measure(
     *,
     start: Transform,
     seen: Image,
-    searched: Sequence[NDArray[np.float64]] = (),
-    stands: Standing | None = None,
+    stands: Standing,
     jacobian: JacobianStatistics | None = None,
     seed: int,
     poll: Poll,
-) -> Measures:
-    """Measure a result inside the fixed foreground that the moving image covers.
+) -> tuple[Measures, Aligned]:
+    """Measure a result inside the fixed foreground that the moving image covers; return what was compared as well.
 
     Folds and overlap are those of the fixed grid; how alike the images are is judged on a coarser one.
 
@@ -89,10 +90,8 @@ def measure(
         What the deformable stage started from: the linear transform, or the one the user gave.
     seen
         The moving field of view by the transform, a bool image on the fixed grid.
-    searched
-        The best poses of an exhaustive search, world matrices from fixed to moving; empty searches for them here.
     stands
-        How the pose stands beside others, where it is known.
+        How the pose of `start` stands beside others; see `pose_standing`.
     jacobian
         Of the transform on the fixed grid, where it is known.
     seed
@@ -113,10 +112,9 @@ def measure(
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
     poll()
-    stands = stands or _standing(pair, start, searched, poll)
     shown = overlap(foreground, seen)
     fit = None if landmarks is None else landmark_fit(*landmarks)
-    return Measures(
+    measures = Measures(
         ncc_before=before.ncc,
         ncc_after=after.ncc,
         nmi_before=before.nmi,
@@ -147,6 +145,7 @@ def measure(
         landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
         landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
     )
+    return measures, aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,17 +157,17 @@ class Contest:
     images
         Both images on coarse grids.
     rivals
-        Other poses, world matrices from the first image to the second.
+        Other poses, world matrices.
     turned_round
-        Whether the first image is the moving one.
+        Whether fixed and moving have changed places, poses with them.
     """
 
     images: Compared
     rivals: Sequence[NDArray[np.float64]]
-    turned_round: bool
+    turned_round: bool = False
 
     def standing(self, pose: NDArray[np.float64], *, poll: Poll = keep_going) -> Standing:
-        """Return how a pose stands, a world matrix from fixed to moving."""
+        """Compare a pose, a world matrix from fixed to moving, with the others."""
         return standing(self.images, _inverse(pose) if self.turned_round else pose, self.rivals, poll=poll)
 
 
@@ -176,6 +175,7 @@ def contest(
     pair: PreparedPair,
     searched: Sequence[NDArray[np.float64]] = (),
     *,
+    working: Working | None = None,
     model: str = "affine",
     through: Transform | None = None,
     poll: Poll = keep_going,
@@ -188,6 +188,8 @@ def contest(
         The prepared images.
     searched
         The best poses of an exhaustive search; empty searches for them here.
+    working
+        Both images on finer isotropic grids of their own frames, which saves smoothing them again.
     model
         ``"rigid"`` or ``"affine"``, as the pose to be judged.
     through
@@ -195,27 +197,39 @@ def contest(
     poll
         Called now and then; may raise to stop.
     """
-    sides = (pair.fixed, pair.moving)
     # Of a part and the whole, the part is what the other must show everywhere.
     turned_round = through is None and _volume(pair.moving) < SMALL_PART * _volume(pair.fixed)
-    if turned_round:
-        sides, searched = (pair.moving, pair.fixed), [_inverse(pose) for pose in searched]
-    first, second = (_without_small_mask(side) for side in sides)
-    grid = _pose_grid(first.original.geometry)
-    second_grid = grid if through is not None else _pose_grid(second.original.geometry, grid.spacing[0])
-    here, other = _posed(first, grid, None, poll), _posed(second, second_grid, through, poll)
-    as_searched = (first, second) == sides and through is None
-    rivals = rival_poses(here[0], other[0], searched if as_searched else (), model=model, poll=poll)
+    sides = (pair.moving, pair.fixed) if turned_round else (pair.fixed, pair.moving)
+    fixed, moving = (_without_small_mask(side) for side in sides)
+    grid = _pose_grid(fixed.original.geometry)
+    moving_grid = grid if through is not None else _pose_grid(moving.original.geometry, grid.spacing[0])
+    as_searched = through is None and fixed is sides[0] and moving is sides[1]
+    finer = working if as_searched and working is not None else (None, None)
+    finer = finer[::-1] if turned_round else finer
+    here = _posed(fixed, grid, None, finer[0], poll)
+    other = _posed(moving, moving_grid, through, finer[1], poll)
+    if not as_searched:
+        searched = ()
+    known = [_inverse(pose) for pose in searched] if turned_round else searched
+    rivals = rival_poses(here[0], other[0], known, model=model, poll=poll)
     return Contest(compared(*here, *other, count=POSE_PLACES), rivals, turned_round)
 
 
-def _standing(pair: PreparedPair, start: Transform, searched: Sequence[NDArray[np.float64]], poll: Poll) -> Standing:
+def pose_standing(
+    pair: PreparedPair,
+    start: Transform,
+    searched: Sequence[NDArray[np.float64]] = (),
+    working: Working | None = None,
+    *,
+    poll: Poll = keep_going,
+) -> Standing:
+    """Compare the pose that a deformable stage started from with others; parameters as of `contest`."""
     if has_field(start):
         return contest(pair, through=start, poll=poll).standing(np.eye(4), poll=poll)
     pose = linear_part(start).matrix
     stretches = np.linalg.svd(pose[:3, :3], compute_uv=False)
     model = "rigid" if np.abs(stretches - 1).max() < RIGID_STRETCH else "affine"
-    return contest(pair, searched, model=model, poll=poll).standing(pose, poll=poll)
+    return contest(pair, searched, working=working, model=model, poll=poll).standing(pose, poll=poll)
 
 
 def _volume(side: Prepared) -> float:
@@ -240,11 +254,14 @@ def _pose_grid(geometry: Geometry, finest: float = 0.0) -> Geometry:
 
 
 def _posed(
-    side: Prepared, grid: Geometry, transform: Transform | None, poll: Poll
+    side: Prepared, grid: Geometry, transform: Transform | None, finer: WorkingImage | None, poll: Poll
 ) -> tuple[WorkingImage, torch.Tensor]:
-    """Return an image on a coarse grid, and its foreground with a rim."""
+    """Return an image on a coarse grid, from a finer one where there is one, and its foreground with a rim."""
     device = torch.device("cpu")
-    image = working_image(side, grid, device, transform, poll=poll)
+    if finer is not None and finer.geometry.spacing[0] <= grid.spacing[0]:
+        image = coarser(WorkingImage(finer.intensity.cpu(), finer.weight.cpu(), finer.geometry), grid)
+    else:
+        image = working_image(side, grid, device, transform, poll=poll)
     return image, foreground_weight(side, grid, device, transform, poll=poll)
 
 
@@ -256,6 +273,8 @@ class Aligned:
     ----------
     fixed, warped
         Intensities on one grid.
+    known
+        Where the moving image was scanned.
     mask
         The part of the fixed foreground that the moving image shows.
     edges
@@ -264,6 +283,7 @@ class Aligned:
 
     fixed: Image
     warped: Image
+    known: Image
     mask: Image
     edges: FixedEdges | None
 
@@ -315,8 +335,8 @@ def _aligned(sides: _Sides, transform: Transform, poll: Poll, like: Aligned | No
     mask = fixed.with_array(np.logical_and(sides.foreground.array, known.array))
     warped = sides.moving.resample(fixed.geometry, chain, poll=poll)
     if like is not None and like.edges is not None and like.edges.are_of(fixed, mask):
-        return Aligned(fixed, warped, mask, like.edges)
-    return Aligned(fixed, warped, mask, fixed_edges(fixed, mask, poll=poll) if mask.array.any() else None)
+        return Aligned(fixed, warped, known, mask, like.edges)
+    return Aligned(fixed, warped, known, mask, fixed_edges(fixed, mask, poll=poll) if mask.array.any() else None)
 
 
 def _mean_error(transform: Transform, landmarks: Landmarks | None) -> float | None:

@@ -17,12 +17,13 @@ from DeepRegLib.correction import Correction, Improvement
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
-from DeepRegLib.judgement import measure
+from DeepRegLib.judgement import measure, pose_standing
 from DeepRegLib.labels import label_map
 from DeepRegLib.masks import checked_mask
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
+from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import Prepared, prepare_pair
 from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.provenance import provenance_of
@@ -58,6 +59,7 @@ from DeepRegLib.transforms import (
     jacobian_determinant,
     linear_part,
 )
+from DeepRegLib.trust_map import trust_of
 from DeepRegLib.verdict import verdict_on
 
 # Of the stage that searches for large motion; the coarse levels, which its result is compared with, take the rest.
@@ -175,7 +177,7 @@ def run_request(request: Request, *, progress: Progress | None = None, cancel: C
         with monitor.stage("inverse"):
             inverse = invert_well(run, found.transform, request.seed, found.inverse)
         with monitor.stage("judge"):
-            result = _finish(run, request, start, found, inverse)
+            result = _finish(run, request, start, found, inverse, (working.fixed, working.moving))
         if drivers.moving_labels is not None:
             with monitor.stage("labels"):
                 result = with_labels(result, drivers.moving_labels, drivers.fixed_labels, poll=monitor.poll)
@@ -366,24 +368,42 @@ def _deform(
         return deformed, run
 
 
-def _finish(run: Run, request: Request, start: Transform, found: Deformed, inverse: Transform) -> Registration:
+def _finish(
+    run: Run,
+    request: Request,
+    start: Transform,
+    found: Deformed,
+    inverse: Transform,
+    working: tuple[WorkingImage, WorkingImage] | None = None,
+) -> Registration:
     fixed, moving, transform = request.fixed, request.moving, found.transform
     poll = run.monitor.poll
     scan, background = _finite_original(run.pair.moving), request.drivers.background
     warped, seen = image_and_view(transform, scan, fixed.geometry, background=background, poll=poll)
-    measures = measure(
+    stands = pose_standing(run.pair, start, run.searched, working, poll=poll)
+    measures, aligned = measure(
         run.pair,
         transform,
         inverse,
         run.landmarks,
         start=start,
         seen=seen,
-        searched=run.searched,
+        stands=stands,
         jacobian=found.jacobian,
         seed=request.seed,
         poll=poll,
     )
     run.monitor.step(0.7)
+    trust, places = trust_of(
+        aligned.fixed,
+        aligned.warped,
+        aligned.known,
+        aligned.mask,
+        transform,
+        inverse,
+        run.pair.fixed.foreground,
+        poll=poll,
+    )
     return Registration(
         fixed=fixed,
         moving=moving,
@@ -401,6 +421,8 @@ def _finish(run: Run, request: Request, start: Transform, found: Deformed, inver
         timings=run.monitor.timings,
         provenance=provenance_of(request, run.device, poll=poll) | run.provenance,
         uncertainty=run.maps.get(UNCERTAINTY),
+        trust=trust,
+        worst_places=places,
     )
 
 

@@ -35,6 +35,25 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class WorstPlace:
+    """A place of the fixed anatomy to look at first.
+
+    Parameters
+    ----------
+    position
+        x, y, z, LPS mm.
+    expected_mm
+        Error to be expected there.
+    reason
+        What is wrong there, in words.
+    """
+
+    position: tuple[float, float, float]
+    expected_mm: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Measures:
     """Numbers on a result; those that need labels or landmarks are None without them.
 
@@ -134,6 +153,11 @@ class Registration:
         float32 determinant of the transform on the fixed grid (1 keeps volume), or None if nobody asked for it.
     uncertainty
         float32, mm, on the fixed grid: how far a model's answers to the same pair differ; None if nobody asked for it.
+    trust
+        float32, mm, on the fixed grid: the error to be expected inside the fixed foreground, 0 outside; None of a
+        result made before there was such a map.
+    worst_places
+        Where most error is to be expected, the worst first; at most three, none near another.
     fixed_foreground
         Bool image on the fixed grid: where the measures were taken.
     measures, verdict, warnings
@@ -164,6 +188,8 @@ class Registration:
     warped_layers: tuple[Image, ...] = ()
     jacobian: Image | None = None
     uncertainty: Image | None = None
+    trust: Image | None = None
+    worst_places: tuple[WorstPlace, ...] = ()
     warnings: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -186,12 +212,19 @@ class Registration:
         tuple of float, or None
             None if there is no map, or no foreground.
         """
-        if self.uncertainty is None:
+        return self._percentiles(self.uncertainty)
+
+    def trust_percentiles(self) -> tuple[float, float] | None:
+        """Return the same of the error to be expected."""
+        return self._percentiles(self.trust)
+
+    def _percentiles(self, image: Image | None) -> tuple[float, float] | None:
+        if image is None:
             return None
         # An odd step does not stay in one column of voxels.
-        step = max(1, self.uncertainty.array.size // SAMPLED_VOXELS) | 1
+        step = max(1, image.array.size // SAMPLED_VOXELS) | 1
         inside = self.fixed_foreground.array.reshape(-1)[::step].astype(np.bool_)
-        values = self.uncertainty.array.reshape(-1)[::step][inside].astype(np.float64)
+        values = image.array.reshape(-1)[::step][inside].astype(np.float64)
         if not values.size:
             return None
         median, high = np.percentile(values, (50, 95))

@@ -35,6 +35,7 @@ OUTPUT_FILES: Mapping[str, str] = {
     "warped_labels": "warped_labels.nii.gz",
     "jacobian": "jacobian.nii.gz",
     "uncertainty": "uncertainty.nii.gz",
+    "trust": "trust.nii.gz",
     "report": "report.html",
     "result": RESULT,
 }
@@ -78,7 +79,7 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
         The folder, created with its parents where there is none. It gets ``transform.h5``, ``inverse.h5``,
         ``warped.nii.gz``, ``result.json``, ``report.html`` (if jinja2 and matplotlib are installed), and of what the
         registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, ``jacobian.nii.gz`` and
-        ``uncertainty.nii.gz``. Other files in it stay.
+        ``uncertainty.nii.gz`` and ``trust.nii.gz``. Other files in it stay.
     overwrite
         Whether an earlier result in it may be replaced: files of the names above, and what its ``result.json`` lists.
 
@@ -129,6 +130,7 @@ def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict
         "warnings": without_folders(registration.warnings, names),
         "decisions": without_folders(registration.decisions, names),
         "measures": asdict(registration.measures),
+        "worst_places": [asdict(place) for place in registration.worst_places],
         "fixed": _description(registration.fixed),
         "moving": _description(registration.moving),
         "transform": _transform_description(registration.transform),
@@ -185,6 +187,7 @@ def _images(registration: Registration) -> dict[str, tuple[str, Image]]:
         "warped_labels": registration.warped_labels,
         "jacobian": registration.jacobian,
         "uncertainty": registration.uncertainty,
+        "trust": registration.trust,
     }
     images = {name: (OUTPUT_FILES[name], image) for name, image in single.items() if image is not None}
     for number, layer in enumerate(registration.warped_layers, start=1):

@@ -80,6 +80,17 @@ def blob_values(points: NDArray[np.float64], seed: int = 0, radius: float = 18.0
     return np.clip(values, 0, None)
 
 
+def anatomy(geometry: Geometry, seed: int = 0) -> Image:
+    """Return an ellipsoid of uneven tissue in air: like no turned copy of itself."""
+    points = geometry.points() - geometry.centre
+    radii = 0.38 * geometry.extent
+    noise = sitk.GetImageFromArray(np.random.default_rng(seed).normal(size=geometry.shape))
+    tissue = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(noise, 2.0))
+    inside = np.sum((points / radii) ** 2, axis=-1) < 1
+    values = np.where(inside, 100 + 40 * tissue / tissue.std(), 0).clip(0)
+    return Image(values.astype(np.float32), geometry, "anatomy")
+
+
 def label_map(geometry: Geometry, seed: int = 0, labels: tuple[int, ...] = (2, 7, 250)) -> Image:
     """Return touching and nested label regions defined in the world, uint8, 0 outside."""
     rng = np.random.default_rng(seed)

@@ -47,6 +47,7 @@ HEIGHT = {
     "preparation": 9,
     "segmentation": 9,
     "result": 9,
+    "trust_map": 10,
     "verdict": 10,
     "judgement": 11,
     "propagation": 11,

@@ -13,7 +13,7 @@ from DeepRegLib.pipeline import register
 from DeepRegLib.result import CHECK, FAILED, OK, Measures
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.verdict import verdict_on
-from Testing.synthetic import blobs, geometry_in, rotation
+from Testing.synthetic import anatomy, geometry_in, rotation
 
 GOOD = Measures(
     ncc_before=0.2,
@@ -41,6 +41,8 @@ GOOD = Measures(
     edges_elsewhere=0.4,
     elsewhere_mm=60.0,
 )
+# Edges that agree best at the pose, but not well.
+FAINT = {"edges": 0.3, "edges_nearby": 0.2, "edges_elsewhere": 0.2}
 # Ten landmarks that fit together and lie together.
 WITH_LANDMARKS = replace(
     GOOD, tre_before=20.0, tre_after=2.0, landmark_spread=50.0, landmark_residual=4.0, landmarks_outside=0
@@ -62,10 +64,10 @@ def test_a_good_result_has_nothing_against_it() -> None:
         ({"information": 0.3, "information_elsewhere": 0.3}, CHECK, "another position"),
         ({"information": 0.25}, CHECK, "a little from here"),
         ({"edges": 0.45}, CHECK, "moved apart"),
-        ({"structure_linear": 0.1}, FAILED, "same anatomy"),
-        ({"structure_linear": 0.35, "structure_after": 0.6}, FAILED, "same anatomy"),
-        ({"structure_linear": 0.5, "structure_after": 0.6}, CHECK, "little"),
-        ({"structure_after": 0.75}, CHECK, "little"),
+        (FAINT | {"structure_linear": 0.1}, FAILED, "same anatomy"),
+        (FAINT | {"structure_linear": 0.35, "structure_after": 0.6}, FAILED, "same anatomy"),
+        (FAINT | {"structure_linear": 0.5, "structure_after": 0.6}, CHECK, "little"),
+        (FAINT | {"structure_after": 0.75}, CHECK, "little"),
         ({"coverage": 0.4}, CHECK, "covered"),
         ({"folds": 3}, CHECK, "folds at 3"),
         ({"volume_scale": 0.3}, CHECK, "volume"),
@@ -98,8 +100,15 @@ def test_landmarks_judge_by_how_they_fit_and_where_they_lie(change: dict, level:
     assert any(word in reason for reason in verdict.reasons)
 
 
+def test_a_pose_that_is_clearly_the_best_may_have_little_structure_in_common() -> None:
+    little = replace(GOOD, structure_linear=0.3, structure_after=0.35)
+    assert verdict_on(little, deformed=True).level == OK
+    assert verdict_on(replace(little, **FAINT), deformed=True).level == FAILED
+    assert verdict_on(replace(little, structure_after=0.2), deformed=True).level == CHECK
+
+
 def test_landmarks_that_lie_together_turn_a_failure_by_likeness_into_a_doubt() -> None:
-    unlike = {"structure_linear": 0.1, "information": 0.05}
+    unlike = FAINT | {"structure_linear": 0.1, "information": 0.05}
     assert verdict_on(replace(GOOD, **unlike), deformed=True).level == FAILED
     assert verdict_on(replace(WITH_LANDMARKS, **unlike), deformed=True).level == CHECK
 
@@ -111,7 +120,7 @@ def test_labels_judge_by_their_overlap(before: float, after: float, level: str) 
 
 
 def phantom(size: tuple[int, int, int] = (40, 44, 36), spacing: float = 3.0):
-    return blobs(geometry_in(size=size, spacing=spacing), radius=40.0)
+    return anatomy(geometry_in(size=size, spacing=spacing))
 
 
 def turned(image, degrees: float):
@@ -173,7 +182,7 @@ def test_a_part_found_in_the_whole_is_right_though_it_covers_little_of_it() -> N
 
 
 def test_less_agreement_is_asked_of_a_linear_result() -> None:
-    linear = replace(GOOD, structure_after=0.6, log_jacobian_sd=0.0)
+    linear = replace(GOOD, structure_after=0.6, log_jacobian_sd=0.0, **FAINT)
     assert verdict_on(linear, deformed=False).level == OK
     assert verdict_on(linear, deformed=True).level == CHECK
 

@@ -25,7 +25,10 @@ from DeepRegLib.transforms import LinearTransform, read_transform
 from Testing.small import small_pair, small_registration
 from Testing.synthetic import geometry_in, points_in
 
-ALL = {"transform.h5", "inverse.h5", "warped.nii.gz", "warped_labels.nii.gz", "result.json", "report.html"}
+ALL = {
+    *("transform.h5", "inverse.h5", "warped.nii.gz", "warped_labels.nii.gz", "trust.nii.gz"),
+    *("result.json", "report.html"),
+}
 Usage = namedtuple("Usage", "total used free")
 
 

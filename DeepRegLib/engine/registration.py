@@ -14,7 +14,7 @@ from DeepRegLib.result import CHECK, FAILED, OK
 
 SCANS = ("fixed", "moving")
 LEVELS = (OK, CHECK, FAILED)
-ON_FIXED_GRID = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty")
+ON_FIXED_GRID = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty", "trust")
 
 
 def _pack_request(request: Request, arrays: Arrays) -> Content:

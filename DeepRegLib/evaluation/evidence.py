@@ -19,7 +19,8 @@ from DeepRegLib.transforms.sampling import central_difference, identity_grid, sa
 EDGE_SIGMA = 1.0  # working voxels
 BINS = 16
 FEWEST_PLACES = 60
-LEAST_SEEN = 0.5
+# Of the smoothed weight: at a flat border of what was scanned half is left, at an edge of that a quarter.
+LEAST_KNOWN = 0.2
 # Of the strongest edge: an image that is flat in most places has a median of zero.
 FAINT_EDGE = 0.05
 
@@ -141,10 +142,11 @@ def compared(
 
 def saturated_edges(image: WorkingImage, inside: Tensor) -> Tensor:
     """Return gradients in the world's frame, ``(3, D, H, W)``, as long as g / sqrt(g^2 + m^2), m the median inside."""
-    smoothed = smooth(image.intensity, EDGE_SIGMA)
+    share = smooth(image.weight, EDGE_SIGMA)
+    # What is unknown must not bleed in: its border would be an edge.
+    smoothed = smooth(image.intensity * image.weight, EDGE_SIGMA) / share.clamp_min(1e-3)
     gradient = torch.stack([central_difference(smoothed, dim) for dim in (-1, -2, -3)])
-    # Where a voxel is unknown, its edge is the border of what was scanned.
-    gradient = gradient * (smooth(image.weight, EDGE_SIGMA) > 0.95 * image.weight.max())
+    gradient = gradient * (share > LEAST_KNOWN * share.max())
     matrix = torch.tensor(image.geometry.world_to_index[:3, :3].T, dtype=torch.float32, device=image.device)
     world = torch.einsum("ab,bkji->akji", matrix, gradient)
     length = world.norm(dim=0)
@@ -161,13 +163,14 @@ def edge_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) ->
 
 
 def information(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Return how much of their joint entropy two lists of values share, 0 to 1, less what they would share by chance.
+    """Return how much of their joint entropy two lists of values share, with what they share by chance taken to 0.
 
-    Few values share much by chance: that is what the same lists share when one of them is shuffled.
+    Few values share much by chance: what the same lists share when one of them is shuffled.
     """
     levels = [_levels(values) for values in (first, second)]
     shuffled = np.random.default_rng(0).permutation(levels[1])
-    return max(_shared(*levels) - _shared(levels[0], shuffled), 0.0)
+    chance = _shared(levels[0], shuffled)
+    return max((_shared(*levels) - chance) / max(1 - chance, 1e-6), 0.0)
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

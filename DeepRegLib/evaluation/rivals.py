@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from DeepRegLib.evaluation.evidence import Compared, Evidence, displacements
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.optimization.global_search import search_poses
+from DeepRegLib.optimization.global_search import rough_poses
 from DeepRegLib.optimization.linear import refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser
 
-SEARCH_ANGLE = 30.0
+# Coarse: a rival need not be exact to show that a pose is wrong, and this search is most of the cost where none ran.
+SEARCH_ANGLE = 40.0
 SEARCHED = 4  # poses by intensities, and as many by edges
 RIVAL_VOXELS = 10_000
 RIVAL_ITERATIONS = 25
@@ -161,7 +162,7 @@ def _is_other(here: Evidence, evidence: Evidence, apart: float) -> bool:
 def _searched(fixed: WorkingImage, moving: WorkingImage, poll: Poll) -> list[NDArray[np.float64]]:
     found = []
     for edges in (False, True):
-        poses = search_poses(
+        poses = rough_poses(
             fixed,
             moving,
             rotation_grid(SEARCH_ANGLE),

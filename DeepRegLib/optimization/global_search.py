@@ -91,6 +91,21 @@ def search_poses(
     return distinct_poses([pose for poses in found for pose in poses], count, distance, weighted_centroid(fixed))
 
 
+def rough_poses(
+    fixed: WorkingImage,
+    moving: WorkingImage,
+    rotations: NDArray[np.float64],
+    *,
+    count: int,
+    edges: bool,
+    on_step: Callable[[float], None],
+) -> list[Pose]:
+    """Return what `search_poses` finds on the coarse cubes alone, in half the time and to a few voxels of theirs."""
+    found = _poses_of_each(fixed, moving, rotations, COARSE_SIDE, edges, on_step)
+    distance = 1.5 * _cube_spacing(fixed, moving, COARSE_SIDE)
+    return distinct_poses([pose for poses in found for pose in poses], count, distance, weighted_centroid(fixed))
+
+
 def distinct_poses(poses: list[Pose], count: int, distance: float, centre: NDArray[np.float64]) -> list[Pose]:
     """Return the best poses that differ by more than `distance` mm at `centre` or noticeably in rotation."""
     kept: list[Pose] = []

@@ -52,7 +52,7 @@ class Parameters:
         Where the registration starts.
     movingSegmentation, fixedSegmentation, labelsPull
         What to bring along, what to compare it with, and whether the structures that both have draw the field too.
-    wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantTable
+    wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantTrust, wantTable
         Which results are put into the scene.
     transformOutput, inverseOutput, warpedOutput, segmentationOutput
         Nodes that are overwritten; new ones are made where there is none.
@@ -105,6 +105,7 @@ class Parameters:
     wantSegmentation: bool = True
     wantJacobian: bool = False
     wantUncertainty: bool = False
+    wantTrust: bool = False
     wantTable: bool = True
     transformOutput: slicer.vtkMRMLTransformNode
     inverseOutput: slicer.vtkMRMLTransformNode
@@ -156,6 +157,7 @@ OUTPUTS = {
     "segmentation": ("wantSegmentation", "segmentationOutput"),
     "jacobian": ("wantJacobian", None),
     "uncertainty": ("wantUncertainty", None),
+    "trust": ("wantTrust", None),
     "table": ("wantTable", None),
 }
 

@@ -16,6 +16,7 @@ from DeepRegLib.panel.words import (
     pair_text,
     place_of,
     places_html,
+    places_of,
     reasons_html,
     title_html,
     verdict_title,
@@ -72,6 +73,7 @@ class VerdictSection:
         parameters.verdictLevel = registration.verdict.level
         parameters.verdictReasons = [*registration.verdict.reasons, *registration.warnings, *run.notes]
         parameters.verdictMeasures = measures_of(registration)
+        parameters.verdictPlaces = places_of(registration)
 
     def drop(self) -> None:
         """Forget the verdict: its result is gone."""
@@ -133,7 +135,7 @@ class VerdictSection:
 def _main_node(scene: slicer.vtkMRMLScene, results: Results) -> slicer.vtkMRMLNode | None:
     """Return the node that stands for a result: its transform, or the next best thing."""
     ids = results.ids
-    names = ("transform", "inverse", "warped", "segmentation", "jacobian", "uncertainty", "table")
+    names = ("transform", "inverse", "warped", "segmentation", "jacobian", "uncertainty", "trust", "table")
     return next((scene.GetNodeByID(ids[name]) for name in names if name in ids), None)
 
 

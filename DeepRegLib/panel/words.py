@@ -182,6 +182,15 @@ def place_text(place: Sequence[float], what: str) -> str:
     return f"{' '.join(f'{value:.2f}' for value in place)}{COLON}{what}"
 
 
+def places_of(registration: Registration) -> list[str]:
+    """Return the places of a result to look at first, each as a `place_text`."""
+    text = _("{reason}, about {error:.1f} mm")
+    return [
+        place_text(place.position, text.format(reason=place.reason, error=place.expected_mm))
+        for place in registration.worst_places
+    ]
+
+
 def place_of(text: str) -> tuple[tuple[float, float, float], str]:
     """Return the place (x, y, z, LPS mm) of a `place_text`, and what is wrong there."""
     place, _colon, what = text.partition(COLON)

@@ -111,7 +111,8 @@ def render_report(registration: Registration) -> str:
         pictures=list(_pictures(registration, planes)),
         curves=_uri(figures.curves_figure(registration.curves), "png") if registration.curves else None,
         transform=_transform_rows(registration),
-        measures=[*measure_rows(measures), *_uncertainty_rows(registration)],
+        measures=[*measure_rows(measures), *_uncertainty_rows(registration), *_trust_rows(registration)],
+        places=_place_rows(registration),
         dice=_dice_rows(measures),
         timings=[(name, f"{seconds:.1f}") for name, seconds in registration.timings.items()],
         total_time=f"{sum(registration.timings.values()):.1f}",
@@ -263,6 +264,26 @@ def _single_rows(m: Measures) -> Iterator[MeasureRow]:
         f"{_number(m.inverse_error_mean)} mm, 99 % below {_number(m.inverse_error_p99)} mm",
         "Distance between points and their way there and back.",
     )
+
+
+def _trust_rows(registration: Registration) -> Iterator[MeasureRow]:
+    percentiles = registration.trust_percentiles()
+    if percentiles is not None:
+        median, high = percentiles
+        yield MeasureRow(
+            "Expected error",
+            "",
+            f"{_number(median)} mm, 95 % below {_number(high)} mm",
+            "By how well the surroundings of each place agree (trust map, inside the fixed foreground).",
+        )
+
+
+def _place_rows(registration: Registration) -> list[tuple[str, str, str]]:
+    """Return where to look first: the place, the expected error, and what is wrong there."""
+    return [
+        (" ".join(f"{value:.0f}" for value in place.position), f"{place.expected_mm:.1f} mm", place.reason)
+        for place in registration.worst_places
+    ]
 
 
 def _uncertainty_rows(registration: Registration) -> Iterator[MeasureRow]:

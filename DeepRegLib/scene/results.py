@@ -44,6 +44,7 @@ NODE_OF = MappingProxyType(
         "segmentation": ("segmentation", "vtkMRMLSegmentationNode"),
         "jacobian": ("Jacobian", "vtkMRMLScalarVolumeNode"),
         "uncertainty": ("model uncertainty", "vtkMRMLScalarVolumeNode"),
+        "trust": ("expected error", "vtkMRMLScalarVolumeNode"),
         "table": ("measures", "vtkMRMLTableNode"),
     }
 )
@@ -86,6 +87,7 @@ class Outputs:
     segmentation: bool = True
     jacobian: bool = False
     uncertainty: bool = False
+    trust: bool = False
     table: bool = True
 
 
@@ -97,7 +99,7 @@ class Results:
     ----------
     folder
         Item id of their folder in the subject hierarchy; None if every output went into a node that was there.
-    transform, inverse, warped, segmentation, jacobian, uncertainty, table
+    transform, inverse, warped, segmentation, jacobian, uncertainty, trust, table
         Node ids.
     chosen
         Names of the outputs that went into nodes of the user's, which are never removed.
@@ -110,6 +112,7 @@ class Results:
     segmentation: str | None = None
     jacobian: str | None = None
     uncertainty: str | None = None
+    trust: str | None = None
     table: str | None = None
     chosen: frozenset[str] = field(default_factory=frozenset)
 
@@ -378,14 +381,17 @@ def _fillers(
         fillers["jacobian"] = fill_jacobian
     if registration.uncertainty is not None:
         uncertainty = registration.uncertainty
-        fillers["uncertainty"] = lambda node: _fill_uncertainty(node, uncertainty)
+        fillers["uncertainty"] = lambda node: _fill_millimetres(node, uncertainty)
+    if registration.trust is not None:
+        trust = registration.trust
+        fillers["trust"] = lambda node: _fill_millimetres(node, trust)
     return fillers
 
 
-def _fill_uncertainty(node: slicer.vtkMRMLScalarVolumeNode, uncertainty: Image) -> None:
-    set_volume(node, uncertainty)
+def _fill_millimetres(node: slicer.vtkMRMLScalarVolumeNode, image: Image) -> None:
+    set_volume(node, image)
     set_millimetres(node)
-    _low, high = value_range(uncertainty.array, 0.0, UNCERTAINTY_PERCENTILE)
+    _low, high = value_range(image.array, 0.0, UNCERTAINTY_PERCENTILE)
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
     display.SetWindowLevelMinMax(0.0, max(high, SMALLEST_UNCERTAINTY_RANGE_MM))

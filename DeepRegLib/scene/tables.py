@@ -44,7 +44,8 @@ def set_measures(
     node: slicer.vtkMRMLTableNode, registration: Registration, label_names: Mapping[int, str] | None = None
 ) -> None:
     """Fill a table node as `add_measures_table` does, in place of what it holds."""
-    rows = [*_rows(registration.measures, label_names or {}), *_uncertainty_rows(registration)]
+    maps = [*_uncertainty_rows(registration), *_trust_rows(registration)]
+    rows = [*_rows(registration.measures, label_names or {}), *maps]
     changed = node.StartModify()
     node.RemoveAllColumns()
     cells = [[measure, _text(before), _text(after), unit] for measure, before, after, unit in rows]
@@ -86,6 +87,14 @@ def _uncertainty_rows(registration: Registration) -> Iterator[Row]:
         median, high = percentiles
         yield "Model uncertainty, median", None, median, "mm"
         yield "Model uncertainty, 95 % below", None, high, "mm"
+
+
+def _trust_rows(registration: Registration) -> Iterator[Row]:
+    percentiles = registration.trust_percentiles()
+    if percentiles is not None:
+        median, high = percentiles
+        yield "Expected error, median", None, median, "mm"
+        yield "Expected error, 95 % below", None, high, "mm"
 
 
 def _text(value: float | None) -> str:

@@ -23,6 +23,7 @@ from Testing.benchmarks.scaling import measure as scaling
 from Testing.benchmarks.scaling.page import Scaling
 from Testing.benchmarks.tables import Table
 from Testing.benchmarks.verdict import measure as verdict
+from Testing.benchmarks.verdict import trusted
 from Testing.benchmarks.verdict.page import Verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "repeat": repeat.measure,
     "wrong": wrong.measure,
     "verdict": verdict.measure,
+    "trust": trusted.measure,
     "fuzz": fuzz.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
@@ -56,7 +58,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "peers": peers.measure,
 }
 # They take hours.
-ONLY_IF_NAMED = ("fuzz", "verdict", "capture", "contrast", "gain", "scaling", "recipes")
+ONLY_IF_NAMED = ("fuzz", "verdict", "trust", "capture", "contrast", "gain", "scaling", "recipes")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from DeepRegLib.engine.transport import Output
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import load_recipe
-from DeepRegLib.result import Measures, Registration, Verdict
+from DeepRegLib.result import Measures, Registration, Verdict, WorstPlace
 from DeepRegLib.transforms import CompositeTransform, DisplacementField
 from Testing.synthetic import geometry_in, random_linear
 
@@ -127,6 +127,8 @@ def hand_made_registration(fixed: Image, moving: Image) -> Registration:
         warped_layers=(Image(inside.array.astype(np.int16), grid, "first"), Image(~inside.array, grid, "second")),
         jacobian=Image(np.full(grid.shape, 1.5, np.float32), grid, "Jacobian determinant"),
         uncertainty=Image(np.full(grid.shape, 0.25, np.float32), grid, "uncertainty"),
+        trust=Image(np.full(grid.shape, 0.5, np.float32), grid, "trust"),
+        worst_places=(WorstPlace((1.0, -2.5, 3.0), 4.5, "edges fit better about 4 mm apart"),),
         warnings=("Careful.",),
         decisions=("CT: no.",),
         curves={"linear 0": np.array([0.1, 0.2, np.pi]), "deformable": np.zeros(0)},

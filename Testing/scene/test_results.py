@@ -11,6 +11,7 @@ slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not inst
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, resample
 from DeepRegLib.scene.results import (
+    NODE_OF,
     Outputs,
     Results,
     add_results,
@@ -27,7 +28,7 @@ from Testing.scene.nodes import all_ids, from_world, linear_node, segmentation_n
 from Testing.scene.results import FIXED_GRID, made_registration
 from Testing.synthetic import blobs, geometry_in, label_map, points_in, random_linear
 
-ALL = Outputs(jacobian=True, uncertainty=True)
+ALL = Outputs(jacobian=True, uncertainty=True, trust=True)
 NAMES = [{2: "liver", 7: "kidney", 250: "tumour"}, {1: "vessel"}]
 
 
@@ -81,6 +82,7 @@ def test_every_output_is_there_by_name(case: Case) -> None:
         "segmentation": "moving segmentation",
         "jacobian": "moving Jacobian",
         "uncertainty": "moving model uncertainty",
+        "trust": "moving expected error",
         "table": "moving measures",
     }
     warped = image_from_volume(case.node(results, "warped"))
@@ -132,7 +134,7 @@ def test_only_what_is_wanted_is_made(case: Case) -> None:
 
 
 def test_an_output_the_registration_lacks_is_left_out(case: Case) -> None:
-    case.registration = replace(case.registration, jacobian=None, uncertainty=None, warped_layers=())
+    case.registration = replace(case.registration, jacobian=None, uncertainty=None, trust=None, warped_layers=())
     assert set(case.add().ids) == {"transform", "inverse", "warped", "table"}
 
 
@@ -272,7 +274,7 @@ def test_inputs_deleted_meanwhile_are_done_without(case: Case) -> None:
         case.scene.RemoveNode(node)
     before = all_ids(case.scene)
     results = case.add()
-    assert set(results.ids) == {"transform", "inverse", "warped", "segmentation", "jacobian", "uncertainty", "table"}
+    assert set(results.ids) == set(NODE_OF)
     assert case.node(results, "transform").GetNodeReferenceID("spatialRegistrationFixed") is None
     remove_results(case.scene)
     assert all_ids(case.scene) == before

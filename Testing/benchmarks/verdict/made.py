@@ -42,13 +42,12 @@ def starts(pair: Pair, right: NDArray[np.float64], rng: np.random.Generator) -> 
     centre = points.mean(0)
     radius = float(np.sqrt(((points - centre) ** 2).sum(1).mean()))
     yield Start(RIGHT, right)
-    for _ in range(2):
-        near = about(centre, _direction(rng) * NEAR_SHARE) @ shift(_direction(rng) * NEAR_SHARE * radius)
-        yield Start(NEAR, right @ near)
+    near = about(centre, _direction(rng) * NEAR_SHARE) @ shift(_direction(rng) * NEAR_SHARE * radius)
+    yield Start(NEAR, right @ near)
     # The inverse of what was asked for, relative to a header that was moved: the same motion twice.
     motion = about(centre, _direction(rng) * np.radians(rng.uniform(30, 100)))
     yield Start(DIRECTION, right @ motion @ motion)
-    for angle in rng.choice(ANGLES, 4, replace=False):
+    for angle in rng.choice(ANGLES, 3, replace=False):
         yield Start(TURNED, right @ about(centre, _direction(rng) * np.radians(angle)))
     yield Start(TURNED, right @ about(centre, np.eye(3)[rng.integers(3)] * np.pi))
     longest = np.linalg.eigh(np.cov((points - centre).T))[1][:, -1]

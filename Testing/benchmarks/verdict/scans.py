@@ -6,18 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image, read_image
+from DeepRegLib.monitoring import Monitor
+from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.preprocessing import foreground_mask, isotropic
-from DeepRegLib.recipes import Recipe, load_recipe
+from DeepRegLib.recipes import load_recipe
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses
-from DeepRegLib.stages.run import working_pair
+from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.starting import Landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform
 from Testing.benchmarks.cases import find_cases
 from Testing.demo.data import HEAD, TEMPLATE, cache_folder
-from Testing.stages.runs import run_of
 
 LIMITS, FIGURES = "limits", "figures"
 # Scans of one person stay in one half; the sets are shared out so that each kind of anatomy is in both where it can be.
@@ -67,27 +69,33 @@ def pair_of(data: Path, name: str, spacing: float) -> Pair:
     return Pair(name, fixed, moving, case.landmarks(), spacing)
 
 
-def cheap(name: str) -> Recipe:
-    """Return a linear recipe on coarser grids: what is judged is not how exact it is."""
-    recipe = load_recipe(name)
-    return replace(recipe, linear=replace(recipe.linear, voxels=CHEAP_VOXELS, iterations=CHEAP_ITERATIONS))
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """A pair prepared for the linear stage of a recipe, for as many starting poses as there are."""
+
+    run: Run
+    working: WorkingPair
+
+    def right_pose(self, landmarks: Landmarks | None) -> NDArray[np.float64]:
+        """Return the pose found from landmarks, or by the search."""
+        if landmarks is not None:
+            starts = [rigid_from_landmarks(*landmarks)]
+        else:
+            starts = scanner_poses(self.working) + searched_poses(self.run, self.working)
+        return refine_linear(self.run, self.working, starts)[0].matrix
+
+    def refined(self, start: NDArray[np.float64]) -> LinearTransform:
+        """Return what becomes of a starting pose that is given."""
+        return refine_linear(self.run, self.working, [start])[0]
 
 
-def right_pose(pair: Pair, recipe: Recipe) -> NDArray[np.float64]:
-    """Return the pose that a recipe finds from landmarks, or by the search."""
-    run = run_of(pair.fixed, pair.moving, recipe, "linear")
-    working = working_pair(run)
-    if pair.landmarks is not None:
-        starts = [rigid_from_landmarks(*pair.landmarks)]
-    else:
-        starts = scanner_poses(working) + searched_poses(run, working)
-    return refine_linear(run, working, starts)[0].matrix
-
-
-def refined(pair: Pair, recipe: Recipe, start: NDArray[np.float64]) -> LinearTransform:
-    """Return what a recipe makes of a starting pose that is given to it."""
-    run = run_of(pair.fixed, pair.moving, recipe, "linear")
-    return refine_linear(run, working_pair(run), [start])[0]
+def workbench(pair: Pair, recipe: str, fixed_mask: Image | None = None) -> Workbench:
+    """Prepare a pair for a linear recipe on coarser grids: what is judged is not how exact it is."""
+    found = load_recipe(recipe)
+    cheap = replace(found, linear=replace(found.linear, voxels=CHEAP_VOXELS, iterations=CHEAP_ITERATIONS))
+    prepared = prepare_pair(pair.fixed, pair.moving, cheap.prepare, fixed_mask)
+    run = Run(prepared, cheap, torch.device("cpu"), Monitor(["linear"], None, None))
+    return Workbench(run, working_pair(run))
 
 
 def anatomy_points(image: Image) -> NDArray[np.float64]:
