@@ -29,7 +29,7 @@ from Testing.small import TRUTH, small_pair, small_registration
 from Testing.synthetic import CENTRE, write_dicom_series
 
 ROOT = Path(__file__).resolve().parents[2]
-ALWAYS = {"transform.h5", "inverse.h5", "warped.nii.gz", "result.json", "report.html"}
+ALWAYS = {"transform.h5", "inverse.h5", "warped.nii.gz", "trust.nii.gz", "result.json", "report.html"}
 
 
 def names(folder: Path) -> list[str]:

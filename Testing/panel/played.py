@@ -75,10 +75,19 @@ class PlayedEngine:
 
     def answer(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:
         """Answer the latest registration with the shift between the volumes, and return the answer."""
-        order = self.orders[-1]
-        result = replace(shifted(REGISTER.request_of(order)), verdict=Verdict(level, reasons))
-        self.worker.say(REGISTER.result_message(result, order.id))
+        result = replace(self.made(), verdict=Verdict(level, reasons))
+        self.worker.say(REGISTER.result_message(result, self.orders[-1].id))
         return result
+
+    def made(self) -> Registration:
+        """Return what the latest registration is answered with."""
+        return shifted(REGISTER.request_of(self.orders[-1]))
+
+    def deliver_result(self, result: Registration) -> None:
+        """Answer with a result, and wait until it is in the scene."""
+        self.worker.say(REGISTER.result_message(result, self.orders[-1].id))
+        self._opened.wait_for_end(SOON)
+        self._opened.desktop.process_events()
 
     def deliver(self, level: str = "ok", reasons: tuple[str, ...] = ()) -> Registration:
         """Answer, and wait until the results are in the scene."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_
 
 import slicer
 
+from DeepRegLib.result import WorstPlace
 from Testing.panel.nodes import ball, volume_node
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
@@ -136,6 +138,13 @@ def test_red_cyan_says_that_it_is_for_one_modality(opened: OpenedPanel, played: 
     opened.desktop.choose(opened.ui.compareSelector, "Red / cyan")
     assert opened.ui.compareNoteLabel.isVisible()
     assert "one modality" in opened.ui.compareNoteLabel.text
+
+
+def test_the_worst_places_of_a_result_are_links(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.request()
+    result = replace(played.made(), worst_places=(WorstPlace((60.0, 50.0, 40.0), 4.2, "edges fit about 4 mm apart"),))
+    played.deliver_result(result)
+    assert opened.verdict.endswith("Look here first: edges fit about 4 mm apart, about 4.2 mm")
 
 
 def test_a_link_moves_the_views_to_a_bad_place(opened: OpenedPanel, played: PlayedEngine) -> None:

@@ -22,7 +22,7 @@ from DeepRegLib.recipes import Model, load_recipe
 from DeepRegLib.report import render_report, write_report
 from DeepRegLib.report.figures import images_figure, uncertainty_figure
 from DeepRegLib.report.planes import Plane, planes_of
-from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration, Verdict
+from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration, Verdict, WorstPlace
 from DeepRegLib.transforms import (
     CompositeTransform,
     DisplacementField,
@@ -258,6 +258,22 @@ def test_the_model_and_its_uncertainty_inside_the_foreground_are_told() -> None:
     assert "model <b>" not in bare
     assert "Uncertainty of the model" in html
     assert "Uncertainty of the model" not in bare
+
+
+def test_the_worst_places_are_told_with_what_is_wrong_there() -> None:
+    plain = registration()
+    place = WorstPlace((12.0, -34.0, 56.0), 4.25, "edges fit better about <4> mm apart")
+    trust = plain.fixed.with_array(np.full(plain.fixed.geometry.shape, 1.5, dtype=np.float32))
+    page = render_report(dataclasses.replace(plain, worst_places=(place,), trust=trust))
+    assert "Where to look first" in page
+    assert "12 -34 56" in page
+    assert "4.2 mm" in page
+    assert "1.500 mm, 95 % below 1.500 mm" in page
+    assert "about &lt;4&gt; mm apart" in page
+    assert "Expected error" in page
+    bare = render_report(dataclasses.replace(plain, worst_places=(), trust=None))
+    assert "Where to look first" not in bare
+    assert "Expected error" not in bare
 
 
 def test_where_the_model_was_guessing_is_bright_in_the_foreground_alone() -> None:
