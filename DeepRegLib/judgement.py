@@ -36,12 +36,11 @@ from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
 from DeepRegLib.result import Measures
 from DeepRegLib.starting import Landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, has_field, linear_part, transform_to_sitk
+from DeepRegLib.verdict import SMALL_MASK
 
 # Voxels of the coarse grids on which poses are compared; places taken of the fixed one.
 POSE_VOXELS = 30_000
 POSE_PLACES = 4000
-# A mask that leaves less than this share of the anatomy says too little of the pose: all of the anatomy is asked.
-SMALL_MASK = 0.1
 RIGID_STRETCH = 1e-4
 # Of the fixed anatomy's volume: a moving scan with less anatomy is looked for in the fixed one, not the other way.
 SMALL_PART = 0.7
@@ -132,6 +131,7 @@ def measure(
         inverse_error_p99=consistency.p99,
         tre_before=_mean_error(at_start, landmarks),
         tre_after=_mean_error(transform, landmarks),
+        masked_share=min(map(_masked_share, (pair.fixed, pair.moving))),
         coverage=max(shown, covered(pair.moving.anatomy, pair.fixed.scanned, inverse)),
         information=stands.here.information,
         information_close=stands.close.information,
@@ -242,9 +242,15 @@ def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _without_small_mask(side: Prepared) -> Prepared:
+    return side if _masked_share(side) >= SMALL_MASK else side.without_mask()
+
+
+def _masked_share(side: Prepared) -> float:
+    """Return the share of an image's anatomy that the user's mask leaves."""
+    if side.foreground is side.anatomy:
+        return 1.0
     inside, anatomy = (int(np.count_nonzero(image.array)) for image in (side.foreground, side.anatomy))
-    share = inside / max(anatomy, 1)
-    return side if share >= SMALL_MASK else side.without_mask()
+    return inside / max(anatomy, 1)
 
 
 def _pose_grid(geometry: Geometry, finest: float = 0.0) -> Geometry:

@@ -83,6 +83,8 @@ class Measures:
     coverage
         The larger of two shares: of the fixed foreground that the moving field of view covers, and of the moving
         foreground that the fixed one covers.
+    masked_share
+        Of the anatomy that masks leave, the smaller of both scans' shares; 1 without masks.
     information, information_close, information_nearby, information_elsewhere
         Mutual information as a share of the joint entropy, 0 to 1, on a coarse grid: at the pose the deformable stage
         started from, the most at displacements of that by a tenth of the anatomy's radius, by a quarter and a half of
@@ -118,6 +120,7 @@ class Measures:
     tre_before: float | None = None
     tre_after: float | None = None
     coverage: float | None = None
+    masked_share: float | None = None
     information: float | None = None
     information_close: float | None = None
     information_nearby: float | None = None

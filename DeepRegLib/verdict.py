@@ -22,6 +22,9 @@ EDGES_NO_BETTER_THAN_OTHERS = 1.0
 # noisy (hippocampi of two people: structure 0.39). Wrong poses and other anatomy had less of one or the other.
 BEST_OF_ALL, ALIKE_EDGES = 1.15, 0.4
 FAINT_EDGES = 0.02
+# A mask that leaves less than this share of the anatomy says too little of the pose: all of the anatomy is asked, and
+# few edges inside the mask are no sign of failure.
+SMALL_MASK = 0.1
 IMPLAUSIBLE_SCALE = 2.5
 LOST_STRUCTURE = 0.05
 LEAST_COVERAGE = 0.15
@@ -112,7 +115,7 @@ def _label_failures(m: Measures) -> Judged:
 def _image_failures(m: Measures, least_structure: float) -> Judged:
     hopeless = m.structure_linear < HOPELESS_LINEAR_STRUCTURE
     unlike = hopeless or (m.structure_linear < LOW_LINEAR_STRUCTURE and m.structure_after < least_structure)
-    unlike = unlike and not _is_recognised(m)
+    unlike = unlike and not _is_recognised(m) and not _is_small(m)
     coverage, ratio = _coverage(m), prominence(m)
     return [
         (coverage < LEAST_COVERAGE, f"The scans hardly overlap: {coverage:.0%} of the anatomy is covered."),
@@ -129,6 +132,10 @@ def _is_recognised(m: Measures) -> bool:
     """Tell whether the pose is clearly the best there is: then little structure in common is no sign of failure."""
     ratio = prominence(m)
     return ratio is not None and ratio >= BEST_OF_ALL and m.edges is not None and m.edges >= ALIKE_EDGES
+
+
+def _is_small(m: Measures) -> bool:
+    return m.masked_share is not None and m.masked_share < SMALL_MASK
 
 
 def _better_pose(m: Measures) -> str:
@@ -179,6 +186,10 @@ def _image_doubts(m: Measures, enough_structure: float) -> Judged:
             (ratio is not None and ratio < NO_BETTER_THAN_OTHERS)
             or (edges is not None and edges < EDGES_NO_BETTER_THAN_OTHERS),
             _better_pose(m),
+        ),
+        (
+            _is_small(m) and not _is_recognised(m),
+            f"The masks leave {m.masked_share or 0.0:.0%} of the anatomy, which is too little to tell.",
         ),
         (closer, "The scans resemble each other more when they are moved a little from here: look at the borders."),
         (

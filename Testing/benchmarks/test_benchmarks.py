@@ -37,7 +37,16 @@ def test_an_empty_folder_gives_an_empty_table(part, tmp_path):
 
 
 def test_what_takes_long_runs_only_if_it_is_named():
-    assert set(PARTS) - set(parsed([])[1]) == {"capture", "contrast", "fuzz", "gain", "scaling", "recipes", "verdict"}
+    assert set(PARTS) - set(parsed([])[1]) == {
+        "capture",
+        "contrast",
+        "fuzz",
+        "gain",
+        "scaling",
+        "recipes",
+        "trust",
+        "verdict",
+    }
     assert parsed(["scaling", "--sizes", "64,96"])[1] == ["scaling"]
     assert parsed(["scaling", "--sizes", "64,96"])[0].sizes == (64, 96)
 

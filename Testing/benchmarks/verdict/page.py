@@ -18,7 +18,9 @@ MOST_WRONG_OK, MOST_RIGHT_DOUBTED = 0.02, 0.05
 INTRODUCTION = """# How far the verdict can be believed
 
 Results were made on purpose from the public pairs and the demo: right ones, and wrong ones of each kind below, refined
-as the recipe does and measured as in every run. Half of the pairs set the limits; the figures are of the other half.
+as the recipe does and measured as in every run. The pairs are shared out into two halves, to set limits on one and
+give figures of the other. The limits of information and edges were first set with poses of scans of both halves, so
+the second half is not wholly new to them.
 A result is *right* within {right:g} mm, on average in the anatomy, of the pose that the recipe finds from landmarks or
 by its search, and *wrong* from {wrong:g} mm on; between them it is neither, and counted apart. Sensitivity is the share
 of the wrong results that are not `ok`, specificity the share of the right ones that are.
@@ -37,7 +39,7 @@ class Verdicts:
     @property
     def passed(self) -> bool | None:
         """Whether the figures of the second half keep the limits."""
-        figures = [row for row in self.rows if row["half"] == FIGURES and row["kind"] != MIRRORED]
+        figures = [row for row in self.rows if row["half"] == FIGURES]
         if not figures:
             return None
         counts = Counts.of(figures)
@@ -72,10 +74,11 @@ class Verdicts:
         rows = [row for row in self.rows if row["half"] == half]
         for kind in dict.fromkeys(row["kind"] for row in rows):
             yield {"kind": kind, **Counts.of([row for row in rows if row["kind"] == kind]).cells()}
+        yield {"kind": "all", **Counts.of(rows).cells()}
         yield {"kind": "all but mirrored", **Counts.of([row for row in rows if row["kind"] != MIRRORED]).cells()}
 
     def _by(self, key: str) -> str:
-        rows = [row for row in self.rows if row["half"] == FIGURES and row["kind"] != MIRRORED]
+        rows = [row for row in self.rows if row["half"] == FIGURES]
         found = [
             {"kind": value, **Counts.of([row for row in rows if row[key] == value]).cells()}
             for value in sorted({row[key] for row in rows}, key=str)
