@@ -54,7 +54,7 @@ def measure(options: Options) -> Table:
     """Deform scans, register some of them, and compare the expected with the true error."""
     names = [name for name in names_of(options.data, options.only) if name.startswith(SCANS)]
     if not names:
-        return nothing(TITLE, f"There is no scan for it in {options.data}.")
+        return nothing(TITLE, f"There is no case for it in {options.data}.")
     found = []
     for name in names:
         found += list(of_scan(pair_of(options.data, name, SPACING)))
