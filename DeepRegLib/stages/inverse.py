@@ -12,7 +12,9 @@ from DeepRegLib.transforms import Transform, has_field, invert
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
 INVERSE_SAMPLES = 20_000
 FINEST_REFINEMENT = 4.5
-# The error of interpolating an inverse falls a little faster than the width of its voxels.
+# The error of interpolating an inverse falls at least with these powers of the width of its voxels: on a brain, a liver
+# and hippocampi with 1.6 to 1.8 on average and 1.2 to 1.5 at the 99th percentile.
+MEAN_ORDER, P99_ORDER = 1.5, 1.2
 MARGIN, SMALLEST_STEP = 1.05, 1.2
 
 
@@ -38,9 +40,10 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
     while True:
         inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
         reached = consistency(run, transform, inverse, seed)
-        if is_exact(reached) or refinement == finest or not np.isfinite(_excess(reached)):
+        step = MARGIN * _missing_refinement(reached)
+        if is_exact(reached) or refinement == finest or not np.isfinite(step):
             return inverse
-        refinement = min(refinement * max(MARGIN * _excess(reached), SMALLEST_STEP), finest)
+        refinement = min(refinement * max(step, SMALLEST_STEP), finest)
 
 
 def consistency(run: Run, transform: Transform, inverse: Transform, seed: int = 0) -> InverseConsistency:
@@ -54,5 +57,6 @@ def is_exact(reached: InverseConsistency) -> bool:
     return reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM
 
 
-def _excess(reached: InverseConsistency) -> float:
-    return max(reached.mean / INVERSE_MEAN_MM, reached.p99 / INVERSE_P99_MM)
+def _missing_refinement(reached: InverseConsistency) -> float:
+    """Return by what factor narrower voxels would make an inverse exact enough."""
+    return max((reached.mean / INVERSE_MEAN_MM) ** (1 / MEAN_ORDER), (reached.p99 / INVERSE_P99_MM) ** (1 / P99_ORDER))
