@@ -178,9 +178,7 @@ def run_request(request: Request, *, progress: Progress | None = None, cancel: C
             inverse = invert_well(run, found.transform, request.seed, found.inverse)
         with monitor.stage("judge"):
             result = _finish(run, request, start, found, inverse, (working.fixed, working.moving))
-        if drivers.moving_labels is not None:
-            with monitor.stage("labels"):
-                result = with_labels(result, drivers.moving_labels, drivers.fixed_labels, poll=monitor.poll)
+        result = _with_driving_labels(result, drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return _with_extras(result, request.extras, monitor)
 
@@ -241,11 +239,7 @@ def improve(
         with monitor.stage("judge"):
             start = linear_part(improvement.transform)
             result = _finish(run, request, start, Deformed(corrected.transform), inverse)
-        if request.drivers.moving_labels is not None:
-            with monitor.stage("labels"):
-                result = with_labels(
-                    result, request.drivers.moving_labels, request.drivers.fixed_labels, poll=monitor.poll
-                )
+        result = _with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return _with_extras(result, request.extras, monitor)
 
@@ -424,6 +418,14 @@ def _finish(
         trust=trust,
         worst_places=places,
     )
+
+
+def _with_driving_labels(registration: Registration, drivers: Drivers, monitor: Monitor) -> Registration:
+    """Return the registration with the labels it was given carried over."""
+    if drivers.moving_labels is None:
+        return registration
+    with monitor.stage("labels"):
+        return with_labels(registration, drivers.moving_labels, drivers.fixed_labels, poll=monitor.poll)
 
 
 def _with_extras(registration: Registration, extras: Extras, monitor: Monitor) -> Registration:

@@ -91,14 +91,6 @@ def files_of(request: FilesRequest) -> ResultFiles:
     return ResultFiles(tuple(path.name for path in paths), contents)
 
 
-def _pack_request(request: FilesRequest, arrays: Arrays) -> Content:
-    return pack(request, "request", arrays)
-
-
-def _unpack_request(content: Any, arrays: Received) -> FilesRequest:
-    return unpack(FilesRequest, content, arrays)
-
-
 def _run(request: FilesRequest, progress: Progress, cancel: Cancel) -> ResultFiles:
     poll_of(cancel)()
     progress("save", 0.0, None, None)
@@ -113,4 +105,4 @@ def _unpack_result(content: Any, arrays: Received, _request: FilesRequest) -> Re
     return unpack(ResultFiles, content, arrays)
 
 
-FILES = Task("files", _pack_request, _unpack_request, _run, _pack_result, _unpack_result)
+FILES = Task("files", FilesRequest, _run, _pack_result, _unpack_result)

@@ -17,25 +17,25 @@ LEVELS = (OK, CHECK, FAILED)
 ON_FIXED_GRID = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty", "trust")
 
 
-def _pack_request(request: Request, arrays: Arrays) -> Content:
-    return pack(request, "request", arrays)
-
-
-def _unpack_request(content: Any, arrays: Received) -> Request:
-    return unpack(Request, content, arrays)
-
-
 def _run(request: Request, progress: Progress, cancel: Cancel) -> Registration:
     from DeepRegLib.pipeline import run_request  # torch, which the client has not
 
     return run_request(request, progress=progress, cancel=cancel)
 
 
-def _pack_result(registration: Registration, arrays: Arrays) -> Content:
-    return pack(registration, "result", arrays, without=SCANS)  # the client has the scans
+def pack_result(registration: Registration, arrays: Arrays) -> Content:
+    """Return a registration as plain values, without its scans, which the client has; its arrays go into `arrays`."""
+    return pack(registration, "result", arrays, without=SCANS)
 
 
-def _unpack_result(content: Any, arrays: Received, request: Request) -> Registration:
+def unpack_result(content: Any, arrays: Received, request: Request) -> Registration:
+    """Return the registration of `pack_result` with the scans of its request.
+
+    Raises
+    ------
+    ProtocolError
+        If it is not one of these scans.
+    """
     return checked(unpack(Registration, content, arrays, {name: getattr(request, name) for name in SCANS}))
 
 
@@ -62,4 +62,4 @@ def checked(registration: Registration) -> Registration:
     return registration
 
 
-REGISTER = Task("register", _pack_request, _unpack_request, _run, _pack_result, _unpack_result)
+REGISTER = Task("register", Request, _run, pack_result, unpack_result)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from DeepRegLib.engine.packing import Arrays, Content
+from DeepRegLib.engine.packing import Arrays, Content, pack, unpack
 from DeepRegLib.engine.protocol import Message, ProtocolError
 from DeepRegLib.monitoring import Cancel, Progress
 
@@ -29,20 +29,28 @@ class Task(Generic[Asked, Found]):
     ----------
     name
         What messages call it.
-    pack_request, unpack_request
-        The request as plain values, and back; its arrays go beside it, by name.
+    asked
+        The dataclass of its requests, which travel by the types of their fields.
     run
         Does the work in the worker; told whom to report to, and how to ask whether to stop.
     pack_result, unpack_result
-        The result as plain values, and back. The request is there again to be asked for what was not sent.
+        The result as plain values, and back; its arrays go beside it, by name. The request is there again to be asked
+        for what was not sent.
     """
 
     name: str
-    pack_request: Callable[[Asked, Arrays], Content]
-    unpack_request: Callable[[Any, Received], Asked]
+    asked: type[Asked]
     run: Callable[[Asked, Progress, Cancel], Found]
     pack_result: Callable[[Found, Arrays], Content]
     unpack_result: Callable[[Any, Received, Asked], Found]
+
+    def pack_request(self, request: Asked, arrays: Arrays) -> Content:
+        """Return a request as plain values; its arrays are put into `arrays`."""
+        return pack(request, REQUEST, arrays)
+
+    def unpack_request(self, content: Any, arrays: Received) -> Asked:
+        """Return the request of `pack_request`."""
+        return unpack(self.asked, content, arrays)
 
     def request_message(self, request: Asked, number: int) -> Message:
         """Return a request as a message."""

@@ -87,8 +87,7 @@ def search_poses(
     rough = _poses_of_each(fixed, moving, rotations, COARSE_SIDE, edges, lambda done: on_step(done / 2))
     best = np.argsort([-poses[0].score for poses in rough], kind="stable")[:FINE_ROTATIONS]
     found = _poses_of_each(fixed, moving, rotations[best], FINE_SIDE, edges, lambda done: on_step((1 + done) / 2))
-    distance = 1.5 * _cube_spacing(fixed, moving, FINE_SIDE)
-    return distinct_poses([pose for poses in found for pose in poses], count, distance, weighted_centroid(fixed))
+    return _distinct_of(fixed, moving, found, FINE_SIDE, count)
 
 
 def rough_poses(
@@ -102,7 +101,14 @@ def rough_poses(
 ) -> list[Pose]:
     """Return what `search_poses` finds on the coarse cubes alone, in half the time and to a few voxels of theirs."""
     found = _poses_of_each(fixed, moving, rotations, COARSE_SIDE, edges, on_step)
-    distance = 1.5 * _cube_spacing(fixed, moving, COARSE_SIDE)
+    return _distinct_of(fixed, moving, found, COARSE_SIDE, count)
+
+
+def _distinct_of(
+    fixed: WorkingImage, moving: WorkingImage, found: list[list[Pose]], side: int, count: int
+) -> list[Pose]:
+    """Return the best of the poses found on cubes of a side, those a voxel or so apart once."""
+    distance = 1.5 * _cube_spacing(fixed, moving, side)
     return distinct_poses([pose for poses in found for pose in poses], count, distance, weighted_centroid(fixed))
 
 
