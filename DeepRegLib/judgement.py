@@ -29,12 +29,12 @@ from DeepRegLib.evaluation.evidence import Compared, compared
 from DeepRegLib.evaluation.rivals import Standing, rival_poses, standing
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.landmark_alignment import Landmarks
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.preparation import Prepared, PreparedPair, foreground_weight, working_image
 from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
 from DeepRegLib.result import Measures
-from DeepRegLib.starting import Landmarks
 from DeepRegLib.transforms import LinearTransform, Transform, has_field, linear_part, transform_to_sitk
 from DeepRegLib.verdict import SMALL_MASK
 
@@ -166,7 +166,7 @@ class Contest:
     rivals: Sequence[NDArray[np.float64]]
     turned_round: bool = False
 
-    def standing(self, pose: NDArray[np.float64], *, poll: Poll = keep_going) -> Standing:
+    def standing(self, pose: NDArray[np.float64], *, poll: Poll = never_cancel) -> Standing:
         """Compare a pose, a world matrix from fixed to moving, with the others."""
         return standing(self.images, _inverse(pose) if self.turned_round else pose, self.rivals, poll=poll)
 
@@ -178,7 +178,7 @@ def contest(
     working: Working | None = None,
     model: str = "affine",
     through: Transform | None = None,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> Contest:
     """Prepare the comparison of a pose with others.
 
@@ -221,7 +221,7 @@ def pose_standing(
     searched: Sequence[NDArray[np.float64]] = (),
     working: Working | None = None,
     *,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> Standing:
     """Compare the pose that a deformable stage started from with others; parameters as of `contest`."""
     if has_field(start):
@@ -262,7 +262,7 @@ def _pose_grid(geometry: Geometry, finest: float = 0.0) -> Geometry:
 def _posed(
     side: Prepared, grid: Geometry, transform: Transform | None, finer: WorkingImage | None, poll: Poll
 ) -> tuple[WorkingImage, torch.Tensor]:
-    """Return an image on a coarse grid, from a finer one where there is one, and its foreground with a rim."""
+    """Return an image on a coarse grid, from a finer one where there is one, and its foreground with a margin."""
     device = torch.device("cpu")
     if finer is not None and finer.geometry.spacing[0] <= grid.spacing[0]:
         image = coarser(WorkingImage(finer.intensity.cpu(), finer.weight.cpu(), finer.geometry), grid)
@@ -294,7 +294,7 @@ class Aligned:
     edges: FixedEdges | None
 
 
-def likeness(aligned: Aligned, poll: Poll = keep_going) -> Likeness:
+def likeness(aligned: Aligned, poll: Poll = never_cancel) -> Likeness:
     """Compare a fixed image with the moving image brought onto it; `poll` may raise to stop."""
     if aligned.edges is None:
         return NOTHING_IN_COMMON
@@ -305,7 +305,7 @@ def likeness(aligned: Aligned, poll: Poll = keep_going) -> Likeness:
     return Likeness(correlation, information, structure(aligned, poll))
 
 
-def structure(aligned: Aligned, poll: Poll = keep_going) -> float:
+def structure(aligned: Aligned, poll: Poll = never_cancel) -> float:
     """Return the agreement of edge directions alone."""
     if aligned.edges is None:
         return NOTHING_IN_COMMON.structure

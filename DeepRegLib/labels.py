@@ -66,7 +66,7 @@ def lost_labels(before: Image, after: Image) -> tuple[int, ...]:
     return tuple(int(label) for label in labels if label != 0)
 
 
-def lost_labels_told(before: Image, after: Image) -> tuple[str, ...]:
+def lost_labels_message(before: Image, after: Image) -> tuple[str, ...]:
     """Return a warning about the labels that a resampled map has lost; nothing if it has all."""
     lost = lost_labels(before, after)
     if not lost:

@@ -29,7 +29,7 @@ STAGE_SHARES: Mapping[str, float] = {
 }
 
 
-def keep_going() -> None:
+def never_cancel() -> None:
     """Poll for those who never want to stop."""
 
 

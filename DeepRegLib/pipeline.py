@@ -19,6 +19,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import measure, pose_standing
 from DeepRegLib.labels import label_map
+from DeepRegLib.landmark_alignment import rigid_from_landmarks
 from DeepRegLib.masks import checked_mask
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
@@ -31,8 +32,17 @@ from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.registration import Registration
 from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.stages.correcting import Corrected, correct
-from DeepRegLib.stages.deformable import Deformed, deform, start_field
+from DeepRegLib.stages.deformable import Deformed, deform, initial_field
 from DeepRegLib.stages.features import features_of, with_features
+from DeepRegLib.stages.initialisation import (
+    FieldFunction,
+    Initialisation,
+    from_coarse_levels,
+    parametrised,
+    with_contrasts_learned_again,
+    with_predicted_if_better,
+    with_searched_if_better,
+)
 from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
@@ -40,17 +50,7 @@ from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_pose
 from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of
 from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
-from DeepRegLib.stages.start import (
-    Start,
-    StartField,
-    as_start,
-    coarse_start,
-    or_predicted,
-    or_searched,
-    with_contrasts_learned_again,
-)
 from DeepRegLib.stages.velocity import deform_by_flow
-from DeepRegLib.starting import rigid_from_landmarks
 from DeepRegLib.transforms import (
     LinearTransform,
     Transform,
@@ -341,19 +341,19 @@ def _deform(
         run, finest = with_deformable_similarity(run, finest_level(run, linear))
         run = with_useful_levels(run, finest)
         levels: Sequence[Level] = all_levels(run, finest, linear)
-    given = None if initial is None else start_field(run, linear, initial)
-    start = Start(as_start(run, given))
-    searched: StartField | None = None
+    given = None if initial is None else initial_field(run, linear, initial)
+    start = Initialisation(parametrised(run, given))
+    searched: FieldFunction | None = None
     if "large motion" in run.plan:
         with run.monitor.stage("large motion"):
             searched = large_motion_field(run, finest, end=SEARCH_SHARE)
-            start = or_searched(run, levels, coarse_start(run, levels, begin=SEARCH_SHARE), searched)
+            start = with_searched_if_better(run, levels, from_coarse_levels(run, levels, begin=SEARCH_SHARE), searched)
     if bundle is not None:
         with run.monitor.stage("model"):
             if searched is None:
-                start = coarse_start(run, levels)
+                start = from_coarse_levels(run, levels)
             if is_worth_asking(run, bundle, start):
-                start = or_predicted(run, levels, start, model_field(run, linear, bundle, searched))
+                start = with_predicted_if_better(run, levels, start, model_field(run, linear, bundle, searched))
     with run.monitor.stage("deformable"):
         levels, start = with_contrasts_learned_again(run, finest, levels, start)
         by_flow = run.recipe.deformable.parametrisation == VELOCITY

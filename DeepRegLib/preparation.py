@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.masks import checked_mask
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preprocessing import (
@@ -32,7 +32,7 @@ from DeepRegLib.transforms import Transform, transform_to_sitk
 
 # A brain cut out of its head keeps less than this share of the head's volume.
 STRIPPED_SHARE = 0.55
-FOREGROUND_RIM = 0.04
+FOREGROUND_MARGIN = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def prepare_pair(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     *,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> PreparedPair:
     """Prepare a fixed and a moving image for comparison.
 
@@ -129,7 +129,7 @@ def working_image(
     device: torch.device,
     transform: Transform | None = None,
     *,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> WorkingImage:
     """Bring a prepared image onto a working grid.
 
@@ -166,16 +166,16 @@ def foreground_weight(
     device: torch.device,
     transform: Transform | None = None,
     *,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> torch.Tensor:
-    """Return the foreground with a soft rim on a working grid, shape ``(D, H, W)``, 0 to 1; `poll` may stop it."""
+    """Return the foreground with a soft margin on a working grid, shape ``(D, H, W)``, 0 to 1; `poll` may stop it."""
     chain = None if transform is None else transform_to_sitk(transform)
     inside = resample(_as_float(side.foreground), geometry, transform=chain, poll=poll)
     # The outline itself is information, so the foreground counts a little past its border.
-    rim = max(FOREGROUND_RIM * float(np.min(side.original.geometry.extent)), geometry.spacing[0])
+    margin = max(FOREGROUND_MARGIN * float(np.min(side.original.geometry.extent)), geometry.spacing[0])
     poll()
     share = _tensor(inside.array, device)
-    blurred, covered = smooth(torch.stack([share, torch.ones_like(share)]), rim / geometry.spacing[0])
+    blurred, covered = smooth(torch.stack([share, torch.ones_like(share)]), margin / geometry.spacing[0])
     return (4 * blurred / covered).clamp_(0, 1)
 
 

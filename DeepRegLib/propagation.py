@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
-from DeepRegLib.labels import check_labels, label_map, lost_labels_told
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.labels import check_labels, label_map, lost_labels_message
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, apply_to_labels
 from DeepRegLib.verdict import verdict_on
@@ -18,7 +18,7 @@ Held = TypeVar("Held", bound=Registration)
 
 
 def with_labels(
-    registration: Held, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = keep_going
+    registration: Held, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = never_cancel
 ) -> Held:
     """Return the registration with the moving labels brought onto the fixed grid, and Dice where it can be measured.
 
@@ -41,7 +41,7 @@ def with_labels(
     moving = check_labels(moving_labels, registration.moving)
     grid = registration.fixed.geometry
     warped = apply_to_labels(registration.transform, moving, grid, poll=poll)
-    warnings = (*registration.warnings, *lost_labels_told(moving, warped))
+    warnings = (*registration.warnings, *lost_labels_message(moving, warped))
     measures, verdict = registration.measures, registration.verdict
     if fixed_labels is not None:
         fixed = check_labels(fixed_labels, registration.fixed)
@@ -52,7 +52,7 @@ def with_labels(
     return replace(registration, warped_labels=warped, measures=measures, verdict=verdict, warnings=warnings)
 
 
-def with_layers(registration: Held, layers: Sequence[Image], *, poll: Poll = keep_going) -> Held:
+def with_layers(registration: Held, layers: Sequence[Image], *, poll: Poll = never_cancel) -> Held:
     """Return the registration with label maps of any grid in the moving world brought onto the fixed grid.
 
     Parameters
@@ -74,5 +74,5 @@ def with_layers(registration: Held, layers: Sequence[Image], *, poll: Poll = kee
     for layer in map(label_map, layers):
         moved = apply_to_labels(registration.transform, layer, grid, poll=poll)
         warped.append(moved)
-        warnings = (*warnings, *lost_labels_told(layer, moved))
+        warnings = (*warnings, *lost_labels_message(layer, moved))
     return replace(registration, warped_layers=tuple(warped), warnings=warnings)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.transforms import DisplacementField, Transform, parts_of
 from DeepRegLib.version import VERSION
@@ -37,7 +37,7 @@ def _library_version(name: str) -> str:
         return "unknown"
 
 
-def provenance_of(request: Request, device: torch.device, *, poll: Poll = keep_going) -> dict[str, Any]:
+def provenance_of(request: Request, device: torch.device, *, poll: Poll = never_cancel) -> dict[str, Any]:
     """Return versions, device, seed and input hashes of a run; `poll` may raise to stop."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
@@ -68,14 +68,14 @@ def _given_drivers(drivers: Drivers, poll: Poll) -> dict[str, Any]:
     return given
 
 
-def image_hash(image: Image, *, poll: Poll = keep_going) -> str:
+def image_hash(image: Image, *, poll: Poll = never_cancel) -> str:
     """Return the SHA-256 of an image's voxels and geometry (not of its name)."""
     digest = hashlib.sha256(repr((image.array.dtype.str, image.geometry)).encode())
     _add_bytes(digest.update, image.array, poll)
     return digest.hexdigest()
 
 
-def transform_hash(transform: Transform, *, poll: Poll = keep_going) -> str:
+def transform_hash(transform: Transform, *, poll: Poll = never_cancel) -> str:
     """Return the SHA-256 of the numbers and grids of a transform's parts, in their order."""
     digest = hashlib.sha256()
     for part in parts_of(transform):

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.labels import check_label_grid
+from DeepRegLib.landmark_alignment import Landmarks, check_landmarks
 from DeepRegLib.masks import check_mask_grid
 from DeepRegLib.recipes import Recipe
-from DeepRegLib.starting import Landmarks, check_landmarks
 from DeepRegLib.transforms import Transform
 
 

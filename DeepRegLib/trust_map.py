@@ -17,7 +17,7 @@ from DeepRegLib.evaluation.trust import (
 )
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing import smooth_and_resample
 from DeepRegLib.result import WorstPlace
 from DeepRegLib.transforms import Transform, has_field, jacobian_determinant, linear_part
@@ -42,7 +42,7 @@ def trust_of(
     inverse: Transform,
     foreground: Image,
     *,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> tuple[Image, tuple[WorstPlace, ...]]:
     """Return the error to be expected at each place, and the three worst places.
 
@@ -92,7 +92,7 @@ def signs_of(
     inverse: Transform,
     grid: Geometry,
     *,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> tuple[Signs, NDArray[np.bool_]]:
     """Return what is seen about each voxel of a grid, and which voxels lie in the mask; parameters as of `trust_of`."""
     first, second = (smooth_and_resample(image, grid, poll=poll) for image in (fixed, warped))

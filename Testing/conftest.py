@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from DeepRegLib.own_process import prepare_process
+from DeepRegLib.process_setup import prepare_process
 
 if TYPE_CHECKING:
     import slicer

@@ -10,7 +10,7 @@ import pytest
 from DeepRegLib.errors import CancelledError, InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.labels import label_map, lost_labels_told
+from DeepRegLib.labels import label_map, lost_labels_message
 from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.transforms import LinearTransform, jacobian_determinant
 from Testing.small import small_pair, small_registration
@@ -77,4 +77,4 @@ def test_a_label_that_vanishes_is_told() -> None:
     layer = Image(array, fixed, "thin")
     (told,) = [warning for warning in with_layers(moved, [layer]).warnings if warning not in result.warnings]
     assert told.startswith("Label 3 of thin has no voxel left")
-    assert lost_labels_told(layer, layer) == ()
+    assert lost_labels_message(layer, layer) == ()

@@ -13,19 +13,19 @@ from hypothesis.extra.numpy import arrays
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.landmark_alignment import check_landmarks
 from DeepRegLib.landmarks import (
     MARKUPS_SCHEMA,
     SUFFIXES,
     Pairs,
     PointList,
-    outside_told,
+    outside_message,
     paired,
     points_outside,
     read_point_list,
     read_points,
     write_points,
 )
-from DeepRegLib.starting import check_landmarks
 
 POINTS = np.array([[1.5, -2.25, 3.0], [-40.0, 0.0, 1e-3]])
 
@@ -237,9 +237,9 @@ def test_a_skipped_row_of_slicer_5_is_no_point_at_the_origin(status: str, placed
 def test_points_outside_their_scan_are_told_and_the_other_frame_is_suggested() -> None:
     scan = Geometry((50, 50, 50), origin=(20.0, 20.0, 20.0))
     inside = np.array([[30.0, 30.0, 30.0], [60.0, 60.0, 60.0]])
-    assert outside_told(inside, scan, "points", "scan") == ()
+    assert outside_message(inside, scan, "points", "scan") == ()
     assert points_outside([[20 - 0.4, 20, 20], [20 - 0.6, 20, 20]], scan).tolist() == [False, True]
-    (told,) = outside_told(inside * (-1, -1, 1), scan, "points", "scan")
+    (told,) = outside_message(inside * (-1, -1, 1), scan, "points", "scan")
     assert told.startswith("2 of 2 points")
     assert "RAS" in told
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from DeepRegLib.errors import InputError, RecipeError
-from DeepRegLib.recipes import Recipe, load_recipe, recipe_from_dict, recipe_names, recipe_to_dict, recipe_to_toml
+from DeepRegLib.recipes import (
+    Deformable,
+    Recipe,
+    load_recipe,
+    recipe_from_dict,
+    recipe_names,
+    recipe_to_dict,
+    recipe_to_toml,
+)
 
 PROMISED = {"auto", "rigid", "affine", "brain-mr", "multimodal", "fast", "abdomen"}
 
@@ -119,6 +127,12 @@ def test_a_mistake_is_named_by_file_and_key(text: str, key: str, tmp_path: Path)
     assert f"{key} " in f"{caught.value.message} "
     assert caught.value.hint
     assert "\n" not in str(caught.value)
+
+
+def test_a_similarity_by_its_former_name_is_refused_with_the_new_one():
+    with pytest.raises(RecipeError, match="'matched'") as caught:
+        Deformable(similarity="matched")
+    assert caught.value.hint == "Give 'lncc+ngf', as it is called now."
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from DeepRegLib.own_process import prepare_process
+from DeepRegLib.process_setup import prepare_process
 
 __all__ = ["main"]
 

@@ -119,12 +119,12 @@ def _measure_landmarks(landmarks: tuple[Path, Path], transform: Transform, grid:
     import numpy as np
 
     from DeepRegLib.evaluation import target_registration_error
-    from DeepRegLib.landmarks import outside_told
+    from DeepRegLib.landmarks import outside_message
     from DeepRegLib.naming import shown
 
     fixed, moving = read_landmark_pairs(*landmarks)
     if grid is not None:
-        for warning in outside_told(fixed, grid, shown(landmarks[0]), "that is the reference"):
+        for warning in outside_message(fixed, grid, shown(landmarks[0]), "that is the reference"):
             logger.warning("%s", warning)
     errors = target_registration_error(transform, fixed, moving)
     return {

@@ -38,10 +38,10 @@ def warn_of_points_outside(
     moving: Image,
 ) -> None:
     """Log a warning for each scan that some of its landmarks lie outside of."""
-    from DeepRegLib.landmarks import outside_told
+    from DeepRegLib.landmarks import outside_message
 
     for points, image, side in ((fixed_landmarks, fixed, "fixed"), (moving_landmarks, moving, "moving")):
         if points is None:
             continue
-        for warning in outside_told(points, image.geometry, f"the {side} landmarks", image.name):
+        for warning in outside_message(points, image.geometry, f"the {side} landmarks", image.name):
             logger.warning("%s", warning)

@@ -93,7 +93,7 @@ def session(json_output: bool, verbose: bool) -> Iterator[Session]:
         With the exit code, if the body raised anything.
     """
     screen = Session(json_output, verbose)
-    with _libraries_quiet(screen):
+    with _without_library_messages(screen):
         try:
             yield screen
         except typer.Exit:
@@ -192,7 +192,7 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def _libraries_quiet(screen: Session) -> Iterator[None]:
+def _without_library_messages(screen: Session) -> Iterator[None]:
     """Show the library's log, and keep the chatter of others off the screen unless it was asked for."""
     logger = logging.getLogger("DeepRegLib")
     handler, level = _Handler(screen), logger.level
@@ -208,7 +208,7 @@ def _libraries_quiet(screen: Session) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def quiet_itk(screen: Session) -> None:
+def silence_itk(screen: Session) -> None:
     """Silence ITK, which writes warnings past Python straight to standard error, unless `--verbose` was given."""
     import SimpleITK as sitk
 
@@ -218,5 +218,5 @@ def quiet_itk(screen: Session) -> None:
 @contextmanager
 def reading(screen: Session) -> Iterator[None]:
     """Keep ITK's warnings about a file off the screen, unless `--verbose` was given; the library's own are shown."""
-    quiet_itk(screen)
+    silence_itk(screen)
     yield

@@ -218,7 +218,7 @@ def _apply_to_volume(
 
 def _resampled(transform: Transform, volume: Image, grid: Any, sampling: Sampling) -> tuple[Image, tuple[str, ...]]:
     from DeepRegLib.image import resample
-    from DeepRegLib.labels import label_map, lost_labels_told
+    from DeepRegLib.labels import label_map, lost_labels_message
     from DeepRegLib.transforms import apply_to_image, apply_to_labels, background_value, transform_to_sitk
 
     if sampling.labels:
@@ -226,7 +226,7 @@ def _resampled(transform: Transform, volume: Image, grid: Any, sampling: Samplin
             raise InputError(f"The background of a label map is 0, not {sampling.background:g}.", "Leave it out.")
         given = label_map(volume)
         result = apply_to_labels(transform, given, grid, smooth=not sampling.nearest)
-        return result, lost_labels_told(given, result)
+        return result, lost_labels_message(given, result)
     if sampling.nearest:
         # A label map without --labels, perhaps, whose smallest label is none of what lies outside.
         value = min(background_value(volume), 0.0) if sampling.background is None else sampling.background

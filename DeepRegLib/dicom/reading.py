@@ -63,7 +63,7 @@ def read_dicom(source: Path) -> Raster:
     """
     if find_spec("pydicom") is None:
         return read_with_gdcm(source)
-    with _pydicom_quiet():
+    with _without_pydicom_messages():
         headers = _series_of_file(source) if source.is_file() else _only_series(source)
         files = [header.file for header in headers]
         folder = shown(files[0].parent if len(files) > 1 or source.is_dir() else files[0])
@@ -77,7 +77,7 @@ def read_dicom(source: Path) -> Raster:
 
 
 @contextmanager
-def _pydicom_quiet() -> Iterator[None]:
+def _without_pydicom_messages() -> Iterator[None]:
     """Keep pydicom's warnings about values that break the standard's letter off the screen."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -362,13 +362,13 @@ class EngineClient:
         elif self._current is not None and self._current.state == CANCELLING:
             if now - self._asked > self.limits.cancel:
                 self._give_up(CancelledError())
-        elif self._current is not None and self.limits.quiet is not None:
-            self._keep_alive(now, self.limits.quiet)
+        elif self._current is not None and self.limits.silence is not None:
+            self._keep_alive(now, self.limits.silence)
 
-    def _keep_alive(self, now: float, quiet: float) -> None:
+    def _keep_alive(self, now: float, limit: float) -> None:
         assert self._transport is not None  # noqa: S101  # for mypy: the caller looked
         self._life.waits(self._transport.unsent(), now)
-        if self._life.is_silent(now, quiet):
+        if self._life.is_silent(now, limit):
             self._life.asked(now)
             self._send(Message("ping"))
             self._life.put(self._transport.unsent())

@@ -120,7 +120,7 @@ def other_version(hello: Mapping[str, Any]) -> EngineError:
 
 
 def silence(what: str, seconds: float) -> EngineError:
-    """Return the error for a worker that kept quiet for too long."""
+    """Return the error for a worker that was silent for too long."""
     return EngineError(
         f"The engine {what} within {seconds:g} seconds and was stopped.",
         "Try again; if it recurs, see the engine's log.",

@@ -18,7 +18,7 @@ class Limits:
         From starting the worker to its hello; loading torch from a cold disk takes a while.
     cancel
         From asking a run to stop to killing the worker.
-    quiet
+    silence
         Without a word from a busy worker before it is asked whether it lives; None never asks.
     answer
         For the answer to that; then the worker is killed.
@@ -28,7 +28,7 @@ class Limits:
 
     start: float = 120.0
     cancel: float = 3.0
-    quiet: float | None = 5.0
+    silence: float | None = 5.0
     answer: float = 30.0
     close: float = 2.0
 
@@ -67,9 +67,9 @@ class Liveness:
         """Take note of how many bytes wait for the worker, now that there are more."""
         self._unsent = unsent
 
-    def is_silent(self, now: float, quiet: float) -> bool:
-        """Whether nothing was heard for more than `quiet` seconds, and it was not asked yet."""
-        return self._asked is None and now - self._active > quiet
+    def is_silent(self, now: float, silence: float) -> bool:
+        """Whether nothing was heard for more than `silence` seconds, and it was not asked yet."""
+        return self._asked is None and now - self._active > silence
 
     def is_dead(self, now: float, answer: float) -> bool:
         """Whether it was asked and has not answered for more than `answer` seconds."""

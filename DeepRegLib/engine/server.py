@@ -20,7 +20,7 @@ from DeepRegLib.engine.task import REQUEST, Task
 from DeepRegLib.engine.tasks import TASKS, task_of
 from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.monitoring import Progress
-from DeepRegLib.own_process import give_freed_memory_back
+from DeepRegLib.process_setup import give_freed_memory_back
 
 READ_BYTES = 1 << 20
 PROGRESS_SECONDS = 0.1

@@ -23,7 +23,7 @@ def main() -> None:
     # Ctrl+C in a terminal may reach the worker too; whether to stop is the client's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     make_importable()
-    from DeepRegLib.own_process import prepare_process
+    from DeepRegLib.process_setup import prepare_process
 
     prepare_process()
     from DeepRegLib.engine.server import Channel, Server

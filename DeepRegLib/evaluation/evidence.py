@@ -123,7 +123,7 @@ def compared(
     fixed, moving
         Working images; their weights say what is known.
     weight, moving_weight
-        The foreground with its rim on each one's grid, 0 to 1: the fixed one chooses the places.
+        The foreground with its margin on each one's grid, 0 to 1: the fixed one chooses the places.
     count
         How many places at most, drawn evenly; None takes all.
     """

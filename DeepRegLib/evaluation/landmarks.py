@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.starting import rigid_from_landmarks
+from DeepRegLib.landmark_alignment import rigid_from_landmarks
 from DeepRegLib.transforms import Transform
 
 FEWEST_FITTED = 5
@@ -94,5 +94,5 @@ def landmark_fit(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -> Lan
 def count_outside(points: NDArray[np.float64], scan: Geometry, margin: float = 0.0) -> int:
     """Return how many points ``(n, 3)``, LPS mm, lie more than a margin in mm outside a scan's box."""
     index = scan.to_index(points)
-    rim = 0.5 + margin / np.asarray(scan.spacing)
-    return int(np.count_nonzero(np.any((index < -rim) | (index > np.asarray(scan.size) - 1 + rim), axis=1)))
+    reach = 0.5 + margin / np.asarray(scan.spacing)
+    return int(np.count_nonzero(np.any((index < -reach) | (index > np.asarray(scan.size) - 1 + reach), axis=1)))

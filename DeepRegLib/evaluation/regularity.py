@@ -12,7 +12,7 @@ from DeepRegLib.evaluation.determinants import folds_and_determinants
 from DeepRegLib.evaluation.grids import require_on_grid
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms import DisplacementPlanes, LinearTransform, Transform, compose, linear_part, parts_of
 from DeepRegLib.transforms.inversion import inverse_error
 
@@ -88,7 +88,7 @@ def digital_folds(transform: Transform, geometry: Geometry, mask: Image | None =
     return int(np.count_nonzero(folded if mask is None else folded & mask.array.astype(np.bool_)))
 
 
-def folded_voxels(transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> NDArray[np.bool_]:
+def folded_voxels(transform: Transform, geometry: Geometry, *, poll: Poll = never_cancel) -> NDArray[np.bool_]:
     """Return where a transform, sampled on a grid, folds, as `digital_folds` counts.
 
     Parameters
@@ -111,14 +111,14 @@ def folded_voxels(transform: Transform, geometry: Geometry, *, poll: Poll = keep
 
 
 def jacobian_statistics(
-    transform: Transform, geometry: Geometry, foreground: Image, *, poll: Poll = keep_going
+    transform: Transform, geometry: Geometry, foreground: Image, *, poll: Poll = never_cancel
 ) -> JacobianStatistics:
     """Return folds and stretch of a transform on a grid; the second half of `folds_and_statistics`."""
     return folds_and_statistics(transform, geometry, foreground, poll=poll)[1]
 
 
 def folds_and_statistics(
-    transform: Transform, geometry: Geometry, foreground: Image, *, poll: Poll = keep_going
+    transform: Transform, geometry: Geometry, foreground: Image, *, poll: Poll = never_cancel
 ) -> tuple[NDArray[np.bool_], JacobianStatistics]:
     """Return where a transform, sampled on a grid, folds, as `digital_folds` counts, and how much it stretches space.
 
@@ -174,7 +174,7 @@ def inverse_consistency(
     samples: int = 100_000,
     seed: int = 0,
     *,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> InverseConsistency:
     """Return how far foreground points end from where they started after going there and back.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.evaluation.evidence import Compared, Evidence, displacements
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.global_search import rough_poses
 from DeepRegLib.optimization.linear import refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
@@ -60,7 +60,7 @@ class Standing:
 
 
 def standing(
-    pair: Compared, pose: NDArray[np.float64], rivals: Sequence[NDArray[np.float64]], *, poll: Poll = keep_going
+    pair: Compared, pose: NDArray[np.float64], rivals: Sequence[NDArray[np.float64]], *, poll: Poll = never_cancel
 ) -> Standing:
     """Compare what speaks for a pose with what speaks for others.
 
@@ -94,7 +94,7 @@ def rival_poses(
     found: Sequence[NDArray[np.float64]],
     *,
     model: str = "rigid",
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> list[NDArray[np.float64]]:
     """Return poses that a pair of images may have beside the one it was given.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.evaluation.grids import require_one_grid
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 
 TAILS = (0.1, 99.9)  # percentiles; a few voxels of metal must not squeeze the histogram
 
@@ -41,7 +41,7 @@ def ncc(fixed: Image, warped: Image, mask: Image) -> float:
 
 
 def normalised_mutual_information(
-    fixed: Image, warped: Image, mask: Image, bins: int = 64, *, poll: Poll = keep_going
+    fixed: Image, warped: Image, mask: Image, bins: int = 64, *, poll: Poll = never_cancel
 ) -> float:
     """Return (H(fixed) + H(warped)) / H(fixed, warped) inside a mask.
 

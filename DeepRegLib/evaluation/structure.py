@@ -11,7 +11,7 @@ from DeepRegLib.evaluation.grids import comparison_grid, require_one_grid
 from DeepRegLib.evaluation.similarity import value_range
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing import finite, smooth_and_resample
 from DeepRegLib.preprocessing.arrays import float_array
 from DeepRegLib.transforms.banded import along_axes, gaussian, slope
@@ -51,7 +51,7 @@ class FixedEdges:
         return fixed is self.fixed and np.array_equal(self.inside, mask.array)
 
 
-def fixed_edges(fixed: Image, mask: Image, *, poll: Poll = keep_going) -> FixedEdges:
+def fixed_edges(fixed: Image, mask: Image, *, poll: Poll = never_cancel) -> FixedEdges:
     """Return what `structure_agreement` needs of the fixed image inside a mask that is not empty.
 
     Raises
@@ -67,7 +67,7 @@ def fixed_edges(fixed: Image, mask: Image, *, poll: Poll = keep_going) -> FixedE
 
 
 def structure_agreement(
-    fixed: Image, warped: Image, mask: Image, *, edges: FixedEdges | None = None, poll: Poll = keep_going
+    fixed: Image, warped: Image, mask: Image, *, edges: FixedEdges | None = None, poll: Poll = never_cancel
 ) -> float:
     """Return how well edges run the same way in both images, whatever their contrast.
 

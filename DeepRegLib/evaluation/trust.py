@@ -12,7 +12,7 @@ from torch import Tensor
 from DeepRegLib.evaluation.grids import require_one_grid
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.similarity.box import box_sum
 
 WINDOW_RADIUS = 2  # voxels
@@ -77,7 +77,7 @@ class Place:
 
 
 def window_signs(
-    fixed: Image, warped: Image, known: Image, *, poll: Poll = keep_going
+    fixed: Image, warped: Image, known: Image, *, poll: Poll = never_cancel
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return `Signs.unlike` and `Signs.shift` of two images on one grid of cubic voxels.
 

@@ -27,7 +27,7 @@ from DeepRegLib.formats.raster import DamagedFileError, Raster
 from DeepRegLib.formats.tiff import SUFFIXES as TIFF_SUFFIXES
 from DeepRegLib.formats.tiff import require_whole_tiff
 from DeepRegLib.naming import shown
-from DeepRegLib.own_process import this_python
+from DeepRegLib.process_setup import this_python
 
 CHILD = Path(__file__).with_name("itk_child.py")
 GIGABYTE = 1 << 30

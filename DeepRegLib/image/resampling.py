@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image.conversion import to_sitk
 from DeepRegLib.image.volume import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 
 
 def resample(
@@ -21,7 +21,7 @@ def resample(
     interpolation: str = "linear",
     background: float = 0.0,
     transform: sitk.Transform | None = None,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> Image:
     """Resample an image onto a grid.
 
@@ -98,7 +98,7 @@ def resample_sitk(
     transform: sitk.Transform | None,
     interpolator: int = sitk.sitkLinear,
     background: float = 0.0,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> sitk.Image:
     """Resample a SimpleITK image as `resample` does, keeping its voxel type.
 
@@ -128,7 +128,7 @@ def execute(task: Any, poll: Poll, *inputs: Any) -> Any:
 
     Examples
     --------
-    >>> execute(sitk.AbsImageFilter(), keep_going, sitk.GetImageFromArray(np.array([[[-1.0]]])))[0, 0, 0]
+    >>> execute(sitk.AbsImageFilter(), never_cancel, sitk.GetImageFromArray(np.array([[[-1.0]]])))[0, 0, 0]
     1.0
     """
     raised: list[BaseException] = []

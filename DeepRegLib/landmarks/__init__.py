@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from DeepRegLib.landmarks.pairing import Pairs, outside_told, paired, points_outside
+from DeepRegLib.landmarks.pairing import Pairs, outside_message, paired, points_outside
 from DeepRegLib.landmarks.points import SUFFIXES, PointList
 from DeepRegLib.landmarks.reading import read_point_list, read_points
 from DeepRegLib.landmarks.writing import MARKUPS_SCHEMA, write_points
@@ -12,7 +12,7 @@ __all__ = [
     "SUFFIXES",
     "Pairs",
     "PointList",
-    "outside_told",
+    "outside_message",
     "paired",
     "points_outside",
     "read_point_list",

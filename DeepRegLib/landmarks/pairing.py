@@ -112,7 +112,7 @@ def points_outside(points: ArrayLike, geometry: Geometry) -> NDArray[np.bool_]:
     return np.asarray(np.any((index < -0.5) | (index > np.array(geometry.size) - 0.5), axis=-1))
 
 
-def outside_told(points: ArrayLike, geometry: Geometry, name: str, scan: str) -> tuple[str, ...]:
+def outside_message(points: ArrayLike, geometry: Geometry, name: str, scan: str) -> tuple[str, ...]:
     """Return a warning about points that do not lie in their scan; nothing if all do.
 
     Parameters
@@ -126,7 +126,7 @@ def outside_told(points: ArrayLike, geometry: Geometry, name: str, scan: str) ->
 
     Examples
     --------
-    >>> outside_told([[-1.0, -1.0, 1.0]], Geometry((4, 3, 2)), "fixed.csv", "head")
+    >>> outside_message([[-1.0, -1.0, 1.0]], Geometry((4, 3, 2)), "fixed.csv", "head")
     ('1 of 1 points of fixed.csv lie outside the scan head; in RAS they would all lie in it.',)
     """
     outside = points_outside(points, geometry)

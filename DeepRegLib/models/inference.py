@@ -22,7 +22,7 @@ from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.models.manifest import ModelInput
 from DeepRegLib.models.orientation import turn_to
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.networks.features import FeatureNet, describe
 from DeepRegLib.optimization.cost_volume import made_consistent
 from DeepRegLib.optimization.deformable import Level
@@ -88,7 +88,7 @@ def predict(
     passes: int = 1,
     consistent: bool,
     on_step: Step,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> Tensor:
     """Return the displacement a network predicts, without folds.
 
@@ -137,7 +137,7 @@ def predict(
 
 
 @torch.no_grad()
-def described(network: FeatureNet, image: WorkingImage, *, poll: Poll = keep_going) -> WorkingImage:
+def described(network: FeatureNet, image: WorkingImage, *, poll: Poll = never_cancel) -> WorkingImage:
     """Return an image with the features that a network gives its voxels.
 
     Parameters
@@ -154,7 +154,7 @@ def described(network: FeatureNet, image: WorkingImage, *, poll: Poll = keep_goi
 
 
 @torch.no_grad()
-def uncertainty(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = keep_going) -> Tensor:
+def uncertainty(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = never_cancel) -> Tensor:
     """Return how far a network's answers differ where they ought to be the same: their standard deviation.
 
     It is asked once for the images as they are, mirrored along each axis, brighter, darker and inverted, and where it

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from DeepRegLib.optimization.working import WorkingImage
-from DeepRegLib.recipes import FEATURES, MATCHED, Deformable
+from DeepRegLib.recipes import FEATURES, LNCC_NGF, Deformable
 from DeepRegLib.similarity import LNCC, NGF, Cosine, Similarity, Windows, make_similarity
 
 COARSEST_EXACT = 2
 # The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
 # without it every voxel would be pushed as hard by noise as by an edge.
-_QUIET_METRIC = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3, FEATURES: 0.3}
-# Of "matched": the share of its windows, by which noise moves a voxel as far as by its edges, and the mean of both.
-_WINDOWS_SHARE = _QUIET_METRIC["ngf"] / (_QUIET_METRIC["ngf"] + _QUIET_METRIC["lncc"])
-QUIET_FORCE: Mapping[str, float] = _QUIET_METRIC | {
-    MATCHED: _WINDOWS_SHARE * _QUIET_METRIC["lncc"] + (1 - _WINDOWS_SHARE) * _QUIET_METRIC["ngf"]
+_METRIC_NOISE = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3, FEATURES: 0.3}
+# Of "lncc+ngf": the share of its windows, by which noise moves a voxel as far as by its edges, and the mean of both.
+_WINDOWS_SHARE = _METRIC_NOISE["ngf"] / (_METRIC_NOISE["ngf"] + _METRIC_NOISE["lncc"])
+NOISE_FORCE: Mapping[str, float] = _METRIC_NOISE | {
+    LNCC_NGF: _WINDOWS_SHARE * _METRIC_NOISE["lncc"] + (1 - _WINDOWS_SHARE) * _METRIC_NOISE["ngf"]
 }
 # MIND compares patches and NGF slopes, not voxels, so their forces are rougher than what they should move; and a
 # contrast that had to be guessed is noisier than one that was measured.
@@ -28,7 +28,7 @@ ROUGHNESS: Mapping[str, float] = {
     "ssim": 1.0,
     "ncc": 1.0,
     "lncc": 1.0,
-    MATCHED: 1.4,
+    LNCC_NGF: 1.4,
     "mind": 2.35,
     "ngf": 2.35,
     FEATURES: 1.4,
@@ -62,7 +62,7 @@ def windows_at(shrink: int) -> Windows:
 class Comparison:
     """The similarity of a recipe, prepared for a fixed image and a weight.
 
-    ``"matched"`` needs both images recoloured (`WorkingImage.recoloured`). It is LNCC in the moving image's contrast
+    ``"lncc+ngf"`` needs both images recoloured (`WorkingImage.recoloured`). It is LNCC in the moving image's contrast
     and LNCC in the fixed one's, and NGF, whose edges need no contrast to be guessed. A guessed contrast that shows less
     can be had from one that shows more, but not the reverse: hence both ways, each as much as it explains
     (`WorkingImage.recoloured_share`). LNCC and NGF have shares by which noise moves a voxel as far in either.
@@ -82,9 +82,9 @@ class Comparison:
 
     def __init__(self, recipe: Deformable, windows: Windows, fixed: WorkingImage, weight: Tensor) -> None:
         intensity, weight = fixed.intensity[None], weight[None]
-        if recipe.similarity == MATCHED:
+        if recipe.similarity == LNCC_NGF:
             if fixed.recoloured is None:
-                raise ValueError("The similarity 'matched' needs images that are recoloured.")
+                raise ValueError("The similarity 'lncc+ngf' needs images that are recoloured.")
             both = (fixed.recoloured[None], fixed.recoloured_share), (intensity, 1 - fixed.recoloured_share)
             in_either = (
                 _Term(LNCC(image, weight, recipe.radius, windows), range(n, n + 1), _WINDOWS_SHARE * share)

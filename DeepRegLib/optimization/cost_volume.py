@@ -19,7 +19,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.deformable import Level, transfer_field
 from DeepRegLib.optimization.field_grid import RATIO, field_grid
 from DeepRegLib.optimization.regularity import repair_folds
@@ -75,7 +75,7 @@ def find_large_motion(
     recipe: LargeMotion,
     *,
     on_step: Callable[[float], None],
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> tuple[Tensor, Geometry]:
     """Find a smooth field without folds that brings far-moved structures near each other.
 
@@ -147,7 +147,7 @@ def make_features(image: WorkingImage, similarity: str) -> Features:
 
 
 def cost_volumes(
-    fixed: Features, moving: Features, radius: int, *, on_step: Callable[[float], None], poll: Poll = keep_going
+    fixed: Features, moving: Features, radius: int, *, on_step: Callable[[float], None], poll: Poll = never_cancel
 ) -> CostVolumes:
     """Compare both images at every displacement up to `radius` feature voxels along each axis.
 
@@ -184,7 +184,7 @@ def cost_volumes(
     return CostVolumes(forward, backward)
 
 
-def smoothest_minimum(cost: Tensor, radius: int, *, poll: Poll = keep_going) -> Tensor:
+def smoothest_minimum(cost: Tensor, radius: int, *, poll: Poll = never_cancel) -> Tensor:
     """Return a smooth field of low cost: d minimises ``cost(d) + c |d - v|^2`` in each cell, v is the local mean of d.
 
     The coupling c grows from round to round, so that at first each cell votes and in the end neighbours agree. Each
@@ -213,7 +213,7 @@ def smoothest_minimum(cost: Tensor, radius: int, *, poll: Poll = keep_going) -> 
     return field
 
 
-def made_consistent(forward: Tensor, backward: Tensor, *, poll: Poll = keep_going) -> tuple[Tensor, Tensor]:
+def made_consistent(forward: Tensor, backward: Tensor, *, poll: Poll = never_cancel) -> tuple[Tensor, Tensor]:
     """Bring two fields nearer to being each other's inverse, by taking half of each and half of the other's reverse.
 
     Parameters

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.monitoring import Poll, keep_going
-from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Comparison, windows_at
+from DeepRegLib.monitoring import Poll, never_cancel
+from DeepRegLib.optimization.comparison import NOISE_FORCE, ROUGHNESS, Comparison, windows_at
 from DeepRegLib.optimization.field_grid import RATIO, field_grid, to_field_grid, warp
 from DeepRegLib.optimization.parametrisation import parametrisation
 from DeepRegLib.optimization.pulls import Pull
@@ -35,15 +35,15 @@ class Level:
     """Both images of one resolution on one grid, the moving one already brought there by the linear transform.
 
     `pulls` move the field besides the similarity; they are made for the grid of the level's field. Where an organ
-    slides, `surface` says along what, on that grid. `rim` says how much each voxel of the images belongs to the fixed
-    anatomy and its soft rim, where that is known and not yet part of the weights.
+    slides, `surface` says along what, on that grid. `foreground` says how much each voxel of the images belongs to the
+    fixed anatomy and its soft margin, where that is known and not yet part of the weights.
     """
 
     fixed: WorkingImage
     moving: WorkingImage
     pulls: tuple[Pull, ...] = ()
     surface: Surface | None = None
-    rim: Tensor | None = None
+    foreground: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def register_deformable(
     *,
     start: Callable[[Geometry], Tensor] | None = None,
     on_step: Callable[[int, int, Tensor], None],
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> DeformableFit:
     """Find the displacement field that makes the moving image like the fixed one.
 
@@ -145,7 +145,7 @@ def _run_level(
     second = torch.zeros_like(field[0])
     comparison: Comparison | None = None
     # The similarity is a mean over the weights, so one voxel's share of it is one over their sum.
-    quiet = QUIET_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
+    noise_force = NOISE_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
     values: list[Tensor] = []
     followed: list[list[Tensor]] = [[] for _ in level.pulls]
     for iteration in range(iterations):
@@ -168,9 +168,9 @@ def _run_level(
             poll()
             reached, pulling = pull.value_and_force(displacement)
             history.append(reached)
-            force.addcmul_(pulling, quiet)
+            force.addcmul_(pulling, noise_force)
         poll()
-        update = _adam(smooth_update(force), quiet, first, second, iteration)
+        update = _adam(smooth_update(force), noise_force, first, second, iteration)
         field = motion.stepped(field, _capped(update, step))
         on_step(iteration, value)
         if all(map(_stalled, [values, *followed])):
@@ -207,13 +207,13 @@ def _far_from_unknown(known: Tensor, radius: int) -> Tensor:
     return (box_sum((known < 0.99).to(known.dtype), reach) < 0.5).to(known.dtype)
 
 
-def _adam(force: Tensor, quiet: Tensor, first: Tensor, second: Tensor, iteration: int) -> Tensor:
-    """One Adam direction with a scalar second moment a node; where the force is below `quiet` the step is short."""
+def _adam(force: Tensor, noise_force: Tensor, first: Tensor, second: Tensor, iteration: int) -> Tensor:
+    """One Adam direction with a scalar second moment a node; a force below `noise_force` makes a short step."""
     power = force.square().sum(0)
     first.mul_(FIRST_MOMENT).add_(force, alpha=1 - FIRST_MOMENT)
     second.mul_(SECOND_MOMENT).add_(power, alpha=1 - SECOND_MOMENT)
     size = torch.sqrt(second / (1 - SECOND_MOMENT ** (iteration + 1)))
-    return first / ((1 - FIRST_MOMENT ** (iteration + 1)) * (size + quiet))
+    return first / ((1 - FIRST_MOMENT ** (iteration + 1)) * (size + noise_force))
 
 
 def _capped(update: Tensor, step: float) -> Tensor:

@@ -1,6 +1,6 @@
 """What moves a field besides the similarity: landmarks drawn to their partners, labels drawn onto each other.
 
-Forces come in the unit of the optimiser's quiet force, so that they weigh the same beside every similarity: a force of
+Forces come in the unit of the optimiser's noise force, so that they weigh the same beside every similarity: a force of
 1 alone moves a node at half speed. On real pairs, edges that do not lie on each other yet exert 0.3 to 1.5, those that
 do 0.1 to 0.3. So a pull of 2 a voxel outweighs any edge once its goal is a voxel away, and gives way to it below a
 fraction of a voxel, where landmarks and outlines are no truer than the image.
@@ -49,7 +49,7 @@ class Pull(Protocol):
         Returns
         -------
         Tensor, Tensor
-            The value ``(1,)``, at most 0 and 0 at the goal, and the force ``(3, D, H, W)`` in quiet forces.
+            The value ``(1,)``, at most 0 and 0 at the goal, and the force ``(3, D, H, W)`` in noise forces.
         """
         ...
 

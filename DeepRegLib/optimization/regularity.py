@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.similarity.box import box_sum
 
@@ -44,7 +44,9 @@ def corner_determinants(field: Tensor) -> Tensor:
     return _smallest_determinant({bits: _corner(field, bits) for bits in _BITS})
 
 
-def repair_folds(field: Tensor, *, rounds_a_reach: int = ROUNDS_A_REACH, poll: Poll = keep_going) -> tuple[Tensor, int]:
+def repair_folds(
+    field: Tensor, *, rounds_a_reach: int = ROUNDS_A_REACH, poll: Poll = never_cancel
+) -> tuple[Tensor, int]:
     """Smooth the field where it folds or nearly does, until no digital determinant is below `LEAST_DETERMINANT`.
 
     Parameters

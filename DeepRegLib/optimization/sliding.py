@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.field_grid import RATIO, to_image_grid
 from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, REPAIR_SIGMA, corner_determinants, smooth_locally
 from DeepRegLib.optimization.smoothing import smooth
@@ -125,7 +125,7 @@ def smoothing(surface: Surface | None, sigma: float) -> Callable[[Tensor], Tenso
     return functools.partial(smooth, sigma=sigma) if surface is None else SlidingSmoothing(surface, sigma)
 
 
-def sharpened(field: Tensor, surface: Surface, share: Tensor, *, poll: Poll = keep_going) -> Tensor:
+def sharpened(field: Tensor, surface: Surface, share: Tensor, *, poll: Poll = never_cancel) -> Tensor:
     """Bring a field to the grid of its images, with a jump as narrow as it can be with hardly a fold.
 
     A jump that is wider than its strength asks for is given away; a narrower one folds where it is not quite a shear.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.sampling import compose_fields, field_gradient, identity_grid, sample
 
 # The longest first step in voxels. With the midpoint rule shorter ones change the flow by less than interpolation does.
@@ -36,7 +36,7 @@ def squarings_for(velocity: Tensor) -> int:
     return max(FEWEST_SQUARINGS, math.ceil(math.log2(max(longest / FIRST_STEP, 1.0))))
 
 
-def exponential(velocity: Tensor, squarings: int, grid: Tensor, *, poll: Poll = keep_going) -> Tensor:
+def exponential(velocity: Tensor, squarings: int, grid: Tensor, *, poll: Poll = never_cancel) -> Tensor:
     """Return the displacement by the flow of a velocity: scaling and squaring.
 
     Parameters
@@ -67,7 +67,7 @@ def exponential(velocity: Tensor, squarings: int, grid: Tensor, *, poll: Poll = 
     return flow
 
 
-def logarithm(displacement: Tensor, *, poll: Poll = keep_going) -> Logarithm:
+def logarithm(displacement: Tensor, *, poll: Poll = never_cancel) -> Logarithm:
     """Find the velocity whose flow is a displacement, or comes near it where no stationary velocity has that flow.
 
     What the flow misses was missed somewhere on its way, so a voxel's velocity is corrected by the mean of what those

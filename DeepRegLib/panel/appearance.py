@@ -15,7 +15,7 @@ EARLIER_COLOUR = "#7d858f"
 PRIMARY, PRIMARY_HOVER, PRIMARY_PRESSED, PRIMARY_DISABLED = "#1565c0", "#1a6fd0", "#0d47a1", "#6b7280"
 PRIMARY_FOCUS = "#7db4f0"
 # Text of second rank: a contrast above 4.5:1 to the windows of the light and the dark style.
-QUIET_ON_LIGHT, QUIET_ON_DARK = "#5a6068", "#b8bcc2"
+SECONDARY_ON_LIGHT, SECONDARY_ON_DARK = "#5a6068", "#b8bcc2"
 DARK_BELOW = 128  # of the window's lightness, 0 to 255
 ICON_PIXELS, SMALL_ICON_PIXELS = 20, 16
 
@@ -62,7 +62,7 @@ def bar_style(colour: str) -> str:
     return f"background-color: {colour}; border: none;"
 
 
-def quiet_colour(widget: qt.QWidget) -> str:
+def secondary_colour(widget: qt.QWidget) -> str:
     """Return the colour of text of second rank on a widget."""
     dark = widget.palette.color(qt.QPalette.Window).lightness() < DARK_BELOW
-    return QUIET_ON_DARK if dark else QUIET_ON_LIGHT
+    return SECONDARY_ON_DARK if dark else SECONDARY_ON_LIGHT

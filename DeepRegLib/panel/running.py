@@ -27,8 +27,8 @@ from DeepRegLib.scene.results import (
     apply_to_moving,
     check_existing,
     inputs_of,
-    take_out,
-    taken_out,
+    temporarily_unapplied,
+    unapply,
 )
 from DeepRegLib.scene.sequences import current_volume
 
@@ -135,7 +135,7 @@ class Runner:
             If the task cannot run, as far as that is seen at once; the listener is not called then.
         """
         check(task)
-        with taken_out(_moved(task)):  # of an earlier result: each run begins where the scan was
+        with temporarily_unapplied(_moved(task)):  # of an earlier result: each run begins where the scan was
             steps = reading_steps(task)
             next(steps)
             assert task.fixed is not None  # noqa: S101  # for mypy: `read` has looked
@@ -192,7 +192,7 @@ class Runner:
         if run.inputs is None or run.reading is None or run.registration is None:
             raise InputError(_("The former result is no longer known."), _("Register again."))
         task = replace(run.task, existing=dict(existing), overwrite=frozenset(existing))
-        with taken_out(_moved(task)):
+        with temporarily_unapplied(_moved(task)):
             check_existing(self._scene, run.inputs, task.existing, task.overwrite)
         run.results = self._add(task, run.inputs, run.reading, run.registration)
         run.notes = _aligned(task, run.results)
@@ -210,7 +210,7 @@ class Runner:
     def _add(self, task: Task, inputs: Inputs, reading: Reading, registration: Registration) -> Results:
         if self._scene.IsClosing():
             raise CancelledError(_("The scene was closed during the registration."))
-        with taken_out(_moved(task)):
+        with temporarily_unapplied(_moved(task)):
             results = add_results(
                 self._scene,
                 registration,
@@ -221,7 +221,7 @@ class Runner:
                 overwrite=task.overwrite,
                 label_names=reading.label_names,
             )
-        take_out(_moved(task))
+        unapply(_moved(task))
         return results
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import slicer
 from slicer.i18n import tr as _
 
-from DeepRegLib.panel.appearance import COLOURS, EARLIER_COLOUR, Icons, bar_style, quiet_colour
+from DeepRegLib.panel.appearance import COLOURS, EARLIER_COLOUR, Icons, bar_style, secondary_colour
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.running import Run
 from DeepRegLib.panel.words import (
@@ -113,7 +113,7 @@ class VerdictSection:
         ui.verdictPlacesLabel.text = places
         ui.verdictPlacesLabel.visible = bool(places)
         for label in (ui.verdictLabel, ui.verdictPairLabel, ui.verdictReasonsLabel, ui.verdictMeasuresLabel):
-            label.setStyleSheet("" if current else f"color: {quiet_colour(ui.verdictCard)};")
+            label.setStyleSheet("" if current else f"color: {secondary_colour(ui.verdictCard)};")
 
     def _on_place(self, link: str) -> None:
         places = list(self._parameters.verdictPlaces) if self._parameters is not None else []

@@ -7,19 +7,19 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image, execute
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 
 LEAST_BLANK = 0.15
 
 
-def background_is_blank(image: Image, *, poll: Poll = keep_going) -> bool:
+def background_is_blank(image: Image, *, poll: Poll = never_cancel) -> bool:
     """Tell whether more than 15 % of the voxels are a constant background, as `blank_region` finds it."""
     if _share_of_border_value(image) <= LEAST_BLANK:
         return False
     return bool(blank_region(image, poll=poll).array.mean() > LEAST_BLANK)
 
 
-def blank_region(image: Image, *, poll: Poll = keep_going) -> Image:
+def blank_region(image: Image, *, poll: Poll = never_cancel) -> Image:
     """Return the region that reaches the border of the volume and holds exactly one value (bool).
 
     The value is the commonest one on the volume's faces: 0 around a stripped brain, -2000 HU outside the

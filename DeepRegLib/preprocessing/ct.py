@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing.arrays import float_array
 from DeepRegLib.preprocessing.intensity import rescale
 
@@ -52,7 +52,7 @@ def is_ct(image: Image) -> bool:
     return air > LEAST_AIR and soft_tissue > LEAST_SOFT_TISSUE and impossible < MOST_IMPOSSIBLE and denser_than_gap
 
 
-def window(image: Image, low: float, high: float, *, poll: Poll = keep_going) -> Image:
+def window(image: Image, low: float, high: float, *, poll: Poll = never_cancel) -> Image:
     """Take `low` HU to 0 and `high` HU to 1, as float32, and cut off the rest; `poll` may raise to stop.
 
     Raises

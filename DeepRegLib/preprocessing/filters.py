@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, execute, to_sitk
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing.arrays import (
     check_same_grid,
     float_array,
@@ -66,7 +66,7 @@ def denoise(image: Image, method: str, strength: float = 1.0) -> Image:
     return with_picture(image, sitk.CurvatureAnisotropicDiffusion(picture, step, 3.0, 1, iterations))
 
 
-def bias_field_corrected(image: Image, mask: Image, *, poll: Poll = keep_going) -> Image:
+def bias_field_corrected(image: Image, mask: Image, *, poll: Poll = never_cancel) -> Image:
     """Remove a slow intensity drift with N4 (Tustison et al. 2010).
 
     The field is estimated on a coarse grid and applied to every voxel; the mean intensity inside the mask is kept.

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image, execute, to_sitk
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing.arrays import float_array
 from DeepRegLib.preprocessing.ct import is_ct
 from DeepRegLib.preprocessing.resampling import shrink
@@ -32,7 +32,7 @@ CLOSING = 0.03
 SMALLEST_PART = 0.1
 
 
-def foreground_mask(image: Image, *, poll: Poll = keep_going) -> Image:
+def foreground_mask(image: Image, *, poll: Poll = never_cancel) -> Image:
     """Find the anatomy, holes filled.
 
     Parameters

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing.arrays import float_array, values_inside
 
 # Fewer voxels than a 3 x 3 x 3 block that differ from the rest hold nothing to align.
@@ -40,7 +40,7 @@ def finite(image: Image) -> tuple[Image, Image | None]:
     return image.with_array(repaired), image.with_array(bad)
 
 
-def check_not_constant(image: Image, *, poll: Poll = keep_going) -> None:
+def check_not_constant(image: Image, *, poll: Poll = never_cancel) -> None:
     """Require an image with something in it. Its voxels must be finite; `poll` may raise to stop.
 
     Raises
@@ -89,7 +89,7 @@ def clamp_percentiles(image: Image, low: float, high: float, mask: Image | None 
 
 
 def normalise(
-    image: Image, low: float = 0.1, high: float = 99.9, mask: Image | None = None, *, poll: Poll = keep_going
+    image: Image, low: float = 0.1, high: float = 99.9, mask: Image | None = None, *, poll: Poll = never_cancel
 ) -> Image:
     """Scale the values between two percentiles to [0, 1] and cut off the rest.
 
@@ -123,7 +123,7 @@ def normalise(
     return rescale(image, bottom, top, poll=poll)
 
 
-def rescale(image: Image, bottom: float, top: float, *, poll: Poll = keep_going) -> Image:
+def rescale(image: Image, bottom: float, top: float, *, poll: Poll = never_cancel) -> Image:
     """Take `bottom` to 0 and `top` to 1, as float32, and cut off the rest; `poll` may raise to stop."""
     array = float_array(image)
     scaled = np.zeros(array.shape, dtype=np.float32)

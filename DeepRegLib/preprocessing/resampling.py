@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, geometry_of, resample_sitk, to_sitk
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing.arrays import float_array, float_picture
 from DeepRegLib.transforms.banded import FWHM_PER_SIGMA, along_axes, gaussian, interpolation_between
 
@@ -39,14 +39,14 @@ class Smoothed:
     name: str
 
     def resample(
-        self, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = keep_going
+        self, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = never_cancel
     ) -> Image:
         """Resample onto the grid it was smoothed for; parameters and result are those of `smooth_and_resample`."""
         resampled = resample_sitk(self.picture, geometry, transform, background=self.lowest, poll=poll)
         return Image(np.clip(sitk.GetArrayFromImage(resampled), self.lowest, self.highest), geometry, self.name)
 
 
-def smoothed_for(image: Image, geometry: Geometry, *, poll: Poll = keep_going) -> Smoothed:
+def smoothed_for(image: Image, geometry: Geometry, *, poll: Poll = never_cancel) -> Smoothed:
     """Smooth an image along the axes where a grid is coarser.
 
     The Gaussian turns the image's voxel into the grid's: its full width at half maximum is
@@ -71,7 +71,7 @@ def smoothed_for(image: Image, geometry: Geometry, *, poll: Poll = keep_going) -
 
 
 def smooth_and_resample(
-    image: Image, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = keep_going
+    image: Image, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = never_cancel
 ) -> Image:
     """Resample onto a grid, smoothing first along the axes where that grid is coarser, as `smoothed_for` does.
 

@@ -13,11 +13,12 @@ AUTO = "auto"
 SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", "mi", "mind", "ngf")
 CROSS_MODAL_SIMILARITIES = ("mi", "mind", "ngf")
 # Mutual information of one pair of images grows with contrast, so a field would drift. In its place: mind, ngf, or ngf
-# together with lncc after each image was given the contrast of the other (matched).
-MATCHED = "matched"
+# together with lncc after each image was given the contrast of the other (lncc+ngf).
+LNCC_NGF = "lncc+ngf"
+FORMER_LNCC_NGF = "matched"
 # The features that a trained network gives each voxel.
 FEATURES = "features"
-DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", MATCHED, "mind", "ngf", FEATURES)
+DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", LNCC_NGF, "mind", "ngf", FEATURES)
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
 DISPLACEMENT, VELOCITY = "displacement", "velocity"
 PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)
@@ -126,7 +127,7 @@ class Deformable:
         Gaussian sigma on each update, in voxels of the level (fluid regularisation).
     smooth_field
         Gaussian sigma on the whole field after each step, in voxels of the level (elastic regularisation); mind and
-        ngf get more than twice as much, matched and features 1.4 times.
+        ngf get more than twice as much, lncc+ngf and features 1.4 times.
     ignore_unmatched
         Let places of the fixed image count less that are not found again in the moving one: a resection, a tumour that
         has grown.
@@ -296,4 +297,6 @@ def _require(condition: bool, key: str, value: object, wanted: str) -> None:
 
 
 def _require_similarity(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    renamed = value == FORMER_LNCC_NGF and LNCC_NGF in allowed
+    _require(not renamed, key, value, f"{LNCC_NGF!r}, as it is called now")
     _require(value == AUTO or value in allowed, key, value, f"one of {', '.join((AUTO, *allowed))}")

@@ -16,7 +16,15 @@ import numpy as np
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.naming import base_name, without_folders
-from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES, FEATURES, MATCHED, Recipe, recipe_to_toml, without_folder
+from DeepRegLib.recipes import (
+    AUTO,
+    CROSS_MODAL_SIMILARITIES,
+    FEATURES,
+    LNCC_NGF,
+    Recipe,
+    recipe_to_toml,
+    without_folder,
+)
 from DeepRegLib.report.planes import Plane, planes_of
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
 from DeepRegLib.transforms import linear_part
@@ -183,7 +191,7 @@ def _uri(data: bytes, kind: str = "jpeg") -> str:
 def _one_modality(recipe: Recipe) -> bool:
     """Tell whether brightness was comparable, from the similarity that the run chose."""
     stage = recipe.deformable if recipe.deformable.enabled else recipe.linear
-    return stage.similarity not in (AUTO, MATCHED, FEATURES, *CROSS_MODAL_SIMILARITIES)
+    return stage.similarity not in (AUTO, LNCC_NGF, FEATURES, *CROSS_MODAL_SIMILARITIES)
 
 
 def _transform_rows(registration: Registration) -> list[tuple[str, str, str]]:

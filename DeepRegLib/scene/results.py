@@ -282,7 +282,7 @@ def apply_to_moving(
                 top.SetNodeReferenceID(APPLIED_ROLE, transform.GetID())
 
 
-def take_out(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
+def unapply(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
     """Take volumes and segmentations out of the results that `apply_to_moving` put them under; their parents stay.
 
     Parameters
@@ -296,8 +296,8 @@ def take_out(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
 
 
 @contextmanager
-def taken_out(nodes: Iterable[slicer.vtkMRMLNode]) -> Iterator[None]:
-    """Do something while nodes are out of the results they were put under, as by `take_out`; then put them back."""
+def temporarily_unapplied(nodes: Iterable[slicer.vtkMRMLNode]) -> Iterator[None]:
+    """Do something while nodes are out of the results they were put under, as by `unapply`; then put them back."""
     links = _applied_links(nodes)
     try:
         for link, _ in links:

@@ -21,7 +21,14 @@ from DeepRegLib.scene.label_arrays import (
     whole_labels,
 )
 from DeepRegLib.scene.nodes import new_node
-from DeepRegLib.scene.sheets import LABELMAP, merge_steps, sheet_geometry, sheets_of, state_of, with_rim
+from DeepRegLib.scene.shared_labelmaps import (
+    LABELMAP,
+    labelmap_geometry,
+    merge_steps,
+    shared_labelmaps_of,
+    state_of,
+    with_margin,
+)
 from DeepRegLib.scene.steps import Steps, run_through, slabs
 from DeepRegLib.scene.volumes import image_from_volume
 from DeepRegLib.scene.world import flipped_matrix, ijk_to_ras, image_data, matrix_from_array, parent_to_world
@@ -171,16 +178,16 @@ def layer_steps(node: slicer.vtkMRMLNode | None) -> Steps[SegmentLayers]:
     to_world = parent_to_world(source, f"The segmentation {source.GetName()}")
     before = state_of(source)
     yield
-    merged = yield from merge_steps(sheets_of(source))
+    merged = yield from merge_steps(shared_labelmaps_of(source))
     if not merged:
         raise InputError(f"The segmentation {source.GetName()} is empty.", "Mark something in one of its segments.")
     images = []
-    for sheet in merged:
-        framed = with_rim(sheet)
-        images.append(Image(framed.array, sheet_geometry(framed, source, to_world), source.GetName()))
+    for labelmap in merged:
+        framed = with_margin(labelmap)
+        images.append(Image(framed.array, labelmap_geometry(framed, source, to_world), source.GetName()))
         yield
     _require_unchanged(source, before)
-    places = {identifier: (n, v) for n, sheet in enumerate(merged) for v, identifier in sheet.ids.items()}
+    places = {identifier: (n, v) for n, labelmap in enumerate(merged) for v, identifier in labelmap.ids.items()}
     unused = max(merged[0].ids) + 1
     segments = []
     for identifier, _ in segment_names(source):
@@ -313,10 +320,10 @@ def _marked_pieces(
     node: slicer.vtkMRMLSegmentationNode, segment_ids: Sequence[str] | None
 ) -> Iterator[Steps[Image | None]]:
     """Yield what finds the chosen segments, as bool images in the segmentation's own frame; None without voxels."""
-    for sheet in sheets_of(node):
-        wanted = {v: 1 for v, identifier in sheet.ids.items() if segment_ids is None or identifier in segment_ids}
+    for labelmap in shared_labelmaps_of(node):
+        wanted = {v: 1 for v, identifier in labelmap.ids.items() if segment_ids is None or identifier in segment_ids}
         if wanted:
-            yield _marked_steps(sheet.array, wanted, sheet_geometry(sheet, node, np.eye(4)))
+            yield _marked_steps(labelmap.array, wanted, labelmap_geometry(labelmap, node, np.eye(4)))
 
 
 def _marked_steps(array: NDArray[np.integer], wanted: Mapping[int, int], geometry: Geometry) -> Steps[Image | None]:

@@ -13,7 +13,7 @@ from DeepRegLib.image import resample
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.recolouring import recoloured, share_explained
 from DeepRegLib.optimization.working import WorkingImage, coarser, moved_by
-from DeepRegLib.recipes import MATCHED
+from DeepRegLib.recipes import LNCC_NGF
 from DeepRegLib.similarity import contrast_agreement
 from DeepRegLib.stages.run import Run
 
@@ -92,7 +92,7 @@ def _with_contrast_of(image: WorkingImage, finest: WorkingImage) -> WorkingImage
 
 def recoloured_where_wanted(run: Run, level: Level) -> Level:
     """Return the level with each image in the other's contrast too if the recipe compares both, else as it is."""
-    if run.recipe.deformable.similarity != MATCHED:
+    if run.recipe.deformable.similarity != LNCC_NGF:
         return level
     images = recoloured(level.fixed, level.moving, seen_in_both(run, level))
     return replace(level, fixed=images.fixed, moving=images.moving)

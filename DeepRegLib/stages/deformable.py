@@ -17,9 +17,9 @@ from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import image_grid
 from DeepRegLib.optimization.regularity import PATIENT_ROUNDS, repair_folds, smooth_locally
 from DeepRegLib.optimization.sliding import sharpened, surface_of
+from DeepRegLib.stages.initialisation import FieldFunction, Initialisation, descend
 from DeepRegLib.stages.levels import share_in_mask
 from DeepRegLib.stages.run import Run
-from DeepRegLib.stages.start import Start, StartField, descend
 from DeepRegLib.transforms import (
     DisplacementField,
     LinearTransform,
@@ -53,7 +53,7 @@ class Deformed:
     jacobian: JacobianStatistics | None = None
 
 
-def deform(run: Run, levels: Sequence[Level], linear: LinearTransform, start: Start) -> Deformed:
+def deform(run: Run, levels: Sequence[Level], linear: LinearTransform, start: Initialisation) -> Deformed:
     """Find the field u and return x -> linear(x + u(x)), without folds on the working and on the fixed image's grid.
 
     Parameters
@@ -77,7 +77,7 @@ def deform(run: Run, levels: Sequence[Level], linear: LinearTransform, start: St
     return _without_folds(run, field, geometry, linear)
 
 
-def start_field(run: Run, linear: LinearTransform, initial: Transform) -> StartField | None:
+def initial_field(run: Run, linear: LinearTransform, initial: Transform) -> FieldFunction | None:
     """Return the function that gives u with linear(x + u(x)) = initial(x); None if `initial` holds no field."""
     if not has_field(initial):
         return None

@@ -9,11 +9,11 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.cost_volume import find_large_motion
 from DeepRegLib.optimization.deformable import Level, transfer_field
+from DeepRegLib.stages.initialisation import FieldFunction
 from DeepRegLib.stages.run import Run
-from DeepRegLib.stages.start import StartField
 
 
-def large_motion_field(run: Run, level: Level, end: float = 1.0) -> StartField:
+def large_motion_field(run: Run, level: Level, end: float = 1.0) -> FieldFunction:
     """Find a field without folds and return the function that gives it on a grid, in voxels of that grid.
 
     Parameters
@@ -21,11 +21,12 @@ def large_motion_field(run: Run, level: Level, end: float = 1.0) -> StartField:
     run
         Whose recipe says how far to look.
     level
-        The finest level of the deformable stage with its rim, the moving image brought there by the linear transform.
+        The finest level of the deformable stage with its foreground weight, the moving image brought there by the
+        linear transform.
     end
         How much of the present stage is done then, for the progress.
     """
-    weight = level.fixed.weight if level.rim is None else level.fixed.weight * level.rim
+    weight = level.fixed.weight if level.foreground is None else level.fixed.weight * level.foreground
     # What is compared has to survive a change of contrast anyway.
     inside = Level(replace(level.fixed, weight=weight, recoloured=None), replace(level.moving, recoloured=None))
     monitor = run.monitor

@@ -18,7 +18,7 @@ from DeepRegLib.optimization.sliding import Surface, surface_of
 from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.preprocessing import smooth_and_resample
-from DeepRegLib.recipes import AUTO, MATCHED
+from DeepRegLib.recipes import AUTO, LNCC_NGF
 from DeepRegLib.stages.contrast import recoloured_where_wanted, same_contrast, seen_in_both
 from DeepRegLib.stages.features import described_where_wanted
 from DeepRegLib.stages.pulls import with_pulls
@@ -35,7 +35,7 @@ LEAST_EXPLAINED = 0.05
 def finest_level(run: Run, linear: LinearTransform) -> Level:
     """Return both images on the finest working grid about the fixed foreground, the moving one aligned linearly.
 
-    With the rim of the foreground, which more than one stage needs.
+    With the weight of the foreground, which more than one stage needs.
     """
     return level_on(run, finest_grid(run), linear)
 
@@ -46,9 +46,9 @@ def finest_grid(run: Run) -> Geometry:
 
 
 def level_on(run: Run, geometry: Geometry, transform: Transform) -> Level:
-    """Return both images on an isotropic grid, the moving one aligned by a transform, with the foreground's rim."""
-    rim = foreground_weight(run.pair.fixed, geometry, run.device, poll=run.monitor.poll)
-    return replace(aligned_level(run, geometry, transform), rim=rim)
+    """Return both images on an isotropic grid, the moving one aligned by a transform, with the foreground's weight."""
+    foreground = foreground_weight(run.pair.fixed, geometry, run.device, poll=run.monitor.poll)
+    return replace(aligned_level(run, geometry, transform), foreground=foreground)
 
 
 def with_deformable_similarity(run: Run, level: Level) -> tuple[Run, Level]:
@@ -65,8 +65,8 @@ def with_deformable_similarity(run: Run, level: Level) -> tuple[Run, Level]:
     if not same:
         images = recoloured(level.fixed, level.moving, seen)
         reason += f", and intensities explain {images.explained:.2f} of each other (limit {LEAST_EXPLAINED})"
-        name = "ngf" if images.explained < LEAST_EXPLAINED else MATCHED
-        if name == MATCHED:
+        name = "ngf" if images.explained < LEAST_EXPLAINED else LNCC_NGF
+        if name == LNCC_NGF:
             level = replace(level, fixed=images.fixed, moving=images.moving)
     radius = LNCC_RADIUS if name == "ngf" else lncc_radius(run, level)
     run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
@@ -144,12 +144,12 @@ def pyramid(run: Run, finest: Level, shrink: Sequence[int]) -> list[Level]:
             grid = geometry.resized(geometry.spacing[0] * factor)
             fixed, moving = coarser(fixed, grid), coarser(moving, grid)
         # Only now, or the background would bleed into the moving image alone and identical images would differ.
-        rim = finest.rim if factor == 1 else None
-        if rim is None:
-            rim = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
+        foreground = finest.foreground if factor == 1 else None
+        if foreground is None:
+            foreground = foreground_weight(run.pair.fixed, fixed.geometry, run.device, poll=run.monitor.poll)
         surface = _surface(run, field_grid(fixed.geometry))
         level = described_where_wanted(run, Level(fixed, moving, surface=surface))
-        levels.append(replace(level, fixed=replace(level.fixed, weight=fixed.weight * rim)))
+        levels.append(replace(level, fixed=replace(level.fixed, weight=fixed.weight * foreground)))
     return levels
 
 

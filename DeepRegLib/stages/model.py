@@ -17,8 +17,8 @@ from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.stages.contrast import recoloured_where_wanted
 from DeepRegLib.stages.features import described_where_wanted
+from DeepRegLib.stages.initialisation import FieldFunction, Initialisation
 from DeepRegLib.stages.run import Run, aligned_level
-from DeepRegLib.stages.start import Start, StartField
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
 
@@ -55,18 +55,18 @@ def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
     return usable_bundle(wanted.name, "registration")
 
 
-def is_worth_asking(run: Run, bundle: ModelBundle, start: Start) -> bool:
+def is_worth_asking(run: Run, bundle: ModelBundle, start: Initialisation) -> bool:
     """Tell whether a model may know better than where the descent would start; note it if not."""
     wanted = run.recipe.model
-    if not (wanted.if_needed and start.in_reach) or wanted.uncertainty:
+    if not (wanted.if_needed and start.within_capture_range) or wanted.uncertainty:
         return True
     run.decisions.append(f"Model: {bundle.manifest.name} was not asked, as nothing moved further than levels reach.")
     return False
 
 
 def model_field(
-    run: Run, linear: LinearTransform, bundle: ModelBundle, searched: StartField | None = None
-) -> StartField:
+    run: Run, linear: LinearTransform, bundle: ModelBundle, searched: FieldFunction | None = None
+) -> FieldFunction:
     """Predict a field without folds and return the function that gives it on a grid, in voxels of that grid.
 
     Parameters

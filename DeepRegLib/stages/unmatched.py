@@ -43,8 +43,8 @@ def without_unmatched(run: Run, levels: Sequence[Level], linear: LinearTransform
 
 def _reversed(run: Run, level: Level, linear: LinearTransform) -> Level:
     moving = level.moving
-    rim = foreground_weight(run.pair.moving, moving.geometry, run.device, linear, poll=run.monitor.poll)
-    return Level(replace(moving, weight=moving.weight * rim), level.fixed)
+    foreground = foreground_weight(run.pair.moving, moving.geometry, run.device, linear, poll=run.monitor.poll)
+    return Level(replace(moving, weight=moving.weight * foreground), level.fixed)
 
 
 def _field(run: Run, levels: Sequence[Level]) -> Tensor:

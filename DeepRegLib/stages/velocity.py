@@ -16,9 +16,9 @@ from DeepRegLib.optimization.deformable import Level, transfer_field
 from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, corner_determinants, smooth_locally
 from DeepRegLib.optimization.velocity import exponential, squarings_for
 from DeepRegLib.stages.deformable import Deformed, cells_at, continued, to_displacement_field
+from DeepRegLib.stages.initialisation import Initialisation, descend
 from DeepRegLib.stages.inverse import consistency, is_exact
 from DeepRegLib.stages.run import Run
-from DeepRegLib.stages.start import Start, descend
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose
 from DeepRegLib.transforms.sampling import identity_grid
 
@@ -32,7 +32,7 @@ REPAIR_ROUNDS = 40
 ROUNDS_A_REACH = 4
 
 
-def deform_by_flow(run: Run, levels: Sequence[Level], linear: LinearTransform, start: Start) -> Deformed:
+def deform_by_flow(run: Run, levels: Sequence[Level], linear: LinearTransform, start: Initialisation) -> Deformed:
     """Find the velocity v and return x -> linear(exp(v)(x)), without folds, and its inverse.
 
     Both are on the coarsest grid on which they undo each other as an inverse should; on the coarsest of all where they

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, interpolation_type, resample, resample_sitk, rounded, to_sitk
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.io import displacement_on_grid, transform_to_sitk
 from DeepRegLib.transforms.planes import PLANES_VOXELS
@@ -55,7 +55,7 @@ def apply_to_image(
     geometry: Geometry,
     *,
     background: float | None = None,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> Image:
     """Resample a moving image onto a fixed grid, trilinearly, keeping its intensities and dtype.
 
@@ -85,7 +85,7 @@ def apply_to_image(
     return resample(moving, geometry, background=value, transform=transform_to_sitk(transform), poll=poll)
 
 
-def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry, *, poll: Poll = keep_going) -> Image:
+def field_of_view(transform: Transform, moving: Geometry, geometry: Geometry, *, poll: Poll = never_cancel) -> Image:
     """Return a bool image on `geometry`, true where the transform leads into the moving voxel box.
 
     Examples
@@ -106,7 +106,7 @@ def image_and_view(
     geometry: Geometry,
     *,
     background: float | None = None,
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> tuple[Image, Image]:
     """Return what `apply_to_image` and `field_of_view` return, in half the time: each voxel is followed once.
 
@@ -138,7 +138,7 @@ def image_and_view(
 
 
 def apply_to_labels(
-    transform: Transform, labels: Image, geometry: Geometry, *, smooth: bool = True, poll: Poll = keep_going
+    transform: Transform, labels: Image, geometry: Geometry, *, smooth: bool = True, poll: Poll = never_cancel
 ) -> Image:
     """Bring a label map onto a fixed grid; no label is invented between two others.
 

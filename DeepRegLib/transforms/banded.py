@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 
 # Standard deviations to each side; beyond, a Gaussian is below 4e-6 of its peak.
 REACH = 5.0
@@ -90,7 +90,7 @@ def interpolation_between(old: Geometry, new: Geometry) -> list[Matrix]:
 
 
 def along_axes(
-    volume: NDArray[np.float32], matrices: Sequence[Matrix | None], *, poll: Poll = keep_going
+    volume: NDArray[np.float32], matrices: Sequence[Matrix | None], *, poll: Poll = never_cancel
 ) -> NDArray[np.float32]:
     """Apply a matrix along each axis.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.composite import Transform, compose, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.linear import LinearTransform
@@ -37,7 +37,7 @@ def invert(
     refinement: float = 1.0,
     near: Transform | None = None,
     device: str = "cpu",
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> Transform:
     """Return the inverse: moving points to fixed points.
 
@@ -99,7 +99,7 @@ def invert_displacement_field(
     refinement: float = 1.0,
     near: DisplacementField | None = None,
     device: str = "cpu",
-    poll: Poll = keep_going,
+    poll: Poll = never_cancel,
 ) -> DisplacementField:
     """Return v with x + v(x) + u(x + v(x)) = x at the voxels of a grid that covers where the field leads.
 

@@ -18,7 +18,7 @@ from DeepRegLib.formats.isolated import read_elsewhere
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.guarding import guarded
 from DeepRegLib.image import execute, geometry_of, set_geometry, write_sitk, write_with_itk
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.naming import shown
 from DeepRegLib.transforms import itk_text
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, parts_of
@@ -245,7 +245,7 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
         raise InputError(f"{target.name} does not end in a transform format.", f"End it in one of {endings}.")
 
 
-def displacement_on_grid(transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> NDArray[np.float64]:
+def displacement_on_grid(transform: Transform, geometry: Geometry, *, poll: Poll = never_cancel) -> NDArray[np.float64]:
     """Return T(x) - x in mm (LPS) at every voxel centre x of a grid, shape ``(k, j, i, 3)``, float64.
 
     `poll` is called now and then and may raise to stop. `DisplacementPlanes` takes less memory.

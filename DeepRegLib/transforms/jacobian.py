@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.io import displacement_on_grid
 
@@ -15,7 +15,7 @@ from DeepRegLib.transforms.io import displacement_on_grid
 VOXELS_AT_ONCE = 1 << 16
 
 
-def jacobian_determinant(transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> Image:
+def jacobian_determinant(transform: Transform, geometry: Geometry, *, poll: Poll = never_cancel) -> Image:
     """Return det(dT/dx) in the world frame at every voxel of a grid.
 
     1 keeps volume, above 1 the moving tissue is larger than its place in the fixed image, 0 or below is a fold.

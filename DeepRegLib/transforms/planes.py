@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.monitoring import Poll, keep_going
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.banded import along_axes, interpolation_between
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.displacement import DisplacementField
@@ -41,7 +41,7 @@ class DisplacementPlanes:
     ((2, 3, 4, 3), [3.0, 0.0, 0.0])
     """
 
-    def __init__(self, transform: Transform, geometry: Geometry, *, poll: Poll = keep_going) -> None:
+    def __init__(self, transform: Transform, geometry: Geometry, *, poll: Poll = never_cancel) -> None:
         self._transform, self._geometry, self._poll = transform, geometry, poll
         self._held: NDArray[np.floating] = np.empty((0, 0, 0, 3))
         self._first = 0

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from DeepRegLib.own_process import WAITING
+from DeepRegLib.process_setup import WAITING
 
 ROOT = Path(__file__).resolve().parents[2]
 

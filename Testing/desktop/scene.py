@@ -146,7 +146,7 @@ def boot_scene() -> slicer.vtkMRMLScene:
     slicer.app = SceneApplication()
     slicer.app.serve(scene, logic, folder.name)
     data_logics = data_manager(scene, logic, Path(folder.name) / "cache")
-    with quiet():  # the wheel lacks the terminologies and rendering presets that two of the logics look for
+    with without_vtk_messages():  # the wheel lacks terminologies and rendering presets that two of the logics look for
         slicer.modules = module_logics(scene, logic)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     slicer.desktopBoot = Boot(frozenset(node_ids(scene)), (folder, *data_logics))
@@ -215,7 +215,7 @@ def module_logics(scene: slicer.vtkMRMLScene, logic: slicer.vtkMRMLApplicationLo
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def without_vtk_messages() -> Iterator[None]:
     """Keep VTK's messages off stderr for a while."""
     verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
     vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)

@@ -80,7 +80,7 @@ def test_a_client_that_was_not_polled_for_long_gives_nobody_up() -> None:
 
 
 def test_hang_detection_can_be_turned_off() -> None:
-    stage = Stage(limits=Limits(quiet=None))
+    stage = Stage(limits=Limits(silence=None))
     job = stage.running()
     stage.after(1e6)
     assert job.state == "running"

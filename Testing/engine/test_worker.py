@@ -281,7 +281,7 @@ def test_a_killed_worker_is_an_error_and_the_next_run_works(client: EngineClient
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_stopped_worker_is_noticed_and_replaced() -> None:
-    client = subprocess_client(limits=Limits(quiet=0.2, answer=0.5))
+    client = subprocess_client(limits=Limits(silence=0.2, answer=0.5))
     try:
         job = start_running(client)
         assert client.worker is not None

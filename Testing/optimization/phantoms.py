@@ -46,7 +46,7 @@ def depth(points: NDArray[np.float64], radius: float = RADIUS) -> NDArray[np.flo
     return np.asarray(np.linalg.norm((points - CENTRE) / (radius * np.array([0.85, 1.0, 0.8])), axis=-1))
 
 
-def with_rim(image: WorkingImage) -> WorkingImage:
+def with_foreground_weight(image: WorkingImage) -> WorkingImage:
     """Return the image with weight on the phantom and its outline only, as the pipeline gives it."""
     return WorkingImage(image.intensity, as_tensor(depth(image.geometry.points()) < 1.15), image.geometry)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from DeepRegLib.optimization.comparison import QUIET_FORCE, ROUGHNESS, Comparison
+from DeepRegLib.optimization.comparison import NOISE_FORCE, ROUGHNESS, Comparison
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
@@ -17,7 +17,7 @@ from Testing.optimization.phantoms import cube
 from Testing.similarity.images import random_weight, smooth_image
 
 SHAPE = (10, 9, 11)
-MATCHED = Deformable(similarity="matched", radius=1)
+LNCC_NGF = Deformable(similarity="lncc+ngf", radius=1)
 FEATURES = Deformable(similarity="features", features="any")
 
 
@@ -31,11 +31,11 @@ def warped_contrasts() -> torch.Tensor:
 
 
 def test_every_similarity_has_its_scales():
-    assert set(QUIET_FORCE) == set(ROUGHNESS) == set(DEFORMABLE_SIMILARITIES)
+    assert set(NOISE_FORCE) == set(ROUGHNESS) == set(DEFORMABLE_SIMILARITIES)
 
 
 @pytest.mark.parametrize(
-    "similarity", [name for name in DEFORMABLE_SIMILARITIES if name not in ("matched", "features")]
+    "similarity", [name for name in DEFORMABLE_SIMILARITIES if name not in ("lncc+ngf", "features")]
 )
 def test_a_metric_alone_is_that_metric(similarity):
     fixed, warped, weight = fixed_image(), warped_contrasts()[:1], random_weight((1, *SHAPE), 3)
@@ -47,7 +47,7 @@ def test_a_metric_alone_is_that_metric(similarity):
     assert torch.equal(gradient, expected_gradient)
 
 
-def test_matched_is_windows_in_both_contrasts_by_their_shares_and_edges_in_equal_measure_of_noise():
+def test_lncc_and_ngf_together_are_windows_in_both_contrasts_by_their_shares_and_edges_in_equal_measure_of_noise():
     fixed, warped, weight = fixed_image(), warped_contrasts(), random_weight((1, *SHAPE), 3)
     assert fixed.recoloured is not None
     in_moving_contrast = LNCC(fixed.recoloured[None], weight, 1).value(warped[:1])
@@ -56,12 +56,12 @@ def test_matched_is_windows_in_both_contrasts_by_their_shares_and_edges_in_equal
     for share in (0.5, 0.8):
         expected = 0.375 * (share * in_moving_contrast + (1 - share) * in_fixed_contrast) + 0.625 * edges
         told = replace(fixed, recoloured_share=share)
-        torch.testing.assert_close(Comparison(MATCHED, Windows.ALL, told, weight[0]).value(warped), expected)
-    assert QUIET_FORCE["matched"] == pytest.approx(0.375 * QUIET_FORCE["lncc"] + 0.625 * QUIET_FORCE["ngf"])
+        torch.testing.assert_close(Comparison(LNCC_NGF, Windows.ALL, told, weight[0]).value(warped), expected)
+    assert NOISE_FORCE["lncc+ngf"] == pytest.approx(0.375 * NOISE_FORCE["lncc"] + 0.625 * NOISE_FORCE["ngf"])
 
 
-def test_the_gradient_of_matched_agrees_with_finite_differences_in_either_contrast():
-    comparison = Comparison(MATCHED, Windows.ALL, fixed_image(), random_weight((1, *SHAPE), 3)[0])
+def test_the_gradient_of_lncc_and_ngf_together_agrees_with_finite_differences_in_either_contrast():
+    comparison = Comparison(LNCC_NGF, Windows.ALL, fixed_image(), random_weight((1, *SHAPE), 3)[0])
     warped, step = warped_contrasts(), 1e-6
     value, gradient = comparison.value_and_gradient(warped)
     torch.testing.assert_close(comparison.value(warped), value)
@@ -72,11 +72,11 @@ def test_the_gradient_of_matched_agrees_with_finite_differences_in_either_contra
         torch.testing.assert_close((gradient * direction).sum(), ((there - back) / (2 * step))[0], rtol=1e-4, atol=1e-7)
 
 
-def test_matched_without_the_other_contrast_is_refused():
+def test_lncc_and_ngf_together_without_the_other_contrast_is_refused():
     fixed = fixed_image()
     alone = WorkingImage(fixed.intensity, fixed.weight, fixed.geometry)
     with pytest.raises(ValueError, match="recoloured"):
-        Comparison(MATCHED, Windows.ALL, alone, fixed.weight)
+        Comparison(LNCC_NGF, Windows.ALL, alone, fixed.weight)
 
 
 def test_features_are_compared_by_their_directions():

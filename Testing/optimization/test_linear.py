@@ -13,7 +13,7 @@ from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import CROSS_MODAL_SIMILARITIES
 from DeepRegLib.recipes.model import SIMILARITIES
 from DeepRegLib.transforms import LinearTransform
-from Testing.optimization.phantoms import SPACING, cube, in_foreground, mean_distance, phantom, with_rim
+from Testing.optimization.phantoms import SPACING, cube, in_foreground, mean_distance, phantom, with_foreground_weight
 from Testing.synthetic import random_linear
 
 GRID = cube()
@@ -26,7 +26,7 @@ TRUTHS = {
 
 
 def pair(truth: LinearTransform) -> tuple[WorkingImage, WorkingImage]:
-    return with_rim(phantom(GRID)), phantom(cube(46, centre=truth.apply_to_points(GRID.centre)), truth)
+    return with_foreground_weight(phantom(GRID)), phantom(cube(46, centre=truth.apply_to_points(GRID.centre)), truth)
 
 
 def started(truth: LinearTransform, angle: float = 15.0, shift: float = 10.0) -> np.ndarray:

@@ -28,7 +28,7 @@ from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.recipes import Deformable
 from DeepRegLib.transforms.sampling import compose_fields, identity_grid
-from Testing.optimization.phantoms import RADIUS, cube, depth, image_of, phantom, with_rim
+from Testing.optimization.phantoms import RADIUS, cube, depth, image_of, phantom, with_foreground_weight
 from Testing.synthetic import trilinear
 
 CPU = torch.device("cpu")
@@ -185,7 +185,7 @@ def blank_inside() -> WorkingImage:
 def pulled(image: WorkingImage, *pulls: Pull, iterations: int = 60) -> DeformableFit:
     # Of a level on which all windows count: of every second, equal images drift by .13 of a node where they are blank.
     recipe = Deformable(similarity="lncc", radius=2, shrink=(2,), iterations=(iterations,), smooth_field=0.45)
-    level = Level(with_rim(image), image, pulls)
+    level = Level(with_foreground_weight(image), image, pulls)
     return register_deformable([level], recipe, on_step=lambda level, iteration, value: None)
 
 
@@ -229,7 +229,7 @@ def ball(centre: NDArray[np.float64], radius: float) -> Tensor:
 
 
 def test_a_level_goes_on_while_a_pull_still_gains():
-    image = with_rim(phantom(GRID))
+    image = with_foreground_weight(phantom(GRID))
     far = MIDDLE[None] + np.array([[0, 7.0, 0]])
     pull = LandmarkPull(MIDDLE[None], far, NODES.shape, device=CPU)
     assert pulled(image).curves[0].size == 20

@@ -158,7 +158,7 @@ def test_names_are_escaped():
 
 @pytest.mark.parametrize(
     "compared",
-    [{"similarity": name} for name in ("matched", "mind", "ngf")] + [{"similarity": "features", "features": "m"}],
+    [{"similarity": name} for name in ("lncc+ngf", "mind", "ngf")] + [{"similarity": "features", "features": "m"}],
 )
 def test_other_modalities_get_no_difference(compared):
     recipe = load_recipe("multimodal")

@@ -20,9 +20,9 @@ from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Deformable, LargeMotion, Model, Recipe, load_recipe
 from DeepRegLib.recipes import with_model as chosen_model
 from DeepRegLib.stages.deformable import to_displacement_field
+from DeepRegLib.stages.initialisation import Initialisation, with_searched_if_better
 from DeepRegLib.stages.levels import finest_level, with_deformable_similarity
 from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of, on_image_grid
-from DeepRegLib.stages.start import Start, or_searched
 from DeepRegLib.transforms import LinearTransform
 from Testing.models.tiny import MANIFEST, build, own_folder, tiny_bundle, tiny_networks
 from Testing.small import FIXED_GRID, TRUTH, small_pair, small_recipe
@@ -197,13 +197,13 @@ def test_where_a_search_matches_clearly_worse_than_the_coarse_levels_all_is_in_t
         along_i = torch.tensor([SHIFT_VOXELS * SPACING_MM / geometry.spacing[0], 0, 0])
         return along_i[:, None, None, None].expand(3, *geometry.shape).clone()
 
-    start = or_searched(run, [level, level], Start(level=1), searched)
-    assert start.in_reach == (moved == 0)
+    start = with_searched_if_better(run, [level, level], Initialisation(level=1), searched)
+    assert start.within_capture_range == (moved == 0)
     assert (start.field is searched) == (moved > 0)
 
 
 @pytest.mark.parametrize(
-    ("in_reach", "asked_for", "asked"),
+    ("within_capture_range", "asked_for", "asked"),
     [
         (True, {"if_needed": True}, False),
         (False, {"if_needed": True}, True),
@@ -212,10 +212,10 @@ def test_where_a_search_matches_clearly_worse_than_the_coarse_levels_all_is_in_t
     ],
     ids=["spared", "something moved far", "asked in any case", "its uncertainty is wanted"],
 )
-def test_a_model_is_spared_only_where_it_is_not_needed(in_reach, asked_for, asked, tmp_path: Path) -> None:
+def test_a_model_is_spared_only_where_it_is_not_needed(within_capture_range, asked_for, asked, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny")
     run = run_of(*small_pair()[:2], with_model(bundle.folder, **asked_for), "model")
-    assert is_worth_asking(run, bundle, Start(in_reach=in_reach)) == asked
+    assert is_worth_asking(run, bundle, Initialisation(within_capture_range=within_capture_range)) == asked
     assert any("tiny was not asked" in decision for decision in run.decisions) != asked
 
 

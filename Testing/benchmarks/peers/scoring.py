@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from DeepRegLib.evaluation.determinants import folds_and_determinants
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.monitoring import keep_going
+from DeepRegLib.monitoring import never_cancel
 from DeepRegLib.preprocessing import finite, foreground_mask
 from DeepRegLib.transforms.io import FIELD_SUFFIXES
 from Testing.benchmarks.cases import Case
@@ -106,7 +106,7 @@ def _displacement(transform: sitk.Transform, grid: Geometry) -> NDArray[np.float
 
 def _regularity(displacement: NDArray[np.float64], truth: Truth) -> dict[str, float]:
     inside = truth.foreground.array.astype(np.bool_)
-    folded, determinants = folds_and_determinants(displacement, truth.grid, inside, mirrored=False, poll=keep_going)
+    folded, determinants = folds_and_determinants(displacement, truth.grid, inside, mirrored=False, poll=never_cancel)
     logs = np.log(determinants[determinants > 0].astype(np.float64))
     return {
         "folds": int(np.count_nonzero(folded & inside)),

@@ -27,15 +27,15 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from DeepRegLib.optimization.field_grid import RATIO
-from DeepRegLib.recipes import FEATURES, MATCHED
+from DeepRegLib.recipes import FEATURES, LNCC_NGF
 
 BYTES = 4
 # Channels of the fixed image that the similarity reads; of features as many as the default network gives.
 FIXED: Mapping[str, int] = MappingProxyType(
-    {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, MATCHED: 2, "mind": 12, "ngf": 1, FEATURES: 16}
+    {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, LNCC_NGF: 2, "mind": 12, "ngf": 1, FEATURES: 16}
 )
 # Channels of the moving image, each read, written warped and read again, where there is more than one.
-MOVING: Mapping[str, int] = MappingProxyType({MATCHED: 2, FEATURES: 16})
+MOVING: Mapping[str, int] = MappingProxyType({LNCC_NGF: 2, FEATURES: 16})
 FIELD = 3 + 3 + 6 + 14 + 9 + 6
 
 

@@ -12,8 +12,8 @@ from DeepRegLib.image import box_around, read_image
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import AUTO
 from DeepRegLib.result import Registration
+from DeepRegLib.stages.initialisation import coarse_levels
 from DeepRegLib.stages.run import MARGIN_VOXELS, working_grid
-from DeepRegLib.stages.start import coarse_levels
 from Testing.benchmarks.child import peak_memory
 
 

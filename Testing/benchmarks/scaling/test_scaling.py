@@ -16,7 +16,7 @@ import pytest
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES
-from DeepRegLib.stages import start as stage_of_descent
+from DeepRegLib.stages import initialisation as stage_of_descent
 from Testing.benchmarks.__main__ import main
 from Testing.benchmarks.cases import Case
 from Testing.benchmarks.options import Options, PeerOptions
@@ -37,7 +37,7 @@ LEVELS = [{"voxels": 1000, "iterations": 100}, {"voxels": 8000, "iterations": 20
 
 @pytest.mark.parametrize(
     ("similarity", "features", "contrasts"),
-    [("lncc", 1, 1), ("ncc", 1, 1), ("matched", 2, 2), ("mind", 12, 1), ("features", 16, 16)],
+    [("lncc", 1, 1), ("ncc", 1, 1), ("lncc+ngf", 2, 2), ("mind", 12, 1), ("features", 16, 16)],
 )
 def test_the_floor_counts_every_tensor_of_an_iteration_once(similarity, features, contrasts):
     image, field = (np.zeros((n, n, n), dtype=np.float32) for n in (16, 8))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.starting import Landmarks, rigid_from_landmarks
+from DeepRegLib.landmark_alignment import Landmarks, rigid_from_landmarks
 from Testing.benchmarks.verdict.scans import Pair, anatomy_points
 from Testing.synthetic import rotation
 

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image, read_image
+from DeepRegLib.landmark_alignment import Landmarks, rigid_from_landmarks
 from DeepRegLib.monitoring import Monitor
 from DeepRegLib.preparation import prepare_pair
 from DeepRegLib.preprocessing import foreground_mask, isotropic
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
-from DeepRegLib.starting import Landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform
 from Testing.benchmarks.cases import find_cases
 from Testing.demo.data import HEAD, TEMPLATE, cache_folder

@@ -158,11 +158,11 @@ def _bracket(line: str, key: str) -> list[float]:
 def by_niftyreg(fixed: Path, moving: Path, out: Path) -> None:
     """Register with reg_aladin, resample with reg_resample."""
     matrix, warped = out / "transform.txt", out / "niftyreg.nii.gz"
-    quiet = {"check": True, "stdout": subprocess.DEVNULL}
+    quietly = {"check": True, "stdout": subprocess.DEVNULL}
     ends = ["-ref", str(fixed), "-flo", str(moving)]
-    subprocess.run(["reg_aladin", *ends, "-aff", str(matrix), "-res", str(warped), "-voff"], **quiet)
+    subprocess.run(["reg_aladin", *ends, "-aff", str(matrix), "-res", str(warped), "-voff"], **quietly)
     subprocess.run(
-        ["reg_resample", *ends, "-trans", str(matrix), "-res", str(warped), "-inter", "1", "-pad", "0"], **quiet
+        ["reg_resample", *ends, "-trans", str(matrix), "-res", str(warped), "-inter", "1", "-pad", "0"], **quietly
     )
     save(sitk.ReadImage(str(warped)), out)
     warped.unlink()

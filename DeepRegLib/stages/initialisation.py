@@ -20,12 +20,12 @@ from DeepRegLib.optimization.deformable import (
 )
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.velocity import logarithm
-from DeepRegLib.recipes import MATCHED, VELOCITY, Recipe
+from DeepRegLib.recipes import LNCC_NGF, VELOCITY, Recipe
 from DeepRegLib.stages.contrast import recoloured_again
 from DeepRegLib.stages.run import REPORT_EVERY, Run
 
 # Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
-StartField = Callable[[Geometry], Tensor]
+FieldFunction = Callable[[Geometry], Tensor]
 
 # A search looks so far that it also finds matches by accident: it must be better by this share.
 CLEARLY_BETTER = 0.015
@@ -40,29 +40,29 @@ LEARNING_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """Where the descent starts.
+class Initialisation:
+    """The initialisation of the deformable stage: where the descent starts.
 
     Parameters
     ----------
     field
-        What from, as `as_start` returns it; None for zero.
+        The field to start from, as `parametrised` returns it; None for zero.
     level
         The number of the first level that is still to be descended.
-    in_reach
-        Whether a search has shown that nothing moved further than the levels already descended reach.
+    within_capture_range
+        Whether a search has shown that nothing moved further than the levels already descended can capture.
     done
         How much of the deformable stage is already done, for the progress.
     """
 
-    field: StartField | None = None
+    field: FieldFunction | None = None
     level: int = 0
-    in_reach: bool = False
+    within_capture_range: bool = False
     done: float = 0.0
 
 
-def as_start(run: Run, field: StartField | None) -> StartField | None:
-    """Return a displacement as what is descended: itself, or the velocity behind it."""
+def parametrised(run: Run, field: FieldFunction | None) -> FieldFunction | None:
+    """Return a displacement in the parametrisation of the recipe: itself, or the velocity whose flow it is."""
     return _as_velocity(run, field) if field and run.recipe.deformable.parametrisation == VELOCITY else field
 
 
@@ -72,7 +72,7 @@ def coarse_levels(recipe: Recipe) -> int:
     return min(coarser, len(recipe.deformable.shrink) - 1)
 
 
-def coarse_start(run: Run, levels: Sequence[Level], begin: float = 0.0) -> Start:
+def from_coarse_levels(run: Run, levels: Sequence[Level], begin: float = 0.0) -> Initialisation:
     """Descend the levels coarser than the search for large motion from zero; return where that leads.
 
     Parameters
@@ -86,32 +86,36 @@ def coarse_start(run: Run, levels: Sequence[Level], begin: float = 0.0) -> Start
     """
     coarse = coarse_levels(run.recipe)
     if coarse == 0:
-        return Start()
-    return Start(_led_to(_descend(run, levels, slice(coarse), None, begin)), coarse)
+        return Initialisation()
+    return Initialisation(_as_function(_descend(run, levels, slice(coarse), None, begin)), coarse)
 
 
-def or_searched(run: Run, levels: Sequence[Level], start: Start, searched: StartField) -> Start:
-    """Return the start with the displacement searched for instead if that matches clearly better.
+def with_searched_if_better(
+    run: Run, levels: Sequence[Level], start: Initialisation, searched: FieldFunction
+) -> Initialisation:
+    """Return the initialisation with the displacement searched for if that matches clearly better.
 
     It is taken if no level has been descended, too.
     """
-    field = as_start(run, searched)
+    field = parametrised(run, searched)
     if start.level == 0:
         return replace(start, field=field)
     better, gain = _better_of(run, levels[start.level], start.field, field, "Search for large motion", CLEARLY_BETTER)
-    return replace(start, field=better, in_reach=gain < -CLEARLY_WORSE)
+    return replace(start, field=better, within_capture_range=gain < -CLEARLY_WORSE)
 
 
-def or_predicted(run: Run, levels: Sequence[Level], start: Start, predicted: StartField) -> Start:
-    """Return the start with the displacement that a model predicts instead if that matches better."""
-    field = as_start(run, predicted)
+def with_predicted_if_better(
+    run: Run, levels: Sequence[Level], start: Initialisation, predicted: FieldFunction
+) -> Initialisation:
+    """Return the initialisation with the displacement that a model predicts if that matches better."""
+    field = parametrised(run, predicted)
     better, _ = _better_of(run, levels[start.level], start.field, field, "The model's field", SLIGHTLY_BETTER)
     return replace(start, field=better)
 
 
 def with_contrasts_learned_again(
-    run: Run, finest: Level, levels: Sequence[Level], start: Start
-) -> tuple[Sequence[Level], Start]:
+    run: Run, finest: Level, levels: Sequence[Level], start: Initialisation
+) -> tuple[Sequence[Level], Initialisation]:
     """Descend all levels but the finest, and learn there again what either image looks like in the other's contrast.
 
     What was learned after the linear stage is mixed with what lies beside it. Where that changes much, the next to
@@ -130,18 +134,18 @@ def with_contrasts_learned_again(
         Where to start.
     """
     again = len(levels) - 2
-    if run.recipe.deformable.similarity != MATCHED or start.level > again:
+    if run.recipe.deformable.similarity != LNCC_NGF or start.level > again:
         return levels, start
     fit = _descend(run, levels, slice(start.level, again + 1), start.field, end=LEARNING_SHARE)
     field = transfer_field(fit.field, fit.geometry, field_grid(finest.fixed.geometry))
     better = recoloured_again(run, finest, levels[again:], displacement_of(run.recipe.deformable, field))
-    left = replace(start, field=_led_to(fit), done=LEARNING_SHARE)
+    left = replace(start, field=_as_function(fit), done=LEARNING_SHARE)
     if better is None:
         return levels, replace(left, level=again + 1)
     return [*levels[:again], *better], replace(left, level=again)
 
 
-def descend(run: Run, levels: Sequence[Level], start: Start) -> DeformableFit:
+def descend(run: Run, levels: Sequence[Level], start: Initialisation) -> DeformableFit:
     """Descend the levels that are left.
 
     With ``parametrisation = "velocity"`` the field found is a velocity.
@@ -150,7 +154,7 @@ def descend(run: Run, levels: Sequence[Level], start: Start) -> DeformableFit:
 
 
 def _descend(
-    run: Run, levels: Sequence[Level], part: slice, start: StartField | None, begin: float = 0.0, end: float = 1.0
+    run: Run, levels: Sequence[Level], part: slice, start: FieldFunction | None, begin: float = 0.0, end: float = 1.0
 ) -> DeformableFit:
     recipe = run.recipe.deformable
     chosen = replace(recipe, shrink=recipe.shrink[part], iterations=recipe.iterations[part])
@@ -161,7 +165,7 @@ def _descend(
     return fit
 
 
-def _led_to(fit: DeformableFit) -> StartField:
+def _as_function(fit: DeformableFit) -> FieldFunction:
     """Return the function that gives what was found so far on a grid."""
 
     def field(geometry: Geometry) -> Tensor:
@@ -186,8 +190,8 @@ def _reporter(
 
 
 def _better_of(
-    run: Run, level: Level, so_far: StartField | None, other: StartField | None, what: str, margin: float
-) -> tuple[StartField | None, float]:
+    run: Run, level: Level, so_far: FieldFunction | None, other: FieldFunction | None, what: str, margin: float
+) -> tuple[FieldFunction | None, float]:
     """Return the other field if it matches better than that so far by more than a share, and by what share it does.
 
     Which was taken and why is noted.
@@ -203,7 +207,7 @@ def _better_of(
     return other if better else so_far, gain
 
 
-def _as_velocity(run: Run, start: StartField) -> StartField:
+def _as_velocity(run: Run, start: FieldFunction) -> FieldFunction:
     """Turn a function that gives a displacement into one that gives the velocity behind it.
 
     Kept beside a velocity v, as exp(v) o start, a start would need an inverse of its own, which can only be solved

@@ -20,7 +20,7 @@ LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresen
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class SharedLabelmap:
     """A label map in a segmentation's own frame, and the ids of the segments in it by voxel value."""
 
     array: NDArray[np.integer]
@@ -28,7 +28,7 @@ class Sheet:
     ids: Mapping[int, str]
 
 
-def sheets_of(node: slicer.vtkMRMLSegmentationNode) -> Iterator[Sheet]:
+def shared_labelmaps_of(node: slicer.vtkMRMLSegmentationNode) -> Iterator[SharedLabelmap]:
     """Yield the label maps of a segmentation as views of what is marked; those without voxels are left out."""
     segmentation = _with_labelmaps(node)
     layers = [
@@ -46,7 +46,7 @@ def sheets_of(node: slicer.vtkMRMLSegmentationNode) -> Iterator[Sheet]:
         data.GetImageToWorldMatrix(matrix)
         own = array_from_matrix(matrix)
         own[:3, 3] += own[:3, :3] @ (np.array(data.GetExtent()[::2]) + [side.start for side in reversed(box)])
-        yield Sheet(array[box], own, values)
+        yield SharedLabelmap(array[box], own, values)
 
 
 def state_of(node: slicer.vtkMRMLSegmentationNode) -> tuple[int, ...]:
@@ -63,24 +63,28 @@ def _values_in(segmentation: slicer.vtkSegmentation, layer: int) -> dict[int, st
     return {int(segmentation.GetSegment(identifier).GetLabelValue()): identifier for identifier in ids}
 
 
-def with_rim(sheet: Sheet) -> Sheet:
+def with_margin(labelmap: SharedLabelmap) -> SharedLabelmap:
     """Return a copy with an empty voxel on every side, so that what is interpolated ends where the segment ends."""
-    matrix = sheet.ijk_to_ras.copy()
+    matrix = labelmap.ijk_to_ras.copy()
     matrix[:3, 3] -= matrix[:3, :3].sum(axis=1)
-    return replace(sheet, array=np.pad(sheet.array, 1), ijk_to_ras=matrix)
+    return replace(labelmap, array=np.pad(labelmap.array, 1), ijk_to_ras=matrix)
 
 
-def sheet_geometry(sheet: Sheet, node: slicer.vtkMRMLSegmentationNode, to_world: NDArray[np.float64]) -> Geometry:
-    """Return the grid of a sheet; `to_world` takes the segmentation's own frame to the world (RAS)."""
-    depth, height, width = sheet.array.shape
-    return geometry_from_ras(to_world @ sheet.ijk_to_ras, (width, height, depth), f"The segmentation {node.GetName()}")
+def labelmap_geometry(
+    labelmap: SharedLabelmap, node: slicer.vtkMRMLSegmentationNode, to_world: NDArray[np.float64]
+) -> Geometry:
+    """Return the grid of a label map; `to_world` takes the segmentation's own frame to the world (RAS)."""
+    depth, height, width = labelmap.array.shape
+    return geometry_from_ras(
+        to_world @ labelmap.ijk_to_ras, (width, height, depth), f"The segmentation {node.GetName()}"
+    )
 
 
-def merge_steps(sheets: Iterable[Sheet]) -> Steps[list[Sheet]]:
-    """Return in steps as few sheets with the same labels: those on one lattice share an array unless they overlap."""
-    merged: list[Sheet] = []
-    for sheet in sheets:
-        yield from _merge_into_steps(merged, sheet)
+def merge_steps(labelmaps: Iterable[SharedLabelmap]) -> Steps[list[SharedLabelmap]]:
+    """Return in steps as few label maps with the same labels: those on one lattice share one unless they overlap."""
+    merged: list[SharedLabelmap] = []
+    for labelmap in labelmaps:
+        yield from _merge_into_steps(merged, labelmap)
     return merged
 
 
@@ -111,24 +115,24 @@ def _with_labelmaps(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkSegmentat
     return converted
 
 
-def _merge_into_steps(merged: list[Sheet], sheet: Sheet) -> Steps[None]:
-    """Put a sheet's labels into the first sheet on the same lattice that is free there, or append it."""
+def _merge_into_steps(merged: list[SharedLabelmap], labelmap: SharedLabelmap) -> Steps[None]:
+    """Put a label map's labels into the first one on the same lattice that is free there, or append it."""
     yield
     for number, target in enumerate(merged):
-        shift = _shift_between(target, sheet)
+        shift = _shift_between(target, labelmap)
         if shift is None:
             continue
-        overlap = yield from _overlap_steps(target.array, sheet.array, shift)
+        overlap = yield from _overlap_steps(target.array, labelmap.array, shift)
         if not overlap:
-            merged[number] = yield from _union_steps(target, sheet, shift)
+            merged[number] = yield from _union_steps(target, labelmap, shift)
             return
-    merged.append(sheet)
+    merged.append(labelmap)
 
 
-def _shift_between(target: Sheet, sheet: Sheet) -> NDArray[np.int64] | None:
-    """Return by how many voxels (k, j, i) a sheet begins after another one on the same lattice, else None."""
-    relative = np.linalg.inv(target.ijk_to_ras) @ sheet.ijk_to_ras
-    return lattice_shift(relative, max(*target.array.shape, *sheet.array.shape))
+def _shift_between(target: SharedLabelmap, labelmap: SharedLabelmap) -> NDArray[np.int64] | None:
+    """Return by how many voxels (k, j, i) a label map begins after another one on the same lattice, else None."""
+    relative = np.linalg.inv(target.ijk_to_ras) @ labelmap.ijk_to_ras
+    return lattice_shift(relative, max(*target.array.shape, *labelmap.array.shape))
 
 
 def _overlap_steps(target: NDArray[np.integer], array: NDArray[np.integer], shift: NDArray[np.int64]) -> Steps[bool]:
@@ -145,13 +149,13 @@ def _overlap_steps(target: NDArray[np.integer], array: NDArray[np.integer], shif
     return False
 
 
-def _union_steps(target: Sheet, sheet: Sheet, shift: NDArray[np.int64]) -> Steps[Sheet]:
+def _union_steps(target: SharedLabelmap, labelmap: SharedLabelmap, shift: NDArray[np.int64]) -> Steps[SharedLabelmap]:
     low = np.minimum(shift, 0)
-    high = np.maximum(shift + sheet.array.shape, target.array.shape)
+    high = np.maximum(shift + labelmap.array.shape, target.array.shape)
     top = max(target.ids, default=0)
     ids = dict(target.ids)
     renamed = {}
-    for number, (value, identifier) in enumerate(sheet.ids.items(), top + 1):
+    for number, (value, identifier) in enumerate(labelmap.ids.items(), top + 1):
         renamed[value] = number
         ids[number] = identifier
     array = np.zeros(high - low, dtype=smallest_dtype(max(ids, default=0)))
@@ -159,9 +163,9 @@ def _union_steps(target: Sheet, sheet: Sheet, shift: NDArray[np.int64]) -> Steps
     for slab in slabs(place.shape):
         place[slab] = target.array[slab]
         yield
-    place = array[box_at(shift - low, sheet.array.shape)]
+    place = array[box_at(shift - low, labelmap.array.shape)]
     for slab in slabs(place.shape):
-        labels = translated(sheet.array[slab], renamed, 0, array.dtype)
+        labels = translated(labelmap.array[slab], renamed, 0, array.dtype)
         np.copyto(place[slab], labels, where=labels > 0)
         yield
     matrix = target.ijk_to_ras.copy()

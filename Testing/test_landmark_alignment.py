@@ -7,7 +7,7 @@ import pytest
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import apply_matrix
-from DeepRegLib.starting import check_landmarks, rigid_from_landmarks
+from DeepRegLib.landmark_alignment import check_landmarks, rigid_from_landmarks
 from DeepRegLib.transforms import LinearTransform
 from Testing.synthetic import random_linear
 

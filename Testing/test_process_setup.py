@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from DeepRegLib.own_process import ALLOCATOR_SETTINGS, WAITING, prepare_process
+from DeepRegLib.process_setup import ALLOCATOR_SETTINGS, WAITING, prepare_process
 
 # Half a gigabyte written and freed: how much of it does the process still hold, and how much after giving it back?
 CHECK = """
 import os
 import numpy as np
 from DeepRegLib.engine.server import release_memory
-from DeepRegLib.own_process import prepare_process
+from DeepRegLib.process_setup import prepare_process
 def resident():
     with open("/proc/self/statm") as sizes:
         return int(sizes.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
