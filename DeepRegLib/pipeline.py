@@ -47,6 +47,7 @@ from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
 from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
+from DeepRegLib.stages.log import RunLog
 from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of
 from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
@@ -225,13 +226,14 @@ def improve(
                 run = with_features(run, features)
         with monitor.stage("correction"):
             corrected = correct(run, improvement.transform, improvement.inverse, correction)
-            run.decisions[:] = [*improvement.decisions, _told(correction, corrected)]
+            decisions = [*improvement.decisions, _told(correction, corrected)]
+            run = replace(run, log=run.log.with_decisions(decisions))
             if not corrected.met:
-                run.warnings.append(
+                run.log.add_warning(
                     f"A dragged place stays {corrected.left:.1f} mm from where it was dragged to: the images or the "
                     "stiffness of the field hold it back. Drag it in smaller steps, or check the line."
                 )
-            run.provenance["corrections"] = [_listed(each) for each in (*improvement.made, correction)]
+            run.log.add_provenance("corrections", [_listed(each) for each in (*improvement.made, correction)])
         with monitor.stage("inverse"):
             inverse = corrected.inverse
             if not is_exact(consistency(run, corrected.transform, inverse, request.seed)):
@@ -291,7 +293,7 @@ def _prepared(request: Request, device: torch.device, plan: tuple[str, ...], mon
         device,
         monitor,
         plan,
-        list(pair.decisions),
+        RunLog(list(pair.decisions), list(pair.warnings)),
         landmarks=drivers.landmarks,
         labels=None if labels[0] is None or labels[1] is None else (labels[0], labels[1]),
         sliding_mask=_sliding_mask(fixed, drivers.sliding_mask, recipe),
@@ -326,7 +328,7 @@ def _linear(run: Run, working: WorkingPair, drivers: Drivers) -> tuple[LinearTra
     else:
         with run.monitor.stage("search"):
             starts, found = scanner_poses(working), searched_poses(run, working)
-            run.searched.extend(found)
+            run = replace(run, searched=tuple(found))
     if "linear" not in run.plan:
         return LinearTransform((found or starts)[0]), run
     with run.monitor.stage("linear"):
@@ -409,12 +411,12 @@ def _finish(
         measures=measures,
         verdict=verdict_on(measures, deformed=run.recipe.deformable.enabled),
         recipe=run.recipe,
-        warnings=(*run.pair.warnings, *run.warnings),
-        decisions=tuple(run.decisions),
-        curves=run.curves,
+        warnings=tuple(run.log.warnings),
+        decisions=tuple(run.log.decisions),
+        curves=run.log.curves,
         timings=run.monitor.timings,
-        provenance=provenance_of(request, run.device, poll=poll) | run.provenance,
-        uncertainty=run.maps.get(UNCERTAINTY),
+        provenance=provenance_of(request, run.device, poll=poll) | run.log.provenance,
+        uncertainty=run.log.maps.get(UNCERTAINTY),
         trust=trust,
         worst_places=places,
     )

@@ -68,7 +68,7 @@ def recoloured_again(run: Run, finest: Level, levels: Sequence[Level], displacem
     again = recoloured(finest.fixed, finest.moving, seen, displacement)
     before = share_explained(finest.fixed, moved, seen)
     better = again.explained - before >= CLEARLY_MORE
-    run.decisions.append(
+    run.log.add_decision(
         f"Contrasts: {'learned again' if better else 'kept'}, as where the images now lie they explain "
         f"{again.explained:.2f} of each other if learned there, and {before:.2f} as learned before."
     )

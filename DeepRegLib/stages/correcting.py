@@ -178,7 +178,7 @@ def _descend(run: Run, levels: Sequence[Level]) -> DeformableFit:
 
     fit = register_deformable(levels, chosen, on_step=report, poll=run.monitor.poll)
     for number, curve in enumerate(fit.curves, start=1):
-        run.curves[f"correction {number}"] = curve
+        run.log.add_curve(f"correction {number}", curve)
     return fit
 
 

@@ -40,8 +40,8 @@ def with_features(run: Run, bundle: ModelBundle) -> Run:
             f"The model {manifest.name} has the architecture {manifest.architecture}, which describes no voxels.",
             "Choose another; deepreg models list shows them.",
         )
-    run.provenance["features"] = bundle.identity
-    run.decisions.append(f"Features: those of {manifest.name} {manifest.version}.")
+    run.log.add_provenance("features", bundle.identity)
+    run.log.add_decision(f"Features: those of {manifest.name} {manifest.version}.")
     return replace(run, describing=network)
 
 

@@ -161,7 +161,7 @@ def _descend(
     report = _reporter(run, levels[part], chosen.iterations, begin, end)
     fit = register_deformable(levels[part], chosen, start=start, on_step=report, poll=run.monitor.poll)
     for number, curve in enumerate(fit.curves, start=1 + (part.start or 0)):
-        run.curves[f"deformable {number}"] = curve
+        run.log.add_curve(f"deformable {number}", curve)
     return fit
 
 
@@ -203,7 +203,7 @@ def _better_of(
     gain = (after - before) / max(abs(before), 1e-6)
     better = gain > margin
     reason = f"similarity {after:.3f} with it, {before:.3f} without"
-    run.decisions.append(f"{what}: {'used' if better else 'not needed'} ({reason}).")
+    run.log.add_decision(f"{what}: {'used' if better else 'not needed'} ({reason}).")
     return other if better else so_far, gain
 
 
@@ -218,7 +218,7 @@ def _as_velocity(run: Run, start: FieldFunction) -> FieldFunction:
     def velocity(geometry: Geometry) -> Tensor:
         found = logarithm(start(geometry), poll=run.monitor.poll)
         mean, largest = (float(error * geometry.spacing[0]) for error in (found.mean_error, found.largest_error))
-        run.decisions.append(
+        run.log.add_decision(
             f"Start: a flow that ends {mean:.2g} mm from the field given on average, {largest:.2g} mm at most."
         )
         return found.velocity

@@ -29,7 +29,7 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
         reached = consistency(run, transform, known, seed)
         if is_exact(reached):
             return known
-        run.decisions.append(
+        run.log.add_decision(
             f"Inverse: solved numerically, because the flow backwards misses by {reached.mean:.2g} mm on average and "
             f"{reached.p99:.2g} mm at the 99th percentile."
         )

@@ -69,9 +69,9 @@ def with_deformable_similarity(run: Run, level: Level) -> tuple[Run, Level]:
         if name == LNCC_NGF:
             level = replace(level, fixed=images.fixed, moving=images.moving)
     radius = LNCC_RADIUS if name == "ngf" else lncc_radius(run, level)
-    run.decisions.append(f"Deformable similarity: {name}, because {reason}.")
+    run.log.add_decision(f"Deformable similarity: {name}, because {reason}.")
     if radius > LNCC_RADIUS:
-        run.decisions.append(
+        run.log.add_decision(
             f"Window: {2 * radius + 1} voxels wide instead of {WINDOW}, because the slices are thicker."
         )
     return run.with_recipe(replace(run.recipe, deformable=replace(recipe, similarity=name, radius=radius))), level
@@ -98,7 +98,7 @@ def with_useful_levels(run: Run, finest: Level) -> Run:
     if left == recipe:
         return run
     kept = ", ".join(map(str, left.shrink))
-    run.decisions.append(f"Levels: shrink {kept} only, as coarser ones are below {FEWEST_VOXELS} voxels across.")
+    run.log.add_decision(f"Levels: shrink {kept} only, as coarser ones are below {FEWEST_VOXELS} voxels across.")
     return run.with_recipe(replace(run.recipe, deformable=left))
 
 

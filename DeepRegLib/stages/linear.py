@@ -120,7 +120,7 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
             )
             poses = _preferred(fit, scanner, centre, count, distance)
             curves.append(fit.curve)
-        run.curves[f"linear {level + 1}"] = np.concatenate(curves)
+        run.log.add_curve(f"linear {level + 1}", np.concatenate(curves))
     _check_found(fit.poses)
     return LinearTransform(poses[0]), run
 
@@ -141,7 +141,7 @@ def _with_similarity_of(run: Run, working: WorkingPair, pose: NDArray[np.float64
 
 
 def _decided(run: Run, similarity: str, reason: str) -> Run:
-    run.decisions.append(f"Linear similarity: {similarity}, because {reason}.")
+    run.log.add_decision(f"Linear similarity: {similarity}, because {reason}.")
     return run.with_recipe(replace(run.recipe, linear=replace(run.recipe.linear, similarity=similarity)))
 
 

@@ -60,7 +60,7 @@ def is_worth_asking(run: Run, bundle: ModelBundle, start: Initialisation) -> boo
     wanted = run.recipe.model
     if not (wanted.if_needed and start.within_capture_range) or wanted.uncertainty:
         return True
-    run.decisions.append(f"Model: {bundle.manifest.name} was not asked, as nothing moved further than levels reach.")
+    run.log.add_decision(f"Model: {bundle.manifest.name} was not asked, as nothing moved further than levels reach.")
     return False
 
 
@@ -101,9 +101,9 @@ def model_field(
         poll=run.monitor.poll,
     )
     if wanted.uncertainty:
-        run.maps[UNCERTAINTY] = _uncertainty_map(run, network, level, share)
-    run.provenance["model"] = bundle.identity
-    run.decisions.append(_decision(bundle, geometry))
+        run.log.add_map(_uncertainty_map(run, network, level, share))
+    run.log.add_provenance("model", bundle.identity)
+    run.log.add_decision(_decision(bundle, geometry))
 
     def predicted(other: Geometry) -> Tensor:
         return transfer_field(field, grid, other)

@@ -53,7 +53,7 @@ def with_pulls(run: Run, levels: Sequence[Level], linear: LinearTransform) -> li
     landmarks = run.landmarks if recipe.landmark_pull > 0 else None
     maps = _label_maps(run, field_grid(levels[-1].fixed.geometry), linear) if recipe.label_pull > 0 else []
     if landmarks is not None:
-        run.decisions.append(
+        run.log.add_decision(
             f"Landmarks that pull on the field: {len(landmarks[0])}. Their error says nothing about other places."
         )
     pulling = []
@@ -88,7 +88,7 @@ def warn_of_unmet_landmarks(run: Run, transform: Transform, spacing: float) -> N
         return
     worst = sorted(unmet.tolist(), key=lambda n: -error[n])
     named = [f"number {n + 1} by {error[n]:.1f} mm" for n in worst[:NAMED_AT_MOST]]
-    run.warnings.append(
+    run.log.add_warning(
         f"{unmet.size} of {error.size} landmarks are not met: {_listed(named, unmet.size)}. "
         "They contradict each other or the images; check them."
     )
@@ -139,13 +139,13 @@ def _label_maps(run: Run, grid: Geometry, linear: LinearTransform) -> list[_Labe
 
 def _note(run: Run, common: list[int], alone: list[int]) -> None:
     if not common:
-        run.warnings.append("The fixed and the moving labels have no label in common, so none of them pulls.")
+        run.log.add_warning("The fixed and the moving labels have no label in common, so none of them pulls.")
         return
     named = _listed([str(label) for label in common[:NAMED_AT_MOST]], len(common))
-    run.decisions.append(f"Labels that pull on the field: {named}. Their overlap says nothing about other structures.")
+    run.log.add_decision(f"Labels that pull on the field: {named}. Their overlap says nothing about other structures.")
     if alone:
         named = _listed([str(label) for label in alone[:NAMED_AT_MOST]], len(alone))
-        run.decisions.append(f"Labels on one image only do not pull: {named}.")
+        run.log.add_decision(f"Labels on one image only do not pull: {named}.")
 
 
 def _boxes(labels: Image, run: Run) -> dict[int, tuple[slice, slice, slice]]:

@@ -1,10 +1,9 @@
-"""What every stage of a run is given, and what it notes down."""
+"""What every stage of a run is given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import PreparedPair, working_image
 from DeepRegLib.recipes import Recipe
+from DeepRegLib.stages.log import RunLog
 from DeepRegLib.transforms import Transform
 
 MARGIN_VOXELS = 4
@@ -41,16 +41,8 @@ class Run:
         Progress and cancellation.
     plan
         The stages that run, in order.
-    decisions
-        Sentences on what was chosen and why; stages append.
-    curves
-        Similarity per iteration, one array a stage and level; stages add.
-    maps
-        Volumes on the fixed image's grid that are delivered beside the transform, by name; stages add.
-    provenance
-        What else the result depends on, such as a model; stages add.
-    warnings
-        Sentences on what the user should know; stages append.
+    log
+        What stages note for the result; nothing else of a run changes.
     landmarks
         Fixed and moving points ``(n, 3)``, LPS mm, that belong together, or None.
     labels
@@ -60,7 +52,7 @@ class Run:
     describing
         Gives the features of an image, where the recipe compares those.
     searched
-        The poses an exhaustive search found, world matrices from fixed to moving; the search adds.
+        The poses an exhaustive search found, world matrices ``(4, 4)`` from fixed to moving.
     """
 
     pair: PreparedPair
@@ -68,16 +60,12 @@ class Run:
     device: torch.device
     monitor: Monitor
     plan: tuple[str, ...] = ()
-    decisions: list[str] = field(default_factory=list)
-    curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    maps: dict[str, Image] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    log: RunLog = field(default_factory=RunLog)
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     labels: tuple[Image, Image] | None = None
     sliding_mask: Image | None = None
     describing: FeatureNet | None = None
-    searched: list[NDArray[np.float64]] = field(default_factory=list)
+    searched: tuple[NDArray[np.float64], ...] = ()
 
     def with_recipe(self, recipe: Recipe) -> Run:
         """Return the same run with a recipe in which something was decided."""

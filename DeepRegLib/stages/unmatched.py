@@ -37,7 +37,7 @@ def without_unmatched(run: Run, levels: Sequence[Level], linear: LinearTransform
     weight = matched_weight(*(_field(run, way) for way in (coarse, backward)))
     last = coarse[-1].fixed
     share = float(((1 - weight) * last.weight).sum() / last.weight.sum().clamp_min(1e-6))
-    run.decisions.append(f"Without a partner in the moving scan: {share:.1%} of the anatomy, which counts less.")
+    run.log.add_decision(f"Without a partner in the moving scan: {share:.1%} of the anatomy, which counts less.")
     return [_weighted(level, weight, last.geometry) for level in levels]
 
 

@@ -130,7 +130,7 @@ def test_contrasts_learned_where_the_images_lay_apart_are_learned_again():
         levels = all_levels(run, apart, LinearTransform.identity())
         again = recoloured_again(run, apart, levels, still)
     assert again is not None
-    assert run.decisions[-1].startswith("Contrasts: learned again")
+    assert run.log.decisions[-1].startswith("Contrasts: learned again")
     for before, after in zip(levels, again, strict=True):
         assert torch.equal(before.fixed.intensity, after.fixed.intensity)
         assert torch.equal(before.fixed.weight, after.fixed.weight)
@@ -140,7 +140,7 @@ def test_contrasts_learned_where_the_images_lay_apart_are_learned_again():
         assert gained[1] > gained[0] + 0.05
     with run.monitor.stage("levels"):
         assert recoloured_again(run, finest, levels, still) is None
-    assert run.decisions[-1].startswith("Contrasts: kept")
+    assert run.log.decisions[-1].startswith("Contrasts: kept")
 
 
 def seen(level: Level) -> torch.Tensor:

@@ -39,9 +39,9 @@ def test_the_right_one_of_several_poses_is_kept_and_refined_to_the_end():
     points = FIXED.points()[20:-20, 20:-20, 20:-20].reshape(-1, 3)
     off = found.apply_to_points(points) - TRUTH.apply_to_points(points)
     assert np.linalg.norm(off, axis=1).mean() < FIXED.spacing[0]
-    assert "lncc" in run.decisions[-1], "the contrast is the same, and seen to be"
+    assert "lncc" in run.log.decisions[-1], "the contrast is the same, and seen to be"
     iterations = run.recipe.linear.iterations
-    lengths = [len(curve) for name, curve in run.curves.items() if name.startswith("linear")]
+    lengths = [len(curve) for name, curve in run.log.curves.items() if name.startswith("linear")]
     assert lengths == [iterations, iterations, iterations // 2]
 
 

@@ -216,7 +216,7 @@ def test_a_model_is_spared_only_where_it_is_not_needed(within_capture_range, ask
     bundle = tiny_bundle(tmp_path / "tiny")
     run = run_of(*small_pair()[:2], with_model(bundle.folder, **asked_for), "model")
     assert is_worth_asking(run, bundle, Initialisation(within_capture_range=within_capture_range)) == asked
-    assert any("tiny was not asked" in decision for decision in run.decisions) != asked
+    assert any("tiny was not asked" in decision for decision in run.log.decisions) != asked
 
 
 def test_a_model_that_the_user_names_is_asked_in_any_case() -> None:
@@ -292,7 +292,7 @@ def test_anatomy_too_large_for_the_network_is_seen_coarser_and_the_user_is_told(
     bundle = tiny_bundle(tmp_path / "tiny", input=ModelInput(1.0, (16, 16, 16)))
     run = run_of(*small_pair()[:2], with_model("tiny"), "model")
     model_field(run, LinearTransform.identity(), bundle)
-    assert "made for 1 mm, but the anatomy is too large" in run.decisions[-1]
+    assert "made for 1 mm, but the anatomy is too large" in run.log.decisions[-1]
 
 
 def test_a_given_field_is_refined_and_no_model_is_asked(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_it_can_be_cancelled_on_its_way(tmp_path: Path) -> None:
 def test_the_map_has_the_name_of_its_file(tmp_path: Path) -> None:
     run = run_of(*small_pair()[:2], with_model("tiny", uncertainty=True), "model")
     model_field(run, LinearTransform.identity(), tiny_bundle(tmp_path / "tiny"))
-    assert list(run.maps) == [UNCERTAINTY] == [run.maps[UNCERTAINTY].name]
+    assert list(run.log.maps) == [UNCERTAINTY] == [run.log.maps[UNCERTAINTY].name]
 
 
 def _renamed(bundle: ModelBundle, architecture: str) -> Path:
