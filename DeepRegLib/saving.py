@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +37,10 @@ OUTPUT_FILES: Mapping[str, str] = {
     "uncertainty": "uncertainty.nii.gz",
     "trust": "trust.nii.gz",
     "report": "report.html",
+    "dicom_registration": "registration.dcm",
+    "dicom_segmentation": "segmentation.dcm",
+    "dicom_structures": "structures.dcm",
+    "dicom_dose": "dose.dcm",
     "result": RESULT,
 }
 LAYERS = "warped_layer_{}.nii.gz"
@@ -45,6 +49,8 @@ NUMBERS = re.compile(r"\[[^][{}\"]*\]")  # no text in it, so white space means n
 REPORT_BYTES = 8_000_000
 FINER_INVERSE = 8  # an inverse may need a finer grid than its transform
 FIELD_BYTES = 24  # three float64 a voxel, as ITK writes them
+
+FurtherFiles = Callable[[Path], Mapping[str, str]]
 
 
 def reserved_output(
@@ -101,9 +107,12 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
         return place.commit(write_into(registration, place))
 
 
-def write_into(registration: Registration, place: OutputFolder) -> list[str]:
-    """Write a registration into a reserved folder, where nobody sees it before `commit` is given the returned names."""
-    return place.write(lambda folder: [*_write_all(registration, folder).values()])
+def write_into(registration: Registration, place: OutputFolder, further: FurtherFiles | None = None) -> list[str]:
+    """Write a registration into a reserved folder, where nobody sees it before `commit` is given the returned names.
+
+    `further` writes files of its own into the same folder, under names of `OUTPUT_FILES`, and returns them by key.
+    """
+    return place.write(lambda folder: [*_write_all(registration, folder, further).values()])
 
 
 def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict[str, Any]:
@@ -165,7 +174,7 @@ def json_text(table: Mapping[str, Any]) -> str:
     return NUMBERS.sub(lambda found: " ".join(found.group().split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
-def _write_all(registration: Registration, folder: Path) -> dict[str, str]:
+def _write_all(registration: Registration, folder: Path, further: FurtherFiles | None = None) -> dict[str, str]:
     """Write every file into an empty folder and return their names, the result last."""
     files = {name: OUTPUT_FILES[name] for name in ("transform", "inverse")}
     write_transform(registration.transform, folder / files["transform"])
@@ -175,6 +184,8 @@ def _write_all(registration: Registration, folder: Path) -> dict[str, str]:
         write_image(image, folder / file)
     if _write_report(registration, folder / OUTPUT_FILES["report"]):
         files["report"] = OUTPUT_FILES["report"]
+    if further is not None:
+        files |= further(folder)
     files["result"] = RESULT
     write_text(folder / RESULT, json_text(result_to_dict(registration, files)))
     return files

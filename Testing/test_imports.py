@@ -55,6 +55,7 @@ HEIGHT = {
     "report": 11,
     "training": 11,
     "saving": 12,
+    "exporting": 13,
     "registration": 13,
     "pipeline": 14,
     "engine": 15,
@@ -111,7 +112,19 @@ SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")
 SLICER_ROOMS = {"scene": ("slicer", "vtk"), "panel": ("slicer", "vtk", "qt", "ctk")}
 # The core needs numpy, SimpleITK and torch; everything else is an extra.
 EXTRAS = (
-    *("jinja2", "matplotlib", "nibabel", "nilearn", "pandas", "psutil", "pydicom", "rich", "safetensors", "scipy"),
+    *(
+        "jinja2",
+        "matplotlib",
+        "nibabel",
+        "nilearn",
+        "pandas",
+        "psutil",
+        "pydicom",
+        "highdicom",
+        "rich",
+        "safetensors",
+        "scipy",
+    ),
     *("skimage", "typer"),
 )
 ROOMS_WITH_EXTRAS = ("cli", "dicom", "report", "training")

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from DeepRegLib.exporting import DicomExport
     from DeepRegLib.image import Image
     from DeepRegLib.recipes import Recipe
     from DeepRegLib.request import Request
     from DeepRegLib.result import Measures, Registration
+    from DeepRegLib.saving import FurtherFiles
     from DeepRegLib.transforms import Transform
 
 LOCAL = "local"
@@ -89,6 +91,13 @@ def register(
             "which often bear a patient's name, are left out anyway.",
         ),
     ] = None,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Also write DICOM objects that refer to both series: registration.dcm.")
+    ] = False,
+    dicom_root: Annotated[
+        str | None,
+        typer.Option(metavar="UID", help="What new DICOM UIDs begin with; by default they are made of random UUIDs."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
     json_output: Json = False,
     verbose: Verbose = False,
@@ -113,6 +122,7 @@ def register(
             with reserved_output(output, overwrite=overwrite, inputs=inputs) as place:
                 report("read", 0.0)
                 with reading(screen):
+                    export = _export(fixed, moving, dicom, dicom_root)
                     chosen = _recipe(recipe, model, uncertainty, elsewhere=engine is not None)
                     scans = (
                         _named(read_image(fixed), "fixed", name),
@@ -127,7 +137,7 @@ def register(
                         moving_landmarks=landmarks[1],
                         fixed_labels=labels[0],
                         moving_labels=labels[1],
-                        initial_transform=_start(initial_transform, *scans),
+                        initial_transform=_start(initial_transform, (fixed, scans[0]), (moving, scans[1])),
                         background=background,
                     )
                     request = Request(*scans, chosen, drivers, device, seed)
@@ -135,7 +145,7 @@ def register(
                 place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))
                 result = _run(request, engine, screen, report)
                 report("save", 1.0)
-                names = write_into(result, place)
+                names = write_into(result, place, _dicom_writer(result, export))
                 with undisturbed():
                     place.commit(names)
                     screen.wrote(output)
@@ -201,10 +211,30 @@ def _named(image: Image, role: str, name: str | None) -> Image:
     return replace(image, name=f"{role} {DICOM_SERIES}") if image.name == DICOM_SERIES else image
 
 
-def _start(path: Path | None, fixed: Image, moving: Image) -> Transform | None:
-    from DeepRegLib.transforms import read_transform
+def _start(path: Path | None, fixed: tuple[Path, Image], moving: tuple[Path, Image]) -> Transform | None:
+    from DeepRegLib.cli.transform_files import read_between
 
-    return None if path is None else read_transform(path, fixed=fixed.geometry, moving=moving.geometry)
+    if path is None:
+        return None
+    return read_between(path, (fixed[0], fixed[1].geometry), (moving[0], moving[1].geometry))
+
+
+def _export(fixed: Path, moving: Path, wanted: bool, root: str | None) -> DicomExport | None:
+    if not wanted:
+        if root is not None:
+            raise InputError("--dicom-root was given without --dicom.", "Give --dicom too, or leave it out.")
+        return None
+    from DeepRegLib.exporting import dicom_export
+
+    return dicom_export(fixed, moving, root)
+
+
+def _dicom_writer(result: Registration, export: DicomExport | None) -> FurtherFiles | None:
+    if export is None:
+        return None
+    from DeepRegLib.exporting import write_dicom
+
+    return lambda folder: write_dicom(result, export, folder)
 
 
 def _image(path: Path | None) -> Image | None:

@@ -36,7 +36,7 @@ TransformFile = Annotated[
     typer.Argument(
         metavar="TRANSFORM",
         help="Transform: .h5, .tfm, .mat (ITK, ANTs), a displacement field image, or a linear one of FSL (.mat, for "
-        "volumes only), NiftyReg (.txt), FreeSurfer (.lta), nitransforms (.x5).",
+        "volumes only), NiftyReg (.txt), FreeSurfer (.lta), nitransforms (.x5); a DICOM registration (.dcm).",
     ),
 ]
 OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
@@ -198,15 +198,15 @@ def _apply_to_points(screen: Session, transform: Path, data: Path, output: Path,
 def _apply_to_volume(
     screen: Session, transform: Path, data: Path, output: Path, reference: Path | None, sampling: Sampling
 ) -> None:
+    from DeepRegLib.cli.transform_files import read_between
     from DeepRegLib.image import WRITABLE_SUFFIXES, read_image, write_image
-    from DeepRegLib.transforms import read_transform
 
     check_output_file(output, WRITABLE_SUFFIXES, transform, data, reference)
     if reference is None:
         raise InputError(f"{data} needs a grid to be brought onto.", "Give --reference with the fixed image.")
     with reading(screen):
         grid, volume = read_image(reference).geometry, read_image(data)
-        given = read_transform(transform, fixed=grid, moving=volume.geometry)
+        given = read_between(transform, (reference, grid), (data, volume.geometry))
     result, warnings = _resampled(given, volume, grid, sampling)
     write_image(result, output)
     screen.wrote(output)

@@ -63,9 +63,8 @@ def read_dicom(source: Path) -> Raster:
     """
     if find_spec("pydicom") is None:
         return read_with_gdcm(source)
-    with _without_pydicom_messages():
-        headers = _series_of_file(source) if source.is_file() else _only_series(source)
-        files = [header.file for header in headers]
+    with without_pydicom_messages():
+        files = series_files(source)
         folder = shown(files[0].parent if len(files) > 1 or source.is_dir() else files[0])
         what = f"the DICOM series in {folder}" if len(files) > 1 else f"the DICOM file {folder}"
         datasets = {file: _dataset(file) for file in files}
@@ -76,8 +75,20 @@ def read_dicom(source: Path) -> Raster:
     return Raster(array, 1, stack.spacing, (x, y, z), stack.direction)
 
 
+def series_files(source: Path) -> list[Path]:
+    """Return the files of the one series that a path stands for; needs pydicom.
+
+    Raises
+    ------
+    InputError
+        If there is none, or there are several.
+    """
+    headers = _series_of_file(source) if source.is_file() else _only_series(source)
+    return [header.file for header in headers]
+
+
 @contextmanager
-def _without_pydicom_messages() -> Iterator[None]:
+def without_pydicom_messages() -> Iterator[None]:
     """Keep pydicom's warnings about values that break the standard's letter off the screen."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

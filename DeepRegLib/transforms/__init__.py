@@ -15,13 +15,8 @@ from DeepRegLib.transforms.apply import (
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, has_field, linear_part, parts_of
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.inversion import invert
-from DeepRegLib.transforms.io import (
-    displacement_on_grid,
-    read_transform,
-    transform_from_sitk,
-    transform_to_sitk,
-    write_transform,
-)
+from DeepRegLib.transforms.io import read_transform, write_transform
+from DeepRegLib.transforms.itk import displacement_on_grid, transform_from_sitk, transform_to_sitk
 from DeepRegLib.transforms.jacobian import displacement_gradient, jacobian_determinant
 from DeepRegLib.transforms.linear import LinearTransform
 from DeepRegLib.transforms.planes import DisplacementPlanes

@@ -10,7 +10,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, interpolation_type, resample, resample_sitk, rounded, to_sitk
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.composite import Transform
-from DeepRegLib.transforms.io import displacement_on_grid, transform_to_sitk
+from DeepRegLib.transforms.itk import displacement_on_grid, transform_to_sitk
 from DeepRegLib.transforms.planes import PLANES_VOXELS
 
 VOXELS_AT_ONCE = 1 << 17

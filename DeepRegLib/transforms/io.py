@@ -1,4 +1,4 @@
-"""Transforms as ITK objects and files."""
+"""Transforms as files."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from DeepRegLib.dicom.reading import is_dicom
+from DeepRegLib.dicom.series import START_BYTES, Series
 from DeepRegLib.errors import InputError
 from DeepRegLib.files import write_atomically
 from DeepRegLib.formats.isolated import read_elsewhere
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.guarding import guarded
-from DeepRegLib.image import execute, geometry_of, set_geometry, write_sitk, write_with_itk
-from DeepRegLib.monitoring import Poll, never_cancel
+from DeepRegLib.image import set_geometry, write_sitk, write_with_itk
 from DeepRegLib.naming import shown
 from DeepRegLib.transforms import itk_text
 from DeepRegLib.transforms.composite import CompositeTransform, Transform, compose, parts_of
+from DeepRegLib.transforms.dicom_registration import read_dicom_registration
 from DeepRegLib.transforms.displacement import DisplacementField
 from DeepRegLib.transforms.field_images import SUFFIXES as FIELD_IMAGES
 from DeepRegLib.transforms.field_images import read_field
 from DeepRegLib.transforms.foreign import read_foreign
 from DeepRegLib.transforms.hdf5 import StoredTransform, write_hdf5
+from DeepRegLib.transforms.itk import displacement_on_grid, transform_to_sitk
 from DeepRegLib.transforms.linear import LinearTransform, from_matrix_and_centre
 
 logger = logging.getLogger(__name__)
 
-VOXELS_AT_ONCE = 1 << 20
 # Displacements in HDF5 files are rounded to at most these, of mm and of a voxel.
 FILE_PRECISION, FILE_PRECISION_VOXELS = 1e-4, 1e-3
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -39,57 +41,14 @@ TRANSFORM_SUFFIXES = (*HDF5_SUFFIXES, ".tfm", ".txt", ".mat")
 FIELD_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
 
 
-def transform_to_sitk(transform: Transform) -> sitk.Transform:
-    """Turn a transform into the SimpleITK transform that maps points the same way.
-
-    Examples
-    --------
-    >>> transform_to_sitk(LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))).TransformPoint((3.0, 4.0, 5.0))
-    (6.0, 4.0, 5.0)
-    """
-    parts = [_part_to_sitk(part) for part in parts_of(transform)]
-    if len(parts) == 1:
-        return parts[0]
-    # ITK applies the transform added last first.
-    return sitk.CompositeTransform(parts[::-1])
-
-
-def transform_from_sitk(transform: sitk.Transform, name: str = "transform") -> Transform:
-    """Turn a SimpleITK transform (linear, displacement field, or composite of these) into ours.
-
-    Raises
-    ------
-    InputError
-        If it is two-dimensional or of another kind.
-
-    Examples
-    --------
-    >>> transform_from_sitk(sitk.TranslationTransform(3, (1.0, 2.0, 3.0))).apply_to_points([0.0, 0.0, 0.0]).tolist()
-    [1.0, 2.0, 3.0]
-    """
-    if transform.GetDimension() != 3:
-        raise InputError(f"{name} is a {transform.GetDimension()}-D transform.", "Give a 3-D transform.")
-    concrete = transform.Downcast()
-    if isinstance(concrete, sitk.CompositeTransform):
-        if concrete.GetNumberOfTransforms() == 0:
-            return LinearTransform.identity()
-        parts = [
-            transform_from_sitk(concrete.GetNthTransform(n), name)
-            for n in reversed(range(concrete.GetNumberOfTransforms()))
-        ]
-        return compose(*parts)
-    if isinstance(concrete, sitk.DisplacementFieldTransform):
-        picture = concrete.GetDisplacementField()
-        return DisplacementField(sitk.GetArrayFromImage(picture), geometry_of(picture, name))
-    if concrete.IsLinear():
-        return LinearTransform(_matrix_of(concrete))
-    raise InputError(
-        f"{name} is a {concrete.GetName()}, which DeepReg does not read.",
-        "Convert it to a displacement field first.",
-    )
-
-
-def read_transform(path: str | Path, *, fixed: Geometry | None = None, moving: Geometry | None = None) -> Transform:
+def read_transform(
+    path: str | Path,
+    *,
+    fixed: Geometry | None = None,
+    moving: Geometry | None = None,
+    fixed_series: Series | None = None,
+    moving_series: Series | None = None,
+) -> Transform:
     """Read an ITK transform file, a displacement field saved as a vector image, or another tool's linear transform.
 
     Several transforms in one ITK file are one after another, the last of the file first, as ITK's composites and ANTs
@@ -101,9 +60,12 @@ def read_transform(path: str | Path, *, fixed: Geometry | None = None, moving: G
     path
         ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` of ITK and ANTs; ``.nrrd``, ``.nhdr``, ``.nii.gz``,
         ``.nii``, ``.mha``, ``.mhd`` for a field; linear transforms of FSL (``.mat``), FreeSurfer (``.lta``),
-        NiftyReg (``.txt``) and nitransforms (``.x5``, with h5py installed).
+        NiftyReg (``.txt``) and nitransforms (``.x5``, with h5py installed); a DICOM registration (``.dcm``, with
+        pydicom installed).
     fixed, moving
         Grids of both images; a matrix of FSL needs them, the others leave them aside.
+    fixed_series, moving_series
+        What the images are in DICOM; a DICOM registration is read for these two.
 
     Returns
     -------
@@ -129,11 +91,21 @@ def read_transform(path: str | Path, *, fixed: Geometry | None = None, moving: G
         if not source.exists():
             raise InputError(f"{shown(source)} does not exist.", "Check the path.")
         try:
+            if is_dicom_file(source):
+                return read_dicom_registration(source, fixed_series, moving_series)
             return _read(source, fixed, moving)
         except InputError as error:
             if shown(source) in error.message:
                 raise
             raise InputError(f"{shown(source)}: {error.message}", error.hint) from error
+
+
+def is_dicom_file(source: Path) -> bool:
+    """Tell from its first bytes whether a path is a DICOM file."""
+    if not source.is_file():
+        return False
+    with source.open("rb") as stream:
+        return is_dicom(source, stream.read(START_BYTES))
 
 
 def _read(source: Path, fixed: Geometry | None, moving: Geometry | None) -> Transform:
@@ -151,7 +123,9 @@ def _read(source: Path, fixed: Geometry | None, moving: Geometry | None) -> Tran
         return _read_list(source, name)
     if lower.endswith((".h5", ".hdf5")):
         return _read_hdf5(source)
-    raise InputError(f"{name} is not a transform file by its name.", "Give .h5, .tfm, .txt, .mat or a vector image.")
+    raise InputError(
+        f"{name} is not a transform file by its name.", "Give .h5, .tfm, .txt, .mat, .dcm or a vector image."
+    )
 
 
 def _read_list(source: Path, name: str) -> Transform:
@@ -245,48 +219,6 @@ def write_transform(transform: Transform, path: str | Path, geometry: Geometry |
         raise InputError(f"{target.name} does not end in a transform format.", f"End it in one of {endings}.")
 
 
-def displacement_on_grid(transform: Transform, geometry: Geometry, *, poll: Poll = never_cancel) -> NDArray[np.float64]:
-    """Return T(x) - x in mm (LPS) at every voxel centre x of a grid, shape ``(k, j, i, 3)``, float64.
-
-    `poll` is called now and then and may raise to stop. `DisplacementPlanes` takes less memory.
-
-    Examples
-    --------
-    >>> wider = LinearTransform(np.diag([2.0, 1.0, 1.0, 1.0]))
-    >>> displacement_on_grid(wider, Geometry((4, 3, 2)))[0, 0, 3].tolist()
-    [3.0, 0.0, 0.0]
-    """
-    return _sampled(transform_to_sitk(transform), geometry, poll)
-
-
-def _sampled(chain: sitk.Transform, geometry: Geometry, poll: Poll) -> NDArray[np.float64]:
-    sampler = sitk.TransformToDisplacementFieldFilter()
-    sampler.SetOutputPixelType(sitk.sitkVectorFloat64)
-    sampler.SetSize(geometry.size)
-    sampler.SetOutputOrigin(geometry.origin)
-    sampler.SetOutputSpacing(geometry.spacing)
-    sampler.SetOutputDirection(geometry.direction)
-    field = execute(sampler, poll, chain)
-    view = sitk.GetArrayViewFromImage(field)
-    displacement = np.empty(view.shape, dtype=np.float64)
-    thickness = max(1, VOXELS_AT_ONCE // (geometry.shape[1] * geometry.shape[2]))
-    for start in range(0, len(view), thickness):  # hundreds of megabytes, which take a while
-        poll()
-        displacement[start : start + thickness] = view[start : start + thickness]
-    return displacement
-
-
-def _part_to_sitk(part: LinearTransform | DisplacementField) -> sitk.Transform:
-    if isinstance(part, LinearTransform):
-        affine = sitk.AffineTransform(3)
-        affine.SetMatrix(part.matrix[:3, :3].ravel().tolist())
-        affine.SetTranslation(part.matrix[:3, 3].tolist())
-        return affine
-    picture = sitk.GetImageFromArray(part.array.astype(np.float64), isVector=True)
-    set_geometry(picture, part.geometry)
-    return sitk.DisplacementFieldTransform(picture)
-
-
 def _stored(transform: Transform) -> list[StoredTransform]:
     """Return a transform as the parts that ITK stores, the one added last, which is applied first, at the end."""
     parts = [_stored_part(part) for part in reversed(parts_of(transform))]
@@ -320,23 +252,6 @@ def _rounded(array: NDArray[np.floating], step: float) -> NDArray[np.float32]:
     np.rint(values, out=values)
     values *= step
     return values.astype(np.float32, copy=False)
-
-
-def _matrix_of(transform: sitk.Transform) -> NDArray[np.float64]:
-    matrix = np.eye(4)
-    if isinstance(transform, sitk.AffineTransform):
-        # Taken as stored, so that a file written and read again maps to the same bits.
-        centre = np.array(transform.GetCenter())
-        matrix[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)
-        matrix[:3, 3] = np.array(transform.GetTranslation()) + (centre - matrix[:3, :3] @ centre)
-        return matrix
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    # Columns are taken 1000 mm out so that a small rotation is not lost to rounding against a far origin.
-    reach = 1000.0
-    columns = [np.array(transform.TransformPoint(tuple(axis))) - origin for axis in np.eye(3) * reach]
-    matrix[:3, :3] = np.stack(columns, axis=1) / reach
-    matrix[:3, 3] = origin
-    return matrix
 
 
 def _field_picture(transform: Transform, geometry: Geometry | None) -> sitk.Image:

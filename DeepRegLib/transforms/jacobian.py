@@ -9,7 +9,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.composite import Transform
-from DeepRegLib.transforms.io import displacement_on_grid
+from DeepRegLib.transforms.itk import displacement_on_grid
 
 # A slab stays in the processor's cache, and little time passes between two polls.
 VOXELS_AT_ONCE = 1 << 16

@@ -10,7 +10,7 @@ from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.banded import along_axes, interpolation_between
 from DeepRegLib.transforms.composite import Transform
 from DeepRegLib.transforms.displacement import DisplacementField
-from DeepRegLib.transforms.io import displacement_on_grid
+from DeepRegLib.transforms.itk import displacement_on_grid
 
 # What is held at a time, here and by others that go through a grid: 50 MB of displacements, 100 in float64.
 PLANES_VOXELS = 1 << 22

@@ -1,0 +1,95 @@
+"""`deepreg` with DICOM: objects beside the usual files, and registrations taken as transforms."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pydicom")
+from pydicom import dcmread
+
+from DeepRegLib.image import Image, read_image
+from DeepRegLib.landmarks import read_point_list, write_points
+from DeepRegLib.transforms import read_transform
+from Testing.dicom.scans import write_scan
+from Testing.small import small_pair
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("scans")
+    fixed, moving, _, _ = small_pair()
+    return write_scan(folder / "Doe_Jane_CT", fixed, "1.2.3.1"), write_scan(folder / "Doe_Jane_CBCT", moving, "1.2.3.2")
+
+
+@pytest.fixture(scope="module")
+def output(scans, files, tmp_path_factory) -> Path:
+    from DeepRegLib.cli import main
+
+    folder = tmp_path_factory.mktemp("out") / "OUT"
+    words = ["register", *scans, "-o", folder, "--recipe", files.recipe, "--dicom", "--dicom-root", "1.2.3.77"]
+    assert main([str(word) for word in words]) == 0
+    return folder
+
+
+def test_a_registration_leaves_a_dicom_file_that_says_the_same(output: Path, scans) -> None:
+    assert json.loads((output / "result.json").read_text())["files"]["dicom_registration"] == "registration.dcm"
+    written, usual = read_transform(output / "registration.dcm"), read_transform(output / "transform.h5")
+    points = small_pair()[0].geometry.points()[2:-2, 2:-2, 2:-2]
+    assert np.abs(written.apply_to_points(points) - usual.apply_to_points(points)).max() < 2e-4  # .h5 is rounded
+    assert dcmread(output / "registration.dcm").SeriesInstanceUID.startswith("1.2.3.77.")
+
+
+def test_apply_takes_a_dicom_registration_for_volumes_and_points(deepreg, output, scans, tmp_path: Path) -> None:
+    for name in ("registration.dcm", "transform.h5"):
+        words = (output / name, scans[1], "--reference", scans[0], "-o", tmp_path / f"{name}.nii.gz")
+        assert deepreg("apply", *words).code == 0
+    ours, usual = (read_image(tmp_path / f"{name}.nii.gz").array for name in ("registration.dcm", "transform.h5"))
+    assert np.abs(ours.astype(float) - usual).max() <= 1
+    write_points(np.array([[10.0, -20.0, 40.0]]), tmp_path / "p.csv", None)
+    assert deepreg("apply", output / "registration.dcm", tmp_path / "p.csv", "-o", tmp_path / "q.csv").code == 0
+    there = read_transform(output / "transform.h5").apply_to_points([[10.0, -20.0, 40.0]])
+    np.testing.assert_allclose(read_point_list(tmp_path / "q.csv").points, there, atol=1e-3)
+
+
+def test_a_registration_is_a_start_and_an_earlier_result_is_replaced_whole(deepreg, output, scans, files, tmp_path):
+    folder = shutil.copytree(output, tmp_path / "o")
+    words = (*scans, "--recipe", files.recipe, "--initial-transform", output / "registration.dcm", "-o", folder)
+    assert deepreg("register", *words, "--overwrite").code == 0
+    assert (folder / "transform.h5").is_file()
+    assert not (folder / "registration.dcm").exists()  # it was of the earlier result
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"frame": ""}, "The moving series names no frame of reference"),
+        ({"patient": "P2"}, "of two patients"),
+    ],
+)
+def test_what_cannot_be_exported_is_told_before_anything_is_computed(change, said, deepreg, scans, files, tmp_path):
+    image: Image = small_pair()[1]
+    other = write_scan(tmp_path / "other", image, "1.2.3.3", **change)
+    outcome = deepreg("register", scans[0], other, "--recipe", files.recipe, "-o", tmp_path / "o", "--dicom")
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.err.count("error:") == 1
+    assert "Doe" not in outcome.err.replace(str(other), "")
+    assert not (tmp_path / "o").exists()
+
+
+def test_other_options_that_do_not_fit_are_told(deepreg, scans, files, tmp_path: Path, output) -> None:
+    outcome = deepreg("register", files.fixed, files.moving, "-o", tmp_path / "o", "--dicom")
+    assert (outcome.code, "is no DICOM series" in outcome.err) == (2, True)
+    outcome = deepreg("register", *scans, "-o", tmp_path / "o", "--dicom-root", "1.2.3")
+    assert (outcome.code, "without --dicom" in outcome.err) == (2, True)
+    outcome = deepreg("register", *scans, "-o", tmp_path / "o", "--dicom", "--dicom-root", "me")
+    assert (outcome.code, "no root for DICOM UIDs" in outcome.err) == (2, True)
+    other = write_scan(tmp_path / "other", small_pair()[1], "1.2.3.3")
+    words = (output / "registration.dcm", other, "--reference", scans[0], "-o", tmp_path / "w.nii.gz")
+    outcome = deepreg("apply", *words)
+    assert (outcome.code, "registers other series" in outcome.err) == (2, True)
