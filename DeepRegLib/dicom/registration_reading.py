@@ -96,9 +96,10 @@ def read_registration_object(source: str | Path) -> RegistrationObject:
     InputError
         If pydicom is missing, or the file is of another kind or damaged.
     """
-    require_pydicom()
     path = Path(source)
     with guarded(path), without_pydicom_messages():
+        path.stat()
+        require_pydicom()
         from pydicom import dcmread
 
         dataset = dcmread(path, force=True)

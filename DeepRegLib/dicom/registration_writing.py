@@ -42,9 +42,9 @@ def write_spatial(
     OutputError
         If the file cannot be written.
     """
+    dataset = _registration(SPATIAL, fixed, moving, root)
     from pydicom.dataset import Dataset
 
-    dataset = _registration(SPATIAL, fixed, moving, root)
     items = []
     for series, values in ((fixed, np.eye(4)), (moving, matrix)):
         item, registration = Dataset(), Dataset()
@@ -86,9 +86,9 @@ def write_deformable(
     OutputError
         If the file cannot be written.
     """
+    dataset = _registration(DEFORMABLE, fixed, moving, root)
     from pydicom.dataset import Dataset
 
-    dataset = _registration(DEFORMABLE, fixed, moving, root)
     still, moved = Dataset(), Dataset()
     for item, series in ((still, fixed), (moved, moving)):
         item.SourceFrameOfReferenceUID = series.frame
@@ -102,8 +102,8 @@ def write_deformable(
 
 
 def _registration(sop_class: str, fixed: Series, moving: Series, root: str | None) -> Any:
-    require_pydicom()
     require_pair(fixed, moving)
+    require_pydicom()
     dataset = new_object(fixed, sop_class, "REG", DESCRIPTION, root)
     now = datetime.now()
     dataset.ContentDate, dataset.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")

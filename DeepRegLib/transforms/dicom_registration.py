@@ -37,6 +37,13 @@ def read_dicom_registration(source: Path, fixed: Series | None = None, moving: S
     ------
     InputError
         If the file cannot be read, or is of other series than the given ones.
+
+    Examples
+    --------
+    >>> read_dicom_registration(Path("nowhere.dcm"))
+    Traceback (most recent call last):
+        ...
+    DeepRegLib.errors.InputError: nowhere.dcm does not exist. Check the path.
     """
     content, name = read_registration_object(source), shown(source)
     _say_what_is_lost(content, name)

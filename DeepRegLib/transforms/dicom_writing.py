@@ -40,6 +40,14 @@ def write_dicom_registration(
         If a series names no frame of reference, or they are of two patients.
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> hidden = Series(({"PatientID": "P1"},))
+    >>> write_dicom_registration(LinearTransform.identity(), "r.dcm", hidden, hidden)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    DeepRegLib.errors.InputError: The fixed series names no frame of reference, without which no DICOM object ...
     """
     if isinstance(transform, LinearTransform):
         write_spatial(path, transform.inverse().matrix, fixed, moving, root)

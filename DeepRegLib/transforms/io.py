@@ -101,7 +101,13 @@ def read_transform(
 
 
 def is_dicom_file(source: Path) -> bool:
-    """Tell from its first bytes whether a path is a DICOM file."""
+    """Tell from its first bytes whether a path is a DICOM file.
+
+    Examples
+    --------
+    >>> is_dicom_file(Path("nowhere.dcm"))
+    False
+    """
     if not source.is_file():
         return False
     with source.open("rb") as stream:
