@@ -11,15 +11,41 @@ import typer
 from rich.table import Table
 
 from DeepRegLib.cli.pairs import read_landmark_pairs
-from DeepRegLib.cli.session import Json, Session, Verbose, reading, session
+from DeepRegLib.cli.session import Json, Session, Verbose, check_output_file, reading, session
 from DeepRegLib.errors import InputError
 
 if TYPE_CHECKING:
+    from DeepRegLib.evaluation import SegmentTable
     from DeepRegLib.geometry import Geometry
     from DeepRegLib.image import Image
     from DeepRegLib.transforms import Transform
 
 logger = logging.getLogger(__name__)
+
+# What JSON calls each measure of a segment; the terminal shows those of HEADINGS.
+KEYS = {
+    "dice": "dice",
+    "mean_surface_distance_mm": "mean_distance",
+    "hausdorff95_mm": "distance95",
+    "hausdorff_mm": "largest_distance",
+    "surface_dice": "surface_dice",
+    "iou": "iou",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "fixed_volume_ml": "reference_volume",
+    "moving_volume_ml": "volume",
+    "volume_difference_ml": "volume_difference",
+}
+HEADINGS = {
+    "dice": "Dice",
+    "mean_surface_distance_mm": "mean distance (mm)",
+    "hausdorff95_mm": "95 % Hausdorff (mm)",
+    "hausdorff_mm": "Hausdorff (mm)",
+    "surface_dice": "surface Dice",
+    "volume_difference_ml": "volume (ml)",
+}
 
 
 def evaluate(
@@ -33,10 +59,20 @@ def evaluate(
     reference: Annotated[
         Path | None, typer.Option(help="The fixed image, on whose grid folds are counted; else that of the labels.")
     ] = None,
+    tolerance: Annotated[
+        float, typer.Option(metavar="MM", help="Of the surface Dice: surfaces no further apart than this agree.")
+    ] = 1.0,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the measures of the labels as a table, a .csv file.")
+    ] = None,
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure a result: Dice and surface distances of labels, landmark error (TRE), folds.
+    """Measure a result: overlap and surface distances of labels, landmark error (TRE), folds.
+
+    Of labels, each segment gets Dice, mean, 95 % and largest surface distance, surface Dice, and the difference of its
+    volume (moving minus fixed). --csv and --json add IoU, accuracy, sensitivity, specificity and precision, and --json
+    what was taken for what. The row "all" counts the voxels of all segments together.
 
     Labels of the moving side that were brought onto the fixed grid already (warped_labels.nii.gz) are measured without
     --transform.
@@ -48,8 +84,14 @@ def evaluate(
             raise InputError(
                 "There is nothing to evaluate.", "Give labels, landmarks, or a transform with --reference; see --help."
             )
+        if csv is not None:
+            if labels is None:
+                raise InputError("There are no labels for --csv.", "Give --fixed-labels and --moving-labels.")
+            check_output_file(csv, (".csv",), *labels, transform, reference)
         with reading(screen):
-            table = _measure(labels, landmarks, transform, reference)
+            table = _measure(labels, landmarks, transform, reference, tolerance, csv)
+        if csv is not None:
+            screen.wrote(csv)
         screen.emit(table)
         if not screen.json_output:
             _show(screen, table)
@@ -70,7 +112,11 @@ def _measure(
     landmarks: tuple[Path, Path] | None,
     transform: Path | None,
     reference: Path | None,
+    tolerance: float,
+    csv: Path | None,
 ) -> dict[str, Any]:
+    from DeepRegLib.evaluation import table_as_csv
+    from DeepRegLib.files import write_text
     from DeepRegLib.image import read_image
     from DeepRegLib.transforms import LinearTransform, read_transform
 
@@ -80,7 +126,10 @@ def _measure(
     if labels is not None:
         fixed = read_image(labels[0])
         grid = grid or fixed.geometry
-        table |= _measure_labels(fixed, read_image(labels[1]), chain)
+        measured = _measure_labels(fixed, read_image(labels[1]), chain, tolerance)
+        table |= _as_json(measured)
+        if csv is not None:
+            write_text(csv, table_as_csv(measured))
     if landmarks is not None:
         table["landmark_error_mm"] = _measure_landmarks(landmarks, chain, grid)
     if transform is not None and grid is not None:
@@ -88,31 +137,32 @@ def _measure(
     return table
 
 
-def _measure_labels(fixed: Image, moving: Image, transform: Transform) -> dict[str, Any]:
-    from DeepRegLib.evaluation import dice, mean_dice, surface_distances
+def _measure_labels(fixed: Image, moving: Image, transform: Transform, tolerance: float) -> SegmentTable:
+    from DeepRegLib.evaluation import measure_segments
     from DeepRegLib.labels import label_map
     from DeepRegLib.transforms import apply_to_labels
 
     first = label_map(fixed)
-    second = apply_to_labels(transform, label_map(moving), fixed.geometry)
-    overlaps, distances = dice(first, second), surface_distances(first, second)
-    if not overlaps:
+    measured = measure_segments(
+        first, apply_to_labels(transform, label_map(moving), fixed.geometry), tolerance=tolerance
+    )
+    if not measured.rows:
         raise InputError(f"{fixed.name} and {moving.name} hold no label.", "Give label maps with nonzero voxels.")
-    each = {
-        label: {
-            "dice": overlaps[label],
-            "mean_surface_distance_mm": distances[label].mean,
-            "hausdorff95_mm": distances[label].hausdorff95,
-        }
-        for label in overlaps
+    return measured
+
+
+def _as_json(measured: SegmentTable) -> dict[str, Any]:
+    return {
+        "labels": {row.label: {key: getattr(row, name) for key, name in KEYS.items()} for row in measured.rows},
+        "mean": {key: measured.mean(name) for key, name in KEYS.items()},
+        "all": {key: getattr(measured.overall, name) for key, name in KEYS.items()},
+        "missing_labels": measured.missing,
+        "surface_tolerance_mm": measured.tolerance,
+        "confusion": [
+            {"fixed": each.reference, "moving": each.found, "volume_ml": each.volume, "share": each.share}
+            for each in measured.confusion
+        ],
     }
-    mean = {
-        "dice": mean_dice(overlaps),
-        "mean_surface_distance_mm": _mean([d.mean for d in distances.values()]),
-        "hausdorff95_mm": _mean([d.hausdorff95 for d in distances.values()]),
-    }
-    missing = [label for label in overlaps if math.isnan(distances[label].mean)]
-    return {"labels": each, "mean": mean, "missing_labels": missing}
 
 
 def _measure_landmarks(landmarks: tuple[Path, Path], transform: Transform, grid: Geometry | None) -> dict[str, Any]:
@@ -146,11 +196,6 @@ def _measure_folds(transform: Transform, grid: Geometry) -> dict[str, Any]:
     }
 
 
-def _mean(values: list[float]) -> float:
-    """Return the mean; NaN if a label is missing on one side: the mean of the others would hide that."""
-    return math.fsum(values) / len(values) if values else math.nan
-
-
 def _show(screen: Session, table: dict[str, Any]) -> None:
     if "labels" in table:
         screen.out.print(_label_table(table))
@@ -170,9 +215,9 @@ def _show(screen: Session, table: dict[str, Any]) -> None:
 
 def _label_table(table: dict[str, Any]) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("label", "Dice", "mean distance (mm)", "95 % Hausdorff (mm)"):
+    for heading in ("label", *HEADINGS.values()):
         shown.add_column(heading, justify="right")
-    for name, row in (*table["labels"].items(), ("mean", table["mean"])):
-        values = ["-" if math.isnan(value) else f"{value:.3f}" for value in row.values()]
-        shown.add_row(str(name), *values, style="bold" if name == "mean" else "")
+    for name, row in (*table["labels"].items(), ("mean", table["mean"]), ("all", table["all"])):
+        values = ["-" if math.isnan(row[key]) else f"{row[key]:.3f}" for key in HEADINGS]
+        shown.add_row(str(name), *values, style="bold" if name in ("mean", "all") else "")
     return shown

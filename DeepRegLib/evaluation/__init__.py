@@ -15,6 +15,14 @@ from DeepRegLib.evaluation.regularity import (
     inverse_consistency,
     jacobian_statistics,
 )
+from DeepRegLib.evaluation.segments import (
+    Mistaken,
+    SegmentMeasures,
+    SegmentTable,
+    confusion_as_csv,
+    measure_segments,
+    table_as_csv,
+)
 from DeepRegLib.evaluation.similarity import ncc, normalised_mutual_information, overlap
 from DeepRegLib.evaluation.structure import FixedEdges, fixed_edges, structure_agreement
 
@@ -23,8 +31,12 @@ __all__ = [
     "InverseConsistency",
     "JacobianStatistics",
     "LandmarkFit",
+    "Mistaken",
+    "SegmentMeasures",
+    "SegmentTable",
     "SurfaceDistance",
     "comparison_grid",
+    "confusion_as_csv",
     "count_outside",
     "covered",
     "dice",
@@ -36,10 +48,12 @@ __all__ = [
     "jacobian_statistics",
     "landmark_fit",
     "mean_dice",
+    "measure_segments",
     "ncc",
     "normalised_mutual_information",
     "overlap",
     "structure_agreement",
     "surface_distances",
+    "table_as_csv",
     "target_registration_error",
 ]

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.evaluation.grids import require_one_grid
+from DeepRegLib.evaluation.surfaces import around, bounding_boxes, surface_gaps
 from DeepRegLib.image import Image
 
 LARGEST_HISTOGRAM = 1 << 24
@@ -58,7 +58,7 @@ def dice(fixed_labels: Image, other: Image) -> dict[int, float]:
     Dice, Ecology 1945.
     """
     require_one_grid(fixed_labels, other)
-    first, second = _label_array(fixed_labels), _label_array(other)
+    first, second = label_array(fixed_labels), label_array(other)
     in_first, in_second = _counts(first), _counts(second)
     in_both = _counts(first[first == second])
     labels = sorted((in_first.keys() | in_second.keys()) - {0})
@@ -95,21 +95,26 @@ def surface_distances(fixed_labels: Image, other: Image) -> dict[int, SurfaceDis
     Maurer et al., "A linear time algorithm for computing exact Euclidean distance transforms", PAMI 2003.
     """
     require_one_grid(fixed_labels, other)
-    first, second = _label_array(fixed_labels), _label_array(other)
-    boxes = _bounding_boxes(first), _bounding_boxes(second)
+    first, second = label_array(fixed_labels), label_array(other)
+    boxes = bounding_boxes(first), bounding_boxes(second)
     result = {}
     for label in sorted(boxes[0].keys() | boxes[1].keys()):
         if label not in boxes[0] or label not in boxes[1]:
             result[label] = SurfaceDistance(math.nan, math.nan)
             continue
-        low = np.minimum(boxes[0][label][0], boxes[1][label][0])
-        high = np.maximum(boxes[0][label][1], boxes[1][label][1])
-        crop = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        crop = around(boxes[0][label], boxes[1][label])
         result[label] = _surface_distance(first[crop] == label, second[crop] == label, fixed_labels.geometry.spacing)
     return result
 
 
-def _label_array(labels: Image) -> NDArray[np.integer]:
+def label_array(labels: Image) -> NDArray[np.integer]:
+    """Return the voxels of a label map as whole numbers.
+
+    Raises
+    ------
+    InputError
+        If a voxel is not a whole number.
+    """
     array = labels.array
     if array.dtype.kind == "f":
         whole = np.rint(array)
@@ -133,45 +138,11 @@ def _counts(values: NDArray[np.integer]) -> dict[int, int]:
     return {int(n): int(c) for n, c in zip(labels, counts, strict=True)}
 
 
-def _bounding_boxes(labels: NDArray[np.integer]) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """First and one past the last (k, j, i) of every nonzero label."""
-    shapes = sitk.LabelShapeStatisticsImageFilter()
-    shapes.ComputePerimeterOff()
-    shapes.ComputeOrientedBoundingBoxOff()
-    shapes.SetBackgroundValue(0)
-    shapes.Execute(sitk.GetImageFromArray(labels))
-    boxes = {}
-    for label in shapes.GetLabels():
-        box = np.array(shapes.GetBoundingBox(label))
-        boxes[int(label)] = (box[2::-1], (box[:3] + box[3:])[::-1])
-    return boxes
-
-
 def _surface_distance(
     first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: tuple[float, float, float]
 ) -> SurfaceDistance:
-    surfaces = _surface(first), _surface(second)
-    there = _distance_to(surfaces[1], spacing)[surfaces[0]]
-    back = _distance_to(surfaces[0], spacing)[surfaces[1]]
+    there, back = surface_gaps(first, second, spacing)
     return SurfaceDistance(
         mean=float(np.concatenate([there, back]).mean()),
         hausdorff95=max(float(np.percentile(there, 95)), float(np.percentile(back, 95))),
     )
-
-
-def _surface(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    padded = np.pad(region, 1)
-    inner = region.copy()
-    for axis in range(3):
-        for start in (0, 2):
-            window = [slice(1, -1)] * 3
-            window[axis] = slice(start, start + region.shape[axis])
-            inner &= padded[tuple(window)]
-    return region & ~inner
-
-
-def _distance_to(surface: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.float32]:
-    picture = sitk.GetImageFromArray(surface.astype(np.uint8))
-    picture.SetSpacing(spacing)
-    distance = sitk.SignedMaurerDistanceMap(picture, squaredDistance=False, useImageSpacing=True)
-    return np.maximum(sitk.GetArrayFromImage(distance), 0)

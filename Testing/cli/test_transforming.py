@@ -148,8 +148,27 @@ def test_evaluate_measures_everything(deepreg: Deepreg, files: Files, saved: Pat
 def test_evaluate_without_a_transform_takes_things_as_they_lie(deepreg: Deepreg, files: Files) -> None:
     words = ("evaluate", "--fixed-labels", files.fixed_labels, "--moving-labels", files.fixed_labels, "--json")
     table = json.loads(deepreg(*words).out)
-    assert table["mean"] == {"dice": 1.0, "mean_surface_distance_mm": 0.0, "hausdorff95_mm": 0.0}
+    ones = ("dice", "iou", "accuracy", "sensitivity", "specificity", "precision", "surface_dice")
+    assert [table["mean"][name] for name in ones] == [1.0] * 7
+    zeros = ("mean_surface_distance_mm", "hausdorff95_mm", "hausdorff_mm", "volume_difference_ml")
+    assert [table["all"][name] for name in zeros] == [0.0] * 4
+    assert table["confusion"] == []
     assert "folds" not in table
+
+
+def test_evaluate_writes_the_measures_of_every_segment_as_a_table(
+    deepreg: Deepreg, files: Files, tmp_path: Path
+) -> None:
+    words = ("evaluate", "--fixed-labels", files.fixed_labels, "--moving-labels", files.fixed_labels)
+    outcome = deepreg(*words, "--csv", tmp_path / "measures.csv")
+    assert outcome.code == 0, outcome.err
+    lines = (tmp_path / "measures.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("label,name,dice,iou,accuracy,sensitivity,specificity,precision,mean_distance")
+    assert lines[1].startswith("2,Label 2,1,1,1,1,1,1,0,0,0,1,")
+    assert lines[-1].startswith(",all,1,1,1,1,1,1,0,0,0,1,")
+    outcome = deepreg(*words, "--csv", tmp_path / "measures.txt")
+    assert (outcome.code, "End it in one of .csv" in outcome.err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["measures.csv"]
 
 
 def test_bad_calls_are_told_in_one_line(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
@@ -172,6 +191,7 @@ def test_bad_calls_are_told_in_one_line(deepreg: Deepreg, files: Files, saved: P
         ("evaluate", "--transform", transform): "nothing to evaluate",
         ("evaluate", "--fixed-labels", files.fixed_labels): "--moving-labels",
         ("evaluate", "--fixed-landmarks", points): "--moving-landmarks",
+        ("evaluate", "--transform", transform, "--reference", files.fixed, "--csv", tmp_path / "x.csv"): "no labels",
     }
     for words, told in cases.items():
         outcome = deepreg(*words, "--json")
@@ -216,6 +236,9 @@ def test_a_missing_label_leaves_no_mean_distance(deepreg: Deepreg, tmp_path: Pat
         write_image(Image(array, Geometry((9, 9, 9))), tmp_path / f"{name}.nii.gz")
     words = ("evaluate", "--fixed-labels", tmp_path / "one.nii.gz", "--moving-labels", tmp_path / "two.nii.gz")
     table = json.loads(deepreg(*words, "--json").out)
-    assert table["mean"] == {"dice": 0.5, "mean_surface_distance_mm": None, "hausdorff95_mm": None}
+    assert table["mean"]["dice"] == 0.5
+    for name in ("mean_surface_distance_mm", "hausdorff95_mm", "hausdorff_mm", "specificity", "accuracy"):
+        assert table["mean"][name] is None
+        assert table["all"][name] is None
     assert table["missing_labels"] == [2]
     assert "Missing in one of the label maps" in deepreg(*words).out
