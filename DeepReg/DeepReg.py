@@ -289,7 +289,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         device, seed, model
             As in `DeepRegLib.register`.
         outputs
-            Which results are made (`DeepRegLib.scene.results.Outputs`).
+            Which results are made (`DeepRegLib.scene.outputs.Outputs`).
         existing
             Node ids by output name ("transform", "warped", ...) that are overwritten: empty ones, or earlier results.
             One that holds anything else is refused, because what it holds would be lost.
@@ -306,7 +306,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
 
         Returns
         -------
-        DeepRegLib.scene.results.Results or DeepRegLib.panel.running.Run
+        DeepRegLib.scene.outputs.Results or DeepRegLib.panel.running.Run
             The ids of the new nodes; without `wait` the run, which can be cancelled.
 
         Raises
@@ -317,7 +317,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         from DeepRegLib.panel.running import Listener
         from DeepRegLib.panel.task import Mask, Task
         from DeepRegLib.request import Drivers
-        from DeepRegLib.scene.results import Outputs
+        from DeepRegLib.scene.outputs import Outputs
 
         def mask(choice):
             return choice if choice is None or isinstance(choice, Mask) else Mask(choice)

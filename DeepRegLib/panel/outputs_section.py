@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DeepRegLib.panel.task import Task
-from DeepRegLib.scene.results import foreign_outputs
+from DeepRegLib.scene.chosen_outputs import foreign_outputs
 
 SELECTED = ("transform", "inverse", "warped", "segmentation")
 

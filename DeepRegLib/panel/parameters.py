@@ -15,7 +15,7 @@ from DeepRegLib.panel.recipes import RECIPES_MODEL, adjusted, with_choice, with_
 from DeepRegLib.panel.task import Mask, Task
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.request import Drivers
-from DeepRegLib.scene.results import Outputs
+from DeepRegLib.scene.outputs import Outputs
 
 # For its selectors the wrapper makes a node of each class, which it cannot of vtkMRMLNode; and it knows no `A | B`.
 Labels = Union[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007

@@ -20,17 +20,13 @@ from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.slicing import Sliced
 from DeepRegLib.panel.task import Reading, Task, check, reading_steps
 from DeepRegLib.registration import Registration
-from DeepRegLib.scene.results import (
-    Inputs,
-    Results,
-    add_results,
-    apply_to_moving,
-    check_existing,
-    inputs_of,
-    temporarily_unapplied,
-    unapply,
-)
+from DeepRegLib.scene.alignment import apply_to_moving, temporarily_unapplied, unapply
+from DeepRegLib.scene.chosen_outputs import check_existing
+from DeepRegLib.scene.filling import ResultData, result_data_steps
+from DeepRegLib.scene.outputs import Inputs, Results, inputs_of
+from DeepRegLib.scene.results import add_results
 from DeepRegLib.scene.sequences import current_volume
+from DeepRegLib.scene.steps import Steps
 
 LOG = logging.getLogger(__name__)
 
@@ -74,8 +70,8 @@ class Run:
         Why there are no results.
     notes
         What did not work out although there are results, as sentences.
-    reader
-        What reads the scene before there is a job.
+    slices
+        What reads the scene before there is a job, or makes VTK's data of its result, a little at a time.
     job
         Its registration in the engine.
     inputs, reading
@@ -87,7 +83,7 @@ class Run:
     registration: Registration | None = None
     error: DeepRegError | None = None
     notes: tuple[str, ...] = ()
-    reader: Sliced[Reading] | None = None
+    slices: Sliced[Any] | None = None
     job: Job[Any, Registration] | None = None
     inputs: Inputs | None = None
     reading: Reading | None = None
@@ -100,7 +96,7 @@ class Run:
 
     def cancel(self) -> None:
         """Ask it to stop."""
-        if self.reader is not None and self.reader.stop():
+        if self.slices is not None and self.slices.stop():
             self.fail(CancelledError())
         elif self.job is not None:
             self.job.cancel()
@@ -143,15 +139,24 @@ class Runner:
             inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
             check_existing(self._scene, inputs, task.existing, task.overwrite)
         run = Run(task, inputs=inputs, listener=listener)
-        run.reader = Sliced(steps, lambda reading: self._register(run, inputs, reading), run.fail)
-        run.reader.start()
+        run.slices = Sliced(steps, lambda reading: self._register(run, inputs, reading), run.fail)
+        run.slices.start()
         return run
 
     def _register(self, run: Run, inputs: Inputs, reading: Reading) -> None:
         def done(registration: Registration) -> None:
+            run.registration = registration
+            steps = _result_steps(registration, run.task, reading)
+            run.slices = Sliced(steps, added, run.fail)
             try:
-                run.registration = registration
-                run.results = self._add(run.task, inputs, reading, registration)
+                run.slices.start()
+            except DeepRegError as error:
+                run.fail(error)
+
+        def added(data: ResultData) -> None:
+            assert run.registration is not None  # noqa: S101  # for mypy: the data are of it
+            try:
+                run.results = self._add(run.task, inputs, reading, run.registration, data)
                 run.notes = (*_edited(reading), *_aligned(run.task, run.results))
             except Exception as error:
                 LOG.exception("The results could not be put into the scene")
@@ -207,7 +212,14 @@ class Runner:
             loop.exec_()
         timer.stop()
 
-    def _add(self, task: Task, inputs: Inputs, reading: Reading, registration: Registration) -> Results:
+    def _add(
+        self,
+        task: Task,
+        inputs: Inputs,
+        reading: Reading,
+        registration: Registration,
+        data: ResultData | None = None,
+    ) -> Results:
         if self._scene.IsClosing():
             raise CancelledError(_("The scene was closed during the registration."))
         with temporarily_unapplied(_moved(task)):
@@ -217,12 +229,25 @@ class Runner:
                 inputs,
                 task.outputs,
                 layers=reading.layers,
+                data=data,
                 existing=task.existing,
                 overwrite=task.overwrite,
                 label_names=reading.label_names,
             )
         unapply(_moved(task))
         return results
+
+
+def _result_steps(registration: Registration, task: Task, reading: Reading) -> Steps[ResultData]:
+    """Make VTK's data of a result in steps; whatever goes wrong ends as one of our errors."""
+    try:
+        data = yield from result_data_steps(registration, task.outputs, reading.layers)
+    except DeepRegError:
+        raise
+    except Exception as error:
+        LOG.exception("The results could not be put into the scene")
+        raise _not_added(error) from error
+    return data
 
 
 def _edited(reading: Reading) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
 from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.markups import correction_from_markups, landmark_pairs
-from DeepRegLib.scene.results import Outputs
+from DeepRegLib.scene.outputs import Outputs
 from DeepRegLib.scene.segmentations import (
     LabelPair,
     SegmentLayers,

@@ -23,7 +23,8 @@ from DeepRegLib.panel.words import (
 )
 from DeepRegLib.result import CHECK, FAILED, OK, Registration
 from DeepRegLib.scene.looking import look_at
-from DeepRegLib.scene.results import Results
+from DeepRegLib.scene.nodes import is_of_session, mark_session
+from DeepRegLib.scene.outputs import Results
 
 ICON_OF = {OK: "VerdictOk", CHECK: "VerdictCheck", FAILED: "VerdictFailed"}
 EARLIER_ICON = "VerdictEarlier"
@@ -51,14 +52,13 @@ class VerdictSection:
         self._icons = icons
         self._parameters: Parameters | None = None
         self._made_here = False
-        self._made_of: slicer.vtkMRMLNode | None = None
         ui.verdictPlacesLabel.connect("linkActivated(QString)", self._on_place)
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
         if parameters is None:
-            self._made_here, self._made_of = False, None
+            self._made_here = False
 
     def keep(self, run: Run, registration: Registration, results: Results) -> None:
         """Write the verdict on a run that has ended into the parameters."""
@@ -66,8 +66,11 @@ class VerdictSection:
         if parameters is None:
             return
         scans = run.task.moving, run.task.fixed
-        self._made_here, self._made_of = True, _main_node(self._scene, results)
-        parameters.verdictOf, parameters.verdictHasNode = self._made_of, self._made_of is not None
+        node = _main_node(self._scene, results)
+        self._made_here = True
+        if node is not None:
+            mark_session(node)
+        parameters.verdictOf, parameters.verdictHasNode = node, node is not None
         parameters.verdictMoving, parameters.verdictFixed = (_volume(scan) for scan in scans)
         parameters.verdictNames = [scan.GetName() if scan is not None else "" for scan in scans]
         parameters.verdictLevel = registration.verdict.level
@@ -127,7 +130,8 @@ class VerdictSection:
             parts.append(_("The verdict saved with the scene cannot be read."))
         if not current:
             parts.append(_("Of other scans than those chosen above."))
-        if not self._made_here or parameters.verdictOf is not self._made_of:
+        node = parameters.verdictOf
+        if not (self._made_here if node is None else is_of_session(node)):
             parts.append(_("As saved with the scene."))
         return " ".join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import slicer
@@ -19,6 +20,20 @@ VERDICT_ATTRIBUTE = "DeepReg.Verdict"
 APPLIED_ROLE = "DeepReg.Applied"
 # A segmentation's reference to the one that was made of it, for which it was hidden.
 HIDDEN_ROLE = "DeepReg.Hidden"
+
+
+# A VTK object's name, which no file holds and no copy takes over.
+SESSION_MARK = "DeepReg.MadeInThisSession"
+
+
+def mark_session(node: slicer.vtkMRMLNode) -> None:
+    """Mark a node as made since the application was started; the mark is not saved with the scene."""
+    node.SetObjectName(SESSION_MARK)
+
+
+def is_of_session(node: slicer.vtkMRMLNode) -> bool:
+    """Return whether a node was marked by `mark_session`, and not read from a file."""
+    return bool(node.GetObjectName() == SESSION_MARK)
 
 
 def new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:
@@ -73,6 +88,16 @@ def parents_of(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRML
 def hangs_under(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLNode) -> bool:
     """Return whether a transform is one of those above a node."""
     return any(parent is transform for parent in parents_of(node))
+
+
+@contextmanager
+def one_change(scene: slicer.vtkMRMLScene) -> Iterator[None]:
+    """Let selectors and views hear of many changes as of one."""
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    try:
+        yield
+    finally:
+        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
 
 
 def _companions(node: slicer.vtkMRMLNode) -> Iterator[slicer.vtkMRMLNode]:

@@ -31,7 +31,7 @@ from DeepRegLib.scene.shared_labelmaps import (
 )
 from DeepRegLib.scene.steps import Steps, run_through, slabs
 from DeepRegLib.scene.volumes import image_from_volume
-from DeepRegLib.scene.world import flipped_matrix, ijk_to_ras, image_data, matrix_from_array, parent_to_world
+from DeepRegLib.scene.world import flipped_matrix, ijk_to_ras, image_data_steps, matrix_from_array, parent_to_world
 from DeepRegLib.transforms import LinearTransform
 
 
@@ -224,34 +224,50 @@ def add_segmentation(
         The volume on whose grid editing goes on; None where there is none any more.
     """
     node = new_node(scene, "vtkMRMLSegmentationNode", name)
-    set_segments(node, layers, warped_images, reference=reference)
+    set_segments(node, layers, run_through(labelmap_steps(layers, warped_images)), reference=reference)
     return node
 
 
 def set_segments(
     node: slicer.vtkMRMLSegmentationNode,
     layers: SegmentLayers,
-    warped_images: Sequence[Image],
+    labelmaps: Sequence[slicer.vtkOrientedImageData],
     *,
     reference: slicer.vtkMRMLScalarVolumeNode | None,
 ) -> None:
-    """Fill a segmentation node as `add_segmentation` does, in place of the segments it has; it leaves its parent."""
+    """Fill a segmentation node as `add_segmentation` does, in place of the segments it has; it leaves its parent.
+
+    `labelmaps` are the warped layers as `labelmap_steps` makes them.
+    """
     changed = node.StartModify()
     node.SetAndObserveTransformNodeID(None)
     segmentation = node.GetSegmentation()
     segmentation.RemoveAllSegments()
     segmentation.SetSourceRepresentationName(LABELMAP)
-    shared = [_labelmap(image, _top_value(layers, n)) for n, image in enumerate(warped_images)]
     for segment in layers.segments:
         new = slicer.vtkSegment()
         new.DeepCopyMetadata(segment.description)
         new.SetLabelValue(segment.value)
-        new.AddRepresentation(LABELMAP, shared[segment.layer])
+        new.AddRepresentation(LABELMAP, labelmaps[segment.layer])
         segmentation.AddSegment(new, segment.segment_id)
     if reference is not None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
     node.CreateDefaultDisplayNodes()
     node.EndModify(changed)
+
+
+def labelmap_steps(
+    layers: SegmentLayers, warped_images: Sequence[Image]
+) -> Steps[tuple[slicer.vtkOrientedImageData, ...]]:
+    """Return in steps what the segments of a segmentation share of the layers' images after these were warped."""
+    made = []
+    for number, image in enumerate(warped_images):
+        voxels = yield from image_data_steps(image.array, smallest_dtype(_top_value(layers, number)))
+        labelmap = slicer.vtkOrientedImageData()
+        labelmap.ShallowCopy(voxels)
+        labelmap.SetImageToWorldMatrix(matrix_from_array(ijk_to_ras(image.geometry)))
+        made.append(labelmap)
+    return tuple(made)
 
 
 def common_labels(
@@ -388,13 +404,6 @@ def _description(value: int, colours: slicer.vtkMRMLColorNode | None) -> slicer.
 
 def _top_value(layers: SegmentLayers, layer: int) -> int:
     return max((s.value for s in layers.segments if s.layer == layer), default=0)
-
-
-def _labelmap(image: Image, largest: int) -> slicer.vtkOrientedImageData:
-    data = slicer.vtkOrientedImageData()
-    data.ShallowCopy(image_data(image.array.astype(smallest_dtype(largest), copy=False)))
-    data.SetImageToWorldMatrix(matrix_from_array(ijk_to_ras(image.geometry)))
-    return data
 
 
 def _label_map_steps(layers: SegmentLayers, chosen: Sequence[Segment], grid: Geometry) -> Steps[Image]:

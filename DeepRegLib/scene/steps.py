@@ -12,8 +12,8 @@ from typing import TypeVar
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
-# Voxels that are handled in one step: a few hundredths of a second.
-STEP_VOXELS = 1 << 22
+# Voxels that are handled in one step: about a hundredth of a second.
+STEP_VOXELS = 1 << 20
 
 
 def run_through(steps: Steps[Result]) -> Result:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.scene.nodes import new_node
+from DeepRegLib.scene.steps import Steps, run_through, slabs
 from DeepRegLib.scene.world import (
     FLIP,
     array_from_matrix,
@@ -24,7 +25,6 @@ from DeepRegLib.scene.world import (
     voxels_of,
 )
 from DeepRegLib.transforms import (
-    CompositeTransform,
     DisplacementField,
     LinearTransform,
     Transform,
@@ -90,17 +90,40 @@ def add_transform(scene: slicer.vtkMRMLScene, transform: Transform, name: str) -
     return node
 
 
-def set_transform(node: slicer.vtkMRMLTransformNode, transform: Transform) -> None:
-    """Fill a transform node as `add_transform` does; it leaves its parent transform."""
+def set_transform(
+    node: slicer.vtkMRMLTransformNode, transform: Transform, made: vtk.vtkAbstractTransform | None = None
+) -> None:
+    """Fill a transform node as `add_transform` does; it leaves its parent transform.
+
+    `made` is what `transform_steps` made of it beforehand; by default it is made here.
+    """
     changed = node.StartModify()
     node.SetAndObserveTransformNodeID(None)
+    made = made or run_through(transform_steps(transform))
     if isinstance(transform, LinearTransform):
-        # To parent, or Slicer's sliders could not edit it.
-        node.SetAndObserveTransformToParent(_matrix_transform(transform.inverse()))
+        node.SetAndObserveTransformToParent(made)
     else:
-        node.SetAndObserveTransformFromParent(_to_vtk(transform))
+        node.SetAndObserveTransformFromParent(made)
     node.SetAttribute(LINEAR_ATTRIBUTE, None if isinstance(transform, LinearTransform) else "1")
     node.EndModify(changed)
+
+
+def transform_steps(transform: Transform) -> Steps[vtk.vtkAbstractTransform]:
+    """Return in steps what a node has of a transform: a matrix to parent, or what holds a field from parent."""
+    if isinstance(transform, LinearTransform):
+        return _matrix_transform(transform.inverse())  # to parent, or Slicer's sliders could not edit it
+    if isinstance(transform, DisplacementField):
+        grid = yield from _grid_steps(transform)
+        return grid
+    chain = vtk.vtkGeneralTransform()
+    chain.PostMultiply()
+    for part in parts_of(transform):
+        if isinstance(part, LinearTransform):
+            chain.Concatenate(_matrix_transform(part))
+        else:
+            grid = yield from _grid_steps(part)
+            chain.Concatenate(grid)
+    return chain
 
 
 def restore_interpolation(scene: slicer.vtkMRMLScene) -> None:
@@ -160,23 +183,13 @@ def _field_from(grid: vtk.vtkGridTransform, name: str) -> DisplacementField:
     return DisplacementField(array, geometry)
 
 
-def _to_vtk(transform: DisplacementField | CompositeTransform) -> vtk.vtkAbstractTransform:
-    if isinstance(transform, DisplacementField):
-        return _grid_transform(transform)
-    chain = vtk.vtkGeneralTransform()
-    chain.PostMultiply()
-    for part in parts_of(transform):
-        chain.Concatenate(_matrix_transform(part) if isinstance(part, LinearTransform) else _grid_transform(part))
-    return chain
-
-
 def _matrix_transform(part: LinearTransform) -> vtk.vtkTransform:
     linear = vtk.vtkTransform()
     linear.SetMatrix(matrix_from_array(flipped_matrix(part.matrix)))
     return linear
 
 
-def _grid_transform(field: DisplacementField) -> slicer.vtkOrientedGridTransform:
+def _grid_steps(field: DisplacementField) -> Steps[slicer.vtkOrientedGridTransform]:
     width = _fade_width(field)
     geometry = _widened(field.geometry, width)
     matrix = ijk_to_ras(geometry)
@@ -184,7 +197,7 @@ def _grid_transform(field: DisplacementField) -> slicer.vtkOrientedGridTransform
     data.SetSpacing(geometry.spacing)
     data.SetOrigin(matrix[:3, 3].tolist())
     vectors = empty_voxels(data, geometry.size, field.array.dtype.newbyteorder("="), components=3)
-    _fill(vectors, field.array, width)
+    yield from _fill_steps(vectors, field.array, width)
     grid = slicer.vtkOrientedGridTransform()
     grid.SetDisplacementGridData(data)
     axes = np.eye(4)
@@ -215,17 +228,27 @@ def _widened(geometry: Geometry, width: int) -> Geometry:
     )
 
 
-def _fill(vectors: NDArray[np.floating], array: NDArray[np.floating], width: int) -> None:
-    """Write an LPS field into the middle of `vectors` as RAS, and let it fade out around."""
-    depth, height, length, _ = array.shape
-    inner = tuple(slice(width, width + n) for n in (depth, height, length))
+def _fill_steps(vectors: NDArray[np.floating], array: NDArray[np.floating], width: int) -> Steps[None]:
+    """Write in steps an LPS field into the middle of `vectors` as RAS, and let it fade out around."""
+    height, length = array.shape[1:3]
     # A row of vectors at a time: numpy is slow on last axes of three.
     signs = np.tile(np.array([-1, -1, 1], dtype=array.dtype), length)
-    rows = vectors.reshape(*vectors.shape[:2], -1)[inner[0], inner[1], 3 * width : 3 * (width + length)]
-    np.multiply(array.reshape(depth, height, -1), signs, out=rows)
-    for axis in (2, 1, 0):
-        moved = np.moveaxis(vectors[inner[:axis]], axis, 0)
-        for step in range(1, width + 1):
-            weight = vectors.dtype.type((width - step) / (width - 1))
-            np.multiply(moved[width], weight, out=moved[width - step])
-            np.multiply(moved[-1 - width], weight, out=moved[-1 - width + step])
+    for slab in slabs(array.shape):
+        planes = vectors[width + slab.start : width + slab.stop]
+        rows = planes.reshape(*planes.shape[:2], -1)[:, width : width + height, 3 * width : 3 * (width + length)]
+        np.multiply(array[slab].reshape(-1, height, 3 * length), signs, out=rows)
+        for number in range(1, width + 1):
+            _fade(np.moveaxis(planes[:, width : width + height], 2, 0), width, number)
+        for number in range(1, width + 1):
+            _fade(np.moveaxis(planes, 1, 0), width, number)
+        yield
+    for number in range(1, width + 1):
+        _fade(vectors, width, number)
+        yield
+
+
+def _fade(vectors: NDArray[np.floating], width: int, number: int) -> None:
+    """Fill what lies a number of voxels outside of the middle on either end of the first axis."""
+    weight = vectors.dtype.type((width - number) / (width - 1))
+    np.multiply(vectors[width], weight, out=vectors[width - number])
+    np.multiply(vectors[-1 - width], weight, out=vectors[-1 - width + number])

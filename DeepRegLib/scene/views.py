@@ -21,6 +21,8 @@ COMPOSITE = "vtkMRMLSliceCompositeNode"
 BEFORE_ATTRIBUTE = "DeepReg.Before"
 BACKGROUND_ROLE = "DeepReg.Before.Background"
 FOREGROUND_ROLE = "DeepReg.Before.Foreground"
+# Under which roles a view holds its layers, and what they were.
+FALLBACKS = (("backgroundVolume", BACKGROUND_ROLE), ("foregroundVolume", FOREGROUND_ROLE))
 # A view shows a volume if that fills so much of the view, or so much of it lies in the view.
 SHOWN_SHARE = 0.25
 
@@ -48,13 +50,23 @@ def layers_of(view: slicer.vtkMRMLSliceCompositeNode) -> Layers:
 
 
 def show_layers(views: Iterable[slicer.vtkMRMLSliceCompositeNode], layers: Layers) -> None:
-    """Show something in views."""
+    """Show something in views.
+
+    Where it is not saved with the scene, such as a helper, what the view is remembered to have shown stands behind it:
+    a scene that is saved meanwhile shows that, also where there is no DeepReg to put the views back.
+    """
     for view in views:
         changed = view.StartModify()
+        _drop_fallbacks(view)
         view.SetCompositing(layers.compositing)
         view.SetBackgroundVolumeID(layers.background)
         view.SetForegroundVolumeID(layers.foreground)
         view.SetForegroundOpacity(layers.opacity)
+        for role, before in FALLBACKS:
+            shown = view.GetNodeReference(role)
+            if shown is not None and not shown.GetSaveWithScene():
+                # MRML reads a list of ids, and leaves out those that are not in the file.
+                view.SetNthNodeReferenceID(role, 1, view.GetNodeReferenceID(before))
         view.EndModify(changed)
 
 
@@ -97,6 +109,7 @@ def put_back(views: Iterable[slicer.vtkMRMLSliceCompositeNode], *, layers: bool 
             continue
         background, foreground = view.GetNodeReference(BACKGROUND_ROLE), view.GetNodeReference(FOREGROUND_ROLE)
         changed = view.StartModify()
+        _drop_fallbacks(view)
         view.RemoveAttribute(BEFORE_ATTRIBUTE)
         view.SetNodeReferenceID(BACKGROUND_ROLE, None)
         view.SetNodeReferenceID(FOREGROUND_ROLE, None)
@@ -139,6 +152,13 @@ def shows(view: slicer.vtkMRMLSliceNode, volume: slicer.vtkMRMLVolumeNode) -> bo
         view_area *= size
         volume_area *= high - low
     return bool(seen >= SHOWN_SHARE * min(view_area, volume_area))
+
+
+def _drop_fallbacks(view: slicer.vtkMRMLSliceCompositeNode) -> None:
+    """Let go of what stands behind the shown volumes; or it would be shown once those are taken from the view."""
+    for role, _before in FALLBACKS:
+        if view.GetNumberOfNodeReferences(role) > 1:
+            view.SetNthNodeReferenceID(role, 1, None)
 
 
 def _put_together(view: slicer.vtkMRMLSliceCompositeNode, before: str) -> None:

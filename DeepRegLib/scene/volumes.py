@@ -138,11 +138,18 @@ def add_label_volume(scene: slicer.vtkMRMLScene, image: Image, name: str) -> sli
 
 
 def set_volume(
-    node: slicer.vtkMRMLScalarVolumeNode, image: Image, *, like: slicer.vtkMRMLScalarVolumeNode | None = None
+    node: slicer.vtkMRMLScalarVolumeNode,
+    image: Image,
+    data: vtk.vtkImageData | None = None,
+    *,
+    like: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> None:
-    """Fill a volume node of a scene with an image as `add_volume` does; it leaves its parent transform."""
+    """Fill a volume node of a scene with an image as `add_volume` does; it leaves its parent transform.
+
+    `data` are the voxels as VTK holds them, made beforehand by `image_data_steps`; by default they are copied here.
+    """
     node.SetAndObserveTransformNodeID(None)
-    _set_voxels(node, image)
+    _set_voxels(node, image, data)
     if not node.IsA("vtkMRMLLabelMapVolumeNode"):
         _set_display(node, image, like)
 
@@ -189,9 +196,9 @@ def _require_volume(node: slicer.vtkMRMLVolumeNode | None) -> slicer.vtkMRMLScal
     return node
 
 
-def _set_voxels(node: slicer.vtkMRMLVolumeNode, image: Image) -> None:
+def _set_voxels(node: slicer.vtkMRMLVolumeNode, image: Image, data: vtk.vtkImageData | None = None) -> None:
     node.SetIJKToRASMatrix(matrix_from_array(ijk_to_ras(image.geometry)))
-    node.SetAndObserveImageData(image_data(image.array))
+    node.SetAndObserveImageData(image_data(image.array) if data is None else data)
 
 
 def _set_display(

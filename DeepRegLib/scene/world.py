@@ -10,6 +10,7 @@ from vtk.util import numpy_support
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.scene.steps import Steps, run_through, slabs
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -130,9 +131,20 @@ def stored_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(known.get(f"{dtype.kind}{dtype.itemsize}", dtype.newbyteorder("=")))
 
 
-def image_data(array: NDArray[np.generic]) -> vtk.vtkImageData:
-    """Return voxels ``(k, j, i)`` as a VTK image with a copy of them, origin zero and spacing one."""
+def image_data(array: NDArray[np.generic], dtype: np.dtype | None = None) -> vtk.vtkImageData:
+    """Return voxels ``(k, j, i)`` as a VTK image with a copy of them, origin zero and spacing one.
+
+    The copy is of another type where one is given, which must hold all values, or where VTK has no such type.
+    """
+    return run_through(image_data_steps(array, dtype))
+
+
+def image_data_steps(array: NDArray[np.generic], dtype: np.dtype | None = None) -> Steps[vtk.vtkImageData]:
+    """Do what `image_data` does in steps."""
     data = vtk.vtkImageData()
     size = (array.shape[2], array.shape[1], array.shape[0])
-    np.copyto(empty_voxels(data, size, stored_dtype(array.dtype)), array)
+    voxels = empty_voxels(data, size, dtype or stored_dtype(array.dtype))
+    for slab in slabs(array.shape):
+        np.copyto(voxels[slab], array[slab], casting="unsafe")
+        yield
     return data

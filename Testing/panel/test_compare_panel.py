@@ -47,6 +47,13 @@ def everything() -> list[tuple[Any, ...]]:
 
 def choose(opened: OpenedPanel, mode: str) -> None:
     opened.desktop.choose(opened.ui.compareSelector, mode)
+    if mode == "Checkerboard":
+        wait_for_helper(opened)
+
+
+def wait_for_helper(opened: OpenedPanel) -> None:
+    """Wait until what a comparison needs is made, which a busy machine does not do at once."""
+    assert opened.desktop.wait_until(lambda: bool(nodes_with(slicer.mrmlScene, HELPER_ATTRIBUTE)), 20)
 
 
 def test_there_is_nothing_to_compare_before_a_result(opened: OpenedPanel, played: PlayedEngine) -> None:

@@ -163,7 +163,7 @@ def test_the_choice_goes_into_a_saved_recipe(bundles: Path, opened: OpenedPanel,
 
 def test_a_script_names_a_model(bundles: Path, opened: OpenedPanel, played: PlayedEngine) -> None:
     from DeepRegLib.engine.registration import REGISTER
-    from DeepRegLib.scene.results import Outputs
+    from DeepRegLib.scene.outputs import Outputs
 
     run = opened.logic.register(
         opened.parameters.fixedVolume,

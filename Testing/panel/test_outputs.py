@@ -14,7 +14,7 @@ pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_
 import slicer
 
 from DeepRegLib.panel.self_test import SHIFT_MM
-from DeepRegLib.scene.results import Outputs
+from DeepRegLib.scene.outputs import Outputs
 from Testing.panel.nodes import BALLS, all_ids, ball, linear_node, segmentation
 from Testing.panel.opened import OpenedPanel, to_moving
 from Testing.panel.played import PlayedEngine

@@ -25,7 +25,7 @@ from DeepRegLib.panel.self_test import example_pair
 from Testing.panel.nodes import BALLS, ball, linear_node, markups_node, segmentation, volume_node
 from Testing.panel.opened import OpenedPanel, tip_of
 from Testing.panel.played import PlayedEngine
-from Testing.panel.test_compare_panel import choose, everything, layers, views
+from Testing.panel.test_compare_panel import choose, everything, layers, views, wait_for_helper
 
 FOUND: dict[str, Callable[[], Any]] = {
     "fixedMask": lambda: segmentation("chosen"),
@@ -276,7 +276,29 @@ def test_a_saved_scene_has_the_users_own_display(
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (3.0, 77.0)
     opened.window.enter()
     assert opened.ui.compareSelector.currentText == mode
+    if mode != "Flicker":
+        wait_for_helper(opened)
     assert [layers(view) for view in views()] != before
+
+
+@pytest.mark.parametrize("mode", ["Checkerboard", "Red / cyan"])
+def test_a_scene_saved_while_comparing_shows_the_users_volumes_where_there_is_no_deepreg(
+    opened: OpenedPanel, played: PlayedEngine, tmp_path: Path, mode: str
+) -> None:
+    fixed, moving = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    views()[0].SetBackgroundVolumeID(fixed.GetID())
+    views()[0].SetForegroundVolumeID(moving.GetID())
+    played.run()
+    choose(opened, mode)
+    assert views()[0].GetBackgroundVolumeID() != fixed.GetID()
+    assert slicer.util.saveScene(str(tmp_path / "saved.mrb"))
+    opened.window.exit()
+    opened.loaded.unload()
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "saved.mrb"))
+    shown = [slicer.mrmlScene.GetNodeByID(each or "") for each in layers(views()[0])[:2]]
+    assert shown[0].GetName() == fixed.GetName()
+    assert shown[1] is None or shown[1].GetName() == moving.GetName()
 
 
 def scene_text(path: Path) -> str:

@@ -112,6 +112,17 @@ def test_a_loaded_verdict_is_told_to_be_an_old_one(opened: OpenedPanel, played: 
     assert SAVED not in opened.verdict
 
 
+def test_a_verdict_stays_this_sessions_when_the_module_is_reloaded(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.run()
+    opened.window.reload()
+    opened.widget = opened.loaded.widget
+    opened.ui = opened.widget.ui
+    opened.window.enter()
+    opened.desktop.process_events()
+    assert opened.verdict.split(" | ")[:2] == ["Looks right", PAIR]
+    assert SAVED not in opened.verdict
+
+
 def test_remove_results_takes_the_verdict_along(opened: OpenedPanel, played: PlayedEngine) -> None:
     played.run()
     opened.desktop.click(opened.ui.removeResultsButton)

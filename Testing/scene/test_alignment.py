@@ -15,8 +15,10 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
 from DeepRegLib.result import Registration
+from DeepRegLib.scene.alignment import apply_to_moving
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
-from DeepRegLib.scene.results import Outputs, Results, add_results, apply_to_moving, inputs_of, remove_results
+from DeepRegLib.scene.outputs import Outputs, Results, inputs_of
+from DeepRegLib.scene.results import add_results, remove_results
 from DeepRegLib.scene.segmentations import layers_from_node
 from DeepRegLib.scene.transforms import restore_interpolation
 from DeepRegLib.transforms import Transform, compose, invert

@@ -7,8 +7,10 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 
+from DeepRegLib.scene.alignment import apply_to_moving
 from DeepRegLib.scene.correspondence import FIXED, MOVING, correspondence_of, corresponding_place
-from DeepRegLib.scene.results import Outputs, Results, add_results, apply_to_moving, inputs_of
+from DeepRegLib.scene.outputs import Outputs, Results, inputs_of
+from DeepRegLib.scene.results import add_results
 from DeepRegLib.scene.transforms import add_transform
 from DeepRegLib.scene.volumes import add_volume
 from Testing.scene.nodes import linear_node

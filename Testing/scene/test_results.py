@@ -9,19 +9,15 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.scene.results import (
-    NODE_OF,
-    Outputs,
-    Results,
-    add_results,
-    apply_to_moving,
-    check_existing,
-    foreign_outputs,
-    inputs_of,
-    remove_results,
-)
+from DeepRegLib.scene.alignment import apply_to_moving
+from DeepRegLib.scene.chosen_outputs import check_existing, foreign_outputs
+from DeepRegLib.scene.filling import result_data_steps
+from DeepRegLib.scene.outputs import NODE_OF, Outputs, Results, inputs_of
+from DeepRegLib.scene.results import add_results, remove_results
 from DeepRegLib.scene.segmentations import SegmentLayers, layers_from_node, segment_names
+from DeepRegLib.scene.steps import STEP_VOXELS
 from DeepRegLib.scene.tables import add_measures_table
 from DeepRegLib.scene.volumes import image_from_volume
 from Testing.scene.nodes import all_ids, from_world, linear_node, segmentation_node, volume_node
@@ -67,6 +63,22 @@ class Case:
 @pytest.fixture
 def case(scene: slicer.vtkMRMLScene) -> Case:
     return Case(scene)
+
+
+def test_what_takes_long_is_made_in_small_steps_before_and_only_handed_to_the_nodes(case: Case) -> None:
+    result = replace(case.registration, warped=Image(np.zeros((8, 512, 513), np.int16), Geometry((513, 512, 8))))
+    steps, count = result_data_steps(result, ALL, case.layers), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            data = stop.value
+            break
+        count += 1
+    assert count >= 8 * 512 * 513 / STEP_VOXELS
+    results = add_results(case.scene, result, case.inputs, ALL, layers=case.layers, data=data)
+    assert case.node(results, "warped").GetImageData() is data.volumes["warped"]
+    assert case.node(results, "transform").GetTransformFromParent() is data.transforms["transform"]
 
 
 def hierarchy_of(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode:
@@ -428,7 +440,7 @@ def test_a_failure_in_the_middle_leaves_nothing(case: Case, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("DeepRegLib.scene.results.set_measures", fail)
+    monkeypatch.setattr("DeepRegLib.scene.filling.set_measures", fail)
     with pytest.raises(MemoryError):
         case.add()
     assert all_ids(case.scene) == before

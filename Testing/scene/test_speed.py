@@ -17,7 +17,8 @@ slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not inst
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
-from DeepRegLib.scene.results import Outputs, add_results, inputs_of, remove_results
+from DeepRegLib.scene.outputs import Outputs, inputs_of
+from DeepRegLib.scene.results import add_results, remove_results
 from DeepRegLib.scene.segmentations import layers_from_node
 from DeepRegLib.scene.volumes import image_from_volume
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearTransform

@@ -1,0 +1,134 @@
+"""What an output's node is filled with: made in steps, away from the scene, and then given to the node at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import slicer
+import vtk
+
+from DeepRegLib.image import Image
+from DeepRegLib.result import Registration
+from DeepRegLib.scene.nodes import VERDICT_ATTRIBUTE
+from DeepRegLib.scene.outputs import Inputs, Outputs, input_volume
+from DeepRegLib.scene.ownership import mark_segments
+from DeepRegLib.scene.segmentations import SegmentLayers, labelmap_steps, set_segments
+from DeepRegLib.scene.steps import Steps
+from DeepRegLib.scene.tables import set_measures
+from DeepRegLib.scene.transforms import set_transform, transform_steps
+from DeepRegLib.scene.volumes import set_millimetres, set_volume, value_range
+from DeepRegLib.scene.world import image_data_steps
+
+VOLUMES = ("warped", "jacobian", "uncertainty", "trust")
+TRANSFORMS = ("transform", "inverse")
+JACOBIAN_COLOURS = "vtkMRMLColorTableNodeRainbow"
+JACOBIAN_RANGE = (0.0, 2.0)
+# From black, where the model is sure, through red to white.
+UNCERTAINTY_COLOURS = "vtkMRMLColorTableNodeIron"
+UNCERTAINTY_PERCENTILE = 99.0
+# A model that is sure everywhere shall look so.
+SMALLEST_UNCERTAINTY_RANGE_MM = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class ResultData:
+    """A registration as VTK holds it, by name of the output; what is not wanted is left out.
+
+    Parameters
+    ----------
+    volumes
+        Voxels without a place.
+    transforms
+        As a node has them, see `transform_steps`.
+    labelmaps
+        One for each of `Registration.warped_layers`.
+    """
+
+    volumes: Mapping[str, vtk.vtkImageData]
+    transforms: Mapping[str, vtk.vtkAbstractTransform]
+    labelmaps: tuple[slicer.vtkOrientedImageData, ...] = ()
+
+
+def result_data_steps(
+    registration: Registration, outputs: Outputs, layers: SegmentLayers | None = None
+) -> Steps[ResultData]:
+    """Make in steps what takes long of a result, before its nodes are made."""
+    volumes, transforms, labelmaps = {}, {}, ()
+    for name in VOLUMES:
+        image = getattr(registration, name)
+        if getattr(outputs, name) and image is not None:
+            volumes[name] = yield from image_data_steps(image.array)
+    for name in TRANSFORMS:
+        if getattr(outputs, name):
+            transforms[name] = yield from transform_steps(getattr(registration, name))
+    if outputs.segmentation and layers is not None and registration.warped_layers:
+        labelmaps = yield from labelmap_steps(layers, registration.warped_layers)
+    return ResultData(volumes, transforms, labelmaps)
+
+
+def fillers_of(
+    scene: slicer.vtkMRMLScene,
+    registration: Registration,
+    data: ResultData,
+    inputs: Inputs,
+    layers: SegmentLayers | None,
+    label_names: Mapping[int, str] | None,
+) -> dict[str, Callable[[slicer.vtkMRMLNode], None]]:
+    """Return for each output that there is a function that fills a node with it."""
+    fixed, moving = input_volume(scene, inputs.fixed), input_volume(scene, inputs.moving)
+
+    def fill_transform(node: slicer.vtkMRMLTransformNode) -> None:
+        set_transform(node, registration.transform, data.transforms["transform"])
+        node.SetAttribute(VERDICT_ATTRIBUTE, registration.verdict.level)
+        _set_roles(scene, node, inputs.fixed, inputs.moving)
+
+    def fill_inverse(node: slicer.vtkMRMLTransformNode) -> None:
+        set_transform(node, registration.inverse, data.transforms["inverse"])
+        _set_roles(scene, node, inputs.moving, inputs.fixed)
+
+    def fill_warped(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        set_volume(node, registration.warped, data.volumes["warped"], like=moving)
+
+    def fill_segmentation(node: slicer.vtkMRMLSegmentationNode) -> None:
+        assert layers is not None  # noqa: S101  # for mypy: without layers there are no label maps
+        set_segments(node, layers, data.labelmaps, reference=fixed)
+        mark_segments(node)
+
+    def fill_jacobian(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        assert registration.jacobian is not None  # noqa: S101  # for mypy: or it would have no voxels
+        set_volume(node, registration.jacobian, data.volumes["jacobian"])
+        display = node.GetDisplayNode()
+        display.SetAndObserveColorNodeID(JACOBIAN_COLOURS)
+        display.SetWindowLevelMinMax(*JACOBIAN_RANGE)
+
+    def fill_millimetres(node: slicer.vtkMRMLScalarVolumeNode, name: str) -> None:
+        image: Image = getattr(registration, name)
+        set_volume(node, image, data.volumes[name])
+        set_millimetres(node)
+        _low, high = value_range(image.array, 0.0, UNCERTAINTY_PERCENTILE)
+        display = node.GetDisplayNode()
+        display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
+        display.SetWindowLevelMinMax(0.0, max(high, SMALLEST_UNCERTAINTY_RANGE_MM))
+
+    fillers: dict[str, Callable[[slicer.vtkMRMLNode], None]] = {
+        "transform": fill_transform,
+        "inverse": fill_inverse,
+        "warped": fill_warped,
+        "jacobian": fill_jacobian,
+        "uncertainty": lambda node: fill_millimetres(node, "uncertainty"),
+        "trust": lambda node: fill_millimetres(node, "trust"),
+    }
+    made = {name: fill for name, fill in fillers.items() if name in data.volumes or name in data.transforms}
+    if data.labelmaps:
+        made["segmentation"] = fill_segmentation
+    return made | {"table": lambda node: set_measures(node, registration, label_names)}
+
+
+def _set_roles(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLTransformNode, fixed: str, moving: str) -> None:
+    roles = {
+        slicer.vtkMRMLTransformNode.GetFixedNodeReferenceRole(): fixed,
+        slicer.vtkMRMLTransformNode.GetMovingNodeReferenceRole(): moving,
+    }
+    for role, identifier in roles.items():
+        node.SetNodeReferenceID(role, identifier if scene.GetNodeByID(identifier) is not None else None)
