@@ -37,14 +37,17 @@ from Testing.remedies import SetupError, diagnose, explain  # noqa: E402 - on th
 STAMP = "deepreg-environment.json"
 FORMAT = "1"  # raise it when this script installs differently from the same files
 
+# The tests run side by side, a process a core; four take what memory a small machine has. What ends first takes over.
+SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
+
 # Each task: the extra it needs, and the commands that the environment's Python runs.
 TASKS = {
     "create": ("test", []),
     "demo": ("demo", [["-m", "Testing.demo"]]),
-    "test": ("test", [["-m", "pytest"]]),
+    "test": ("test", [["-m", "pytest", *SIDE_BY_SIDE]]),
     "lint": ("test", [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]),
     "docs": ("docs", [["-m", "Testing.site"]]),
-    "coverage": ("coverage", [["-m", "pytest", "--cov", "--cov-report=term"]]),
+    "coverage": ("coverage", [["-m", "pytest", *SIDE_BY_SIDE, "--cov", "--cov-report=term"]]),
     "benchmark": ("benchmark", [["-m", "Testing.benchmarks"]]),
 }
 INCLUDES = {
