@@ -83,7 +83,7 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
         What to save.
     directory
         The folder, created with its parents where there is none. It gets ``transform.h5``, ``inverse.h5``,
-        ``warped.nii.gz``, ``result.json``, ``report.html`` (if jinja2 and matplotlib are installed), and of what the
+        ``warped.nii.gz``, ``result.json``, ``report.html`` (if jinja2 and Pillow are installed), and of what the
         registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, ``jacobian.nii.gz`` and
         ``uncertainty.nii.gz`` and ``trust.nii.gz``. Other files in it stay.
     overwrite

@@ -221,6 +221,6 @@ def test_no_pinned_version_contradicts_a_lower_bound() -> None:
     pyproject = (env.ROOT / "pyproject.toml").read_text(encoding="utf-8")
     constraints = (env.ROOT / "constraints.txt").read_text(encoding="utf-8")
     pinned = [line.split("==")[0] for line in constraints.splitlines() if "==" in line.split("#")[0]]
-    for name in ("torch", "numpy", "simpleitk", "matplotlib", "jinja2", "typer", "rich", "pytest", "ruff", "mypy"):
+    for name in ("torch", "numpy", "simpleitk", "pillow", "jinja2", "typer", "rich", "pytest", "ruff", "mypy"):
         assert name in pinned
         assert name in pyproject.lower()

@@ -53,4 +53,4 @@ def test_reading_images_and_transforms_needs_no_torch() -> None:
 
 def test_the_command_line_starts_without_the_heavy_packages() -> None:
     loaded = loaded_after("from DeepRegLib.cli import main; main(['recipes']); import DeepRegLib.cli.app")
-    assert not loaded & {"torch", "numpy", "SimpleITK", "matplotlib"}
+    assert not loaded & {"torch", "numpy", "SimpleITK", "PIL", "matplotlib"}

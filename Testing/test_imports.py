@@ -112,20 +112,8 @@ SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")
 SLICER_ROOMS = {"scene": ("slicer", "vtk"), "panel": ("slicer", "vtk", "qt", "ctk")}
 # The core needs numpy, SimpleITK and torch; everything else is an extra.
 EXTRAS = (
-    *(
-        "jinja2",
-        "matplotlib",
-        "nibabel",
-        "nilearn",
-        "pandas",
-        "psutil",
-        "pydicom",
-        "highdicom",
-        "rich",
-        "safetensors",
-        "scipy",
-    ),
-    *("skimage", "typer"),
+    *("PIL", "highdicom", "jinja2", "matplotlib", "nibabel", "nilearn", "pandas", "psutil", "pydicom", "rich"),
+    *("safetensors", "scipy", "skimage", "typer"),
 )
 ROOMS_WITH_EXTRAS = ("cli", "dicom", "report", "training")
 

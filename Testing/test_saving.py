@@ -61,7 +61,7 @@ def strict(text: str) -> dict:
 
 def test_everything_is_saved_and_can_be_read_back(result: Registration, tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("PIL")
     _, _, fixed_labels, moving_labels = small_pair()
     labelled = result.with_labels(moving_labels, fixed_labels)
     folder = labelled.save(tmp_path / "new" / "out")

@@ -17,7 +17,7 @@ Finding = dict[str, Any]
 TOLERANCE = 1e-2  # mm, far above rounding, far below what would matter
 EXTRAS = {
     "jinja2": "report",
-    "matplotlib": "report",
+    "pillow": "report",
     "typer": "cli",
     "rich": "cli",
     "safetensors": "model",

@@ -72,7 +72,7 @@ def files_of(request: FilesRequest) -> ResultFiles:
     Raises
     ------
     DeepRegError
-        If the report alone is wanted, and jinja2 or matplotlib is not installed.
+        If the report alone is wanted, and jinja2 or Pillow is not installed.
     OutputError
         If the disk for temporary files is full.
     """

@@ -156,4 +156,4 @@ def _saved(folder: Path, files: ResultFiles) -> str:
     text = _("Saved in {folder}.").format(folder=folder)
     if REPORT in files.names:
         return text
-    return text + " " + _("There is no report: the engine's Python lacks jinja2 or matplotlib, which draw it.")
+    return text + " " + _("There is no report: the engine's Python lacks jinja2 or Pillow, which draw it.")

@@ -8,8 +8,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from DeepRegLib.recipes import (
 from DeepRegLib.report.planes import Plane, planes_of
 from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
 from DeepRegLib.transforms import linear_part
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["write_report"]
 
@@ -76,7 +80,7 @@ def write_report(registration: Registration, path: str | Path) -> None:
     Raises
     ------
     DeepRegError
-        If jinja2 or matplotlib is not installed.
+        If jinja2 or Pillow is not installed.
     OutputError
         If the file cannot be written.
     """
@@ -89,27 +93,21 @@ def render_report(registration: Registration) -> str:
     Raises
     ------
     DeepRegError
-        If jinja2 or matplotlib is not installed.
+        If jinja2 or Pillow is not installed.
     """
     try:
-        import jinja2
+        import jinja2  # noqa: F401  # `_template` needs it
 
-        from DeepRegLib.report import figures
+        from DeepRegLib.report.curves import curves_drawing
     except ModuleNotFoundError as error:
+        package = "Pillow" if error.name == "PIL" else error.name
         raise DeepRegError(
-            f"The report needs the Python package {error.name}, which is not installed.",
+            f"The report needs the Python package {package}, which is not installed.",
             'Install it: pip install "slicer-deepreg[report]"',
         ) from error
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     planes = planes_of(registration)
     measures = registration.measures
-    return environment.get_template(TEMPLATE).render(
+    return _template().render(
         banner=BANNERS.get(registration.verdict.level, BANNERS[CHECK]),
         reasons=_plain(registration, registration.verdict.reasons),
         warnings=_plain(registration, registration.warnings),
@@ -117,7 +115,7 @@ def render_report(registration: Registration) -> str:
         fixed=base_name(registration.fixed.name),
         moving=base_name(registration.moving.name),
         pictures=list(_pictures(registration, planes)),
-        curves=_uri(figures.curves_figure(registration.curves), "png") if registration.curves else None,
+        curves=_uri(curves_drawing(registration.curves), "svg+xml") if registration.curves else None,
         transform=_transform_rows(registration),
         measures=[*measure_rows(measures), *_uncertainty_rows(registration), *_trust_rows(registration)],
         places=_place_rows(registration),
@@ -129,6 +127,21 @@ def render_report(registration: Registration) -> str:
         recipe=recipe_to_toml(without_folder(registration.recipe)),
         provenance=list(_flattened(registration, registration.provenance)),
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    """Return the page, compiled once a process."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(TEMPLATE)
 
 
 def _pictures(registration: Registration, planes: tuple[Plane, ...]) -> Iterator[Picture]:

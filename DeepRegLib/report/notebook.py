@@ -15,7 +15,7 @@ CAPTION = "Fixed in red, moving in cyan, before and after; what agrees is grey. 
 
 
 def notebook_html(registration: Registration) -> str:
-    """Return a piece of HTML that needs nothing else; without matplotlib it has no picture.
+    """Return a piece of HTML that needs nothing else; without Pillow it has no picture.
 
     It names no folders, and what files and sentences hold is shown as text, never as markup.
     """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, resample
+from DeepRegLib.image import Image, resample_sitk, to_sitk
+from DeepRegLib.image.resampling import interpolation_type, rounded
 from DeepRegLib.preprocessing import CT_WINDOWS, is_ct
 from DeepRegLib.result import Registration
 from DeepRegLib.transforms import background_value
@@ -26,6 +29,7 @@ VIEWS = (
 )
 
 Slice = NDArray[np.float32]
+Window = tuple[float, float]  # values shown black and white
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,16 +69,61 @@ class Plane:
     uncertainty: Slice | None
 
 
+class Source:
+    """An image that slices are cut from; it is handed to ITK once for all of them."""
+
+    def __init__(self, image: Image, interpolation: str = "linear", background: float = 0.0) -> None:
+        self._dtype, self._background = image.array.dtype, background
+        linear = interpolation == "linear"
+        self._interpolator = sitk.sitkLinear if linear else sitk.sitkNearestNeighbor
+        picture = to_sitk(image)
+        whole_numbers = linear and self._dtype.kind != "f"
+        self._picture = sitk.Cast(picture, interpolation_type(self._dtype)) if whole_numbers else picture
+
+    def on(self, geometry: Geometry) -> NDArray[Any]:
+        """Return a slice ``(j, i)`` as `DeepRegLib.image.resample` does."""
+        sampled = resample_sitk(self._picture, geometry, None, self._interpolator, self._background)
+        return rounded(sitk.GetArrayFromImage(sampled), self._dtype)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Every image of a registration that slices are cut from."""
+
+    fixed: Source
+    moving: Source
+    warped: Source
+    foreground: Source
+    scanned: Source
+    labels: Source | None
+    uncertainty: Source | None
+
+
 def planes_of(registration: Registration) -> tuple[Plane, ...]:
     """Sample the axial, coronal and sagittal slice through the centre of the fixed foreground."""
     centre, low, high = _region(registration.fixed_foreground)
-    fixed_window, moving_window = _windows(registration)
+    windows, sources, moving = _windows(registration), _sources(registration), registration.moving.geometry
     return tuple(
-        _plane(
-            registration, _view_geometry(columns, rows, centre, low, high), name, letters, fixed_window, moving_window
-        )
+        _plane(sources, moving, _view_geometry(columns, rows, centre, low, high), name, letters, windows)
         for name, columns, rows, letters in VIEWS
     )
+
+
+def _sources(registration: Registration) -> Sources:
+    labels, uncertainty = registration.warped_labels, registration.uncertainty
+    return Sources(
+        fixed=_shaded(registration.fixed),
+        moving=_shaded(registration.moving),
+        warped=_shaded(registration.warped),
+        foreground=Source(registration.fixed_foreground, "nearest"),
+        scanned=Source(registration.field_of_view, "nearest"),
+        labels=None if labels is None else Source(labels, "nearest"),
+        uncertainty=None if uncertainty is None else Source(uncertainty),
+    )
+
+
+def _shaded(image: Image) -> Source:
+    return Source(image, background=background_value(image))
 
 
 def _region(foreground: Image) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -116,32 +165,31 @@ def _view_geometry(
 
 
 def _plane(
-    registration: Registration,
-    geometry: Geometry,
-    name: str,
-    letters: str,
-    fixed_window: tuple[float, float],
-    moving_window: tuple[float, float],
+    sources: Sources, moving: Geometry, geometry: Geometry, name: str, letters: str, windows: tuple[Window, Window]
 ) -> Plane:
-    moving = registration.moving
-    labels, uncertainty = registration.warped_labels, registration.uncertainty
-    everywhere = moving.with_array(np.ones(moving.array.shape, dtype=np.bool_))
+    labels, uncertainty = sources.labels, sources.uncertainty
     return Plane(
         name=name,
         geometry=geometry,
         letters=letters,
-        fixed=_windowed(registration.fixed, geometry, fixed_window),
-        before=_windowed(moving, geometry, moving_window),
-        after=_windowed(registration.warped, geometry, moving_window),
-        foreground=_nearest(registration.fixed_foreground, geometry).astype(np.bool_),
-        scanned_before=_nearest(everywhere, geometry).astype(np.bool_),
-        scanned_after=_nearest(registration.field_of_view, geometry).astype(np.bool_),
-        labels=None if labels is None else _nearest(labels, geometry),
-        uncertainty=None if uncertainty is None else resample(uncertainty, geometry).array[0],
+        fixed=_windowed(sources.fixed.on(geometry), windows[0]),
+        before=_windowed(sources.moving.on(geometry), windows[1]),
+        after=_windowed(sources.warped.on(geometry), windows[1]),
+        foreground=sources.foreground.on(geometry),
+        scanned_before=_within(moving, geometry),
+        scanned_after=sources.scanned.on(geometry),
+        labels=None if labels is None else labels.on(geometry),
+        uncertainty=None if uncertainty is None else uncertainty.on(geometry),
     )
 
 
-def _windows(registration: Registration) -> tuple[tuple[float, float], tuple[float, float]]:
+def _within(grid: Geometry, plane: Geometry) -> NDArray[np.bool_]:
+    """Return which pixels of a plane lie in the voxels of a grid."""
+    index = grid.to_index(plane.points()[0])
+    return np.asarray(((index >= -0.5) & (index < np.array(grid.size) - 0.5)).all(axis=-1))
+
+
+def _windows(registration: Registration) -> tuple[Window, Window]:
     """Values shown black and white in the fixed and in the moving image."""
     fixed, warped = registration.fixed, registration.warped
     inside = registration.fixed_foreground.array.astype(np.bool_)
@@ -172,12 +220,7 @@ def _percentile_window(image: Image, inside: NDArray[np.bool_]) -> tuple[float, 
     return 0.0, 1.0
 
 
-def _windowed(image: Image, geometry: Geometry, window: tuple[float, float]) -> Slice:
-    values = resample(image, geometry, background=background_value(image)).array[0].astype(np.float64)
+def _windowed(values: NDArray[np.generic], window: Window) -> Slice:
     low, high = window
-    scaled = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0, 1)
+    scaled = np.clip((np.nan_to_num(values.astype(np.float64), nan=low) - low) / (high - low), 0, 1)
     return scaled.astype(np.float32)
-
-
-def _nearest(image: Image, geometry: Geometry) -> NDArray[np.generic]:
-    return resample(image, geometry, interpolation="nearest").array[0]

@@ -15,7 +15,7 @@ from DeepRegLib.recipes import load_recipe, recipe_names, recipe_to_dict
 from Testing.cli.conftest import Deepreg
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"SimpleITK", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "torch"}
+HEAVY = {"PIL", "SimpleITK", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "torch"}
 
 
 def test_recipes_are_listed_with_their_purpose(deepreg: Deepreg) -> None:

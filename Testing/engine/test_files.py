@@ -51,7 +51,7 @@ def test_they_are_those_that_a_folder_is_saved_with(tmp_path: Path) -> None:
 
 
 def test_the_report_comes_alone_if_that_is_wanted() -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("PIL")
     files = files_of(FilesRequest(small_registration(), only_report=True))
     assert files.names == ("report.html",)
     assert b"<html" in files.contents[0].tobytes()
@@ -59,10 +59,10 @@ def test_the_report_comes_alone_if_that_is_wanted() -> None:
 
 def test_a_report_that_cannot_be_drawn_is_an_error_but_costs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     def lacking(*_arguments: object) -> None:
-        raise DeepRegError("matplotlib is not installed.", "Install it.")
+        raise DeepRegError("Pillow is not installed.", "Install it.")
 
     monkeypatch.setattr("DeepRegLib.report.write_report", lacking)
-    with pytest.raises(DeepRegError, match="matplotlib is not installed"):
+    with pytest.raises(DeepRegError, match="Pillow is not installed"):
         files_of(FilesRequest(small_registration(), only_report=True))
     names = files_of(FilesRequest(small_registration())).names
     assert "report.html" not in names

@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written_is_told(
 def test_a_report_opens_from_a_temporary_folder(
     opened: OpenedPanel, played: PlayedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("PIL")
     import qt
 
     pages: list[Path] = []
@@ -141,10 +141,10 @@ def test_a_report_opens_from_a_temporary_folder(
 def test_an_engine_that_cannot_draw_reports_says_what_it_lacks(opened: OpenedPanel, played: PlayedEngine) -> None:
     played.run()
     opened.desktop.click(opened.ui.openReportButton)
-    error = DeepRegError("The report needs matplotlib.", "Install it.")
+    error = DeepRegError("The report needs Pillow.", "Install it.")
     played.worker.say(pack_error(error, played.orders[-1].id))
     wait(opened)
-    assert "The report needs matplotlib." in opened.message
+    assert "The report needs Pillow." in opened.message
     assert opened.ui.openReportButton.isEnabled()
 
 
@@ -152,14 +152,14 @@ def test_a_folder_without_a_report_says_why(
     opened: OpenedPanel, played: PlayedEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def lacking(*_arguments: object) -> None:
-        raise DeepRegError("matplotlib is not installed.", "Install it.")
+        raise DeepRegError("Pillow is not installed.", "Install it.")
 
     monkeypatch.setattr("DeepRegLib.report.write_report", lacking)
     played.run()
     choose_folder(monkeypatch, tmp_path)
     opened.desktop.click(opened.ui.saveResultsButton)
     make_files(opened, played)
-    assert "lacks jinja2 or matplotlib" in opened.ui.progressLabel.text
+    assert "lacks jinja2 or Pillow" in opened.ui.progressLabel.text
     assert (tmp_path / "result.json").exists()
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
-from PIL import Image as PillowImage  # matplotlib brings it
+pytest.importorskip("PIL")
+from PIL import Image as PillowImage
 
 from DeepRegLib.errors import DeepRegError, OutputError
 from DeepRegLib.geometry import IDENTITY_DIRECTION, Geometry
