@@ -85,6 +85,37 @@ class Improvement:
     made: tuple[Correction, ...] = ()
 
 
+def correction_from_landmarks(
+    inverse: Transform, fixed: NDArray[np.floating], moving: NDArray[np.floating]
+) -> Correction:
+    """Return what drags the partner of each fixed landmark, where a result shows it, onto the landmark.
+
+    Pairs that meet already are left out.
+
+    Parameters
+    ----------
+    inverse
+        Of the result: moving points to fixed points.
+    fixed, moving
+        Points ``(n, 3)``, LPS mm; row n of one belongs to row n of the other.
+
+    Raises
+    ------
+    InputError
+        If these are not finite points in equal numbers, or all meet already.
+    """
+    wanted, partners = _points(fixed), _points(moving)
+    if wanted.shape != partners.shape:
+        raise InputError(
+            f"There are {len(wanted)} fixed and {len(partners)} moving landmarks.", "Give as many of both, in pairs."
+        )
+    shown = inverse.apply_to_points(partners)
+    apart = np.linalg.norm(wanted - shown, axis=1) >= SHORTEST_MM
+    if not apart.any():
+        raise InputError("All landmarks meet already.", "Give pairs that the result does not bring together.")
+    return Correction(shown[apart], wanted[apart])
+
+
 def _points(values: ArrayLike) -> NDArray[np.float64]:
     try:
         points = np.asarray(values, dtype=np.float64)

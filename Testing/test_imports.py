@@ -55,6 +55,7 @@ HEIGHT = {
     "report": 11,
     "training": 11,
     "saving": 12,
+    "saved_result": 12,
     "exporting": 13,
     "registration": 13,
     "pipeline": 14,
