@@ -33,6 +33,7 @@ HEIGHT = {
     "transforms": 5,
     "labels": 5,
     "landmarks": 6,
+    "structures": 6,
     "masks": 5,
     "landmark_alignment": 6,
     "preprocessing": 7,

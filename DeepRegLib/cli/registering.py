@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from DeepRegLib.cli.label_files import LabelFiles
     from DeepRegLib.exporting import DicomExport
     from DeepRegLib.image import Image
     from DeepRegLib.recipes import Recipe
@@ -31,7 +32,7 @@ LOCAL = "local"
 
 Mask = Annotated[Path | None, typer.Option(help="Nonzero where the image counts; on the image's own grid.")]
 Points = Annotated[Path | None, typer.Option(help="Points in the same order on both: .csv (LPS mm), .fcsv, .mrk.json.")]
-Labels = Annotated[Path | None, typer.Option(help="Label map on the image's own grid.")]
+Labels = Annotated[Path | None, typer.Option(help="Label map on the image's own grid, SEG or RTSTRUCT.")]
 
 
 def register(
@@ -85,8 +86,16 @@ def register(
             "which often bear a patient's name, are left out anyway.",
         ),
     ] = None,
+    moving_dose: Annotated[
+        Path | None, typer.Option(help="RTDOSE of the moving scan, carried over and written by --dicom.")
+    ] = None,
     dicom: Annotated[
-        bool, typer.Option("--dicom", help="Also write DICOM objects that refer to both series: registration.dcm.")
+        bool,
+        typer.Option(
+            "--dicom",
+            help="Also write DICOM objects that refer to both series: registration.dcm, of labels segmentation.dcm and "
+            "structures.dcm, of a dose dose.dcm.",
+        ),
     ] = False,
     dicom_root: Annotated[
         str | None,
@@ -104,14 +113,15 @@ def register(
     deepreg models list shows what --model takes.
     """
     with session(json_output, verbose) as screen:
+        from DeepRegLib.cli.label_files import read_label_pair
         from DeepRegLib.cli.pairs import warn_of_points_outside
         from DeepRegLib.image import read_image
-        from DeepRegLib.request import Drivers, Request
+        from DeepRegLib.request import Drivers, Extras, Request
         from DeepRegLib.saving import expected_bytes, reserved_output, write_into
 
         with reporter(screen) as report:
             landmark_files, label_files = (fixed_landmarks, moving_landmarks), (fixed_labels, moving_labels)
-            given = (fixed, moving, Path(recipe), fixed_mask, moving_mask, sliding_mask, initial_transform)
+            given = (fixed, moving, Path(recipe), moving_dose, fixed_mask, moving_mask, sliding_mask, initial_transform)
             inputs = [path for path in (*given, *landmark_files, *label_files) if path is not None]
             with reserved_output(output, overwrite=overwrite, inputs=inputs) as place:
                 report("read", 0.0)
@@ -122,19 +132,21 @@ def register(
                         _named(read_image(fixed), "fixed", name),
                         _named(read_image(moving), "moving", name),
                     )
-                    landmarks, labels = _landmarks(*landmark_files), _labels(*label_files)
+                    landmarks = _landmarks(*landmark_files)
+                    labels = read_label_pair((fixed, *scans[:1], fixed_labels), (moving, *scans[1:], moving_labels))
+                    export = _with_objects(export, labels, moving_dose)
                     drivers = Drivers(
                         fixed_mask=_image(fixed_mask),
                         moving_mask=_image(moving_mask),
                         sliding_mask=_image(sliding_mask),
                         fixed_landmarks=landmarks[0],
                         moving_landmarks=landmarks[1],
-                        fixed_labels=labels[0],
-                        moving_labels=labels[1],
+                        fixed_labels=labels.fixed,
+                        moving_labels=labels.moving,
                         initial_transform=_start(initial_transform, (fixed, scans[0]), (moving, scans[1])),
                         background=background,
                     )
-                    request = Request(*scans, chosen, drivers, device, seed)
+                    request = Request(*scans, chosen, drivers, device, seed, Extras(moving_layers=labels.layers))
                     warn_of_points_outside(*landmarks, request.fixed, request.moving)
                 place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))
                 result = _run(request, engine, screen, report)
@@ -223,6 +235,16 @@ def _export(fixed: Path, moving: Path, wanted: bool, root: str | None) -> DicomE
     return dicom_export(fixed, moving, root)
 
 
+def _with_objects(export: DicomExport | None, labels: LabelFiles, dose: Path | None) -> DicomExport | None:
+    if export is None:
+        if dose is not None:
+            raise InputError(f"{dose} was given without --dicom.", "Give --dicom too, or leave it out.")
+        return None
+    from DeepRegLib.exporting import read_dose
+
+    return replace(export, structures=labels.structures, dose=None if dose is None else read_dose(dose, export.moving))
+
+
 def _dicom_writer(result: Registration, export: DicomExport | None) -> FurtherFiles | None:
     if export is None:
         return None
@@ -235,16 +257,6 @@ def _image(path: Path | None) -> Image | None:
     from DeepRegLib.image import read_image
 
     return None if path is None else read_image(path)
-
-
-def _labels(fixed: Path | None, moving: Path | None) -> tuple[Image | None, Image | None]:
-    from DeepRegLib.image import read_image
-    from DeepRegLib.labels import label_map
-
-    if fixed is not None and moving is None:
-        raise InputError(f"{fixed} was given without moving labels.", "Give --moving-labels too, or leave it out.")
-    images = [None if path is None else label_map(read_image(path)) for path in (fixed, moving)]
-    return images[0], images[1]
 
 
 def _landmarks(

@@ -62,19 +62,33 @@ def apply(
             help="Value where nothing was scanned; by default the smallest (air in a CT), and 0 in a signed map.",
         ),
     ] = None,
+    scan: Annotated[
+        Path | None, typer.Option(help="The moving scan that a DICOM segmentation or structure set was made on.")
+    ] = None,
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Carry a volume, a label map or points over.
+    """Carry a volume, a label map, points, or a DICOM segmentation (SEG), structure set (RTSTRUCT) or dose over.
 
     Mind the direction. A transform maps fixed points to moving points. With transform.h5, moving VOLUMES and LABELS
     come onto the fixed grid (give --reference FIXED), and POINTS placed on the FIXED image land on the moving image. To
     bring points placed on the MOVING image onto the fixed one, give inverse.h5.
+
+    With an output that ends in .dcm, a SEG, RTSTRUCT or RTDOSE becomes one that refers to the fixed series.
     """
     with session(json_output, verbose) as screen:
+        from DeepRegLib.cli.applying_dicom import apply_to_object, is_for_objects
         from DeepRegLib.landmarks import SUFFIXES
 
-        if data.name.lower().endswith(SUFFIXES):
+        if is_for_objects(data, output):
+            if nearest or labels or background is not None:
+                raise InputError(
+                    f"{data} tells itself how it is resampled.", "Leave out --labels, --nearest and --background."
+                )
+            apply_to_object(screen, transform, data, output, reference, scan)
+        elif scan is not None:
+            raise InputError(f"{data} is no DICOM segmentation or structure set.", "Leave out --scan.")
+        elif data.name.lower().endswith(SUFFIXES):
             _apply_to_points(
                 screen, transform, data, output, reference is not None or labels or nearest or background is not None
             )

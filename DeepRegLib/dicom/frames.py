@@ -116,14 +116,14 @@ def _require_grey(dataset: Any, name: str) -> None:
 
 def _enhanced(dataset: Any, shared: Any, group: Any, path: Path, number: int, size: tuple[int, int]) -> Frame:
     name = shown(path)
-    position = _macro(shared, group, "PlanePositionSequence")
-    plane = _macro(shared, group, "PlaneOrientationSequence")
-    measures = _macro(shared, group, "PixelMeasuresSequence")
+    position = functional_group(shared, group, "PlanePositionSequence")
+    plane = functional_group(shared, group, "PlaneOrientationSequence")
+    measures = functional_group(shared, group, "PixelMeasuresSequence")
     if position is None or plane is None or measures is None or "ImagePositionPatient" not in position:
         raise InputError(
             f"{name}: its frame {number + 1} does not say where it lies.", "Convert it with a DICOM importer."
         )
-    transformation = _macro(shared, group, "PixelValueTransformationSequence")
+    transformation = functional_group(shared, group, "PixelValueTransformationSequence")
     slope, intercept = _scale(dataset if transformation is None else transformation, dataset, name)
     content = [
         item
@@ -137,12 +137,12 @@ def _enhanced(dataset: Any, shared: Any, group: Any, path: Path, number: int, si
             "CTImageFrameTypeSequence",
             "TemporalPositionSequence",
         )
-        if (item := _macro(shared, group, key)) is not None
+        if (item := functional_group(shared, group, key)) is not None
     ]
     return Frame(
         path,
         number,
-        _vector(position.ImagePositionPatient, 3, name),
+        numbers_of(position.ImagePositionPatient, 3, name),
         _axes(plane.get("ImageOrientationPatient"), name),
         _spacing(measures.get("PixelSpacing"), name),
         size,
@@ -152,7 +152,7 @@ def _enhanced(dataset: Any, shared: Any, group: Any, path: Path, number: int, si
     )
 
 
-def _macro(shared: Any, group: Any, key: str) -> Any:
+def functional_group(shared: Any, group: Any, key: str) -> Any:
     """Return the first item of a functional group: the frame's own, or that of all frames."""
     for holder in (group, shared):
         items = None if holder is None else holder.get(key)
@@ -174,14 +174,14 @@ def _positions(dataset: Any, count: int, name: str) -> list[NDArray[np.float64]]
         raise InputError(
             f"{name} does not say where its slices lie.", "Export it as a volume, or convert it with a DICOM importer."
         )
-    first = _vector(plane.ImagePositionPatient, 3, name)
+    first = numbers_of(plane.ImagePositionPatient, 3, name)
     if count == 1:
         return [first]
     axes = _axes(plane.ImageOrientationPatient, name)
     normal = np.cross(axes[:, 0], axes[:, 1])
     offsets = dataset.get("GridFrameOffsetVector")
     if offsets is not None and not isinstance(offsets, str | float | int):
-        steps = _vector(offsets, count, name)
+        steps = numbers_of(offsets, count, name)
         # In the second of DICOM's two forms the offsets are the patient's own z.
         return [first + normal * (step if steps[0] == 0 else step - first[2]) for step in steps.tolist()]
     between = dataset.get("SpacingBetweenSlices")
@@ -195,7 +195,7 @@ def _positions(dataset: Any, count: int, name: str) -> list[NDArray[np.float64]]
 def _axes(orientation: Any, name: str) -> NDArray[np.float64]:
     if orientation is None:
         raise InputError(f"{name} does not say how its slices are turned.", "Convert it with a DICOM importer.")
-    axes = _vector(orientation, 6, name).reshape(2, 3).T
+    axes = numbers_of(orientation, 6, name).reshape(2, 3).T
     lengths = np.linalg.norm(axes, axis=0)
     if not np.all(np.abs(lengths - 1) < 1e-2) or abs(float(axes[:, 0] @ axes[:, 1])) > 1e-2:
         raise DamagedFileError(f"{name} is damaged: its direction cosines are not two unit vectors at a right angle.")
@@ -207,7 +207,7 @@ def _axes(orientation: Any, name: str) -> NDArray[np.float64]:
 def _spacing(pixel_spacing: Any, name: str) -> tuple[float, float]:
     if pixel_spacing is None:
         raise InputError(f"{name} does not say how large its pixels are.", "Convert it with a DICOM importer.")
-    down, along = _vector(pixel_spacing, 2, name).tolist()
+    down, along = numbers_of(pixel_spacing, 2, name).tolist()
     if min(down, along) <= 0:
         raise DamagedFileError(f"{name} is damaged: its pixel spacing is {down:g} x {along:g} mm.")
     return along, down
@@ -229,7 +229,8 @@ def _tags(holders: Any) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _vector(values: Any, count: int, name: str) -> NDArray[np.float64]:
+def numbers_of(values: Any, count: int, name: str) -> NDArray[np.float64]:
+    """Return an element's values as so many finite numbers, or say that the file is damaged."""
     numbers = np.array([float(value) for value in np.atleast_1d(np.asarray(values, dtype=object))], dtype=np.float64)
     if numbers.shape != (count,) or not np.all(np.isfinite(numbers)):
         raise DamagedFileError(f"{name} is damaged: its header gives {len(numbers)} numbers where {count} belong.")

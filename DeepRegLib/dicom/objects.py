@@ -14,14 +14,15 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.files import write_atomically
 from DeepRegLib.version import VERSION
 
+UTF_8 = "ISO_IR 192"
 MANUFACTURER, MODEL = "SlicerDeepReg contributors", "DeepReg"
 LONGEST_ROOT = 40  # of 64 characters, so that what follows cannot meet by chance
 # Copied from the source, as it has them; nothing else is, private elements least of all.
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
 WHERE_PRESENT = (
-    *("SpecificCharacterSet", "IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod"),
-    *("StudyDescription", "PatientAge", "PatientSize", "PatientWeight", "PositionReferenceIndicator", "Laterality"),
+    *("IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("StudyDescription", "PatientAge", "PatientSize", "PatientWeight", "PositionReferenceIndicator"),
 )
 _ROOT = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 
@@ -88,15 +89,15 @@ def new_object(source: Series, sop_class: str, modality: str, description: str, 
 
 def copy_identity(source: Any, dataset: Any) -> None:
     """Copy patient and study; what the standard wants and the source lacks is empty."""
+    dataset.SpecificCharacterSet = UTF_8
     with without_pydicom_messages():
         for key in (*PATIENT, *STUDY):
-            setattr(dataset, key, source.get(key, None) or "")
+            setattr(dataset, key, str(source.get(key, None) or ""))
         for key in WHERE_PRESENT:
             if source.get(key) not in (None, ""):
                 setattr(dataset, key, source.get(key))
-    for key in ("PositionReferenceIndicator", "Laterality"):
-        if key not in dataset:
-            setattr(dataset, key, "")
+    if "PositionReferenceIndicator" not in dataset:
+        dataset.PositionReferenceIndicator = ""
 
 
 def image_items(images: Iterable[tuple[str, str]]) -> list[Any]:

@@ -21,7 +21,7 @@ RIGID_TO = 1e-6
 
 def write_spatial(
     path: str | Path, matrix: NDArray[np.float64], fixed: Series, moving: Series, root: str | None = None
-) -> None:
+) -> tuple[str, str]:
     """Write a Spatial Registration of two series, in the frame of reference of the fixed one.
 
     Parameters
@@ -34,6 +34,11 @@ def write_spatial(
         What the object refers to.
     root
         What new UIDs begin with; see `DeepRegLib.dicom.objects.new_uid`.
+
+    Returns
+    -------
+    tuple of str
+        SOP class and instance UID of the new object.
 
     Raises
     ------
@@ -56,6 +61,7 @@ def write_spatial(
         items.append(item)
     dataset.RegistrationSequence = items
     write_object(dataset, path)
+    return str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
 
 
 def write_deformable(
@@ -66,7 +72,7 @@ def write_deformable(
     fixed: Series,
     moving: Series,
     root: str | None = None,
-) -> None:
+) -> tuple[str, str]:
     """Write a Deformable Spatial Registration of two series, in the frame of reference of the fixed one.
 
     Parameters
@@ -78,6 +84,11 @@ def write_deformable(
         displacements in mm, LPS; ``(4, 4)``.
     fixed, moving, root
         As for `write_spatial`.
+
+    Returns
+    -------
+    tuple of str
+        SOP class and instance UID of the new object.
 
     Raises
     ------
@@ -99,12 +110,14 @@ def write_deformable(
     moved.DeformableRegistrationGridSequence = [_grid_item(grid)]
     dataset.DeformableRegistrationSequence = [still, moved]
     write_object(dataset, path)
+    return str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
 
 
 def _registration(sop_class: str, fixed: Series, moving: Series, root: str | None) -> Any:
     require_pair(fixed, moving)
     require_pydicom()
     dataset = new_object(fixed, sop_class, "REG", DESCRIPTION, root)
+    dataset.Laterality = str(fixed.first.get("Laterality", "") or "")
     now = datetime.now()
     dataset.ContentDate, dataset.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     dataset.ContentLabel, dataset.ContentDescription, dataset.ContentCreatorName = "REGISTRATION", DESCRIPTION, ""

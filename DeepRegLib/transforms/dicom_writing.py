@@ -17,7 +17,7 @@ from DeepRegLib.transforms.linear import LinearTransform
 
 def write_dicom_registration(
     transform: Transform, path: str | Path, fixed: Series, moving: Series, *, root: str | None = None
-) -> None:
+) -> tuple[str, str]:
     """Write a transform as a DICOM registration that refers to both series.
 
     A linear transform becomes a Spatial Registration; one with a field a Deformable Spatial Registration, with what is
@@ -33,6 +33,11 @@ def write_dicom_registration(
         The series it belongs to.
     root
         What new UIDs begin with.
+
+    Returns
+    -------
+    tuple of str
+        SOP class and instance UID of the new object.
 
     Raises
     ------
@@ -50,11 +55,10 @@ def write_dicom_registration(
     DeepRegLib.errors.InputError: The fixed series names no frame of reference, without which no DICOM object ...
     """
     if isinstance(transform, LinearTransform):
-        write_spatial(path, transform.inverse().matrix, fixed, moving, root)
-        return
+        return write_spatial(path, transform.inverse().matrix, fixed, moving, root)
     before, field, after = _around_one_field(transform)
     grid = Grid(field.array.astype(np.float32), field.geometry)
-    write_deformable(path, before.matrix, grid, after.matrix, fixed, moving, root)
+    return write_deformable(path, before.matrix, grid, after.matrix, fixed, moving, root)
 
 
 def _around_one_field(transform: Transform) -> tuple[LinearTransform, DisplacementField, LinearTransform]:

@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pydicom")
+pytest.importorskip("highdicom")
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
+from DeepRegLib.dicom.contours_writing import write_contours
+from DeepRegLib.dicom.dose import write_dose
+from DeepRegLib.dicom.segmentation import write_segmentation
+from DeepRegLib.dicom.series import read_series
+from DeepRegLib.dicom.structure_files import read_structures
+from DeepRegLib.dicom.structures import Structure
 from DeepRegLib.image import Image, read_image
 from DeepRegLib.landmarks import read_point_list, write_points
-from DeepRegLib.transforms import read_transform
+from DeepRegLib.structures import structure_set
+from DeepRegLib.transforms import apply_to_image, read_transform
 from Testing.dicom.scans import write_scan
 from Testing.small import small_pair
 
@@ -27,11 +36,24 @@ def scans(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def output(scans, files, tmp_path_factory) -> Path:
+def objects(scans, tmp_path_factory) -> dict[str, Path]:
+    """Write a SEG, an RTSTRUCT and an RTDOSE of the moving scan."""
+    folder, series, image = tmp_path_factory.mktemp("objects"), read_series(scans[1]), read_image(scans[1])
+    labels = small_pair()[3]
+    structures = structure_set([labels], [Structure(7, "liver", (200, 30, 30))])
+    write_contours(folder / "structures.dcm", structures, series)
+    write_segmentation(folder / "segmentation.dcm", structures, series)
+    write_dose(folder / "dose.dcm", image.array.clip(0) / 20, image.geometry, Dataset(), series)
+    return {kind: folder / f"{kind}.dcm" for kind in ("structures", "segmentation", "dose")}
+
+
+@pytest.fixture(scope="module")
+def output(scans, objects, files, tmp_path_factory) -> Path:
     from DeepRegLib.cli import main
 
     folder = tmp_path_factory.mktemp("out") / "OUT"
     words = ["register", *scans, "-o", folder, "--recipe", files.recipe, "--dicom", "--dicom-root", "1.2.3.77"]
+    words += ["--moving-labels", objects["structures"], "--moving-dose", objects["dose"]]
     assert main([str(word) for word in words]) == 0
     return folder
 
@@ -62,6 +84,51 @@ def test_a_registration_is_a_start_and_an_earlier_result_is_replaced_whole(deepr
     assert deepreg("register", *words, "--overwrite").code == 0
     assert (folder / "transform.h5").is_file()
     assert not (folder / "registration.dcm").exists()  # it was of the earlier result
+
+
+def test_labels_and_dose_are_left_as_dicom_on_the_fixed_scan(output: Path, scans, objects) -> None:
+    fixed, series = read_image(scans[0]), read_series(scans[0])
+    usual = read_image(output / "warped_labels.nii.gz").array
+    for name in ("segmentation.dcm", "structures.dcm"):
+        found = read_structures(output / name, fixed.geometry, series)
+        labels = {structure.name: structure.label for structure in found.structures}
+        np.testing.assert_array_equal(found.mask(labels["liver"]), usual == 7)
+    transform = read_transform(output / "transform.h5")
+    dose = read_image(objects["dose"])
+    expected = apply_to_image(transform, dose, fixed.geometry, background=0).array
+    np.testing.assert_allclose(read_image(output / "dose.dcm").array, expected, atol=2e-3 * expected.max())
+    header = dcmread(output / "dose.dcm")
+    registration = header.ReferencedSpatialRegistrationSequence[0].ReferencedSOPInstanceUID
+    assert registration == dcmread(output / "registration.dcm").SOPInstanceUID
+
+
+@pytest.mark.parametrize("kind", ["structures", "segmentation", "dose"])
+def test_apply_carries_dicom_objects_over(kind: str, deepreg, output, scans, objects, tmp_path: Path) -> None:
+    words = ("apply", output / "registration.dcm", objects[kind], "--reference", scans[0], "--scan", scans[1])
+    outcome = deepreg(*words, "-o", tmp_path / "o.dcm")
+    assert outcome.code == 0, outcome.err
+    fixed, series = read_image(scans[0]), read_series(scans[0])
+    if kind == "dose":
+        there = read_image(output / "dose.dcm").array
+        np.testing.assert_allclose(read_image(tmp_path / "o.dcm").array, there, atol=2e-3 * there.max())
+        return
+    found = read_structures(tmp_path / "o.dcm", fixed.geometry, series)
+    usual = read_structures(output / f"{kind}.dcm", fixed.geometry, series)
+    liver = [next(s.label for s in content.structures if s.name == "liver") for content in (found, usual)]
+    assert np.mean(found.mask(liver[0]) != usual.mask(liver[1])) < 1e-3
+    assert deepreg(*words, "-o", tmp_path / "o.nii.gz").code == 0
+    assert (read_image(tmp_path / "o.nii.gz").array > 0).any()
+
+
+def test_objects_of_other_scans_are_refused_in_one_sentence(deepreg, output, scans, objects, tmp_path: Path) -> None:
+    for kind in ("structures", "segmentation", "dose"):
+        words = ("apply", output / "transform.h5", objects[kind], "--reference", scans[0], "--scan", scans[0])
+        outcome = deepreg(*words, "-o", tmp_path / "o.dcm")
+        assert outcome.code == 2
+        assert "another frame of reference" in outcome.err
+        assert not (tmp_path / "o.dcm").exists()
+    outcome = deepreg("apply", output / "transform.h5", objects["dose"], "-o", tmp_path / "o.dcm")
+    assert (outcome.code, "--reference" in outcome.err) == (2, True)
 
 
 @pytest.mark.parametrize(
