@@ -25,12 +25,13 @@ from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
-from DeepRegLib.preparation import Prepared, prepare_pair
+from DeepRegLib.preparation import Prepared, PreparedScan, prepare_pair, prepare_scan
 from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.registration import Registration
 from DeepRegLib.request import Drivers, Extras, Request
+from DeepRegLib.result import WorstPlace
 from DeepRegLib.stages.correcting import Corrected, correct
 from DeepRegLib.stages.deformable import Deformed, deform, initial_field
 from DeepRegLib.stages.features import features_of, with_features
@@ -57,6 +58,7 @@ from DeepRegLib.transforms import (
     Transform,
     has_field,
     image_and_view,
+    invert,
     jacobian_determinant,
     linear_part,
 )
@@ -156,32 +158,87 @@ def register(
 
 def run_request(request: Request, *, progress: Progress | None = None, cancel: Cancel | None = None) -> Registration:
     """Run a registration, and make what its `Extras` ask for; the rest is as in `register`."""
-    recipe, drivers = request.recipe, request.drivers
-    initial = drivers.initial_transform
-    bundle = model_of(recipe, has_field=initial is not None and has_field(initial))
-    features = features_of(recipe)
-    device = choose_device(request.device)
-    plan = plan_of(request)
+    device, plan = choose_device(request.device), plan_of(request)
     monitor = Monitor(plan, progress, cancel)
     with memory_errors_explained(device), torch.no_grad():
-        with monitor.stage("prepare"):
-            run = _prepared(request, device, plan, monitor)
-            if features is not None:
-                run = with_features(run, features)
-            run = with_linear_similarity(run)
-            working = working_pair(run)
-        linear, run = _linear(run, working, drivers)
-        start = initial if initial is not None and has_field(initial) else linear
-        found = Deformed(start)
-        if "deformable" in plan:
-            found, run = _deform(run, linear, initial, bundle)
+        run, working, start, found = _search(request, device, plan, monitor)
         with monitor.stage("inverse"):
             inverse = invert_well(run, found.transform, request.seed, found.inverse)
         with monitor.stage("judge"):
             result = _finish(run, request, start, found, inverse, (working.fixed, working.moving))
-        result = _with_driving_labels(result, drivers, monitor)
+        result = _with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return _with_extras(result, request.extras, monitor)
+
+
+def align(
+    request: Request,
+    fixed: PreparedScan | None = None,
+    *,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> Registration:
+    """Register for the transform, the warped image and the verdict alone, as the members of a group are.
+
+    The transform is that of `run_request`. The inverse is solved once, no finer than the field; there is no trust map,
+    no driving labels and no extras.
+
+    Parameters
+    ----------
+    request
+        What to register.
+    fixed
+        What `prepare_fixed` made of its fixed scan; None makes it here.
+    progress, cancel
+        As in `register`.
+    """
+    device, plan = choose_device(request.device), plan_of(request)
+    monitor = Monitor(plan, progress, cancel)
+    with memory_errors_explained(device), torch.no_grad():
+        run, working, start, found = _search(request, device, plan, monitor, fixed)
+        with monitor.stage("inverse"):
+            known = found.inverse
+            inverse = known or invert(found.transform, device=str(device), poll=monitor.poll)
+        with monitor.stage("judge"):
+            return _finish(run, request, start, found, inverse, (working.fixed, working.moving), mapped=False)
+
+
+def prepare_fixed(request: Request, *, cancel: Cancel | None = None) -> PreparedScan:
+    """Prepare the fixed scan of a request once, for `align` with several moving ones.
+
+    Raises
+    ------
+    InputError
+        If it is empty, constant or without a finite voxel, or its mask is empty.
+    """
+    poll = Monitor(("prepare",), None, cancel).poll
+    return prepare_scan(request.fixed, request.recipe.prepare, request.drivers.fixed_mask, poll=poll)
+
+
+def _search(
+    request: Request,
+    device: torch.device,
+    plan: tuple[str, ...],
+    monitor: Monitor,
+    fixed: PreparedScan | None = None,
+) -> tuple[Run, WorkingPair, Transform, Deformed]:
+    """Find the transform: the run, its working pair, what the deformable stage began from, and what was found."""
+    recipe, drivers = request.recipe, request.drivers
+    initial = drivers.initial_transform
+    bundle = model_of(recipe, has_field=initial is not None and has_field(initial))
+    features = features_of(recipe)
+    with monitor.stage("prepare"):
+        run = _prepared(request, device, plan, monitor, fixed)
+        if features is not None:
+            run = with_features(run, features)
+        run = with_linear_similarity(run)
+        working = working_pair(run)
+    linear, run = _linear(run, working, drivers)
+    start = initial if initial is not None and has_field(initial) else linear
+    found = Deformed(start)
+    if "deformable" in plan:
+        found, run = _deform(run, linear, initial, bundle)
+    return run, working, start, found
 
 
 def improve(
@@ -281,12 +338,18 @@ def _read(source: Image | str | Path | None) -> Image | None:
     return None if source is None else as_image(source)
 
 
-def _prepared(request: Request, device: torch.device, plan: tuple[str, ...], monitor: Monitor) -> Run:
+def _prepared(
+    request: Request,
+    device: torch.device,
+    plan: tuple[str, ...],
+    monitor: Monitor,
+    prepared_fixed: PreparedScan | None = None,
+) -> Run:
     """Check what the voxels hold, and make both images comparable."""
     fixed, moving, recipe, drivers = request.fixed, request.moving, request.recipe, request.drivers
     labels = [None if each is None else label_map(each) for each in (drivers.fixed_labels, drivers.moving_labels)]
     masks = drivers.fixed_mask, drivers.moving_mask
-    pair = prepare_pair(fixed, moving, recipe.prepare, *masks, poll=monitor.poll)
+    pair = prepare_pair(fixed, moving, recipe.prepare, *masks, prepared_fixed=prepared_fixed, poll=monitor.poll)
     return Run(
         pair,
         recipe,
@@ -371,7 +434,10 @@ def _finish(
     found: Deformed,
     inverse: Transform,
     working: tuple[WorkingImage, WorkingImage] | None = None,
+    *,
+    mapped: bool = True,
 ) -> Registration:
+    """Warp and judge; `mapped` asks for the trust map too."""
     fixed, moving, transform = request.fixed, request.moving, found.transform
     poll = run.monitor.poll
     scan, background = _finite_original(run.pair.moving), request.drivers.background
@@ -390,16 +456,19 @@ def _finish(
         poll=poll,
     )
     run.monitor.step(0.7)
-    trust, places = trust_of(
-        aligned.fixed,
-        aligned.warped,
-        aligned.known,
-        aligned.mask,
-        transform,
-        inverse,
-        run.pair.fixed.foreground,
-        poll=poll,
-    )
+    trust: Image | None = None
+    places: tuple[WorstPlace, ...] = ()
+    if mapped:
+        trust, places = trust_of(
+            aligned.fixed,
+            aligned.warped,
+            aligned.known,
+            aligned.mask,
+            transform,
+            inverse,
+            run.pair.fixed.foreground,
+            poll=poll,
+        )
     return Registration(
         fixed=fixed,
         moving=moving,

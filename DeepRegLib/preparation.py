@@ -78,6 +78,23 @@ class PreparedPair:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class PreparedScan:
+    """One image with all that can be prepared of it before the other is known, and what the user should know."""
+
+    side: Prepared
+    warnings: tuple[str, ...]
+
+
+def prepare_scan(
+    image: Image, recipe: Prepare, mask: Image | None = None, *, poll: Poll = never_cancel
+) -> PreparedScan:
+    """Prepare one image, to be compared with several others; parameters and errors as of `prepare_pair`."""
+    warnings: list[str] = []
+    side = _prepare(image, recipe, mask, warnings, poll)
+    return PreparedScan(side, tuple(warnings))
+
+
 def prepare_pair(
     fixed: Image,
     moving: Image,
@@ -85,6 +102,7 @@ def prepare_pair(
     fixed_mask: Image | None = None,
     moving_mask: Image | None = None,
     *,
+    prepared_fixed: PreparedScan | None = None,
     poll: Poll = never_cancel,
 ) -> PreparedPair:
     """Prepare a fixed and a moving image for comparison.
@@ -97,6 +115,8 @@ def prepare_pair(
         Clamp and bias correction.
     fixed_mask, moving_mask
         Nonzero where the image counts, on its own grid.
+    prepared_fixed
+        What `prepare_scan` made of the fixed image and its mask; None makes it here.
     poll
         Called now and then; may raise to stop.
 
@@ -105,11 +125,12 @@ def prepare_pair(
     InputError
         If an image is empty, constant or without a finite voxel, or a mask is empty or on another grid.
     """
-    warnings: list[str] = []
-    fixed_side = _prepare(fixed, recipe, fixed_mask, warnings, poll)
+    prepared = [prepared_fixed or prepare_scan(fixed, recipe, fixed_mask, poll=poll)]
     poll()
-    moving_side = _prepare(moving, recipe, moving_mask, warnings, poll)
+    prepared.append(prepare_scan(moving, recipe, moving_mask, poll=poll))
     poll()
+    fixed_side, moving_side = (scan.side for scan in prepared)
+    warnings = [warning for scan in prepared for warning in scan.warnings]
     fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side, poll)
     if fixed_side.is_ct and moving_side.is_ct:
         limits = ct_window_for_registration(fixed, moving)

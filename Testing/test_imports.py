@@ -46,7 +46,6 @@ HEIGHT = {
     "evaluation": 9,
     "models": 9,
     "preparation": 9,
-    "segmentation": 9,
     "result": 9,
     "trust_map": 10,
     "verdict": 10,
@@ -60,10 +59,11 @@ HEIGHT = {
     "exporting": 13,
     "registration": 13,
     "pipeline": 14,
-    "engine": 15,
-    "cli": 16,
-    "scene": 16,
-    "panel": 17,
+    "segmentation": 15,
+    "engine": 16,
+    "cli": 17,
+    "scene": 17,
+    "panel": 18,
 }
 
 # These are imported by Slicer's own process, or before torch is there.
@@ -100,6 +100,7 @@ WITHOUT_TORCH_MODULES = (
     "DeepRegLib.engine.packing",
     "DeepRegLib.engine.protocol",
     "DeepRegLib.engine.registration",
+    "DeepRegLib.engine.segmentation",
     "DeepRegLib.engine.task",
     "DeepRegLib.engine.tasks",
     "DeepRegLib.engine.transport",
@@ -107,6 +108,8 @@ WITHOUT_TORCH_MODULES = (
     "DeepRegLib.models.bundle",
     "DeepRegLib.models.manifest",
     "DeepRegLib.models.registry",
+    "DeepRegLib.segmentation",
+    "DeepRegLib.segmentation.saving",
     "DeepRegLib.transforms",
 )
 SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")

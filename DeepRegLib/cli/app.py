@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from DeepRegLib.cli import about, evaluate, improving, models, registering, training, transforming
+from DeepRegLib.cli import about, evaluate, improving, models, registering, segmenting, training, transforming
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import VERSION
 
@@ -44,6 +44,7 @@ def _program(
 for command in (
     registering.register,
     improving.improve,
+    segmenting.segment,
     transforming.apply,
     transforming.invert,
     transforming.compose,

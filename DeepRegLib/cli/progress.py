@@ -29,6 +29,7 @@ STAGES = {
     "judge": "measuring",
     "labels": "carrying labels",
     "jacobian": "volume change",
+    "fuse": "fusing the labels",
     "save": "writing",
 }
 SECONDS_BETWEEN_LINES = 10.0

@@ -10,9 +10,12 @@ from DeepRegLib.engine.files import FILES
 from DeepRegLib.engine.improvement import IMPROVE
 from DeepRegLib.engine.protocol import Message, ProtocolError
 from DeepRegLib.engine.registration import REGISTER
+from DeepRegLib.engine.segmentation import SEGMENT
 from DeepRegLib.engine.task import TASK, Task
 
-TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType({task.name: task for task in (REGISTER, IMPROVE, FILES)})
+TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType(
+    {task.name: task for task in (REGISTER, IMPROVE, FILES, SEGMENT)}
+)
 
 
 def task_of(message: Message, tasks: Mapping[str, Task[Any, Any]]) -> Task[Any, Any]:
