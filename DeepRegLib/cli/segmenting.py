@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
-from DeepRegLib.cli.registering import VERDICTS
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
+from DeepRegLib.cli.summary import VERDICTS
 from DeepRegLib.errors import CancelledError
 
 if TYPE_CHECKING:

@@ -12,7 +12,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from DeepRegLib.provenance import versions
-from Testing.benchmarks import cancel, fuzz, hostile, kills, pairs, panel, poses, repeat, speed, transport, wrong
+from Testing.benchmarks import (
+    cancel,
+    fuzz,
+    hostile,
+    kills,
+    pairs,
+    panel,
+    poses,
+    repeat,
+    segmentation,
+    speed,
+    transport,
+    wrong,
+)
 from Testing.benchmarks.learned import capture, contrast, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
@@ -42,6 +55,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "wrong": wrong.measure,
     "verdict": verdict.measure,
     "trust": trusted.measure,
+    "segmentation": segmentation.measure,
     "fuzz": fuzz.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
@@ -58,7 +72,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "peers": peers.measure,
 }
 # They take hours.
-ONLY_IF_NAMED = ("fuzz", "verdict", "trust", "capture", "contrast", "gain", "scaling", "recipes")
+ONLY_IF_NAMED = ("segmentation", "fuzz", "verdict", "trust", "capture", "contrast", "gain", "scaling", "recipes")
 
 
 def main(arguments: list[str] | None = None) -> int:

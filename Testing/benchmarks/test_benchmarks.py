@@ -44,6 +44,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "gain",
         "scaling",
         "recipes",
+        "segmentation",
         "trust",
         "verdict",
     }
