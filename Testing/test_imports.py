@@ -51,6 +51,7 @@ HEIGHT = {
     "verdict": 10,
     "judgement": 11,
     "propagation": 11,
+    "phantom": 11,
     "stages": 11,
     "report": 11,
     "training": 11,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from DeepRegLib.cli import about, evaluate, improving, models, registering, segmenting, training, transforming
+from DeepRegLib.cli import about, evaluate, improving, models, phantoms, registering, segmenting, training, transforming
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import VERSION
 
@@ -50,6 +50,7 @@ for command in (
     transforming.compose,
     transforming.jacobian,
     evaluate.evaluate,
+    phantoms.phantom,
     training.train,
     training.export,
     about.recipes,

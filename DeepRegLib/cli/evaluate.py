@@ -12,6 +12,7 @@ from rich.table import Table
 
 from DeepRegLib.cli.pairs import read_landmark_pairs
 from DeepRegLib.cli.session import Json, Session, Verbose, check_output_file, reading, session
+from DeepRegLib.cli.truth import measure_truth
 from DeepRegLib.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ def evaluate(
     reference: Annotated[
         Path | None, typer.Option(help="The fixed image, on whose grid folds are counted; else that of the labels.")
     ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="The true transform, of a phantom: compared with --transform voxel by voxel.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Where the truth counts, on the reference's grid; by default in the anatomy.")
+    ] = None,
+    error_map: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the distance from the truth, mm, as a volume.")
+    ] = None,
     tolerance: Annotated[
         float, typer.Option(metavar="MM", help="Of the surface Dice: surfaces no further apart than this agree.")
     ] = 1.0,
@@ -68,7 +78,7 @@ def evaluate(
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure a result: overlap and surface distances of labels, landmark error (TRE), folds.
+    """Measure a result: overlap and surface distances of labels, landmark error (TRE), distance from the truth, folds.
 
     Of labels, each segment gets Dice, mean, 95 % and largest surface distance, surface Dice, and the difference of its
     volume (moving minus fixed). --csv and --json add IoU, accuracy, sensitivity, specificity and precision, and --json
@@ -88,13 +98,29 @@ def evaluate(
             if labels is None:
                 raise InputError("There are no labels for --csv.", "Give --fixed-labels and --moving-labels.")
             check_output_file(csv, (".csv",), *labels, transform, reference)
+        _check_truth(truth, mask, error_map, transform, reference)
         with reading(screen):
             table = _measure(labels, landmarks, transform, reference, tolerance, csv)
+            if truth is not None and transform is not None and reference is not None:
+                table["truth_error_mm"] = measure_truth(transform, truth, reference, mask, error_map)
         if csv is not None:
             screen.wrote(csv)
         screen.emit(table)
         if not screen.json_output:
             _show(screen, table)
+
+
+def _check_truth(
+    truth: Path | None, mask: Path | None, error_map: Path | None, transform: Path | None, reference: Path | None
+) -> None:
+    from DeepRegLib.image import WRITABLE_SUFFIXES
+
+    if truth is None and (mask is not None or error_map is not None):
+        raise InputError("There is no truth to compare with.", "Give --truth, or leave out --mask and --error-map.")
+    if truth is not None and (transform is None or reference is None):
+        raise InputError(f"{truth} is compared with nothing.", "Give --transform and --reference too.")
+    if error_map is not None:
+        check_output_file(error_map, WRITABLE_SUFFIXES, transform, reference, truth, mask)
 
 
 def _both(kind: str, fixed: Path | None, moving: Path | None) -> tuple[Path, Path] | None:
@@ -207,6 +233,12 @@ def _show(screen: Session, table: dict[str, Any]) -> None:
         screen.say(
             f"Landmark error of {error['count']} points: mean {error['mean']:.2f} mm, "
             f"median {error['median']:.2f} mm, largest {error['max']:.2f} mm"
+        )
+    if "truth_error_mm" in table:
+        error = table["truth_error_mm"]
+        screen.say(
+            f"Distance from the truth at {error['voxels']} voxels: mean {error['mean']:.2f} mm, 95 % below "
+            f"{error['p95']:.2f} mm, largest {error['largest']:.2f} mm; doing nothing: {error['moved']:.2f} mm"
         )
     if "folds" in table:
         limits = table["determinant"]
