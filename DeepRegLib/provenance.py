@@ -60,12 +60,17 @@ def _given_drivers(drivers: Drivers, poll: Poll) -> dict[str, Any]:
         if isinstance(value, Image):
             given[f"{name}_sha256"] = image_hash(value, poll=poll)
         elif isinstance(value, np.ndarray):
-            given[f"{name}_sha256"] = hashlib.sha256(np.ascontiguousarray(value, dtype="<f8").tobytes()).hexdigest()
+            given[f"{name}_sha256"] = points_hash(value)
         elif isinstance(value, Transform):
             given[f"{name}_sha256"] = transform_hash(value, poll=poll)
         elif value is not None:
             given[name] = value
     return given
+
+
+def points_hash(points: NDArray[np.floating]) -> str:
+    """Return the SHA-256 of a list of points."""
+    return hashlib.sha256(np.ascontiguousarray(points, dtype="<f8").tobytes()).hexdigest()
 
 
 def image_hash(image: Image, *, poll: Poll = never_cancel) -> str:

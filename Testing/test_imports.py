@@ -56,6 +56,7 @@ HEIGHT = {
     "report": 11,
     "training": 11,
     "saving": 12,
+    "quality": 13,
     "saved_result": 12,
     "exporting": 13,
     "registration": 13,

@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from DeepRegLib.cli import about, evaluate, improving, models, phantoms, registering, segmenting, training, transforming
+from DeepRegLib.cli import (
+    about,
+    evaluate,
+    improving,
+    models,
+    phantoms,
+    quality,
+    registering,
+    segmenting,
+    training,
+    transforming,
+)
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import VERSION
 
@@ -51,6 +62,7 @@ for command in (
     transforming.jacobian,
     evaluate.evaluate,
     phantoms.phantom,
+    quality.quality,
     training.train,
     training.export,
     about.recipes,
