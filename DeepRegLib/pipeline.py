@@ -5,7 +5,6 @@ Prepare, search, linear, levels, large motion, model, deformable, inverse, judge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,57 +15,38 @@ from numpy.typing import NDArray
 from DeepRegLib.correction import Correction, Improvement
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import InputError
+from DeepRegLib.extras import with_driving_labels, with_extras
 from DeepRegLib.image import Image, as_image
 from DeepRegLib.judgement import measure, pose_standing
 from DeepRegLib.labels import label_map
-from DeepRegLib.landmark_alignment import rigid_from_landmarks
 from DeepRegLib.masks import checked_mask
-from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
-from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.planning import plan_of
 from DeepRegLib.preparation import Prepared, PreparedScan, prepare_pair, prepare_scan
-from DeepRegLib.propagation import with_labels, with_layers
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.registration import Registration
-from DeepRegLib.request import Drivers, Extras, Request
+from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import WorstPlace
 from DeepRegLib.stages.correcting import Corrected, correct
-from DeepRegLib.stages.deformable import Deformed, deform, initial_field
+from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
-from DeepRegLib.stages.initialisation import (
-    FieldFunction,
-    Initialisation,
-    from_coarse_levels,
-    parametrised,
-    with_contrasts_learned_again,
-    with_predicted_if_better,
-    with_searched_if_better,
-)
+from DeepRegLib.stages.finding import find_field, find_pose
 from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
-from DeepRegLib.stages.large_motion import large_motion_field
-from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
-from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses, with_linear_similarity
+from DeepRegLib.stages.linear import with_linear_similarity
 from DeepRegLib.stages.log import RunLog
-from DeepRegLib.stages.model import UNCERTAINTY, is_worth_asking, model_field, model_of
-from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
+from DeepRegLib.stages.model import UNCERTAINTY, model_of
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
-from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.transforms import (
-    LinearTransform,
     Transform,
     has_field,
     image_and_view,
     invert,
-    jacobian_determinant,
     linear_part,
 )
 from DeepRegLib.trust_map import trust_of
 from DeepRegLib.verdict import verdict_on
-
-# Of the stage that searches for large motion; the coarse levels, which its result is compared with, take the rest.
-SEARCH_SHARE = 0.85
 
 
 def register(
@@ -166,9 +146,9 @@ def run_request(request: Request, *, progress: Progress | None = None, cancel: C
             inverse = invert_well(run, found.transform, request.seed, found.inverse)
         with monitor.stage("judge"):
             result = _finish(run, request, start, found, inverse, (working.fixed, working.moving))
-        result = _with_driving_labels(result, request.drivers, monitor)
+        result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
-        return _with_extras(result, request.extras, monitor)
+        return with_extras(result, request.extras, monitor)
 
 
 def align(
@@ -233,11 +213,11 @@ def _search(
             run = with_features(run, features)
         run = with_linear_similarity(run)
         working = working_pair(run)
-    linear, run = _linear(run, working, drivers)
+    linear, run = find_pose(run, working, drivers)
     start = initial if initial is not None and has_field(initial) else linear
     found = Deformed(start)
     if "deformable" in plan:
-        found, run = _deform(run, linear, initial, bundle)
+        found, run = find_field(run, linear, initial, bundle)
     return run, working, start, found
 
 
@@ -298,9 +278,9 @@ def improve(
         with monitor.stage("judge"):
             start = linear_part(improvement.transform)
             result = _finish(run, request, start, Deformed(corrected.transform), inverse)
-        result = _with_driving_labels(result, request.drivers, monitor)
+        result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
-        return _with_extras(result, request.extras, monitor)
+        return with_extras(result, request.extras, monitor)
 
 
 def _told(correction: Correction, corrected: Corrected) -> str:
@@ -312,26 +292,6 @@ def _told(correction: Correction, corrected: Corrected) -> str:
 
 def _listed(correction: Correction) -> dict[str, list[list[float]]]:
     return {"shown": correction.shown.tolist(), "wanted": correction.wanted.tolist()}
-
-
-def plan_of(request: Request) -> tuple[str, ...]:
-    """Return the stages that a request needs, in their order."""
-    recipe, drivers = request.recipe, request.drivers
-    initial = drivers.initial_transform
-    given_field = initial is not None and has_field(initial)
-    needed = {
-        "prepare": True,
-        "search": recipe.search.enabled and drivers.landmarks is None and initial is None,
-        "linear": recipe.linear.model != "none" and not given_field,
-        "levels": recipe.deformable.enabled,
-        "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not given_field,
-        "model": bool(recipe.model.name) and not given_field,
-        "deformable": recipe.deformable.enabled,
-        "inverse": True,
-        "judge": True,
-        "labels": drivers.moving_labels is not None,
-    }
-    return tuple(stage for stage, is_needed in needed.items() if is_needed)
 
 
 def _read(source: Image | str | Path | None) -> Image | None:
@@ -377,54 +337,6 @@ def _sliding_mask(fixed: Image, mask: Image | None, recipe: Recipe) -> Image | N
     if inside.all():
         raise InputError(f"The mask {mask.name} fills the image.", "Draw it over the organ that slides, and no more.")
     return mask.with_array(inside)
-
-
-def _linear(run: Run, working: WorkingPair, drivers: Drivers) -> tuple[LinearTransform, Run]:
-    """Find the pose: from what the user gives, or by a search; then refine it as far as the recipe wants."""
-    found: list[NDArray[np.float64]] = []
-    if drivers.initial_transform is not None:
-        starts = [linear_part(drivers.initial_transform).matrix]
-    elif drivers.landmarks is not None:
-        starts = [rigid_from_landmarks(*drivers.landmarks)]
-    elif "search" not in run.plan:
-        starts = [np.eye(4)]
-    else:
-        with run.monitor.stage("search"):
-            starts, found = scanner_poses(working), searched_poses(run, working)
-            run = replace(run, searched=tuple(found))
-    if "linear" not in run.plan:
-        return LinearTransform((found or starts)[0]), run
-    with run.monitor.stage("linear"):
-        return refine_linear(run, working, starts + found)
-
-
-def _deform(
-    run: Run, linear: LinearTransform, initial: Transform | None, bundle: ModelBundle | None
-) -> tuple[Deformed, Run]:
-    """Find the field, from one given, searched for or predicted, or from zero; decide the similarity."""
-    with run.monitor.stage("levels"):
-        run, finest = with_deformable_similarity(run, finest_level(run, linear))
-        run = with_useful_levels(run, finest)
-        levels: Sequence[Level] = all_levels(run, finest, linear)
-    given = None if initial is None else initial_field(run, linear, initial)
-    start = Initialisation(parametrised(run, given))
-    searched: FieldFunction | None = None
-    if "large motion" in run.plan:
-        with run.monitor.stage("large motion"):
-            searched = large_motion_field(run, finest, end=SEARCH_SHARE)
-            start = with_searched_if_better(run, levels, from_coarse_levels(run, levels, begin=SEARCH_SHARE), searched)
-    if bundle is not None:
-        with run.monitor.stage("model"):
-            if searched is None:
-                start = from_coarse_levels(run, levels)
-            if is_worth_asking(run, bundle, start):
-                start = with_predicted_if_better(run, levels, start, model_field(run, linear, bundle, searched))
-    with run.monitor.stage("deformable"):
-        levels, start = with_contrasts_learned_again(run, finest, levels, start)
-        by_flow = run.recipe.deformable.parametrisation == VELOCITY
-        deformed = (deform_by_flow if by_flow else deform)(run, levels, linear, start)
-        warn_of_unmet_landmarks(run, deformed.transform, finest.fixed.geometry.spacing[0])
-        return deformed, run
 
 
 def _finish(
@@ -489,31 +401,6 @@ def _finish(
         trust=trust,
         worst_places=places,
     )
-
-
-def _with_driving_labels(registration: Registration, drivers: Drivers, monitor: Monitor) -> Registration:
-    """Return the registration with the labels it was given carried over."""
-    if drivers.moving_labels is None:
-        return registration
-    with monitor.stage("labels"):
-        return with_labels(registration, drivers.moving_labels, drivers.fixed_labels, poll=monitor.poll)
-
-
-def _with_extras(registration: Registration, extras: Extras, monitor: Monitor) -> Registration:
-    """Return the registration with the labels, layers and Jacobian that were asked for."""
-    if extras.compared_moving_labels is not None:
-        monitor.finishing("labels")
-        fixed_labels = extras.compared_fixed_labels
-        registration = with_labels(registration, extras.compared_moving_labels, fixed_labels, poll=monitor.poll)
-    if extras.moving_layers:
-        monitor.finishing("labels")
-        registration = with_layers(registration, extras.moving_layers, poll=monitor.poll)
-    if extras.jacobian:
-        monitor.finishing("jacobian")
-        grid = registration.fixed.geometry
-        jacobian = jacobian_determinant(registration.transform, grid, poll=monitor.poll)
-        registration = replace(registration, jacobian=jacobian)
-    return registration
 
 
 def _finite_original(side: Prepared) -> Image:

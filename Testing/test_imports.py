@@ -60,6 +60,8 @@ HEIGHT = {
     "saved_result": 12,
     "exporting": 13,
     "registration": 13,
+    "planning": 12,
+    "extras": 13,
     "pipeline": 14,
     "segmentation": 15,
     "engine": 16,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.pipeline import plan_of
+from DeepRegLib.planning import plan_of
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.request import Drivers, Extras, Request
 from Testing.engine.fakes import random_field, tiny_image
