@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.dicom.frames import SEGMENTATION, functional_group, numbers_of
-from DeepRegLib.dicom.objects import MANUFACTURER, MODEL, copy_identity, new_uid, write_object
+from DeepRegLib.dicom.objects import MANUFACTURER, MODEL, PATIENT, STUDY, copy_identity, new_uid, write_object
 from DeepRegLib.dicom.reading import without_pydicom_messages
 from DeepRegLib.dicom.series import INSTALL, Series, require_frame, require_one_patient, require_pydicom
 from DeepRegLib.dicom.structures import Layers, Structure, StructureSet, check_frame, colour_of
@@ -128,7 +129,7 @@ def _built(structures: StructureSet, series: Series, root: str | None) -> Any:
     from pydicom.sr.codedict import codes
 
     geometry = structures.geometry
-    order = sorted(series.headers, key=lambda header: float(_level(header, geometry)))
+    order = sorted(_complete(series), key=lambda header: float(_level(header, geometry)))
     single = len(order) == 1 and int(order[0].get("NumberOfFrames", 1) or 1) > 1
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=MODEL, family=codes.DCM.ArtificialIntelligence, version=VERSION
@@ -170,8 +171,21 @@ def _built(structures: StructureSet, series: Series, root: str | None) -> Any:
         device_serial_number=VERSION,
         series_description="DeepReg segmentation",
     )
+    for item in built.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence") or ():
+        if item.get("SliceThickness") is None:  # the source may lack it
+            item.SliceThickness = geometry.spacing[2]
     copy_identity(series.first, built)
     return built
+
+
+def _complete(series: Series) -> list[Any]:
+    """Return copies of the headers with empty values for what the standard wants and anonymised files lack."""
+    copies = [deepcopy(header) for header in series.headers]
+    for header in copies:
+        for key in (*PATIENT, *STUDY):
+            if key not in header:
+                setattr(header, key, "")
+    return copies
 
 
 def _level(header: Any, geometry: Geometry) -> float:

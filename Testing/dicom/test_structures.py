@@ -26,6 +26,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image
 from DeepRegLib.structures import label_images, numbered_like, structure_set
+from Testing.damage import multi_frame
 from Testing.dicom.scans import write_scan
 from Testing.synthetic import CENTRE, blobs, geometry_in, label_map
 
@@ -97,6 +98,21 @@ def test_labels_are_equal_when_read_back(kind: str, orientation: str, tmp_path: 
     assert dataset.PatientName == "Doe^Jane"
     assert dataset.StudyInstanceUID == scan.series.study
     assert not any(element.tag.is_private for element in dataset.iterall())
+
+
+def test_a_multi_frame_scan_without_name_and_birth_date_is_referred_to(tmp_path: Path) -> None:
+    pixels = np.arange(6 * 20 * 24, dtype=np.int16).reshape(6, 20, 24)
+    dataset = multi_frame(pixels, [[-9.0, -8.0, 3.0 * level] for level in (3, 0, 5, 1, 4, 2)])
+    dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = "1.2.4", "1.2.5"
+    dataset.save_as(tmp_path / "scan.dcm", enforce_file_format=True)
+    series, geometry = read_series(tmp_path / "scan.dcm"), read_image(tmp_path / "scan.dcm").geometry
+    mask = np.zeros(geometry.shape, dtype=np.uint16)
+    mask[2:5, 4:9, 3:8] = 1
+    mask[3, 5, 5] = 0
+    expected = StructureSet((mask,), geometry, (Structure(1, "x", (1, 200, 3)),))
+    for kind, write in WRITERS.items():
+        write(tmp_path / f"{kind}.dcm", expected, series)
+        assert_equal(read_structures(tmp_path / f"{kind}.dcm", geometry, series), expected)
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy of dicom3tools is not installed")
