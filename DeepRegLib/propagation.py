@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from DeepRegLib.carried import carried_labels, left_behind_told
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
 from DeepRegLib.labels import check_labels, label_map, lost_labels_message
@@ -41,7 +42,9 @@ def with_labels(
     moving = check_labels(moving_labels, registration.moving)
     grid = registration.fixed.geometry
     warped = apply_to_labels(registration.transform, moving, grid, poll=poll)
-    warnings = (*registration.warnings, *lost_labels_message(moving, warped))
+    rows = carried_labels(registration.transform, registration.inverse, moving, warped, poll=poll)
+    left_behind = left_behind_told(rows, moving.name)
+    warnings = (*registration.warnings, *lost_labels_message(moving, warped), *left_behind)
     measures, verdict = registration.measures, registration.verdict
     if fixed_labels is not None:
         fixed = check_labels(fixed_labels, registration.fixed)
@@ -49,7 +52,9 @@ def with_labels(
         measures = replace(measures, dice_before=dice(fixed, unmoved), dice_after=dice(fixed, warped))
         # What the user drew is the best judge of all.
         verdict = verdict_on(measures, deformed=registration.recipe.deformable.enabled)
-    return replace(registration, warped_labels=warped, measures=measures, verdict=verdict, warnings=warnings)
+    return replace(
+        registration, warped_labels=warped, carried=rows, measures=measures, verdict=verdict, warnings=warnings
+    )
 
 
 def with_layers(registration: Held, layers: Sequence[Image], *, poll: Poll = never_cancel) -> Held:

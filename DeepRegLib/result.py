@@ -54,6 +54,29 @@ class WorstPlace:
 
 
 @dataclass(frozen=True)
+class CarriedLabel:
+    """What became of one label that was carried over.
+
+    Parameters
+    ----------
+    label
+        Its number.
+    volume_before, volume_after
+        As it was drawn on the moving scan, and on the fixed grid, in ml; the latter is 0 where it vanished.
+    mean_jacobian
+        Mean determinant of the transform in it, moving volume per fixed volume; None where it vanished.
+    outside
+        Share of it that lies outside of the fixed scan, 0 to 1.
+    """
+
+    label: int
+    volume_before: float
+    volume_after: float
+    mean_jacobian: float | None
+    outside: float
+
+
+@dataclass(frozen=True)
 class Measures:
     """Numbers on a result; those that need labels or landmarks are None without them.
 
@@ -161,6 +184,8 @@ class Registration:
         result made before there was such a map.
     worst_places
         Where most error is to be expected, the worst first; at most three, none near another.
+    carried
+        What became of each of the moving labels, ascending; empty without any.
     fixed_foreground
         Bool image on the fixed grid: where the measures were taken.
     measures, verdict, warnings
@@ -193,6 +218,7 @@ class Registration:
     uncertainty: Image | None = None
     trust: Image | None = None
     worst_places: tuple[WorstPlace, ...] = ()
+    carried: tuple[CarriedLabel, ...] = ()
     warnings: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

@@ -139,6 +139,7 @@ def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict
         "warnings": without_folders(registration.warnings, names),
         "decisions": without_folders(registration.decisions, names),
         "measures": asdict(registration.measures),
+        "carried_labels": [asdict(row) for row in registration.carried],
         "worst_places": [asdict(place) for place in registration.worst_places],
         "fixed": _description(registration.fixed),
         "moving": _description(registration.moving),

@@ -50,6 +50,7 @@ HEIGHT = {
     "trust_map": 10,
     "verdict": 10,
     "judgement": 11,
+    "carried": 10,
     "propagation": 11,
     "phantom": 11,
     "stages": 11,

@@ -23,6 +23,7 @@ from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.repair_section import RepairSection
 from DeepRegLib.panel.running import Runner
 from DeepRegLib.panel.saving_section import SavingSection
+from DeepRegLib.panel.segment_section import SegmentSection
 from DeepRegLib.panel.settings import Store
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.wrapping import GrowingTabs, WrappedLabels
@@ -78,6 +79,7 @@ class Panel:
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.linked = LinkedSection(ui, scene)
         self.repair = RepairSection(ui, scene, runner, self.registration)
+        self.segment = SegmentSection(ui, runner.engine, scene, self.environment.problem, images)
         self.saving = SavingSection(ui, runner.engine, self.registration, ask)
         self.advanced = AdvancedSection(ui, self._sources, lambda: runner.engine.worker, self.registration.show_error)
         self._sections = (
@@ -90,6 +92,7 @@ class Panel:
             self.repair,
             self.saving,
             self.advanced,
+            self.segment,
         )
         self._parameters: Parameters | None = None
         labels = [widget for widget in vars(ui).values() if isinstance(widget, qt.QLabel) and widget.wordWrap]

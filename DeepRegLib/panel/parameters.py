@@ -71,6 +71,8 @@ class Parameters:
         What leads from one scan to the other for the linked cursors; the latest result's unless another is chosen.
     repairMarkups
         The line, or the pairs of points, that correct a result by hand.
+    segmentScan
+        What the tab *Segment* segments.
     comparedFixed, comparedWarped
         The volumes of the latest result to look at.
     verdictOf, verdictHasNode, verdictFixed, verdictMoving, verdictNames
@@ -126,6 +128,8 @@ class Parameters:
     linkedViews: bool = True
     linkedTransform: slicer.vtkMRMLTransformNode
     repairMarkups: Drags
+
+    segmentScan: slicer.vtkMRMLScalarVolumeNode
 
     comparedFixed: slicer.vtkMRMLScalarVolumeNode
     comparedWarped: slicer.vtkMRMLScalarVolumeNode

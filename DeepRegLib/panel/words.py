@@ -31,6 +31,8 @@ def stage_name(stage: str) -> str:
         "inverse": _("Computing the inverse"),
         "judge": _("Judging the result"),
         "jacobian": _("Computing the change of volume"),
+        "read": _("Reading the atlases"),
+        "fuse": _("Fusing the labels"),
         "save": _("Writing the files"),
         "labels": _("Carrying over the segmentation"),
         "cancelling": _("Cancelling"),

@@ -39,10 +39,11 @@ def read_atlases(folder: str | Path) -> tuple[Atlas, ...]:
     InputError
         As of `atlas_files`, or if a file cannot be read, or a label map does not lie on the grid of its scan.
     """
-    return tuple(_read(*files) for files in atlas_files(folder))
+    return tuple(read_atlas(*files) for files in atlas_files(folder))
 
 
-def _read(name: str, image: Path, labels: Path) -> Atlas:
+def read_atlas(name: str, image: Path, labels: Path) -> Atlas:
+    """Read one atlas from its two files; errors as of `read_atlases`."""
     label_map, segments = read_segmentation(labels)
     return Atlas(name, read_image(image), label_map, segments)
 

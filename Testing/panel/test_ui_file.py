@@ -109,6 +109,8 @@ def test_every_label_that_the_code_writes_says_whether_it_is_markup() -> None:
     assert formats == {
         "modelNoteLabel": "Qt::PlainText",
         "progressLabel": "Qt::PlainText",
+        "segmentMessageLabel": "Qt::RichText",
+        "segmentProgressLabel": "Qt::PlainText",
         "environmentStatusLabel": "Qt::PlainText",
         "messageLabel": "Qt::RichText",
         "verdictLabel": "Qt::RichText",
@@ -122,7 +124,10 @@ def test_every_label_that_the_code_writes_says_whether_it_is_markup() -> None:
 
 def test_every_task_has_a_tab_that_says_what_it_does_and_the_environment_stands_below_them() -> None:
     tabs = widgets()["taskTabs"]
-    assert [tab.findtext("attribute[@name='title']/string") for tab in tabs.findall("widget")] == ["Register"]
+    assert [tab.findtext("attribute[@name='title']/string") for tab in tabs.findall("widget")] == [
+        "Register",
+        "Segment",
+    ]
     for tab in tabs.findall("widget"):
         assert (tab.findtext("attribute[@name='toolTip']/string") or "").endswith(".")
     inside = {element.get("name") for element in tabs.iter("widget")}
