@@ -204,7 +204,9 @@ def places_html(places: Sequence[str]) -> str:
     """Return links to places, each a `place_text`, in the rich text of a label; a link's address is its number."""
     if not places:
         return ""
-    links = (f'<a href="{number}">{html.escape(place_of(text)[1])}</a>' for number, text in enumerate(places))
+    links = (
+        f'{number + 1}. <a href="{number}">{html.escape(place_of(text)[1])}</a>' for number, text in enumerate(places)
+    )
     return html.escape(_("Look here first:")) + "".join(f'<p style="{PARAGRAPH}">{link}</p>' for link in links)
 
 

@@ -7,11 +7,12 @@ get their least height, so that a wrapped label is cut off after one line unless
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QFrame, QLabel, QLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QLayout, QLineEdit, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from Testing.desktop.ctk_widgets import ctkCollapsibleButton
 
 HELP = "Help & Acknowledgement"
+PLACEHOLDER_MARGIN = 8  # of a line edit's text on either side, and its frame
 
 
 class ModulePanel(QScrollArea):
@@ -80,6 +81,14 @@ def cut_off(panel: ModulePanel) -> list[str]:
             found.append(
                 f"{name} ends {widget.mapTo(panel.viewport(), QPoint(widget.width, 0)).x() - width} px outside"
             )
+        if isinstance(widget, QLineEdit) and not fits(widget):
+            found.append(f"{name} shows less than {widget.placeholderText!r}")
         if isinstance(widget, QLabel) and widget.wordWrap and widget.height < widget.heightForWidth(widget.width):
             found.append(f"{name} is {widget.height} px high and needs {widget.heightForWidth(widget.width)}")
     return found
+
+
+def fits(edit: QLineEdit) -> bool:
+    """Return whether a field without text shows its whole placeholder."""
+    needed = edit.fontMetrics().horizontalAdvance(edit.placeholderText) + PLACEHOLDER_MARGIN
+    return bool(edit.text) or needed <= edit.width

@@ -155,7 +155,7 @@ def test_the_worst_places_of_a_result_are_links(opened: OpenedPanel, played: Pla
     played.request()
     result = replace(played.made(), worst_places=(WorstPlace((60.0, 50.0, 40.0), 4.2, "edges fit about 4 mm apart"),))
     played.deliver_result(result)
-    assert opened.verdict.endswith("Look here first: edges fit about 4 mm apart, about 4.2 mm")
+    assert opened.verdict.endswith("Look here first: 1. edges fit about 4 mm apart, about 4.2 mm")
 
 
 def test_a_link_moves_the_views_to_a_bad_place(opened: OpenedPanel, played: PlayedEngine) -> None:
@@ -168,7 +168,7 @@ def test_a_link_moves_the_views_to_a_bad_place(opened: OpenedPanel, played: Play
         place_text((70.0, 60.0, 80.0), 'Edges <b>differ</b> by 4 mm: "far"'),
     ]
     opened.desktop.process_events()
-    assert opened.verdict.endswith('Look here first: The field folds here Edges <b>differ</b> by 4 mm: "far"')
+    assert opened.verdict.endswith('Look here first: 1. The field folds here 2. Edges <b>differ</b> by 4 mm: "far"')
 
     opened.ui.verdictPlacesLabel.linkActivated.emit("1")
     opened.desktop.process_events()
