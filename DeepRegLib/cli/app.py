@@ -10,6 +10,7 @@ import typer
 
 from DeepRegLib.cli import (
     about,
+    discordance,
     evaluate,
     improving,
     models,
@@ -63,6 +64,7 @@ for command in (
     evaluate.evaluate,
     phantoms.phantom,
     quality.quality,
+    discordance.discordance,
     training.train,
     training.export,
     about.recipes,
