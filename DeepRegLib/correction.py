@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.request import Request
+from DeepRegLib.result import StartMeasures
 from DeepRegLib.transforms import Transform
 
 # Shorter than any scan tells apart.
@@ -75,6 +76,9 @@ class Improvement:
         What was decided for it; the sentences are kept.
     made
         The corrections it has had, in their order; they are noted with the new one.
+    at_start
+        What was measured of its linear part, which a correction keeps: `DeepRegLib.result.start_measures` of its
+        measures, unless its request gave a field to start from. None measures it again, which takes longer.
     """
 
     request: Request
@@ -83,6 +87,7 @@ class Improvement:
     correction: Correction
     decisions: tuple[str, ...] = ()
     made: tuple[Correction, ...] = ()
+    at_start: StartMeasures | None = None
 
 
 def correction_from_landmarks(

@@ -34,7 +34,7 @@ from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.preparation import Prepared, PreparedPair, foreground_weight, working_image
 from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
-from DeepRegLib.result import Measures
+from DeepRegLib.result import Measures, StartMeasures
 from DeepRegLib.transforms import LinearTransform, Transform, has_field, linear_part, transform_to_sitk
 from DeepRegLib.verdict import SMALL_MASK
 
@@ -68,7 +68,7 @@ def measure(
     *,
     start: Transform,
     seen: Image,
-    stands: Standing,
+    at_start: Standing | StartMeasures,
     jacobian: JacobianStatistics | None = None,
     seed: int,
     poll: Poll,
@@ -89,8 +89,9 @@ def measure(
         What the deformable stage started from: the linear transform, or the one the user gave.
     seen
         The moving field of view by the transform, a bool image on the fixed grid.
-    stands
-        How the pose of `start` stands beside others; see `pose_standing`.
+    at_start
+        How the pose of `start` stands beside others (see `pose_standing`), or what an earlier result with the same
+        linear part has measured of it.
     jacobian
         Of the transform on the fixed grid, where it is known.
     seed
@@ -99,14 +100,14 @@ def measure(
         Called now and then; may raise to stop.
     """
     geometry, foreground = pair.fixed.original.geometry, pair.fixed.foreground
-    at_start = LinearTransform.identity()
     sides = _sides(pair, poll)
-    before = likeness(_aligned(sides, at_start, poll), poll)
     aligned = _aligned(sides, transform, poll)
     after = likeness(aligned, poll)
-    structure_linear = after.structure
-    if start is not transform:
-        structure_linear = structure(_aligned(sides, start, poll, like=aligned), poll)
+    if isinstance(at_start, StartMeasures):
+        first = at_start
+    else:
+        beside = (aligned, after) if start is transform else (_aligned(sides, start, poll, like=aligned), None)
+        first = _start_measures(sides, *beside, at_start, poll)
     jacobian = jacobian or jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
@@ -114,12 +115,12 @@ def measure(
     shown = overlap(foreground, seen)
     fit = None if landmarks is None else landmark_fit(*landmarks)
     measures = Measures(
-        ncc_before=before.ncc,
+        ncc_before=first.ncc_before,
         ncc_after=after.ncc,
-        nmi_before=before.nmi,
+        nmi_before=first.nmi_before,
         nmi_after=after.nmi,
-        structure_before=before.structure,
-        structure_linear=structure_linear,
+        structure_before=first.structure_before,
+        structure_linear=first.structure_linear,
         structure_after=after.structure,
         overlap=shown,
         folds=jacobian.folds,
@@ -129,10 +130,35 @@ def measure(
         jacobian_max=jacobian.maximum,
         inverse_error_mean=consistency.mean,
         inverse_error_p99=consistency.p99,
-        tre_before=_mean_error(at_start, landmarks),
+        tre_before=_mean_error(LinearTransform.identity(), landmarks),
         tre_after=_mean_error(transform, landmarks),
         masked_share=min(map(_masked_share, (pair.fixed, pair.moving))),
         coverage=max(shown, covered(pair.moving.anatomy, pair.fixed.scanned, inverse)),
+        information=first.information,
+        information_close=first.information_close,
+        information_nearby=first.information_nearby,
+        information_elsewhere=first.information_elsewhere,
+        edges=first.edges,
+        edges_nearby=first.edges_nearby,
+        edges_elsewhere=first.edges_elsewhere,
+        elsewhere_mm=first.elsewhere_mm,
+        landmark_spread=None if fit is None else fit.spread,
+        landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
+        landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
+    )
+    return measures, aligned
+
+
+def _start_measures(
+    sides: _Sides, aligned: Aligned, likeness_there: Likeness | None, stands: Standing, poll: Poll
+) -> StartMeasures:
+    """Measure the images as they are stored, and at the start of the deformable stage, where `aligned` has them."""
+    before = likeness(_aligned(sides, LinearTransform.identity(), poll), poll)
+    return StartMeasures(
+        ncc_before=before.ncc,
+        nmi_before=before.nmi,
+        structure_before=before.structure,
+        structure_linear=structure(aligned, poll) if likeness_there is None else likeness_there.structure,
         information=stands.here.information,
         information_close=stands.close.information,
         information_nearby=stands.nearby.information,
@@ -141,11 +167,7 @@ def measure(
         edges_nearby=stands.nearby.edges,
         edges_elsewhere=stands.elsewhere.edges,
         elsewhere_mm=stands.distance,
-        landmark_spread=None if fit is None else fit.spread,
-        landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
-        landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
     )
-    return measures, aligned
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from DeepRegLib.provenance import provenance_of
 from DeepRegLib.recipes import AUTO, VELOCITY, Recipe, load_recipe, with_model
 from DeepRegLib.registration import Registration
 from DeepRegLib.request import Drivers, Request
-from DeepRegLib.result import WorstPlace
+from DeepRegLib.result import StartMeasures, WorstPlace
 from DeepRegLib.stages.correcting import Corrected, correct
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
@@ -277,7 +277,7 @@ def improve(
                 inverse = invert_well(run, corrected.transform, request.seed)
         with monitor.stage("judge"):
             start = linear_part(improvement.transform)
-            result = _finish(run, request, start, Deformed(corrected.transform), inverse)
+            result = _finish(run, request, start, Deformed(corrected.transform), inverse, at_start=improvement.at_start)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return with_extras(result, request.extras, monitor)
@@ -348,13 +348,13 @@ def _finish(
     working: tuple[WorkingImage, WorkingImage] | None = None,
     *,
     mapped: bool = True,
+    at_start: StartMeasures | None = None,
 ) -> Registration:
-    """Warp and judge; `mapped` asks for the trust map too."""
+    """Warp and judge; `mapped` asks for the trust map too, `at_start` is what an earlier result measured."""
     fixed, moving, transform = request.fixed, request.moving, found.transform
     poll = run.monitor.poll
     scan, background = _finite_original(run.pair.moving), request.drivers.background
     warped, seen = image_and_view(transform, scan, fixed.geometry, background=background, poll=poll)
-    stands = pose_standing(run.pair, start, run.searched, working, poll=poll)
     measures, aligned = measure(
         run.pair,
         transform,
@@ -362,7 +362,7 @@ def _finish(
         run.landmarks,
         start=start,
         seen=seen,
-        stands=stands,
+        at_start=at_start or pose_standing(run.pair, start, run.searched, working, poll=poll),
         jacobian=found.jacobian,
         seed=request.seed,
         poll=poll,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,29 @@ class Measures:
     landmark_spread: float | None = None
     landmark_residual: float | None = None
     landmarks_outside: int | None = None
+
+
+@dataclass(frozen=True)
+class StartMeasures:
+    """Those `Measures` of a result that every result of its pair with the same linear part shares."""
+
+    ncc_before: float
+    nmi_before: float
+    structure_before: float
+    structure_linear: float
+    information: float | None
+    information_close: float | None
+    information_nearby: float | None
+    information_elsewhere: float | None
+    edges: float | None
+    edges_nearby: float | None
+    edges_elsewhere: float | None
+    elsewhere_mm: float | None
+
+
+def start_measures(measures: Measures) -> StartMeasures:
+    """Return what other results of a pair with the same linear part need not measure again."""
+    return StartMeasures(**{each.name: getattr(measures, each.name) for each in fields(StartMeasures)})
 
 
 @dataclass(frozen=True, eq=False)

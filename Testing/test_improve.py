@@ -15,7 +15,7 @@ from DeepRegLib.engine.tasks import TASKS
 from DeepRegLib.errors import CancelledError
 from DeepRegLib.pipeline import improve
 from DeepRegLib.request import Drivers, Extras, Request
-from DeepRegLib.result import Registration
+from DeepRegLib.result import Registration, start_measures
 from DeepRegLib.transforms import apply_to_image
 from Testing.small import small_pair, small_registration
 
@@ -85,6 +85,23 @@ def test_a_place_that_cannot_be_met_is_warned_of() -> None:
     assert not any("from where it was dragged to" in warning for warning in improved().warnings)
 
 
+def test_what_the_earlier_result_measured_of_its_linear_part_is_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measured_again(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("the pose was compared with others again")
+
+    monkeypatch.setattr("DeepRegLib.pipeline.pose_standing", measured_again)
+    earlier = small_registration().measures
+    result = improve(improvement(at_start=start_measures(earlier)))
+    assert start_measures(result.measures) == start_measures(earlier)
+    again = improved().measures
+    for name in ("ncc_before", "nmi_before", "structure_before", "structure_linear", "information", "edges"):
+        assert getattr(result.measures, name) == pytest.approx(getattr(again, name), abs=1e-3), name
+    for name in ("ncc_after", "structure_after", "folds", "jacobian_min", "inverse_error_p99", "coverage"):
+        assert getattr(result.measures, name) == getattr(again, name), name
+
+
 def test_it_can_be_cancelled() -> None:
     with pytest.raises(CancelledError):
         improve(improvement(), cancel=lambda: True)
@@ -99,12 +116,13 @@ def test_labels_that_a_user_gives_are_brought_along_and_measured() -> None:
 
 
 def test_it_travels_to_the_engine_and_back() -> None:
-    task, asked = TASKS["improve"], improvement(made=(DRAG,))
+    task, asked = TASKS["improve"], improvement(made=(DRAG,), at_start=start_measures(small_registration().measures))
     arrays: Arrays = {}
     received = task.unpack_request(task.pack_request(asked, arrays), arrays)
     np.testing.assert_array_equal(received.correction.wanted, asked.correction.wanted)
     np.testing.assert_array_equal(received.made[0].shown, DRAG.shown)
     assert received.decisions == asked.decisions
+    assert received.at_start == asked.at_start
     points = asked.request.fixed.geometry.corners()
     for name in ("transform", "inverse"):
         np.testing.assert_array_equal(

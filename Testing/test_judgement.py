@@ -10,6 +10,7 @@ import pytest
 
 from DeepRegLib.image import read_image
 from DeepRegLib.pipeline import register
+from DeepRegLib.preprocessing import isotropic
 from DeepRegLib.result import CHECK, FAILED, OK, Measures
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.verdict import verdict_on
@@ -188,26 +189,35 @@ def test_less_agreement_is_asked_of_a_linear_result() -> None:
 
 
 HEAD = "head_t1_freesurfer_sub01_sub02"
+BRAIN = "brain_t1_nirep_na02_na03"
+COARSE_MM = 4.0  # enough to recognise what is right, and noise; other anatomy takes the detail of the scans
 
 
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("fixed", "moving", "level"),
+    ("fixed", "moving"),
     [
-        (f"{HEAD}/fixed", f"{HEAD}/moving", OK),
-        (f"{HEAD}/fixed", "knee_mr_fair_bent_straight/fixed", FAILED),
-        ("brain_t1_nirep_na02_na03/fixed", "liver_mr_breathing_eth18_cyc_1_10/fixed", FAILED),
+        (f"{HEAD}/fixed", "knee_mr_fair_bent_straight/fixed"),
+        (f"{BRAIN}/fixed", "liver_mr_breathing_eth18_cyc_1_10/fixed"),
     ],
 )
-def test_different_body_parts_fail_and_the_same_do_not(shared_data: Path, fixed: str, moving: str, level: str) -> None:
+def test_different_body_parts_fail(shared_data: Path, fixed: str, moving: str) -> None:
     result = register(shared_data / f"{fixed}.nii.gz", shared_data / f"{moving}.nii.gz", "fast")
-    assert result.verdict.level == level, result.measures
+    assert result.verdict.level == FAILED, result.measures
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_same_body_part_of_two_people_does_not_fail(shared_data: Path) -> None:
+    fixed, moving = (isotropic(read_image(shared_data / HEAD / f"{n}.nii.gz"), COARSE_MM) for n in ("fixed", "moving"))
+    result = register(fixed, moving, "fast")
+    assert result.verdict.level == OK, result.measures
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_noise_against_a_brain_fails(shared_data: Path) -> None:
-    brain = read_image(shared_data / "brain_t1_nirep_na02_na03/fixed.nii.gz")
+    brain = isotropic(read_image(shared_data / BRAIN / "fixed.nii.gz"), COARSE_MM)
     noise = brain.with_array(np.random.default_rng(0).integers(0, 255, brain.array.shape, dtype=np.uint8))
     assert register(brain, noise, "fast").verdict.level == FAILED

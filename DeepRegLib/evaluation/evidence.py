@@ -97,9 +97,22 @@ class Compared:
 
     def at(self, pose: NDArray[np.float64]) -> Evidence:
         """Return what speaks for a pose, a world matrix from fixed to moving points."""
-        index = self.moving.geometry.to_index(self.places.points @ pose[:3, :3].T + pose[:3, 3])
-        tensor = torch.tensor(index, dtype=torch.float32, device=self.channels.device)[:, None, None]
-        values, weight, *gradient = sample_images(self.channels, tensor, padding="zeros")[..., 0, 0].cpu().numpy()
+        return self.at_each([pose])[0]
+
+    def at_each(self, poses: Sequence[NDArray[np.float64]]) -> list[Evidence]:
+        """Return what `at` does for each of several poses, which are looked up at once."""
+        if not poses:
+            return []
+        points, grid = self.places.points, self.moving.geometry
+        index = np.stack([grid.to_index(points @ pose[:3, :3].T + pose[:3, 3]) for pose in poses])
+        # Each component contiguous, as the lookup is quickest.
+        tensor = torch.tensor(np.moveaxis(index, -1, 0), dtype=torch.float32, device=self.channels.device)
+        found = sample_images(self.channels, tensor[..., None].movedim(0, -1), padding="zeros")[..., 0].cpu().numpy()
+        return [self._evidence(pose, found[:, n]) for n, pose in enumerate(poses)]
+
+    def _evidence(self, pose: NDArray[np.float64], found: NDArray[np.float32]) -> Evidence:
+        """Return what the moving image's channels at the places, ``(5, n)``, say of a pose."""
+        values, weight, *gradient = found
         seen = weight > 0.5
         if np.count_nonzero(seen) < FEWEST_PLACES:
             return Evidence(0.0, 0.0, 0.0, float(seen.mean()) if seen.size else 0.0)
@@ -229,7 +242,16 @@ def _shared(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
 
 
 def _levels(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    low, high = np.percentile(values, (0.5, 99.5))
+    low, high = (_share_below(values, share) for share in (0.005, 0.995))
     if high <= low:
         return np.zeros(len(values), dtype=np.int64)
     return np.clip((values - low) * (BINS / (high - low)), 0, BINS - 1).astype(np.int64)
+
+
+def _share_below(values: NDArray[np.float32], share: float) -> float:
+    """Return the value that a share of the values lies below, as `numpy.quantile` does in ten times the time."""
+    place = share * (len(values) - 1)
+    lower = int(place)
+    upper = min(lower + 1, len(values) - 1)
+    ordered = np.partition(values, (lower, upper))
+    return float(ordered[lower]) + (place - lower) * (float(ordered[upper]) - float(ordered[lower]))

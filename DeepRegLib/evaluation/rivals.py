@@ -75,7 +75,8 @@ def standing(
     """
     here = pair.at(pose)
     close, nearby = (_displaced(pair, pose, shares, here, poll) for shares in ((CLOSE,), NEARBY))
-    found = [(pair.at(rival), mean_distance(pair.places.points, pose, rival)) for rival in rivals]
+    distances = [mean_distance(pair.places.points, pose, rival) for rival in rivals]
+    found = list(zip(pair.at_each(rivals), distances, strict=True))
     poll()
     elsewhere = [(evidence, far) for evidence, far in found if _is_other(here, evidence, far / pair.places.radius)]
     best = max(elsewhere, key=lambda item: item[0].information, default=(None, 0.0))
@@ -145,8 +146,8 @@ def _displaced(
 ) -> list[Evidence]:
     """Return what speaks for displacements of a pose that show enough."""
     found = []
-    for displaced in displacements(pair.places, shares):
-        found.append(pair.at(pose @ displaced))
+    for share in shares:
+        found += pair.at_each([pose @ displaced for displaced in displacements(pair.places, [share])])
         poll()
     return [evidence for evidence in found if evidence.seen >= LEAST_SEEN * here.seen]
 

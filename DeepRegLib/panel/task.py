@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -13,7 +14,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
 from DeepRegLib.request import Drivers, Extras, Request
-from DeepRegLib.result import Registration
+from DeepRegLib.result import Registration, start_measures
 from DeepRegLib.scene.markups import correction_from_markups, landmark_pairs
 from DeepRegLib.scene.outputs import Outputs
 from DeepRegLib.scene.segmentations import (
@@ -28,6 +29,7 @@ from DeepRegLib.scene.sequences import current_volume
 from DeepRegLib.scene.steps import Result, Steps, run_through
 from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.volumes import Untouched, image_from_volume
+from DeepRegLib.transforms import has_field
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,23 @@ def _improvement(repair: Repair | None, request: Request, correction: Correction
         return None
     result = repair.registration
     request = replace(request, recipe=result.recipe)
-    return Improvement(request, result.transform, result.inverse, correction, result.decisions, repair.made)
+    return Improvement(
+        request,
+        result.transform,
+        result.inverse,
+        correction,
+        result.decisions,
+        repair.made,
+        start_measures(result.measures) if _holds_of(result, request) else None,
+    )
+
+
+def _holds_of(result: Registration, request: Request) -> bool:
+    """Tell whether what a result measured of its linear part holds of a request: the images are still the same."""
+    initial, pairs = request.drivers.initial_transform, ((result.fixed, request.fixed), (result.moving, request.moving))
+    if initial is not None and has_field(initial):
+        return False
+    return all(a.geometry == b.geometry and np.array_equal(a.array, b.array) for a, b in pairs)
 
 
 def read(task: Task) -> Reading:
