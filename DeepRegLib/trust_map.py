@@ -68,8 +68,9 @@ def trust_of(
     signs, inside = signs_of(fixed, warped, known, mask, transform, inverse, grid, poll=poll)
     expected = expected_error(signs, grid.spacing[0])
     places = worst_places(expected, signs, inside, grid)
-    fine = resample(Image(expected, grid, "trust"), foreground.geometry, background=float(expected.max()), poll=poll)
-    steps = np.rint(np.multiply(fine.array, 1 / STEP_MM)) * np.float32(STEP_MM)
+    # Where the coarse grid ends, the worst is to be expected, and what resamples takes the smallest value there.
+    fine = smooth_and_resample(Image(-expected, grid, "trust"), foreground.geometry, poll=poll)
+    steps = np.rint(np.multiply(fine.array, -1 / STEP_MM)) * np.float32(STEP_MM)
     shown = np.where(foreground.array, np.maximum(steps, np.float32(STEP_MM)), np.float32(0))
     return (
         Image(shown.astype(np.float32), foreground.geometry, "trust"),
