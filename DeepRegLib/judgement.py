@@ -106,8 +106,10 @@ def measure(
     if isinstance(at_start, StartMeasures):
         first = at_start
     else:
-        beside = (aligned, after) if start is transform else (_aligned(sides, start, poll, like=aligned), None)
-        first = _start_measures(sides, *beside, at_start, poll)
+        structure_there = after.structure
+        if start is not transform:
+            structure_there = structure(_aligned(sides, start, poll, like=aligned), poll)
+        first = _start_measures(sides, structure_there, at_start, poll)
     jacobian = jacobian or jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
@@ -149,16 +151,14 @@ def measure(
     return measures, aligned
 
 
-def _start_measures(
-    sides: _Sides, aligned: Aligned, likeness_there: Likeness | None, stands: Standing, poll: Poll
-) -> StartMeasures:
-    """Measure the images as they are stored, and at the start of the deformable stage, where `aligned` has them."""
+def _start_measures(sides: _Sides, structure_there: float, stands: Standing, poll: Poll) -> StartMeasures:
+    """Measure the images as they are stored; at the start of the deformable stage that is done."""
     before = likeness(_aligned(sides, LinearTransform.identity(), poll), poll)
     return StartMeasures(
         ncc_before=before.ncc,
         nmi_before=before.nmi,
         structure_before=before.structure,
-        structure_linear=structure(aligned, poll) if likeness_there is None else likeness_there.structure,
+        structure_linear=structure_there,
         information=stands.here.information,
         information_close=stands.close.information,
         information_nearby=stands.nearby.information,

@@ -38,7 +38,7 @@ HEIGHT = {
     "landmark_alignment": 6,
     "preprocessing": 7,
     "request": 7,
-    "correction": 8,
+    "correction": 10,
     "similarity": 7,
     "networks": 8,
     "optimization": 8,

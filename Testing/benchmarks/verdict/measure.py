@@ -194,7 +194,7 @@ def _measured(
             start.landmarks,
             start=transform,
             seen=seen,
-            stands=others.standing(transform.matrix),
+            at_start=others.standing(transform.matrix),
             seed=0,
             poll=_never,
         )
