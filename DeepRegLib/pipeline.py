@@ -5,6 +5,7 @@ Prepare, search, linear, levels, large motion, model, deformable, inverse, judge
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from DeepRegLib.labels import label_map
 from DeepRegLib.masks import checked_mask
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.orientation import in_standard_order, standard_order
 from DeepRegLib.planning import plan_of
 from DeepRegLib.preparation import Prepared, PreparedScan, prepare_pair, prepare_scan
 from DeepRegLib.provenance import provenance_of
@@ -192,7 +194,8 @@ def prepare_fixed(request: Request, *, cancel: Cancel | None = None) -> Prepared
         If it is empty, constant or without a finite voxel, or its mask is empty.
     """
     poll = Monitor(("prepare",), None, cancel).poll
-    return prepare_scan(request.fixed, request.recipe.prepare, request.drivers.fixed_mask, poll=poll)
+    mask = request.drivers.fixed_mask and in_standard_order(request.drivers.fixed_mask)
+    return prepare_scan(in_standard_order(request.fixed), request.recipe.prepare, mask, poll=poll)
 
 
 def _search(
@@ -305,10 +308,17 @@ def _prepared(
     monitor: Monitor,
     prepared_fixed: PreparedScan | None = None,
 ) -> Run:
-    """Check what the voxels hold, and make both images comparable."""
-    fixed, moving, recipe, drivers = request.fixed, request.moving, request.recipe, request.drivers
-    labels = [None if each is None else label_map(each) for each in (drivers.fixed_labels, drivers.moving_labels)]
-    masks = drivers.fixed_mask, drivers.moving_mask
+    """Check what the voxels hold, and make both images comparable.
+
+    All that a run is given has its axes in standard order, so that how a scan is stored changes nothing.
+    """
+    recipe, drivers = request.recipe, request.drivers
+    fixed, moving = in_standard_order(request.fixed), in_standard_order(request.moving)
+    labels = [
+        None if each is None else label_map(in_standard_order(each))
+        for each in (drivers.fixed_labels, drivers.moving_labels)
+    ]
+    masks = [None if each is None else in_standard_order(each) for each in (drivers.fixed_mask, drivers.moving_mask)]
     pair = prepare_pair(fixed, moving, recipe.prepare, *masks, prepared_fixed=prepared_fixed, poll=monitor.poll)
     return Run(
         pair,
@@ -319,7 +329,7 @@ def _prepared(
         RunLog(list(pair.decisions), list(pair.warnings)),
         landmarks=drivers.landmarks,
         labels=None if labels[0] is None or labels[1] is None else (labels[0], labels[1]),
-        sliding_mask=_sliding_mask(fixed, drivers.sliding_mask, recipe),
+        sliding_mask=_sliding_mask(fixed, drivers.sliding_mask and in_standard_order(drivers.sliding_mask), recipe),
     )
 
 
@@ -351,10 +361,10 @@ def _finish(
     at_start: StartMeasures | None = None,
 ) -> Registration:
     """Warp and judge; `mapped` asks for the trust map too, `at_start` is what an earlier result measured."""
-    fixed, moving, transform = request.fixed, request.moving, found.transform
-    poll = run.monitor.poll
+    transform, poll = found.transform, run.monitor.poll
     scan, background = _finite_original(run.pair.moving), request.drivers.background
-    warped, seen = image_and_view(transform, scan, fixed.geometry, background=background, poll=poll)
+    standard = run.pair.fixed.original.geometry
+    warped, seen = image_and_view(transform, scan, standard, background=background, poll=poll)
     measures, aligned = measure(
         run.pair,
         transform,
@@ -381,14 +391,16 @@ def _finish(
             run.pair.fixed.foreground,
             poll=poll,
         )
+    as_given = functools.partial(standard_order(request.fixed.geometry).back, geometry=request.fixed.geometry)
+    uncertainty = run.log.maps.get(UNCERTAINTY)
     return Registration(
-        fixed=fixed,
-        moving=moving,
+        fixed=request.fixed,
+        moving=request.moving,
         transform=transform,
         inverse=inverse,
-        warped=warped,
-        field_of_view=seen,
-        fixed_foreground=run.pair.fixed.foreground,
+        warped=as_given(warped),
+        field_of_view=as_given(seen),
+        fixed_foreground=as_given(run.pair.fixed.foreground),
         measures=measures,
         verdict=verdict_on(measures, deformed=run.recipe.deformable.enabled),
         recipe=run.recipe,
@@ -397,8 +409,8 @@ def _finish(
         curves=run.log.curves,
         timings=run.monitor.timings,
         provenance=provenance_of(request, run.device, poll=poll) | run.log.provenance,
-        uncertainty=run.log.maps.get(UNCERTAINTY),
-        trust=trust,
+        uncertainty=uncertainty and as_given(uncertainty),
+        trust=trust and as_given(trust),
         worst_places=places,
     )
 

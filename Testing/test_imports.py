@@ -29,6 +29,7 @@ HEIGHT = {
     "tables": 2,
     "dicom": 3,
     "image": 4,
+    "orientation": 5,
     "recipes": 4,
     "transforms": 5,
     "labels": 5,

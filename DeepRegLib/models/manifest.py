@@ -55,7 +55,7 @@ class ModelInput:
         size in mm, as long as the image has so many; 0 where the spacing is fixed.
     orientation
         Where its axes i, j, k point to, such as ``"LPS"`` (left, posterior, superior), for a network that knows anatomy
-        one way up only; "" for any.
+        one way up only; "" for any: it gets those of the scan that come nearest to left, posterior and superior.
     """
 
     spacing: float = 0.0

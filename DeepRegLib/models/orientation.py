@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor, nn
 
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.orientation import nearest_axes
 
 # Where in LPS each letter points to.
 TOWARDS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
@@ -84,12 +83,5 @@ def turn_to(orientation: str, geometry: Geometry) -> Turn:
     geometry
         The grid.
     """
-    wanted = np.array([TOWARDS[letter] for letter in orientation], dtype=np.float64)
-    cosines = wanted @ geometry.axes  # one row a wanted axis, one column an axis of the grid
-
-    def agreement(axes: tuple[int, ...]) -> float:
-        return float(np.abs(cosines[range(3), axes]).sum())
-
-    i, j, k = max(itertools.permutations(range(3)), key=agreement)
-    first, second, third = (bool(cosine < 0) for cosine in cosines[range(3), (i, j, k)])
-    return Turn((i, j, k), (first, second, third))
+    found = nearest_axes(geometry, [TOWARDS[letter] for letter in orientation])
+    return Turn(found.axes, found.mirrored)

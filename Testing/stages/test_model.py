@@ -16,6 +16,7 @@ from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, ModelInput, save_bundle
 from DeepRegLib.models.inference import network_grid
 from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.orientation import standard_order
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Deformable, LargeMotion, Model, Recipe, load_recipe
 from DeepRegLib.recipes import with_model as chosen_model
@@ -122,7 +123,9 @@ SHIFT_VOXELS, SPACING_MM = 9, 2.0
 
 def crowd(shift: int) -> Image:
     """Return a crowd of blobs, some 4 voxels wide, shifted along i: a descent does not find its way through it."""
-    grid = geometry_in("oblique", (40, 40, 40), SPACING_MM)
+    # In the order that a network sees, so that its i is theirs.
+    as_stored = geometry_in("oblique", (40, 40, 40), SPACING_MM)
+    grid = standard_order(as_stored).of_geometry(as_stored)
     blobs = smooth(torch.randn(grid.shape, generator=torch.Generator().manual_seed(0)), 2.0)
     return Image(np.roll(blobs.numpy(), shift, axis=2), grid, f"shift {shift}")
 
