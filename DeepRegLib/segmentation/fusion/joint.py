@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.monitoring import Poll
 from DeepRegLib.segmentation.fusion.candidates import Candidates, winners
-from DeepRegLib.segmentation.fusion.windows import Doubles, Windows, correlation, padded_slab
+from DeepRegLib.segmentation.fusion.windows import Doubles, padded_slab
 
 PATCH = 2  # radius in voxels
 REACH = 1  # how far a better patch is looked for, in voxels along each axis
@@ -42,50 +42,43 @@ def fuse_jointly(candidates: Candidates, poll: Poll) -> NDArray[np.integer]:
             continue
         target = padded_slab(candidates.target, slab, PATCH)
         atlases = [padded_slab(image, slab, margin) for image in candidates.images]
-        shifts = [_best_shift(Windows(target, PATCH), Windows(atlas, PATCH), where, poll) for atlas in atlases]
         places = np.argwhere(where)
-        decided = [
-            _decided(candidates, slab, target, atlases, places[chunk], [shift[chunk] for shift in shifts])
-            for chunk in _chunks(len(places), poll)
-        ]
+        decided = []
+        for start in range(0, len(places), VOXELS_AT_ONCE):
+            chunk = places[start : start + VOXELS_AT_ONCE]
+            decided.append(_decided(candidates, slab, target, atlases, chunk, poll))
         fused[slab][where] = np.concatenate(decided)
     return fused
 
 
-def _chunks(count: int, poll: Poll) -> list[slice]:
-    poll()
-    return [slice(start, start + VOXELS_AT_ONCE) for start in range(0, count, VOXELS_AT_ONCE)]
-
-
-def _best_shift(target: Windows, atlas: Windows, where: NDArray[np.bool_], poll: Poll) -> Places:
-    """Return the shift (k, j, i) to the patch that correlates best, ``(voxels, 3)``; on a tie none."""
-    best = correlation(target, atlas, (0, 0, 0), REACH)[where]
-    shifts = np.zeros((len(best), 3), dtype=np.int64)
-    steps = range(-REACH, REACH + 1)
-    for shift in itertools.product(steps, steps, steps):
-        if any(shift):
-            poll()
-            found = correlation(target, atlas, shift, REACH)[where]
-            better = found > best
-            best[better] = found[better]
-            shifts[better] = shift
-    return shifts
-
-
 def _decided(
-    candidates: Candidates, slab: slice, target: Doubles, atlases: list[Doubles], places: Places, shifts: list[Places]
+    candidates: Candidates, slab: slice, target: Doubles, atlases: list[Doubles], places: Places, poll: Poll
 ) -> NDArray[np.integer]:
     """Return the fused labels at places (k, j, i) of a slab, ``(voxels,)``."""
     wanted = _patches(target, places + PATCH)
-    votes, differences, unseen = [], [], []
     here, last = places + np.array([slab.start, 0, 0]), np.array(candidates.target.shape) - 1
-    for number, (atlas, shift) in enumerate(zip(atlases, shifts, strict=True)):
-        found = _patches(atlas, places + shift + PATCH + REACH)
+    votes, differences, unseen = [], [], []
+    for atlas, labels, seen in zip(atlases, candidates.labels, candidates.seen, strict=True):
+        poll()
+        found, shift = _best_patch(wanted, atlas, places + PATCH + REACH)
         differences.append(np.abs(found - wanted))
-        there = np.clip(here + shift, 0, last)
-        votes.append(candidates.labels[number][tuple(there.T)])
-        unseen.append(~candidates.seen[number][tuple(here.T)])
+        votes.append(labels[tuple(np.clip(here + shift, 0, last).T)])
+        unseen.append(~seen[tuple(here.T)])
     return winners(np.stack(votes), joint_weights(np.stack(differences, axis=1), np.stack(unseen, axis=1)).T)
+
+
+def _best_patch(wanted: Doubles, atlas: Doubles, centres: Places) -> tuple[Doubles, Places]:
+    """Return of the patches within reach those that correlate best, and the shifts (k, j, i) to them; on a tie none."""
+    steps = range(-REACH, REACH + 1)
+    patches = _patches(atlas, centres)
+    best = np.mean(patches * wanted, axis=1)
+    shifts = np.zeros_like(centres)
+    for shift in itertools.product(steps, steps, steps):
+        found = _patches(atlas, centres + np.array(shift))
+        alike = np.mean(found * wanted, axis=1)
+        better = alike > best
+        best[better], patches[better], shifts[better] = alike[better], found[better], shift
+    return patches, shifts
 
 
 def joint_weights(differences: Doubles, unseen: NDArray[np.bool_]) -> Doubles:

@@ -23,12 +23,14 @@ def window_means(values: Doubles, radius: int) -> Doubles:
     width = 2 * radius + 1
     for axis in range(3):
         totals = np.cumsum(values, axis=axis)
-        start = np.zeros_like(np.take(totals, [0], axis=axis))
-        totals = np.concatenate([start, totals], axis=axis)
-        count = totals.shape[axis] - width
-        upper = np.take(totals, np.arange(width, width + count), axis=axis)
-        values = (upper - np.take(totals, np.arange(count), axis=axis)) / width
+        sums = totals[_from(axis, width - 1)].copy()
+        sums[_from(axis, 1)] -= totals[_from(axis, 0, -width)]
+        values = sums / width
     return values
+
+
+def _from(axis: int, start: int, stop: int | None = None) -> tuple[slice, ...]:
+    return tuple(slice(start, stop) if each == axis else slice(None) for each in range(3))
 
 
 class Windows:
