@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.image import read_image
 from DeepRegLib.result import Registration
+from DeepRegLib.scene.nodes import HELPER_ATTRIBUTE, nodes_of_class, nodes_with
 from Testing.demo.data import DemoPair
 from Testing.desktop import boot
 from Testing.desktop.running import Desktop
@@ -132,6 +133,8 @@ class Slices:
         display.SetVisibility(False)
         for mode in ("Red / cyan", "Checkerboard"):
             self._desktop.choose(ui.compareSelector, mode)
+            if not self._desktop.wait_until(lambda: shows_helper(slicer.mrmlScene), PATIENCE_SECONDS):
+                raise DemoFailedError(f"{mode} was not shown")
             self._take()
         self._desktop.choose(ui.compareSelector, "Views as they were")
         display.SetVisibility(True)
@@ -159,3 +162,14 @@ def middle_of(volume: Any) -> list[float]:
     bounds = [0.0] * 6
     volume.GetRASBounds(bounds)
     return [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
+
+
+def shows_helper(scene: Any) -> bool:
+    """Whether a slice view shows a volume that was made for it, such as a checkerboard."""
+    helpers = {node.GetID() for node in nodes_with(scene, HELPER_ATTRIBUTE)}
+    shown = {
+        identifier
+        for view in nodes_of_class(scene, "vtkMRMLSliceCompositeNode")
+        for identifier in (view.GetBackgroundVolumeID(), view.GetForegroundVolumeID())
+    }
+    return bool(helpers & shown)

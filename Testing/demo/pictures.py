@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from PySide6.QtGui import QImage
 
-from DeepRegLib.scene.nodes import HELPER_ATTRIBUTE, nodes_of_class, nodes_with
+from DeepRegLib.scene.nodes import HELPER_ATTRIBUTE, nodes_with
 from Testing.demo.data import demo_pair
-from Testing.demo.in_scene import MODULE, PATIENCE_SECONDS, Loaded, load, middle_of
+from Testing.demo.in_scene import MODULE, PATIENCE_SECONDS, Loaded, load, middle_of, shows_helper
 from Testing.desktop import boot
 from Testing.desktop.application import dress
 from Testing.desktop.module_panel import ModulePanel
@@ -162,17 +162,6 @@ def walk(
     save("5-more", window.picture())
     window.close()
     panel.let_go()
-
-
-def shows_helper(scene: Any) -> bool:
-    """Whether a slice view shows a volume that was made for it, such as a checkerboard."""
-    helpers = {node.GetID() for node in nodes_with(scene, HELPER_ATTRIBUTE)}
-    shown = {
-        identifier
-        for view in nodes_of_class(scene, "vtkMRMLSliceCompositeNode")
-        for identifier in (view.GetBackgroundVolumeID(), view.GetForegroundVolumeID())
-    }
-    return bool(helpers & shown)
 
 
 def main(arguments: list[str] | None = None) -> int:
