@@ -29,6 +29,8 @@ LOOK_UP_TO = 2.0  # times a distance's limit
 DICE_LOOK = 0.1  # below the limit
 OUTSIDE_PASS, OUTSIDE_LOOK = 0.01, 0.05  # share of a structure's voxels outside the expected range
 LOOP_POINTS = 20_000
+LANDMARK_ERROR, OVERLAP = "target registration error, mean", "Dice"
+ACCURACY = (LANDMARK_ERROR, OVERLAP)
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,12 @@ def quality_items(measured: Measured, limits: Limits) -> tuple[Item, ...]:
 
 
 def overall(items: Sequence[Item]) -> str:
-    """Return the gravest grade; ``"look"`` if nothing but information was measured."""
+    """Return the gravest grade; ``"look"`` without landmarks and overlaps: a smooth field may be wrong by centimetres."""
     grades = {item.grade for item in items}
-    return next((grade for grade in (FAIL, LOOK, PASS) if grade in grades), LOOK)
+    if FAIL in grades:
+        return FAIL
+    accurate = any(item.name in ACCURACY and item.grade == PASS for item in items)
+    return PASS if accurate and LOOK not in grades else LOOK
 
 
 def _landmark_items(measured: Measured, limit: float) -> list[Item]:
@@ -134,7 +139,7 @@ def _landmark_items(measured: Measured, limit: float) -> list[Item]:
     errors = target_registration_error(measured.transform, *measured.landmarks)
     note = f"{len(errors)} landmarks"
     return [
-        _distance("target registration error, mean", "", float(errors.mean()), limit, note),
+        _distance(LANDMARK_ERROR, "", float(errors.mean()), limit, note),
         _distance("target registration error, largest", "", float(errors.max()), limit, note),
     ]
 
@@ -160,7 +165,7 @@ def _structure_items(measured: Measured, limits: Limits, limit: float) -> list[I
         wanted = limits.of(name)
         if label in found:
             row = found[label]
-            items.append(_at_least("Dice", name, row.dice, wanted.dice, DICE_LOOK))
+            items.append(_at_least(OVERLAP, name, row.dice, wanted.dice, DICE_LOOK))
             items.append(_distance("mean distance to agreement", name, row.mean_distance, limit))
             change = 100 * (row.volume / before[label] - 1) if before.get(label) else math.nan
             items.append(_in_range("volume change by the transform", name, change, wanted.volume_change, "%"))

@@ -113,6 +113,12 @@ def test_intensities_are_information_only() -> None:
     assert overall(()) == "look"
 
 
+def test_a_sheet_without_landmarks_and_labels_does_not_pass() -> None:
+    items = quality_items(Measured(scan(), scan(), shifted(0), inverse=shifted(0)), Limits())
+    assert {item.grade for item in items} == {"pass", "information"}
+    assert overall(items) == "look"
+
+
 def test_a_missing_structure_fails() -> None:
     gone = labels()
     gone = gone.with_array(np.where(gone.array == 2, 0, gone.array))
