@@ -125,7 +125,7 @@ def quality_items(measured: Measured, limits: Limits) -> tuple[Item, ...]:
 
 
 def overall(items: Sequence[Item]) -> str:
-    """Return the gravest grade; ``"look"`` without landmarks and overlaps: a smooth field may be wrong by centimetres."""
+    """Return the gravest grade; ``"look"`` without landmarks and overlaps: a smooth field may be wrong."""
     grades = {item.grade for item in items}
     if FAIL in grades:
         return FAIL
