@@ -143,6 +143,7 @@ def _run_level(
     channels = moving.compared
     first = torch.zeros_like(field)
     second = torch.zeros_like(field[0])
+    at_first = field
     comparison: Comparison | None = None
     # The similarity is a mean over the weights, so one voxel's share of it is one over their sum.
     noise_force = NOISE_FORCE[recipe.similarity] / fixed.weight.sum().clamp_min(1.0)
@@ -176,7 +177,9 @@ def _run_level(
         if all(map(_stalled, [values, *followed])):
             break
     curve = torch.cat(values).double().cpu().numpy() if values else np.zeros(0)
-    return field, curve
+    # Steps have a length, so about a perfect match they lead away from it.
+    away = len(curve) > 0 and not level.pulls and curve[-STALL_WINDOW:].max() < curve[0]
+    return (at_first if away else field), curve
 
 
 def _force(warped: Tensor, gradients: Tensor) -> Tensor:

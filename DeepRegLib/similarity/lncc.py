@@ -31,12 +31,17 @@ class Windows(enum.Enum):
 
 
 class _Statistics(NamedTuple):
-    """The weighted, centred warped image ``(B, D, H, W)``, and of each window its mean and so on."""
+    """The weighted, centred warped image ``(B, D, H, W)``, and of each window its mean and so on.
+
+    `raised` is the covariance, farther from zero by the geometric mean of both floors; `floor_ratio` is that mean by
+    the warped image's floor.
+    """
 
     weighted: Tensor
     mean: Tensor
-    covariance: Tensor
+    raised: Tensor
     precision: Tensor
+    floor_ratio: Tensor
 
 
 class LNCC:
@@ -45,13 +50,15 @@ class LNCC:
     The local cross-correlation of Avants et al. 2008 (Med Image Anal 12:26, eq. 4), with weights inside the window
     sums (normalised convolution)::
 
-        S = sum_x u(x) c(x)^2 / ((vf(x) + ef) (vm(x) + em)) / sum_x u(x) vf(x) / (vf(x) + ef)
+        S = sum_x u(x) s(x) (|c(x)| + sqrt(ef em))^2 / ((vf(x) + ef) (vm(x) + em)) / sum_x u(x) s(x)
 
     where ``vf``, ``vm`` and ``c`` are the weighted variances and covariance in the window about x, ``u`` is the weight
-    of x itself, and ``ef``, ``em`` are 1e-4 of the variance of the whole image. So flat windows of the fixed image fade
-    out of the mean, flat windows of the warped image count as unmatched, and the value does not change with the gain,
-    offset or sign of either image. Windows with less than 5 % of the full weight are left out. A voxel of weight zero
-    has no influence at all; a constant image, or no weight, gives value and gradient 0.
+    of x itself, ``ef`` and ``em`` are 1e-4 of the variance of the whole image, and ``s`` is vf / (vf + ef). So flat
+    windows of the fixed image fade out of the mean, flat windows of the warped image count as unmatched, and the value
+    does not change with the gain, offset or sign of either image. It is 1 for equal images and, by the inequality of
+    Cauchy and Schwarz, at most 1 for others: without the floors in the numerator, more contrast would be rewarded.
+    Windows with less than 5 % of the full weight are left out. A voxel of weight zero has no influence at all; a
+    constant image, or no weight, gives value and gradient 0.
 
     The gradient is exact: every window that contains a voxel contributes, which takes three more window sums.
 
@@ -83,24 +90,26 @@ class LNCC:
         self._fixed_mean = first * self._inverse_mass
         local_variance = (second * self._inverse_mass - self._fixed_mean**2).clamp_(min=0)
         middle = weight[..., ::SPARSE_STEP, ::SPARSE_STEP, ::SPARSE_STEP] if windows is Windows.SPARSE else weight
-        emphasis = middle * (self._inverse_mass > 0) / (local_variance + floor)
-        self._emphasis = emphasis * reciprocal(volume_sum(emphasis * local_variance))
+        share = middle * (self._inverse_mass > 0) * local_variance / (local_variance + floor)
+        self._emphasis = share * reciprocal(volume_sum(share)) / (local_variance + floor)
+        self._floor = floor
 
     @torch.no_grad()
     def value(self, warped: Tensor) -> Tensor:
         """Similarity ``(B,)`` of ``warped`` ``(B, D, H, W)``."""
         found = self._statistics(warped)
-        return (self._emphasis * found.precision).mul_(found.covariance).mul_(found.covariance).sum(VOLUME_AXES)
+        return (self._emphasis * found.precision).mul_(found.raised).mul_(found.raised).sum(VOLUME_AXES)
 
     @torch.no_grad()
     def value_and_gradient(self, warped: Tensor) -> tuple[Tensor, Tensor]:
         """Similarity ``(B,)`` and its derivative ``(B, D, H, W)`` with respect to each voxel of ``warped``."""
         found = self._statistics(warped)
-        by_covariance = (self._emphasis * found.precision).mul_(found.covariance)
-        terms = by_covariance * found.covariance
+        by_covariance = (self._emphasis * found.precision).mul_(found.raised)
+        terms = by_covariance * found.raised
         value = terms.sum(VOLUME_AXES)
         by_variance = terms.mul_(found.precision)
-        by_floor = volume_sum(by_variance) * self._per_weight * (2 * _VARIANCE_FLOOR)
+        by_floor = volume_sum(by_variance) - volume_sum(by_covariance.abs()) * found.floor_ratio
+        by_floor = by_floor * self._per_weight * (2 * _VARIANCE_FLOOR)
         gradient = (self._own_pull if self._windows is Windows.OWN else self._pull)(found, by_covariance, by_variance)
         return value, gradient.addcmul_(found.weighted, by_floor, value=-1)
 
@@ -124,7 +133,11 @@ class LNCC:
         mean = first.mul_(self._inverse_mass)
         local_variance = second.mul_(self._inverse_mass).addcmul_(mean, mean, value=-1).clamp_(min=0)
         covariance = mixed.mul_(self._inverse_mass).addcmul_(self._fixed_mean, mean, value=-1)
-        return _Statistics(weighted, mean, covariance, local_variance.add_(floor).reciprocal_())
+        counts = torch.isfinite(floor) & torch.isfinite(self._floor) & (floor > 0)
+        ratio = torch.where(counts, torch.sqrt(self._floor / floor), 0.0)
+        both = torch.where(counts, floor, 0.0) * ratio
+        raised = torch.copysign(covariance.abs() + both, covariance)
+        return _Statistics(weighted, mean, raised, local_variance.add_(floor).reciprocal_(), ratio)
 
     def _centred(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the image less its mean, that weighted once and squared, and what is added to local variances.

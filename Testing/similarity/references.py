@@ -52,10 +52,10 @@ def lncc_terms(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int, step:
         return 1e-4 * (share * (x - mean) ** 2).sum(AXES, keepdim=True)
 
     fixed_variance = local(fixed, fixed)
-    squared = local(fixed, warped) ** 2 / ((fixed_variance + floor(fixed)) * (local(warped, warped) + floor(warped)))
-    counts = weight * kept * chosen
-    contrast = counts * fixed_variance / (fixed_variance + floor(fixed))
-    return counts * squared / contrast.sum(AXES, keepdim=True)
+    raised = local(fixed, warped).abs() + (floor(fixed) * floor(warped)).sqrt()
+    squared = raised**2 / ((fixed_variance + floor(fixed)) * (local(warped, warped) + floor(warped)))
+    contrast = weight * kept * chosen * fixed_variance / (fixed_variance + floor(fixed))
+    return contrast * squared / contrast.sum(AXES, keepdim=True)
 
 
 def ssim(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
