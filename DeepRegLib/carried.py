@@ -54,7 +54,7 @@ def carried_labels(
     return tuple(rows)
 
 
-def left_behind_told(rows: Sequence[CarriedLabel], name: str) -> tuple[str, ...]:
+def left_behind_message(rows: Sequence[CarriedLabel], name: str) -> tuple[str, ...]:
     """Return a warning about the labels of which a part lies outside of the fixed scan; nothing if there is none."""
     cut = [row for row in rows if row.outside > LEFT_BEHIND]
     if not cut:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from DeepRegLib.monitoring import Monitor
-from DeepRegLib.propagation import Held, with_labels, with_layers
+from DeepRegLib.propagation import AnyRegistration, with_labels, with_layers
 from DeepRegLib.request import Drivers, Extras
 from DeepRegLib.transforms import jacobian_determinant
 
 
-def with_driving_labels(registration: Held, drivers: Drivers, monitor: Monitor) -> Held:
+def with_driving_labels(registration: AnyRegistration, drivers: Drivers, monitor: Monitor) -> AnyRegistration:
     """Return the registration with the labels it was given carried over."""
     if drivers.moving_labels is None:
         return registration
@@ -18,7 +18,7 @@ def with_driving_labels(registration: Held, drivers: Drivers, monitor: Monitor) 
         return with_labels(registration, drivers.moving_labels, drivers.fixed_labels, poll=monitor.poll)
 
 
-def with_extras(registration: Held, extras: Extras, monitor: Monitor) -> Held:
+def with_extras(registration: AnyRegistration, extras: Extras, monitor: Monitor) -> AnyRegistration:
     """Return the registration with the labels, layers and Jacobian that were asked for."""
     if extras.compared_moving_labels is not None:
         monitor.finishing("labels")

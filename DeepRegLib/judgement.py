@@ -26,7 +26,7 @@ from DeepRegLib.evaluation import (
     target_registration_error,
 )
 from DeepRegLib.evaluation.evidence import Compared, compared
-from DeepRegLib.evaluation.rivals import Standing, rival_poses, standing
+from DeepRegLib.evaluation.pose_comparison import PoseComparison, compare_pose, find_other_poses
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.landmark_alignment import Landmarks
@@ -68,7 +68,7 @@ def measure(
     *,
     start: Transform,
     seen: Image,
-    at_start: Standing | StartMeasures,
+    at_start: PoseComparison | StartMeasures,
     jacobian: JacobianStatistics | None = None,
     seed: int,
     poll: Poll,
@@ -90,7 +90,7 @@ def measure(
     seen
         The moving field of view by the transform, a bool image on the fixed grid.
     at_start
-        How the pose of `start` stands beside others (see `pose_standing`), or what an earlier result with the same
+        How the pose of `start` compares with others (see `compare_start`), or what an earlier result with the same
         linear part has measured of it.
     jacobian
         Of the transform on the fixed grid, where it is known.
@@ -151,7 +151,7 @@ def measure(
     return measures, aligned
 
 
-def _start_measures(sides: _Sides, structure_there: float, stands: Standing, poll: Poll) -> StartMeasures:
+def _start_measures(sides: _Sides, structure_there: float, comparison: PoseComparison, poll: Poll) -> StartMeasures:
     """Measure the images as they are stored; at the start of the deformable stage that is done."""
     before = likeness(_aligned(sides, LinearTransform.identity(), poll), poll)
     return StartMeasures(
@@ -159,41 +159,41 @@ def _start_measures(sides: _Sides, structure_there: float, stands: Standing, pol
         nmi_before=before.nmi,
         structure_before=before.structure,
         structure_linear=structure_there,
-        information=stands.here.information,
-        information_close=stands.close.information,
-        information_nearby=stands.nearby.information,
-        information_elsewhere=stands.elsewhere.information,
-        edges=stands.here.edges,
-        edges_nearby=stands.nearby.edges,
-        edges_elsewhere=stands.elsewhere.edges,
-        elsewhere_mm=stands.distance,
+        information=comparison.here.information,
+        information_close=comparison.close.information,
+        information_nearby=comparison.nearby.information,
+        information_elsewhere=comparison.elsewhere.information,
+        edges=comparison.here.edges,
+        edges_nearby=comparison.nearby.edges,
+        edges_elsewhere=comparison.elsewhere.edges,
+        elsewhere_mm=comparison.distance,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
+class OtherPoses:
     """What the pose of a result is compared with; serves every result of one pair.
 
     Parameters
     ----------
     images
         Both images on coarse grids.
-    rivals
-        Other poses, world matrices.
-    turned_round
+    poses
+        World matrices.
+    swapped
         Whether fixed and moving have changed places, poses with them.
     """
 
     images: Compared
-    rivals: Sequence[NDArray[np.float64]]
-    turned_round: bool = False
+    poses: Sequence[NDArray[np.float64]]
+    swapped: bool = False
 
-    def standing(self, pose: NDArray[np.float64], *, poll: Poll = never_cancel) -> Standing:
+    def compare(self, pose: NDArray[np.float64], *, poll: Poll = never_cancel) -> PoseComparison:
         """Compare a pose, a world matrix from fixed to moving, with the others."""
-        return standing(self.images, _inverse(pose) if self.turned_round else pose, self.rivals, poll=poll)
+        return compare_pose(self.images, _inverse(pose) if self.swapped else pose, self.poses, poll=poll)
 
 
-def contest(
+def other_poses(
     pair: PreparedPair,
     searched: Sequence[NDArray[np.float64]] = (),
     *,
@@ -201,7 +201,7 @@ def contest(
     model: str = "affine",
     through: Transform | None = None,
     poll: Poll = never_cancel,
-) -> Contest:
+) -> OtherPoses:
     """Prepare the comparison of a pose with others.
 
     Parameters
@@ -220,38 +220,38 @@ def contest(
         Called now and then; may raise to stop.
     """
     # Of a part and the whole, the part is what the other must show everywhere.
-    turned_round = through is None and _volume(pair.moving) < SMALL_PART * _volume(pair.fixed)
-    sides = (pair.moving, pair.fixed) if turned_round else (pair.fixed, pair.moving)
+    swapped = through is None and _volume(pair.moving) < SMALL_PART * _volume(pair.fixed)
+    sides = (pair.moving, pair.fixed) if swapped else (pair.fixed, pair.moving)
     fixed, moving = (_without_small_mask(side) for side in sides)
     grid = _pose_grid(fixed.original.geometry)
     moving_grid = grid if through is not None else _pose_grid(moving.original.geometry, grid.spacing[0])
     as_searched = through is None and fixed is sides[0] and moving is sides[1]
     finer = working if as_searched and working is not None else (None, None)
-    finer = finer[::-1] if turned_round else finer
+    finer = finer[::-1] if swapped else finer
     here = _posed(fixed, grid, None, finer[0], poll)
     other = _posed(moving, moving_grid, through, finer[1], poll)
     if not as_searched:
         searched = ()
-    known = [_inverse(pose) for pose in searched] if turned_round else searched
-    rivals = rival_poses(here[0], other[0], known, model=model, poll=poll)
-    return Contest(compared(*here, *other, count=POSE_PLACES), rivals, turned_round)
+    known = [_inverse(pose) for pose in searched] if swapped else searched
+    others = find_other_poses(here[0], other[0], known, model=model, poll=poll)
+    return OtherPoses(compared(*here, *other, count=POSE_PLACES), others, swapped)
 
 
-def pose_standing(
+def compare_start(
     pair: PreparedPair,
     start: Transform,
     searched: Sequence[NDArray[np.float64]] = (),
     working: Working | None = None,
     *,
     poll: Poll = never_cancel,
-) -> Standing:
-    """Compare the pose that a deformable stage started from with others; parameters as of `contest`."""
+) -> PoseComparison:
+    """Compare the pose that a deformable stage started from with others; parameters as of `other_poses`."""
     if has_field(start):
-        return contest(pair, through=start, poll=poll).standing(np.eye(4), poll=poll)
+        return other_poses(pair, through=start, poll=poll).compare(np.eye(4), poll=poll)
     pose = linear_part(start).matrix
     stretches = np.linalg.svd(pose[:3, :3], compute_uv=False)
     model = "rigid" if np.abs(stretches - 1).max() < RIGID_STRETCH else "affine"
-    return contest(pair, searched, working=working, model=model, poll=poll).standing(pose, poll=poll)
+    return other_poses(pair, searched, working=working, model=model, poll=poll).compare(pose, poll=poll)
 
 
 def _volume(side: Prepared) -> float:

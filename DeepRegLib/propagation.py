@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from DeepRegLib.carried import carried_labels, left_behind_told
+from DeepRegLib.carried import carried_labels, left_behind_message
 from DeepRegLib.evaluation import dice
 from DeepRegLib.image import Image
 from DeepRegLib.labels import check_labels, label_map, lost_labels_message
@@ -15,12 +15,12 @@ from DeepRegLib.result import Registration
 from DeepRegLib.transforms import LinearTransform, apply_to_labels
 from DeepRegLib.verdict import verdict_on
 
-Held = TypeVar("Held", bound=Registration)
+AnyRegistration = TypeVar("AnyRegistration", bound=Registration)
 
 
 def with_labels(
-    registration: Held, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = never_cancel
-) -> Held:
+    registration: AnyRegistration, moving_labels: Image, fixed_labels: Image | None = None, *, poll: Poll = never_cancel
+) -> AnyRegistration:
     """Return the registration with the moving labels brought onto the fixed grid, and Dice where it can be measured.
 
     Parameters
@@ -43,7 +43,7 @@ def with_labels(
     grid = registration.fixed.geometry
     warped = apply_to_labels(registration.transform, moving, grid, poll=poll)
     rows = carried_labels(registration.transform, registration.inverse, moving, warped, poll=poll)
-    left_behind = left_behind_told(rows, moving.name)
+    left_behind = left_behind_message(rows, moving.name)
     warnings = (*registration.warnings, *lost_labels_message(moving, warped), *left_behind)
     measures, verdict = registration.measures, registration.verdict
     if fixed_labels is not None:
@@ -57,7 +57,9 @@ def with_labels(
     )
 
 
-def with_layers(registration: Held, layers: Sequence[Image], *, poll: Poll = never_cancel) -> Held:
+def with_layers(
+    registration: AnyRegistration, layers: Sequence[Image], *, poll: Poll = never_cancel
+) -> AnyRegistration:
     """Return the registration with label maps of any grid in the moving world brought onto the fixed grid.
 
     Parameters

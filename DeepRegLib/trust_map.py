@@ -27,10 +27,10 @@ from DeepRegLib.transforms.inversion import inverse_error
 TRUST_VOXELS = 125_000
 # To a tenth of a millimetre: finer steps say nothing and take six times the disk.
 STEP_MM = 0.1
-TELLING_SHIFT = 1.0  # of a voxel of the map
-TELLING_STRETCH = math.log(2.5)
-TELLING_UNLIKENESS = 0.8
-TELLING_INVERSE_MM = 0.5
+NOTABLE_SHIFT = 1.0  # of a voxel of the map
+NOTABLE_STRETCH = math.log(2.5)
+NOTABLE_UNLIKENESS = 0.8
+NOTABLE_INVERSE_MM = 0.5
 
 
 def trust_of(
@@ -116,18 +116,18 @@ def what_is_wrong(place: Place, spacing: float) -> str:
     """Say in words what speaks against a place, the gravest sign first."""
     said = [
         (
-            place.inverse_error > TELLING_INVERSE_MM,
+            place.inverse_error > NOTABLE_INVERSE_MM,
             f"there and back ends {place.inverse_error:.1f} mm off",
         ),
         (
-            place.stretch > TELLING_STRETCH,
+            place.stretch > NOTABLE_STRETCH,
             f"tissue is stretched or squeezed by a factor of {math.exp(place.stretch):.1f}",
         ),
         (
-            place.shift > TELLING_SHIFT * spacing and place.unlike < TELLING_UNLIKENESS,
+            place.shift > NOTABLE_SHIFT * spacing and place.unlike < NOTABLE_UNLIKENESS,
             f"edges fit better about {place.shift:.0f} mm apart",
         ),
-        (place.unlike >= TELLING_UNLIKENESS, "the scans do not show the same here"),
+        (place.unlike >= NOTABLE_UNLIKENESS, "the scans do not show the same here"),
     ]
     words = [words for holds, words in said if holds] or ["the scans agree less here than elsewhere"]
     return words[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from DeepRegLib.carried import carried_labels, left_behind_told
+from DeepRegLib.carried import carried_labels, left_behind_message
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.propagation import with_labels
@@ -27,7 +27,7 @@ def test_a_label_that_shrinks_by_half_is_told_by_its_volumes_and_the_jacobian() 
     assert (row.label, row.volume_before, row.volume_after) == (5, pytest.approx(0.256), pytest.approx(0.128))
     assert row.mean_jacobian == pytest.approx(2.0, abs=1e-5)
     assert row.outside == 0
-    assert left_behind_told((row,), "plan") == ()
+    assert left_behind_message((row,), "plan") == ()
 
 
 def test_a_label_that_leaves_the_field_of_view_is_flagged_and_one_that_vanished_has_no_volume() -> None:
@@ -40,7 +40,7 @@ def test_a_label_that_leaves_the_field_of_view_is_flagged_and_one_that_vanished_
     assert [row.outside for row in rows] == [pytest.approx(0.5), 1.0]
     assert [row.volume_after for row in rows] == [pytest.approx(0.064), 0.0]
     assert rows[1].mean_jacobian is None
-    (warning,) = left_behind_told(rows, "plan")
+    (warning,) = left_behind_message(rows, "plan")
     assert "1 (50%), 2 (100%)" in warning
 
 

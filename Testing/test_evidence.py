@@ -10,7 +10,7 @@ import torch
 
 from DeepRegLib.evaluation import count_outside, covered, landmark_fit
 from DeepRegLib.evaluation.evidence import Compared, compared, displacements, edge_correlation, information
-from DeepRegLib.evaluation.rivals import rival_poses, standing
+from DeepRegLib.evaluation.pose_comparison import compare_pose, find_other_poses
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.transforms import LinearTransform
 from Testing.synthetic import blobs, geometry_in, random_linear
@@ -29,20 +29,20 @@ def pair_of(fixed: WorkingImage, moving: WorkingImage) -> Compared:
 
 def test_an_image_agrees_with_itself_best_where_it_lies() -> None:
     image = working()
-    stands = standing(pair_of(image, image), np.eye(4), rival_poses(image, image, ()))
-    assert stands.here.seen == 1
-    assert stands.here.correlation == pytest.approx(1, abs=1e-5)
-    assert stands.here.information > stands.close.information > stands.nearby.information
-    assert stands.here.information > 1.5 * stands.elsewhere.information
+    comparison = compare_pose(pair_of(image, image), np.eye(4), find_other_poses(image, image, ()))
+    assert comparison.here.seen == 1
+    assert comparison.here.correlation == pytest.approx(1, abs=1e-5)
+    assert comparison.here.information > comparison.close.information > comparison.nearby.information
+    assert comparison.here.information > 1.5 * comparison.elsewhere.information
 
 
 def test_a_turned_pose_is_beaten_by_the_right_one() -> None:
     image = working()
     pair = pair_of(image, image)
     wrong = displacements(pair.places, (1.2,))[1]
-    stands = standing(pair, wrong, rival_poses(image, image, ()))
-    assert stands.elsewhere.information > 1.5 * stands.here.information
-    assert stands.distance == pytest.approx(np.linalg.norm(image_move(pair, wrong), axis=1).mean(), rel=0.3)
+    comparison = compare_pose(pair, wrong, find_other_poses(image, image, ()))
+    assert comparison.elsewhere.information > 1.5 * comparison.here.information
+    assert comparison.distance == pytest.approx(np.linalg.norm(image_move(pair, wrong), axis=1).mean(), rel=0.3)
 
 
 def image_move(pair: Compared, pose: np.ndarray) -> np.ndarray:

@@ -64,12 +64,14 @@ HEIGHT = {
     "registration": 13,
     "planning": 12,
     "extras": 13,
-    "pipeline": 14,
-    "segmentation": 15,
-    "engine": 16,
-    "cli": 17,
-    "scene": 17,
-    "panel": 18,
+    "finishing": 14,
+    "improving": 15,
+    "pipeline": 15,
+    "segmentation": 16,
+    "engine": 17,
+    "cli": 18,
+    "scene": 18,
+    "panel": 19,
 }
 
 # These are imported by Slicer's own process, or before torch is there.

@@ -13,7 +13,7 @@ from DeepRegLib.engine.packing import Arrays
 from DeepRegLib.engine.protocol import Decoder, encode
 from DeepRegLib.engine.tasks import TASKS
 from DeepRegLib.errors import CancelledError
-from DeepRegLib.pipeline import improve
+from DeepRegLib.improving import improve
 from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.result import Registration, start_measures
 from DeepRegLib.transforms import apply_to_image
@@ -91,7 +91,7 @@ def test_what_the_earlier_result_measured_of_its_linear_part_is_not_measured_aga
     def measured_again(*_arguments: object, **_options: object) -> None:
         raise AssertionError("the pose was compared with others again")
 
-    monkeypatch.setattr("DeepRegLib.pipeline.pose_standing", measured_again)
+    monkeypatch.setattr("DeepRegLib.finishing.compare_start", measured_again)
     earlier = small_registration().measures
     result = improve(improvement(at_start=start_measures(earlier)))
     assert start_measures(result.measures) == start_measures(earlier)

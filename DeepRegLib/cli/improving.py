@@ -74,9 +74,9 @@ def improve(
                 with interruptible(screen) as cancel:
                     if cancel():
                         raise CancelledError
-                    from DeepRegLib import pipeline  # seconds, for torch
+                    from DeepRegLib.improving import improve  # seconds, for torch
 
-                    improved = pipeline.improve(wanted, progress=report, cancel=cancel)
+                    improved = improve(wanted, progress=report, cancel=cancel)
                 report("save", 1.0)
                 names = write_into(improved, place)
                 with undisturbed():

@@ -12,7 +12,7 @@ from DeepRegLib.registration import Registration
 
 
 def _run(improvement: Improvement, progress: Progress, cancel: Cancel) -> Registration:
-    from DeepRegLib.pipeline import improve  # torch, which the client has not
+    from DeepRegLib.improving import improve  # torch, which the client has not
 
     return improve(improvement, progress=progress, cancel=cancel)
 

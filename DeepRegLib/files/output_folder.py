@@ -12,7 +12,7 @@ from pathlib import Path
 
 from DeepRegLib.errors import InputError, OutputError
 from DeepRegLib.files.workplace import NEW, exchange, workplace
-from DeepRegLib.files.writing import check_name, make_folder, output_error, rename_folder, told_of
+from DeepRegLib.files.writing import check_name, errors_naming, make_folder, output_error, rename_folder
 
 RESULT = "result.json"
 LARGEST_RESULT = 100_000_000
@@ -56,7 +56,7 @@ class OutputFolder:
 
     def write(self, write: Callable[[Path], Sequence[str]]) -> list[str]:
         """Let `write` put files into an empty hidden folder, and return the names it returns."""
-        with told_of(self.folder):
+        with errors_naming(self.folder):
             return list(write(self.work / NEW))
 
     def commit(self, names: Sequence[str]) -> Path:
@@ -69,7 +69,7 @@ class OutputFolder:
         OutputError
             If the files cannot be moved; an earlier result is whole then.
         """
-        with told_of(self.folder):
+        with errors_naming(self.folder):
             if self.fresh and not os.path.lexists(self.folder):
                 rename_folder(self.work / NEW, self.folder.absolute())
                 return self.folder

@@ -109,7 +109,7 @@ def write_folder(path: str | Path, write: Callable[[Path], object]) -> Path:
     if os.path.lexists(target) and not _is_empty_folder(target):
         raise OutputError(f"{target} exists already.", "Choose another folder, or remove it first.")
     above = make_folder(target.absolute().parent)
-    with told_of(target), workplace(above, target.name) as work:
+    with errors_naming(target), workplace(above, target.name) as work:
         write(work / NEW)
         rename_folder(work / NEW, target)
     return target
@@ -127,7 +127,7 @@ def rename_folder(made: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def told_of(target: Path) -> Iterator[None]:
+def errors_naming(target: Path) -> Iterator[None]:
     """Let errors speak of the folder that is written, not of where it is made."""
     hidden = re.compile(re.escape(str(target.absolute().parent / PREFIX)) + "[0-9a-f]{8}" + re.escape(os.sep + NEW))
     try:

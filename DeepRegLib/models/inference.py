@@ -36,7 +36,7 @@ LARGEST_GRID = 4_000_000
 MARGIN_VOXELS = 2
 LEAST_GROWTH = 1.002
 # The same anatomy in other contrasts: darker, brighter, inverted.
-RECOLOURED: tuple[Callable[[Tensor], Tensor], ...] = (
+INTENSITY_CURVES: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda intensity: intensity**1.33,
     lambda intensity: intensity**0.75,
     lambda intensity: 1 - intensity,
@@ -172,7 +172,7 @@ def uncertainty(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = 
         ``(d, h, w)``, float32, in mm on the grid of the field: the root of the variances summed over the axes.
     """
     steps = _earlier_steps(network)
-    total = 1 + 3 + len(RECOLOURED) + len(steps)
+    total = 1 + 3 + len(INTENSITY_CURVES) + len(steps)
     grid = field_grid(pair.fixed.geometry)
     mean = torch.zeros(3, *grid.shape, device=pair.fixed.device)
     squares = torch.zeros_like(mean[0])
@@ -193,8 +193,8 @@ def _answers(network: nn.Module, pair: Level, steps: list[int], poll: Poll) -> I
         mirrored = _field(network, fixed.flip(dim), moving.flip(dim), poll).flip(dim)
         mirrored[axis].neg_()
         yield mirrored
-    for recoloured in RECOLOURED:
-        yield _field(network, _network_image(pair.fixed, recoloured), _network_image(pair.moving, recoloured), poll)
+    for curve in INTENSITY_CURVES:
+        yield _field(network, _network_image(pair.fixed, curve), _network_image(pair.moving, curve), poll)
     for iterations in steps:
         yield _field(network, fixed, moving, poll, iterations)
 
@@ -207,9 +207,9 @@ def _earlier_steps(network: nn.Module) -> list[int]:
     return list(range(max(1, usual - EARLIER_STEPS), usual))
 
 
-def _network_image(image: WorkingImage, recoloured: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def _network_image(image: WorkingImage, curve: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Return ``(1, 1, D, H, W)``: about 0 to 1, and 0 where nothing is known."""
-    intensity = image.intensity if recoloured is None else recoloured(image.intensity.clamp(0, 1))
+    intensity = image.intensity if curve is None else curve(image.intensity.clamp(0, 1))
     return (intensity * image.weight)[None, None]
 
 

@@ -62,10 +62,10 @@ def windows_at(shrink: int) -> Windows:
 class Comparison:
     """The similarity of a recipe, prepared for a fixed image and a weight.
 
-    ``"lncc+ngf"`` needs both images recoloured (`WorkingImage.recoloured`). It is LNCC in the moving image's contrast
-    and LNCC in the fixed one's, and NGF, whose edges need no contrast to be guessed. A guessed contrast that shows less
-    can be had from one that shows more, but not the reverse: hence both ways, each as much as it explains
-    (`WorkingImage.recoloured_share`). LNCC and NGF have shares by which noise moves a voxel as far in either.
+    ``"lncc+ngf"`` needs both images in the other's contrast too (`WorkingImage.mapped`). It is LNCC in the moving
+    image's contrast and LNCC in the fixed one's, and NGF, whose edges need no contrast to be guessed. A guessed
+    contrast that shows less can be had from one that shows more, but not the reverse: hence both ways, each as much as
+    it explains (`WorkingImage.mapped_share`). LNCC and NGF have shares by which noise moves a voxel as far in either.
     ``"features"`` needs both images described (`WorkingImage.features`).
 
     Parameters
@@ -83,9 +83,9 @@ class Comparison:
     def __init__(self, recipe: Deformable, windows: Windows, fixed: WorkingImage, weight: Tensor) -> None:
         intensity, weight = fixed.intensity[None], weight[None]
         if recipe.similarity == LNCC_NGF:
-            if fixed.recoloured is None:
-                raise ValueError("The similarity 'lncc+ngf' needs images that are recoloured.")
-            both = (fixed.recoloured[None], fixed.recoloured_share), (intensity, 1 - fixed.recoloured_share)
+            if fixed.mapped is None:
+                raise ValueError("The similarity 'lncc+ngf' needs images mapped into the other's contrast.")
+            both = (fixed.mapped[None], fixed.mapped_share), (intensity, 1 - fixed.mapped_share)
             in_either = (
                 _Term(LNCC(image, weight, recipe.radius, windows), range(n, n + 1), _WINDOWS_SHARE * share)
                 for n, (image, share) in enumerate(both)

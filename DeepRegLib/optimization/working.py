@@ -28,9 +28,9 @@ class WorkingImage:
         Same shape, 0 to 1: how much each voxel counts. 0 where nothing is known.
     geometry
         Where the voxels lie.
-    recoloured
+    mapped
         Same shape: the intensity as the other image of the pair would show it; None where it is not needed.
-    recoloured_share
+    mapped_share
         Of a fixed image: how much the comparison in the moving image's contrast counts, 0 to 1; that in its own counts
         the rest.
     features
@@ -41,8 +41,8 @@ class WorkingImage:
     intensity: Tensor
     weight: Tensor
     geometry: Geometry
-    recoloured: Tensor | None = None
-    recoloured_share: float = 0.5
+    mapped: Tensor | None = None
+    mapped_share: float = 0.5
     features: Tensor | None = None
 
     @property
@@ -52,8 +52,8 @@ class WorkingImage:
 
     @property
     def contrasts(self) -> Tensor:
-        """The intensity, and where there is one the recoloured one, ``(1 or 2, D, H, W)``."""
-        return torch.stack([self.intensity] if self.recoloured is None else [self.intensity, self.recoloured])
+        """The intensity, and where there is one the mapped one, ``(1 or 2, D, H, W)``."""
+        return torch.stack([self.intensity] if self.mapped is None else [self.intensity, self.mapped])
 
     @property
     def channels(self) -> Tensor:
@@ -108,6 +108,6 @@ def weighted_radius(image: WorkingImage, centre: NDArray[np.float64]) -> float:
 
 
 def _with(image: WorkingImage, contrasts: Tensor, weight: Tensor, geometry: Geometry) -> WorkingImage:
-    intensity, *recoloured = contrasts
-    other = recoloured[0] if recoloured else None
-    return WorkingImage(intensity, weight, geometry, other, image.recoloured_share)
+    intensity, *mapped = contrasts
+    other = mapped[0] if mapped else None
+    return WorkingImage(intensity, weight, geometry, other, image.mapped_share)

@@ -75,18 +75,18 @@ def contrast_curve(source: Tensor, target: Tensor, weight: Tensor) -> ContrastCu
     return ContrastCurve(values.to(source.dtype), low, knots_per_unit)
 
 
-def correlation_ratio(image: Tensor, recoloured: Tensor, weight: Tensor) -> Tensor:
-    """Return the share of the weighted variance of an image that another, recoloured like it, explains; at least 0.
+def correlation_ratio(image: Tensor, mapped: Tensor, weight: Tensor) -> Tensor:
+    """Return the share of the weighted variance of an image that another, mapped like it, explains; at least 0.
 
     Parameters
     ----------
-    image, recoloured, weight
+    image, mapped, weight
         ``(D, H, W)``; the second from the curve that was learned with that weight.
     """
     total = weight.sum().clamp_min(1e-6)
     mean = (weight * image).sum() / total
     variance = (weight * (image - mean).square()).sum()
-    left = (weight * (image - recoloured).square()).sum()
+    left = (weight * (image - mapped).square()).sum()
     return (1 - left / variance.clamp_min(1e-12)).clamp_min(0)
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from DeepRegLib.image import resample
+from DeepRegLib.optimization.contrast_mapping import map_contrasts, share_explained
 from DeepRegLib.optimization.deformable import Level
-from DeepRegLib.optimization.recolouring import recoloured, share_explained
 from DeepRegLib.optimization.working import WorkingImage, coarser, moved_by
 from DeepRegLib.recipes import LNCC_NGF
 from DeepRegLib.similarity import contrast_agreement
@@ -46,7 +46,7 @@ def seen_in_both(run: Run, level: Level) -> Tensor:
     return level.fixed.weight * level.moving.weight * inside
 
 
-def recoloured_again(run: Run, finest: Level, levels: Sequence[Level], displacement: Tensor) -> list[Level] | None:
+def map_contrasts_again(run: Run, finest: Level, levels: Sequence[Level], displacement: Tensor) -> list[Level] | None:
     """Return levels with each image in the other's contrast as it shows where the images are better aligned.
 
     None if what was learned before explains the images there nearly as well: it is less likely to hold the mistakes of
@@ -65,7 +65,7 @@ def recoloured_again(run: Run, finest: Level, levels: Sequence[Level], displacem
     """
     moved = moved_by(finest.moving, displacement)
     seen = seen_in_both(run, replace(finest, moving=moved))
-    again = recoloured(finest.fixed, finest.moving, seen, displacement)
+    again = map_contrasts(finest.fixed, finest.moving, seen, displacement)
     before = share_explained(finest.fixed, moved, seen)
     better = again.explained - before >= CLEARLY_MORE
     run.log.add_decision(
@@ -85,14 +85,14 @@ def recoloured_again(run: Run, finest: Level, levels: Sequence[Level], displacem
 
 
 def _with_contrast_of(image: WorkingImage, finest: WorkingImage) -> WorkingImage:
-    """Return an image with the recoloured intensities of a finer one."""
+    """Return an image with the mapped intensities of a finer one."""
     there = finest if image.geometry == finest.geometry else coarser(finest, image.geometry)
-    return replace(image, recoloured=there.recoloured, recoloured_share=there.recoloured_share)
+    return replace(image, mapped=there.mapped, mapped_share=there.mapped_share)
 
 
-def recoloured_where_wanted(run: Run, level: Level) -> Level:
+def map_contrasts_where_compared(run: Run, level: Level) -> Level:
     """Return the level with each image in the other's contrast too if the recipe compares both, else as it is."""
     if run.recipe.deformable.similarity != LNCC_NGF:
         return level
-    images = recoloured(level.fixed, level.moving, seen_in_both(run, level))
+    images = map_contrasts(level.fixed, level.moving, seen_in_both(run, level))
     return replace(level, fixed=images.fixed, moving=images.moving)

@@ -102,7 +102,7 @@ def correct(run: Run, earlier: Transform, inverse: Transform, correction: Correc
     _check_within(finest, correction)
     reach = REACH_LENGTHS * correction.longest + REACH_VOXELS * finest.spacing[0]
     run, level = with_deformable_similarity(run, level_on(run, _part_of(finest, correction, reach), earlier))
-    fit = _descend(run, _levels(run, level, correction, inverse))
+    fit = _solve_levels(run, _levels(run, level, correction, inverse))
     window = torch.from_numpy(_window(fit.geometry, correction, reach)).to(fit.field)
     field, _ = repair_folds(fit.field * window, rounds_a_reach=PATIENT_ROUNDS, poll=run.monitor.poll)
     change = _without_folds(run, field, fit.geometry, earlier)
@@ -166,7 +166,7 @@ def _pulled(
     return places, targets
 
 
-def _descend(run: Run, levels: Sequence[Level]) -> DeformableFit:
+def _solve_levels(run: Run, levels: Sequence[Level]) -> DeformableFit:
     recipe = run.recipe.deformable
     shrink, iterations = recipe.shrink[-len(levels) :], recipe.iterations[-len(levels) :]
     chosen = replace(recipe, parametrisation=DISPLACEMENT, shrink=shrink, iterations=iterations)

@@ -17,7 +17,7 @@ from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import image_grid
 from DeepRegLib.optimization.regularity import PATIENT_ROUNDS, repair_folds, smooth_locally
 from DeepRegLib.optimization.sliding import sharpened, surface_of
-from DeepRegLib.stages.initialisation import FieldFunction, Initialisation, descend
+from DeepRegLib.stages.initialisation import FieldFunction, Initialisation, solve_levels
 from DeepRegLib.stages.levels import share_in_mask
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import (
@@ -67,7 +67,7 @@ def deform(run: Run, levels: Sequence[Level], linear: LinearTransform, start: In
     start
         Where to start.
     """
-    fit = descend(run, levels, start)
+    fit = solve_levels(run, levels, start)
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     if run.sliding_mask is not None:
         field, geometry = _with_sharp_jump(run, run.sliding_mask, field, geometry)

@@ -19,7 +19,7 @@ from DeepRegLib.stages.initialisation import (
     Initialisation,
     from_coarse_levels,
     parametrised,
-    with_contrasts_learned_again,
+    with_contrasts_mapped_again,
     with_predicted_if_better,
     with_searched_if_better,
 )
@@ -77,7 +77,7 @@ def find_field(
             if is_worth_asking(run, bundle, start):
                 start = with_predicted_if_better(run, levels, start, model_field(run, linear, bundle, searched))
     with run.monitor.stage("deformable"):
-        levels, start = with_contrasts_learned_again(run, finest, levels, start)
+        levels, start = with_contrasts_mapped_again(run, finest, levels, start)
         by_flow = run.recipe.deformable.parametrisation == VELOCITY
         deformed = (deform_by_flow if by_flow else deform)(run, levels, linear, start)
         warn_of_unmet_landmarks(run, deformed.transform, finest.fixed.geometry.spacing[0])

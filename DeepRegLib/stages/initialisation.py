@@ -21,7 +21,7 @@ from DeepRegLib.optimization.deformable import (
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.velocity import logarithm
 from DeepRegLib.recipes import LNCC_NGF, VELOCITY, Recipe
-from DeepRegLib.stages.contrast import recoloured_again
+from DeepRegLib.stages.contrast import map_contrasts_again
 from DeepRegLib.stages.run import REPORT_EVERY, Run
 
 # Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
@@ -48,9 +48,9 @@ class Initialisation:
     field
         The field to start from, as `parametrised` returns it; None for zero.
     level
-        The number of the first level that is still to be descended.
+        The number of the first level that is still to be solved.
     within_capture_range
-        Whether a search has shown that nothing moved further than the levels already descended can capture.
+        Whether a search has shown that nothing moved further than the levels already solved can capture.
     done
         How much of the deformable stage is already done, for the progress.
     """
@@ -73,7 +73,7 @@ def coarse_levels(recipe: Recipe) -> int:
 
 
 def from_coarse_levels(run: Run, levels: Sequence[Level], begin: float = 0.0) -> Initialisation:
-    """Descend the levels coarser than the search for large motion from zero; return where that leads.
+    """Solve the levels coarser than the search for large motion from zero; return where that leads.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def from_coarse_levels(run: Run, levels: Sequence[Level], begin: float = 0.0) ->
     coarse = coarse_levels(run.recipe)
     if coarse == 0:
         return Initialisation()
-    return Initialisation(_as_function(_descend(run, levels, slice(coarse), None, begin)), coarse)
+    return Initialisation(_as_function(_solve_levels(run, levels, slice(coarse), None, begin)), coarse)
 
 
 def with_searched_if_better(
@@ -95,7 +95,7 @@ def with_searched_if_better(
 ) -> Initialisation:
     """Return the initialisation with the displacement searched for if that matches clearly better.
 
-    It is taken if no level has been descended, too.
+    It is taken if no level has been solved, too.
     """
     field = parametrised(run, searched)
     if start.level == 0:
@@ -113,13 +113,13 @@ def with_predicted_if_better(
     return replace(start, field=better)
 
 
-def with_contrasts_learned_again(
+def with_contrasts_mapped_again(
     run: Run, finest: Level, levels: Sequence[Level], start: Initialisation
 ) -> tuple[Sequence[Level], Initialisation]:
-    """Descend all levels but the finest, and learn there again what either image looks like in the other's contrast.
+    """Solve all levels but the finest, and learn there again what either image looks like in the other's contrast.
 
     What was learned after the linear stage is mixed with what lies beside it. Where that changes much, the next to
-    finest level is left to be descended again, from where it led. Levels and start come back as they are where the
+    finest level is left to be solved again, from where it led. Levels and start come back as they are where the
     recipe compares no learned contrasts, or has no level to learn on.
 
     Parameters
@@ -127,7 +127,7 @@ def with_contrasts_learned_again(
     run
         With every ``"auto"`` of its recipe decided.
     finest
-        As `recoloured_again` takes it.
+        As `map_contrasts_again` takes it.
     levels
         Coarse to fine.
     start
@@ -136,24 +136,24 @@ def with_contrasts_learned_again(
     again = len(levels) - 2
     if run.recipe.deformable.similarity != LNCC_NGF or start.level > again:
         return levels, start
-    fit = _descend(run, levels, slice(start.level, again + 1), start.field, end=LEARNING_SHARE)
+    fit = _solve_levels(run, levels, slice(start.level, again + 1), start.field, end=LEARNING_SHARE)
     field = transfer_field(fit.field, fit.geometry, field_grid(finest.fixed.geometry))
-    better = recoloured_again(run, finest, levels[again:], displacement_of(run.recipe.deformable, field))
+    better = map_contrasts_again(run, finest, levels[again:], displacement_of(run.recipe.deformable, field))
     left = replace(start, field=_as_function(fit), done=LEARNING_SHARE)
     if better is None:
         return levels, replace(left, level=again + 1)
     return [*levels[:again], *better], replace(left, level=again)
 
 
-def descend(run: Run, levels: Sequence[Level], start: Initialisation) -> DeformableFit:
-    """Descend the levels that are left.
+def solve_levels(run: Run, levels: Sequence[Level], start: Initialisation) -> DeformableFit:
+    """Solve the levels that are left.
 
     With ``parametrisation = "velocity"`` the field found is a velocity.
     """
-    return _descend(run, levels, slice(start.level, None), start.field, start.done)
+    return _solve_levels(run, levels, slice(start.level, None), start.field, start.done)
 
 
-def _descend(
+def _solve_levels(
     run: Run, levels: Sequence[Level], part: slice, start: FieldFunction | None, begin: float = 0.0, end: float = 1.0
 ) -> DeformableFit:
     recipe = run.recipe.deformable

@@ -28,7 +28,7 @@ def large_motion_field(run: Run, level: Level, end: float = 1.0) -> FieldFunctio
     """
     weight = level.fixed.weight if level.foreground is None else level.fixed.weight * level.foreground
     # What is compared has to survive a change of contrast anyway.
-    inside = Level(replace(level.fixed, weight=weight, recoloured=None), replace(level.moving, recoloured=None))
+    inside = Level(replace(level.fixed, weight=weight, mapped=None), replace(level.moving, mapped=None))
     monitor = run.monitor
     field, nodes = find_large_motion(
         inside, run.recipe.large_motion, on_step=lambda fraction: monitor.step(end * fraction), poll=monitor.poll

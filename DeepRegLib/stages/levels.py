@@ -10,16 +10,16 @@ from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
+from DeepRegLib.optimization.contrast_mapping import map_contrasts
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.linear import LNCC_RADIUS
-from DeepRegLib.optimization.recolouring import recoloured
 from DeepRegLib.optimization.sliding import Surface, surface_of
 from DeepRegLib.optimization.working import coarser
 from DeepRegLib.preparation import foreground_weight
 from DeepRegLib.preprocessing import smooth_and_resample
 from DeepRegLib.recipes import AUTO, LNCC_NGF
-from DeepRegLib.stages.contrast import recoloured_where_wanted, same_contrast, seen_in_both
+from DeepRegLib.stages.contrast import map_contrasts_where_compared, same_contrast, seen_in_both
 from DeepRegLib.stages.features import described_where_wanted
 from DeepRegLib.stages.pulls import with_pulls
 from DeepRegLib.stages.run import MARGIN_VOXELS, Run, aligned_level, working_grid
@@ -58,12 +58,12 @@ def with_deformable_similarity(run: Run, level: Level) -> tuple[Run, Level]:
     """
     recipe = run.recipe.deformable
     if recipe.similarity != AUTO:
-        return run, recoloured_where_wanted(run, level)
+        return run, map_contrasts_where_compared(run, level)
     seen = seen_in_both(run, level)
     same, reason = same_contrast(run, level, seen)
     name = "lncc"
     if not same:
-        images = recoloured(level.fixed, level.moving, seen)
+        images = map_contrasts(level.fixed, level.moving, seen)
         reason += f", and intensities explain {images.explained:.2f} of each other (limit {LEAST_EXPLAINED})"
         name = "ngf" if images.explained < LEAST_EXPLAINED else LNCC_NGF
         if name == LNCC_NGF:

@@ -15,7 +15,7 @@ from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.recipes import Recipe
-from DeepRegLib.stages.contrast import recoloured_where_wanted
+from DeepRegLib.stages.contrast import map_contrasts_where_compared
 from DeepRegLib.stages.features import described_where_wanted
 from DeepRegLib.stages.initialisation import FieldFunction, Initialisation
 from DeepRegLib.stages.run import Run, aligned_level
@@ -113,7 +113,7 @@ def model_field(
 
 def _where_better_than_nothing(run: Run, level: Level, field: Tensor) -> Tensor | None:
     recipe = run.recipe.deformable
-    level = described_where_wanted(run, recoloured_where_wanted(run, level))
+    level = described_where_wanted(run, map_contrasts_where_compared(run, level))
     return field if match(level, field, recipe) > match(level, torch.zeros_like(field), recipe) else None
 
 

@@ -16,7 +16,7 @@ from DeepRegLib.optimization.deformable import Level, transfer_field
 from DeepRegLib.optimization.regularity import LEAST_DETERMINANT, corner_determinants, smooth_locally
 from DeepRegLib.optimization.velocity import exponential, squarings_for
 from DeepRegLib.stages.deformable import Deformed, cells_at, continued, to_displacement_field
-from DeepRegLib.stages.initialisation import Initialisation, descend
+from DeepRegLib.stages.initialisation import Initialisation, solve_levels
 from DeepRegLib.stages.inverse import consistency, is_exact
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose
@@ -38,7 +38,7 @@ def deform_by_flow(run: Run, levels: Sequence[Level], linear: LinearTransform, s
     Both are on the coarsest grid on which they undo each other as an inverse should; on the coarsest of all where they
     do so on none. The parameters are those of `deform`.
     """
-    fit = descend(run, levels, start)
+    fit = solve_levels(run, levels, start)
     velocity, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     coarsest: Deformed | None = None
     for refinement in FLOW_REFINEMENTS:

@@ -152,11 +152,11 @@ def random_curves(random: Randomness, ranges: Appearance) -> tuple[Tensor, Tenso
     return fixed, torch.where(random.chance(ranges.same_contrast, 1), fixed, moving)
 
 
-def recoloured(image: Tensor, curve: Tensor) -> Tensor:
+def apply_curves(image: Tensor, curves: Tensor) -> Tensor:
     """Send intensities (0 to 1) ``(B, 1, D, H, W)`` along curves ``(B, levels)``, linear between the levels."""
-    place = image.clamp(0, 1) * (curve.shape[1] - 1)
-    low = place.long().clamp_(max=curve.shape[1] - 2)
-    below, above = (curve.gather(1, index.flatten(1)).view_as(image) for index in (low, low + 1))
+    place = image.clamp(0, 1) * (curves.shape[1] - 1)
+    low = place.long().clamp_(max=curves.shape[1] - 2)
+    below, above = (curves.gather(1, index.flatten(1)).view_as(image) for index in (low, low + 1))
     return torch.lerp(below, above, place - low)
 
 

@@ -14,7 +14,7 @@ from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.synthesis import Pairs
 from DeepRegLib.transforms.sampling import sample
 
-# Of the softmax over the places: the smaller, the more the nearest rivals count.
+# Of the softmax over the places: the smaller, the more the nearest others count.
 TEMPERATURE = 0.07
 # In nodes, along each axis, from a place drawn at random to the others it is told apart from.
 REACH = 6

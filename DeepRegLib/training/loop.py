@@ -206,7 +206,7 @@ class _Run:
         """Add the gradient of a batch's losses."""
         weights = self._config.losses
         if self._config.network.describes:
-            self._descend({"contrast": self._contrast(pairs, random)})
+            self._take_step({"contrast": self._contrast(pairs, random)})
             return
         forward, backward = self._predict(pairs)
         found = field_losses(pairs, forward, backward, random, weights)
@@ -215,14 +215,14 @@ class _Run:
             visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
             shown = shown_images(pairs, forward, visible)
             found["adversarial"] = objection(self._state.judge, shown)
-        self._descend(found)
+        self._take_step(found)
         if shown is not None and self._judge is not None and pairs.field is not None:
             aligned = shown_images(pairs, pairs.field, visible)
             judged = verdict_loss(self._judge, aligned, shown).mean()
             (judged / self._config.optimisation.accumulate).backward()
             self._add("judge", judged)
 
-    def _descend(self, found: Mapping[str, Tensor]) -> None:
+    def _take_step(self, found: Mapping[str, Tensor]) -> None:
         """Add the gradient of losses ``(B,)``, weighted."""
         weights = self._config.losses
         loss = torch.stack([getattr(weights, name) * value.mean() for name, value in found.items()]).sum()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from DeepRegLib.networks.fields import half_shape, positions, to_full, to_half
-from DeepRegLib.training.appearance import Appearance, acquire, random_curves, random_looks, recoloured, render
+from DeepRegLib.training.appearance import Appearance, acquire, apply_curves, random_curves, random_looks, render
 from DeepRegLib.training.deformation import Deformation, random_field
 from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.separable import smooth_noise
@@ -108,14 +108,14 @@ def deformed_pairs(random: Randomness, scene: Scene, synthesis: Synthesis) -> Pa
     if scene.image is None:
         images = _rendered(random, fixed, moving, places - scene.margin, synthesis.appearance)
     else:
-        images = _recoloured(random, fixed, moving, synthesis.appearance)
+        images = _with_random_curves(random, fixed, moving, synthesis.appearance)
     return _seen(random, (fixed, moving), images, synthesis.appearance, field)
 
 
 def real_pairs(random: Randomness, fixed: Scene, moving: Scene, appearance: Appearance) -> Pairs:
     """Make pairs of two scans, of two people or times: the field between them is not known."""
     both = _inner(fixed), _inner(moving)
-    return _seen(random, both, _recoloured(random, *both, appearance), appearance, None)
+    return _seen(random, both, _with_random_curves(random, *both, appearance), appearance, None)
 
 
 def _rendered(
@@ -134,11 +134,13 @@ def _rendered(
     )
 
 
-def _recoloured(random: Randomness, fixed: Scene, moving: Scene, appearance: Appearance) -> tuple[Tensor, Tensor]:
+def _with_random_curves(
+    random: Randomness, fixed: Scene, moving: Scene, appearance: Appearance
+) -> tuple[Tensor, Tensor]:
     if fixed.image is None or moving.image is None:
         raise ValueError("a scene without an image")
     curves = random_curves(random, appearance)
-    return recoloured(fixed.image, curves[0]), recoloured(moving.image, curves[1])
+    return apply_curves(fixed.image, curves[0]), apply_curves(moving.image, curves[1])
 
 
 def _seen(

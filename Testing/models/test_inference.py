@@ -165,7 +165,7 @@ def test_the_uncertainty_is_the_standard_deviation_of_the_answers_in_mm():
     assert torch.allclose(deviation, torch.tensor(expected, dtype=torch.float32), rtol=1e-5)
 
 
-def test_a_network_that_answers_the_same_to_mirrored_and_recoloured_images_is_certain():
+def test_a_network_that_answers_the_same_to_mirrored_images_and_other_contrasts_is_certain():
     class Dark(Centroid):
         """Looks at the spot only, whether it is bright or dark."""
 

@@ -22,8 +22,8 @@ FEATURES = Deformable(similarity="features", features="any")
 
 
 def fixed_image() -> WorkingImage:
-    intensity, recoloured = (smooth_image((1, *SHAPE), seed)[0] for seed in (0, 1))
-    return WorkingImage(intensity, torch.ones_like(intensity), cube(10), recoloured)
+    intensity, mapped = (smooth_image((1, *SHAPE), seed)[0] for seed in (0, 1))
+    return WorkingImage(intensity, torch.ones_like(intensity), cube(10), mapped)
 
 
 def warped_contrasts() -> torch.Tensor:
@@ -49,13 +49,13 @@ def test_a_metric_alone_is_that_metric(similarity):
 
 def test_lncc_and_ngf_together_are_windows_in_both_contrasts_by_their_shares_and_edges_in_equal_measure_of_noise():
     fixed, warped, weight = fixed_image(), warped_contrasts(), random_weight((1, *SHAPE), 3)
-    assert fixed.recoloured is not None
-    in_moving_contrast = LNCC(fixed.recoloured[None], weight, 1).value(warped[:1])
+    assert fixed.mapped is not None
+    in_moving_contrast = LNCC(fixed.mapped[None], weight, 1).value(warped[:1])
     in_fixed_contrast = LNCC(fixed.intensity[None], weight, 1).value(warped[1:])
     edges = NGF(fixed.intensity[None], weight).value(warped[:1])
     for share in (0.5, 0.8):
         expected = 0.375 * (share * in_moving_contrast + (1 - share) * in_fixed_contrast) + 0.625 * edges
-        told = replace(fixed, recoloured_share=share)
+        told = replace(fixed, mapped_share=share)
         torch.testing.assert_close(Comparison(LNCC_NGF, Windows.ALL, told, weight[0]).value(warped), expected)
     assert NOISE_FORCE["lncc+ngf"] == pytest.approx(0.375 * NOISE_FORCE["lncc"] + 0.625 * NOISE_FORCE["ngf"])
 
@@ -75,7 +75,7 @@ def test_the_gradient_of_lncc_and_ngf_together_agrees_with_finite_differences_in
 def test_lncc_and_ngf_together_without_the_other_contrast_is_refused():
     fixed = fixed_image()
     alone = WorkingImage(fixed.intensity, fixed.weight, fixed.geometry)
-    with pytest.raises(ValueError, match="recoloured"):
+    with pytest.raises(ValueError, match="mapped into the other's contrast"):
         Comparison(LNCC_NGF, Windows.ALL, alone, fixed.weight)
 
 

@@ -14,9 +14,9 @@ from DeepRegLib.devices import available_devices
 from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.networks.features import FeatureNet, describe
+from DeepRegLib.optimization.contrast_mapping import map_contrasts
 from DeepRegLib.optimization.deformable import DeformableFit, Level, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid, to_field_grid, to_image_grid
-from DeepRegLib.optimization.recolouring import recoloured
 from DeepRegLib.optimization.regularity import repair_folds
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import Deformable
@@ -57,7 +57,7 @@ def run(
 ) -> DeformableFit:
     levels = []
     if settings.similarity == "lncc+ngf":
-        images = recoloured(fixed, moving, fixed.weight * moving.weight)
+        images = map_contrasts(fixed, moving, fixed.weight * moving.weight)
         fixed, moving = images.fixed, images.moving
     for factor in settings.shrink:
         grid = moving.geometry.resized(moving.geometry.spacing[0] * factor)

@@ -74,15 +74,15 @@ def test_channels_hold_intensity_and_weight():
 def test_a_second_contrast_goes_wherever_the_first_goes():
     geometry = cube(12)
     image = phantom(geometry)
-    both = replace(image, recoloured=1 - image.intensity, recoloured_share=0.7)
+    both = replace(image, mapped=1 - image.intensity, mapped_share=0.7)
     assert both.channels.shape == (3, 12, 12, 12)
     field = torch.full((3, *field_grid(geometry).shape), 0.4)
     for there in (coarser(both, geometry.resized(6.0)), moved_by(both, field)):
         known = there.weight > 0.99
-        assert there.recoloured is not None
-        assert there.recoloured_share == 0.7
-        torch.testing.assert_close(there.recoloured[known], 1 - there.intensity[known], atol=1e-5, rtol=0)
-    assert moved_by(image, field).recoloured is None
+        assert there.mapped is not None
+        assert there.mapped_share == 0.7
+        torch.testing.assert_close(there.mapped[known], 1 - there.intensity[known], atol=1e-5, rtol=0)
+    assert moved_by(image, field).mapped is None
 
 
 def test_features_are_compared_instead_of_contrasts_and_stay_with_their_grid():

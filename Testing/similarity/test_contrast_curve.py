@@ -20,8 +20,8 @@ def crooked(values: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.interp(values.numpy(), knots, (0.0, 0.9, 0.45, 0.65, 0.2)))
 
 
-def share_explained(recoloured: torch.Tensor, target: torch.Tensor) -> float:
-    return float(correlation_ratio(target, recoloured, torch.ones_like(target)))
+def share_explained(mapped: torch.Tensor, target: torch.Tensor) -> float:
+    return float(correlation_ratio(target, mapped, torch.ones_like(target)))
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(1, 0), (-3, 2), (400, 1000)])

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image
+from DeepRegLib.optimization.contrast_mapping import map_contrasts
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import field_grid
-from DeepRegLib.optimization.recolouring import recoloured
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Recipe, load_recipe
 from DeepRegLib.result import Registration
 from DeepRegLib.similarity import correlation_ratio
-from DeepRegLib.stages.contrast import recoloured_again
+from DeepRegLib.stages.contrast import map_contrasts_again
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import LinearTransform
@@ -118,28 +118,26 @@ def aligned_run() -> tuple[Run, Level]:
 
 def test_contrasts_learned_where_the_images_lay_apart_are_learned_again():
     run, finest = aligned_run()
-    assert finest.moving.recoloured is not None
+    assert finest.moving.mapped is not None
     still = torch.zeros(3, *field_grid(finest.fixed.geometry).shape)
-    astray = recoloured(
+    astray = map_contrasts(
         finest.fixed, replace(finest.moving, intensity=finest.moving.intensity.roll(5, 0)), seen(finest)
     )
-    apart = replace(
-        finest, fixed=astray.fixed, moving=replace(finest.moving, recoloured=astray.moving.recoloured.roll(-5, 0))
-    )
+    apart = replace(finest, fixed=astray.fixed, moving=replace(finest.moving, mapped=astray.moving.mapped.roll(-5, 0)))
     with run.monitor.stage("levels"):
         levels = all_levels(run, apart, LinearTransform.identity())
-        again = recoloured_again(run, apart, levels, still)
+        again = map_contrasts_again(run, apart, levels, still)
     assert again is not None
     assert run.log.decisions[-1].startswith("Contrasts: learned again")
     for before, after in zip(levels, again, strict=True):
         assert torch.equal(before.fixed.intensity, after.fixed.intensity)
         assert torch.equal(before.fixed.weight, after.fixed.weight)
         gained = [
-            correlation_ratio(level.moving.intensity, level.fixed.recoloured, seen(level)) for level in (before, after)
+            correlation_ratio(level.moving.intensity, level.fixed.mapped, seen(level)) for level in (before, after)
         ]
         assert gained[1] > gained[0] + 0.05
     with run.monitor.stage("levels"):
-        assert recoloured_again(run, finest, levels, still) is None
+        assert map_contrasts_again(run, finest, levels, still) is None
     assert run.log.decisions[-1].startswith("Contrasts: kept")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from DeepRegLib.networks.fields import displace, to_full, to_half
 from DeepRegLib.optimization.regularity import corner_determinants
-from DeepRegLib.training.appearance import Appearance, acquire, random_curves, random_looks, recoloured, render
+from DeepRegLib.training.appearance import Appearance, acquire, apply_curves, random_curves, random_looks, render
 from DeepRegLib.training.deformation import Deformation, random_affine, random_field, random_velocity
 from DeepRegLib.training.losses import seen_in_both
 from DeepRegLib.training.randomness import Randomness, derived_seed
@@ -173,13 +173,13 @@ def test_own_images_keep_their_contrast_or_get_another(remap: float) -> None:
     fixed, moving = random_curves(random, replace(PERFECT, remap=remap, same_contrast=0.5))
     image = torch.rand(20, 1, 4, 4, 4)
     if remap == 0:
-        torch.testing.assert_close(recoloured(image, fixed), image)
+        torch.testing.assert_close(apply_curves(image, fixed), image)
         torch.testing.assert_close(fixed, moving)
         return
     knots = torch.linspace(0, 1, fixed.shape[1]).expand(20, 1, 1, 1, -1)
-    torch.testing.assert_close(recoloured(knots, fixed)[:, 0, 0, 0], fixed)
+    torch.testing.assert_close(apply_curves(knots, fixed)[:, 0, 0, 0], fixed)
     expected = np.interp(image[7].flatten().numpy(), np.linspace(0, 1, fixed.shape[1]), fixed[7].numpy())
-    np.testing.assert_allclose(recoloured(image, fixed)[7].flatten().numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(apply_curves(image, fixed)[7].flatten().numpy(), expected, atol=1e-5)
     same = (fixed == moving).all(1)
     assert 5 <= int(same.sum()) <= 15
 

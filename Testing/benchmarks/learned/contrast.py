@@ -45,7 +45,7 @@ def measure(options: Options) -> Table:
         for name in (WITHOUT, WITH):
             row: dict[str, Any] = {"case": case.name, "auto": name}
             for curve in (SAME, *CURVES):
-                image = moving if curve == SAME else recoloured(moving, CURVES[curve])
+                image = moving if curve == SAME else with_curve(moving, CURVES[curve])
                 found = register(fixed, image, chosen[name])
                 row[curve] = truth_of(case, found.transform, "end")["Dice end"]
             rows.append(row)
@@ -56,7 +56,7 @@ def measure(options: Options) -> Table:
     return Table(TITLE, tuple(rows[0]), rows, summary, max(lost.values()) <= MOST_LOST)
 
 
-def recoloured(image: Image, curve: Sequence[float]) -> Image:
+def with_curve(image: Image, curve: Sequence[float]) -> Image:
     """Send intensities along a curve, between the least one and the 99.5th percentile."""
     values = image.array.astype(np.float32)
     low, high = float(values.min()), float(np.percentile(values, 99.5))

@@ -50,7 +50,7 @@ def test_the_share_that_comes_home_is_counted_by_how_far_away_it_began():
 @pytest.mark.parametrize(("name", "rising", "falling"), [("dimmed", 63, 0), ("turned", 16, 47), ("crooked", 31, 32)])
 def test_the_curves_are_brighter_for_brighter_darker_for_brighter_and_neither(name, rising, falling):
     ramp = Image(np.linspace(0, 1000, 4**3, dtype=np.float32).reshape(4, 4, 4), Geometry((4, 4, 4)), "ramp")
-    values = contrast.recoloured(ramp, contrast.CURVES[name]).array.ravel()
+    values = contrast.with_curve(ramp, contrast.CURVES[name]).array.ravel()
     steps = np.diff(values[: np.searchsorted(ramp.array.ravel(), np.percentile(ramp.array, 99.5))])
     assert values[0] == 0, "air stays black"
     assert (steps > 0).sum() == pytest.approx(rising, abs=2)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import DeepRegError
-from DeepRegLib.judgement import contest
 from DeepRegLib.judgement import measure as measured
+from DeepRegLib.judgement import other_poses
 from DeepRegLib.pipeline import register
 from DeepRegLib.preparation import PreparedPair
 from DeepRegLib.result import Measures
@@ -183,7 +183,7 @@ def _measured(
     half: str,
 ) -> Iterator[dict[str, Any]]:
     """Measure results of one pair; what they are compared with is looked for once."""
-    others = contest(prepared, model=recipe)
+    others = other_poses(prepared, model=recipe)
     points = anatomy_points(pair.fixed)
     for start, transform in results:
         seen = image_and_view(transform, pair.moving, pair.fixed.geometry)[1]
@@ -194,7 +194,7 @@ def _measured(
             start.landmarks,
             start=transform,
             seen=seen,
-            at_start=others.standing(transform.matrix),
+            at_start=others.compare(transform.matrix),
             seed=0,
             poll=_never,
         )

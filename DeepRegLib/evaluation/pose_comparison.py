@@ -1,4 +1,4 @@
-"""How a pose stands: beside its neighbours, and beside the best other poses that an exhaustive search finds."""
+"""A pose compared with its neighbours, and with the best other poses that an exhaustive search finds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from DeepRegLib.optimization.linear import refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser
 
-# Coarse: a rival need not be exact to show that a pose is wrong, and this search is most of the cost where none ran.
+# Coarse: another pose need not be exact to show that one is wrong, and this search is most of the cost where none ran.
 SEARCH_ANGLE = 40.0
 SEARCHED = 4  # poses by intensities, and as many by edges
-RIVAL_VOXELS = 10_000
-RIVAL_ITERATIONS = 25
-RIVAL_STEP = 0.5
+OTHERS_VOXELS = 10_000
+OTHERS_ITERATIONS = 25
+OTHERS_STEP = 0.5
 # In shares of the anatomy's radius: a head's is 80 mm, so 20 and 40 mm along each axis and as long arcs about it.
 NEARBY = (0.25, 0.5)
 CLOSE = 0.1
@@ -29,12 +29,12 @@ CLOSE = 0.1
 # enough to be another pose.
 SAME_POSE, MOVED_POSE = 0.2, 0.06
 CLEARLY_BETTER = 1.1
-# Of what the pose itself shows: a pose that shows less is no rival, for little agrees by chance.
+# Of what the pose itself shows: a pose that shows less does not count, for little agrees by chance.
 LEAST_SEEN = 0.5
 
 
 @dataclass(frozen=True)
-class Standing:
+class PoseComparison:
     """What speaks for a pose, beside the best of what speaks for others; each number on its own.
 
     Parameters
@@ -59,28 +59,28 @@ class Standing:
     distance: float
 
 
-def standing(
-    pair: Compared, pose: NDArray[np.float64], rivals: Sequence[NDArray[np.float64]], *, poll: Poll = never_cancel
-) -> Standing:
+def compare_pose(
+    pair: Compared, pose: NDArray[np.float64], others: Sequence[NDArray[np.float64]], *, poll: Poll = never_cancel
+) -> PoseComparison:
     """Compare what speaks for a pose with what speaks for others.
 
     Parameters
     ----------
     pair
         Both images.
-    pose, rivals
+    pose, others
         World matrices, fixed to moving.
     poll
         Called now and then; may raise to stop.
     """
     here = pair.at(pose)
     close, nearby = (_displaced(pair, pose, shares, here, poll) for shares in ((CLOSE,), NEARBY))
-    distances = [mean_distance(pair.places.points, pose, rival) for rival in rivals]
-    found = list(zip(pair.at_each(rivals), distances, strict=True))
+    distances = [mean_distance(pair.places.points, pose, other) for other in others]
+    found = list(zip(pair.at_each(others), distances, strict=True))
     poll()
     elsewhere = [(evidence, far) for evidence, far in found if _is_other(here, evidence, far / pair.places.radius)]
     best = max(elsewhere, key=lambda item: item[0].information, default=(None, 0.0))
-    return Standing(
+    return PoseComparison(
         here,
         _best(close),
         _best(nearby),
@@ -89,7 +89,7 @@ def standing(
     )
 
 
-def rival_poses(
+def find_other_poses(
     fixed: WorkingImage,
     moving: WorkingImage,
     found: Sequence[NDArray[np.float64]],
@@ -128,8 +128,8 @@ def rival_poses(
         poses,
         model=model,
         similarity="mi",
-        iterations=RIVAL_ITERATIONS,
-        first_step=RIVAL_STEP,
+        iterations=OTHERS_ITERATIONS,
+        first_step=OTHERS_STEP,
         on_step=report,
     )
     return [pose.matrix for pose in fit.poses]
@@ -176,9 +176,9 @@ def _searched(fixed: WorkingImage, moving: WorkingImage, poll: Poll) -> list[NDA
 
 
 def _shrunk(image: WorkingImage, finest: float) -> WorkingImage:
-    """Return an image of `RIVAL_VOXELS` voxels at most, none of them smaller than `finest` mm."""
+    """Return an image of `OTHERS_VOXELS` voxels at most, none of them smaller than `finest` mm."""
     grid: Geometry = image.geometry
-    step = max(finest, (float(np.prod(grid.extent)) / RIVAL_VOXELS) ** (1 / 3))
+    step = max(finest, (float(np.prod(grid.extent)) / OTHERS_VOXELS) ** (1 / 3))
     return coarser(image, grid.resized(step)) if step > grid.spacing[0] else image
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from DeepRegLib.optimization.contrast_mapping import map_contrasts, share_explained
 from DeepRegLib.optimization.field_grid import field_grid
-from DeepRegLib.optimization.recolouring import recoloured, share_explained
 from DeepRegLib.optimization.working import WorkingImage, moved_by
 from Testing.optimization.phantoms import cube, phantom
 from Testing.similarity.images import smooth_image
@@ -25,27 +25,27 @@ def scan() -> WorkingImage:
 
 def test_an_inverted_image_and_its_original_explain_each_other_wholly_and_count_alike():
     fixed, moving = scan(), image(1 - scan().intensity)
-    found = recoloured(fixed, moving, WEIGHT)
+    found = map_contrasts(fixed, moving, WEIGHT)
     assert found.explained > 0.99
-    assert found.fixed.recoloured is not None
-    assert found.moving.recoloured is not None
-    torch.testing.assert_close(found.fixed.recoloured, moving.intensity, atol=0.03, rtol=0)
-    torch.testing.assert_close(found.moving.recoloured, fixed.intensity, atol=0.03, rtol=0)
-    assert found.fixed.recoloured_share == pytest.approx(0.5, abs=0.01)
+    assert found.fixed.mapped is not None
+    assert found.moving.mapped is not None
+    torch.testing.assert_close(found.fixed.mapped, moving.intensity, atol=0.03, rtol=0)
+    torch.testing.assert_close(found.moving.mapped, fixed.intensity, atol=0.03, rtol=0)
+    assert found.fixed.mapped_share == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_contrast_in_which_tissues_look_alike_tells_less_of_the_other():
     dark_and_bright_alike = (scan().intensity - scan().intensity.median()).abs()
-    found = recoloured(scan(), image(dark_and_bright_alike), WEIGHT)
-    assert found.fixed.recoloured_share > 0.8
-    turned_round = recoloured(image(dark_and_bright_alike), scan(), WEIGHT)
-    assert turned_round.fixed.recoloured_share == pytest.approx(1 - found.fixed.recoloured_share, abs=1e-6)
+    found = map_contrasts(scan(), image(dark_and_bright_alike), WEIGHT)
+    assert found.fixed.mapped_share > 0.8
+    swapped = map_contrasts(image(dark_and_bright_alike), scan(), WEIGHT)
+    assert swapped.fixed.mapped_share == pytest.approx(1 - found.fixed.mapped_share, abs=1e-6)
 
 
 def test_images_of_nothing_count_alike():
     nothing = image(torch.zeros(SHAPE))
-    found = recoloured(nothing, nothing, WEIGHT)
-    assert found.fixed.recoloured_share == 0.5
+    found = map_contrasts(nothing, nothing, WEIGHT)
+    assert found.fixed.mapped_share == 0.5
 
 
 def test_contrasts_are_learned_where_the_moving_image_lies_on_the_fixed_one():
@@ -56,17 +56,17 @@ def test_contrasts_are_learned_where_the_moving_image_lies_on_the_fixed_one():
     back[2] = away
     weight = WEIGHT.clone()
     weight[-2 * away :] = 0
-    blind, told = recoloured(fixed, astray, weight), recoloured(fixed, astray, weight, back)
+    blind, told = map_contrasts(fixed, astray, weight), map_contrasts(fixed, astray, weight, back)
     assert told.explained > 0.95
     assert told.explained > blind.explained + 0.2
-    assert told.fixed.recoloured is not None
-    assert told.moving.recoloured is not None
-    torch.testing.assert_close(told.fixed.recoloured, aligned, atol=0.05, rtol=0)
+    assert told.fixed.mapped is not None
+    assert told.moving.mapped is not None
+    torch.testing.assert_close(told.fixed.mapped, aligned, atol=0.05, rtol=0)
     assert torch.equal(told.moving.intensity, astray.intensity), "the image itself stays where it is"
-    torch.testing.assert_close(told.moving.recoloured, 1 - astray.intensity, atol=0.05, rtol=0)
+    torch.testing.assert_close(told.moving.mapped, 1 - astray.intensity, atol=0.05, rtol=0)
     assert share_explained(blind.fixed, moved_by(blind.moving, back), weight) < told.explained
 
 
-def test_what_is_not_recoloured_explains_nothing():
-    with pytest.raises(ValueError, match="not recoloured"):
+def test_an_image_without_the_others_contrast_explains_nothing():
+    with pytest.raises(ValueError, match="without the other"):
         share_explained(phantom(cube(8)), phantom(cube(8)), torch.ones(8, 8, 8))

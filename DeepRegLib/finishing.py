@@ -1,0 +1,98 @@
+"""The result of a run: the moving image warped, and the transform judged."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from DeepRegLib.image import Image
+from DeepRegLib.judgement import compare_start, measure
+from DeepRegLib.optimization.working import WorkingImage
+from DeepRegLib.orientation import standard_order
+from DeepRegLib.preparation import Prepared
+from DeepRegLib.provenance import provenance_of
+from DeepRegLib.registration import Registration
+from DeepRegLib.request import Request
+from DeepRegLib.result import StartMeasures, WorstPlace
+from DeepRegLib.stages.deformable import Deformed
+from DeepRegLib.stages.model import UNCERTAINTY
+from DeepRegLib.stages.run import Run
+from DeepRegLib.transforms import Transform, image_and_view
+from DeepRegLib.trust_map import trust_of
+from DeepRegLib.verdict import verdict_on
+
+
+def finish(
+    run: Run,
+    request: Request,
+    start: Transform,
+    found: Deformed,
+    inverse: Transform,
+    working: tuple[WorkingImage, WorkingImage] | None = None,
+    *,
+    mapped: bool = True,
+    at_start: StartMeasures | None = None,
+) -> Registration:
+    """Warp and judge; `mapped` asks for the trust map too, `at_start` is what an earlier result measured."""
+    transform, poll = found.transform, run.monitor.poll
+    scan, background = _finite_original(run.pair.moving), request.drivers.background
+    standard = run.pair.fixed.original.geometry
+    warped, seen = image_and_view(transform, scan, standard, background=background, poll=poll)
+    measures, aligned = measure(
+        run.pair,
+        transform,
+        inverse,
+        run.landmarks,
+        start=start,
+        seen=seen,
+        at_start=at_start or compare_start(run.pair, start, run.searched, working, poll=poll),
+        jacobian=found.jacobian,
+        seed=request.seed,
+        poll=poll,
+    )
+    run.monitor.step(0.7)
+    trust: Image | None = None
+    places: tuple[WorstPlace, ...] = ()
+    if mapped:
+        trust, places = trust_of(
+            aligned.fixed,
+            aligned.warped,
+            aligned.known,
+            aligned.mask,
+            transform,
+            inverse,
+            run.pair.fixed.foreground,
+            poll=poll,
+        )
+    as_given = functools.partial(standard_order(request.fixed.geometry).back, geometry=request.fixed.geometry)
+    uncertainty = run.log.maps.get(UNCERTAINTY)
+    return Registration(
+        fixed=request.fixed,
+        moving=request.moving,
+        transform=transform,
+        inverse=inverse,
+        warped=as_given(warped),
+        field_of_view=as_given(seen),
+        fixed_foreground=as_given(run.pair.fixed.foreground),
+        measures=measures,
+        verdict=verdict_on(measures, deformed=run.recipe.deformable.enabled),
+        recipe=run.recipe,
+        warnings=tuple(run.log.warnings),
+        decisions=tuple(run.log.decisions),
+        curves=run.log.curves,
+        timings=run.monitor.timings,
+        provenance=provenance_of(request, run.device, poll=poll) | run.log.provenance,
+        uncertainty=uncertainty and as_given(uncertainty),
+        trust=trust and as_given(trust),
+        worst_places=places,
+    )
+
+
+def _finite_original(side: Prepared) -> Image:
+    """Return the original voxels; NaN and infinite ones, which interpolation would spread, as the smallest value."""
+    original = side.original
+    if original.array.dtype.kind != "f" or np.isfinite(original.array).all():
+        return original
+    lowest = original.array[np.isfinite(original.array)].min()
+    return original.with_array(np.where(np.isfinite(original.array), original.array, lowest))

@@ -1,0 +1,65 @@
+"""The run that a request asks for: what it was given checked, both images made comparable."""
+
+from __future__ import annotations
+
+import torch
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.image import Image
+from DeepRegLib.labels import label_map
+from DeepRegLib.masks import checked_mask
+from DeepRegLib.monitoring import Monitor
+from DeepRegLib.orientation import in_standard_order
+from DeepRegLib.preparation import PreparedScan, prepare_pair
+from DeepRegLib.recipes import VELOCITY, Recipe
+from DeepRegLib.request import Request
+from DeepRegLib.stages.log import RunLog
+from DeepRegLib.stages.run import Run
+
+
+def run_of(
+    request: Request,
+    device: torch.device,
+    plan: tuple[str, ...],
+    monitor: Monitor,
+    prepared_fixed: PreparedScan | None = None,
+) -> Run:
+    """Check what the voxels hold, and make both images comparable.
+
+    All that a run is given has its axes in standard order, so that how a scan is stored changes nothing.
+    """
+    recipe, drivers = request.recipe, request.drivers
+    fixed, moving = in_standard_order(request.fixed), in_standard_order(request.moving)
+    labels = [
+        None if each is None else label_map(in_standard_order(each))
+        for each in (drivers.fixed_labels, drivers.moving_labels)
+    ]
+    masks = [None if each is None else in_standard_order(each) for each in (drivers.fixed_mask, drivers.moving_mask)]
+    pair = prepare_pair(fixed, moving, recipe.prepare, *masks, prepared_fixed=prepared_fixed, poll=monitor.poll)
+    return Run(
+        pair,
+        recipe,
+        device,
+        monitor,
+        plan,
+        RunLog(list(pair.decisions), list(pair.warnings)),
+        landmarks=drivers.landmarks,
+        labels=None if labels[0] is None or labels[1] is None else (labels[0], labels[1]),
+        sliding_mask=_sliding_mask(fixed, drivers.sliding_mask and in_standard_order(drivers.sliding_mask), recipe),
+    )
+
+
+def _sliding_mask(fixed: Image, mask: Image | None, recipe: Recipe) -> Image | None:
+    """Return the checked mask as bool."""
+    if mask is None:
+        return None
+    if not recipe.deformable.enabled or recipe.deformable.parametrisation == VELOCITY:
+        found = "a velocity" if recipe.deformable.enabled else "no deformable stage"
+        raise InputError(
+            f"The recipe {recipe.name} has {found}, and only a displacement can slide.",
+            "Take a recipe with a deformable stage that seeks a displacement, or leave out the sliding mask.",
+        )
+    inside = checked_mask(fixed, mask)
+    if inside.all():
+        raise InputError(f"The mask {mask.name} fills the image.", "Draw it over the organ that slides, and no more.")
+    return mask.with_array(inside)
