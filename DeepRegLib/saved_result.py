@@ -12,7 +12,7 @@ from DeepRegLib.correction import Correction
 from DeepRegLib.errors import InputError
 from DeepRegLib.files.output_folder import LARGEST_RESULT, RESULT
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, read_image
 from DeepRegLib.provenance import image_hash
 from DeepRegLib.recipes import Recipe, recipe_from_dict
 from DeepRegLib.request import Drivers
@@ -38,6 +38,8 @@ class SavedResult:
         What was corrected by hand, in its order.
     provenance
         Versions, seed and hashes of what was registered, as `provenance_of` gives them.
+    verdict
+        The level of its verdict.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class SavedResult:
     decisions: tuple[str, ...]
     corrections: tuple[Correction, ...]
     provenance: Mapping[str, Any]
+    verdict: str
 
     @property
     def seed(self) -> int:
@@ -105,6 +108,7 @@ def read_result(folder: str | Path) -> SavedResult:
         decisions=tuple(str(each) for each in _part(table, "decisions", list, path)),
         corrections=tuple(_correction(each, path) for each in (made if isinstance(made, list) else [])),
         provenance=provenance,
+        verdict=_part(_part(table, "verdict", dict, path), "level", str, path),
     )
 
 
@@ -135,6 +139,19 @@ def _file(folder: str | Path, files: Mapping[str, Any], name: str) -> Path:
     if not isinstance(listed, str) or Path(listed).name != listed:
         raise InputError(f"The result in {folder} lists no file for its {name}.", AGAIN)
     return Path(folder) / listed
+
+
+def read_result_image(folder: str | Path, name: str) -> Image | None:
+    """Read an image of a result, by its name in `DeepRegLib.saving.OUTPUT_FILES`; None if the result has none.
+
+    Raises
+    ------
+    InputError
+        If it is listed, but missing or damaged.
+    """
+    path = Path(folder) / RESULT
+    files = _part(_table(path), "files", dict, path)
+    return read_image(_file(folder, files, name)) if name in files else None
 
 
 def _geometry(description: Mapping[str, Any], path: Path) -> Geometry:

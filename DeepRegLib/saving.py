@@ -37,6 +37,7 @@ OUTPUT_FILES: Mapping[str, str] = {
     "uncertainty": "uncertainty.nii.gz",
     "trust": "trust.nii.gz",
     "report": "report.html",
+    "viewer": "viewer.html",
     "dicom_registration": "registration.dcm",
     "dicom_segmentation": "segmentation.dcm",
     "dicom_structures": "structures.dcm",

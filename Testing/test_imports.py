@@ -56,6 +56,7 @@ HEIGHT = {
     "phantom": 11,
     "stages": 11,
     "report": 11,
+    "viewer": 12,
     "training": 11,
     "saving": 12,
     "quality": 13,

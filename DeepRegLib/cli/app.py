@@ -20,6 +20,7 @@ from DeepRegLib.cli import (
     segmenting,
     training,
     transforming,
+    viewing,
 )
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import VERSION
@@ -55,6 +56,7 @@ def _program(
 
 for command in (
     registering.register,
+    viewing.view,
     improving.improve,
     segmenting.segment,
     transforming.apply,

@@ -13,6 +13,7 @@ import typer
 from DeepRegLib.cli.progress import Reporter, interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, one_line, reading, session
 from DeepRegLib.cli.summary import summarise
+from DeepRegLib.cli.viewing import require_viewer, viewer_file
 from DeepRegLib.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -101,6 +102,10 @@ def register(
         str | None,
         typer.Option(metavar="UID", help="What new DICOM UIDs begin with; by default they are made of random UUIDs."),
     ] = None,
+    viewer: Annotated[
+        bool,
+        typer.Option("--viewer", help="Also write viewer.html: linked slices and a 3-D view, offline, 8 MB at most."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
     json_output: Json = False,
     verbose: Verbose = False,
@@ -119,6 +124,8 @@ def register(
         from DeepRegLib.request import Drivers, Extras, Request
         from DeepRegLib.saving import expected_bytes, reserved_output, write_into
 
+        if viewer:
+            require_viewer()
         with reporter(screen) as report:
             landmark_files, label_files = (fixed_landmarks, moving_landmarks), (fixed_labels, moving_labels)
             given = (fixed, moving, Path(recipe), moving_dose, fixed_mask, moving_mask, sliding_mask, initial_transform)
@@ -151,7 +158,7 @@ def register(
                 place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))
                 result = _run(request, engine, screen, report)
                 report("save", 1.0)
-                names = write_into(result, place, _dicom_writer(result, export))
+                names = write_into(result, place, _further(result, export, viewer))
                 with undisturbed():
                     place.commit(names)
                     screen.wrote(output)
@@ -245,12 +252,18 @@ def _with_objects(export: DicomExport | None, labels: LabelFiles, dose: Path | N
     return replace(export, structures=labels.structures, dose=None if dose is None else read_dose(dose, export.moving))
 
 
-def _dicom_writer(result: Registration, export: DicomExport | None) -> FurtherFiles | None:
-    if export is None:
-        return None
-    from DeepRegLib.exporting import write_dicom
+def _further(result: Registration, export: DicomExport | None, viewer: bool) -> FurtherFiles:
+    """Return what writes the files that were asked for besides the usual ones."""
 
-    return lambda folder: write_dicom(result, export, folder)
+    def write(folder: Path) -> dict[str, str]:
+        files = viewer_file(result, folder) if viewer else {}
+        if export is not None:
+            from DeepRegLib.exporting import write_dicom
+
+            files |= write_dicom(result, export, folder)
+        return files
+
+    return write
 
 
 def _image(path: Path | None) -> Image | None:

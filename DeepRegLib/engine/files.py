@@ -32,7 +32,8 @@ class FilesRequest:
     registration
         Whose files.
     only_report
-        The report alone, rather than the whole folder, which may lack a report.
+        The report alone, and the viewer beside it where ipyniivue is installed, rather than the whole folder, which
+        may lack a report.
     """
 
     registration: Registration
@@ -77,12 +78,15 @@ def files_of(request: FilesRequest) -> ResultFiles:
         If the disk for temporary files is full.
     """
     from DeepRegLib.report import write_report
+    from DeepRegLib.viewer import shown_of, viewer_is_installed, write_viewer
 
     with tempfile.TemporaryDirectory(prefix="deepreg-") as place:
         folder = Path(place) / FOLDER
         if request.only_report:
             folder.mkdir()
             write_report(request.registration, folder / OUTPUT_FILES["report"])
+            if viewer_is_installed():
+                write_viewer(shown_of(request.registration), folder / OUTPUT_FILES["viewer"])
         else:
             save(request.registration, folder)
         known = list(OUTPUT_FILES.values())  # layers come first of all, the result last

@@ -20,7 +20,7 @@ from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.result import Registration
 from DeepRegLib.saving import OUTPUT_FILES, is_output, reserved_output
 
-REPORT = OUTPUT_FILES["report"]
+REPORT, VIEWER = OUTPUT_FILES["report"], OUTPUT_FILES["viewer"]
 
 
 class SavingSection:
@@ -134,7 +134,9 @@ class SavingSection:
     def _open(self, files: ResultFiles) -> None:
         folder = Path(tempfile.mkdtemp(prefix="deepreg-report-", dir=slicer.app.temporaryPath))
         files.write_into(folder)
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder / REPORT)))
+        for name in (REPORT, VIEWER):
+            if name in files.names:
+                qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder / name)))
 
     def _say(self, text: str) -> None:
         self._ui.progressLabel.text = text
