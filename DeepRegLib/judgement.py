@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -291,6 +291,31 @@ def _posed(
     else:
         image = working_image(side, grid, device, transform, poll=poll)
     return image, foreground_weight(side, grid, device, transform, poll=poll)
+
+
+def inherited_start(pair: PreparedPair, start: Transform, earlier: StartMeasures, *, poll: Poll) -> StartMeasures:
+    """Measure a new pair as it is stored and at its start; how other poses compare is taken over from an earlier pair.
+
+    Parameters
+    ----------
+    pair
+        The prepared images.
+    start
+        What the deformable stage started from.
+    earlier
+        What was measured of another moving scan of the same patient.
+    poll
+        Called now and then; may raise to stop.
+    """
+    sides = _sides(pair, poll)
+    before = likeness(_aligned(sides, LinearTransform.identity(), poll), poll)
+    return replace(
+        earlier,
+        ncc_before=before.ncc,
+        nmi_before=before.nmi,
+        structure_before=before.structure,
+        structure_linear=structure(_aligned(sides, start, poll), poll),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, to_sitk
 
 
 def check_mask_grid(mask: Image | None, image: Image) -> None:
@@ -37,3 +38,12 @@ def checked_mask(image: Image, mask: Image) -> NDArray[np.bool_]:
     if not inside.any():
         raise InputError(f"The mask {mask.name} is empty.", "Draw the mask over the anatomy, or leave it out.")
     return inside
+
+
+def grown(image: Image, inside: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
+    """Return a mask on the grid of an image, ``(k, j, i)``, with all within a margin of it, in mm."""
+    if margin == 0:
+        return inside
+    mask = to_sitk(image.with_array(inside.astype(np.uint8)))
+    distance = sitk.SignedMaurerDistanceMap(mask, squaredDistance=False, useImageSpacing=True)
+    return np.asarray(sitk.GetArrayViewFromImage(distance) <= margin)

@@ -28,8 +28,9 @@ from DeepRegLib.stages.finding import find_field, find_pose
 from DeepRegLib.stages.inverse import invert_well
 from DeepRegLib.stages.linear import with_linear_similarity
 from DeepRegLib.stages.model import model_of
+from DeepRegLib.stages.rigid_segments import with_rigid_segments
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
-from DeepRegLib.stages.run_of_request import run_of
+from DeepRegLib.stages.run_of_request import rigid_labels_of, run_of
 from DeepRegLib.transforms import Transform, has_field, invert
 
 
@@ -120,12 +121,18 @@ def register(
     return run_request(request, progress=progress, cancel=cancel)
 
 
-def run_request(request: Request, *, progress: Progress | None = None, cancel: Cancel | None = None) -> Registration:
-    """Run a registration, and make what its `Extras` ask for; the rest is as in `register`."""
+def run_request(
+    request: Request,
+    fixed: PreparedScan | None = None,
+    *,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> Registration:
+    """Run a registration, and make what its `Extras` ask for; `fixed` is as in `align`, the rest as in `register`."""
     device, plan = choose_device(request.device), plan_of(request)
     monitor = Monitor(plan, progress, cancel)
     with memory_errors_explained(device), torch.no_grad():
-        run, working, start, found = _search(request, device, plan, monitor)
+        run, working, start, found = _search(request, device, plan, monitor, fixed)
         with monitor.stage("inverse"):
             inverse = invert_well(run, found.transform, request.seed, found.inverse)
         with monitor.stage("judge"):
@@ -203,6 +210,7 @@ def _search(
     found = Deformed(start)
     if "deformable" in plan:
         found, run = find_field(run, linear, initial, bundle)
+        found = with_rigid_segments(run, found, rigid_labels_of(drivers))
     return run, working, start, found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.masks import checked_mask
+from DeepRegLib.masks import checked_mask, grown
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
@@ -210,10 +210,11 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
         warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
         known = np.logical_and(known, np.logical_not(bad.array))
     scanned = image.with_array(known)
-    ct = is_ct(intensity)
+    ct = recipe.hounsfield and is_ct(intensity)
     found = foreground_mask(intensity, poll=poll).array
     anatomy = _inside(scanned, found)
-    masked = scanned if mask is None else image.with_array(np.logical_and(known, checked_mask(image, mask)))
+    inside = None if mask is None else grown(image, checked_mask(image, mask), recipe.mask_margin)
+    masked = scanned if inside is None else image.with_array(np.logical_and(known, inside))
     foreground = anatomy if mask is None else _inside(masked, found)
     if recipe.bias_correction and not ct:
         intensity = bias_field_corrected(intensity, foreground, poll=poll)

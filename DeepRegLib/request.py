@@ -32,6 +32,8 @@ class Drivers:
     sliding_mask
         Nonzero in an organ that slides along what surrounds it (a lung, the organs of the abdomen), on the fixed grid.
         Across its surface the displacement may then jump along the surface, but not open a gap.
+    rigid_labels
+        Label map on the fixed grid: each label is a bone or a tool, which the field moves but does not bend.
     fixed_landmarks, moving_landmarks
         Corresponding points ``(n, 3)`` in LPS mm; kept as float64. They set the starting pose, draw the field to where
         they belong (``deformable.landmark_pull`` of the recipe says how hard, 0 not at all), and are measured.
@@ -54,6 +56,7 @@ class Drivers:
     fixed_mask: Image | None = None
     moving_mask: Image | None = None
     sliding_mask: Image | None = None
+    rigid_labels: Image | None = None
     fixed_landmarks: NDArray[np.floating] | None = None
     moving_landmarks: NDArray[np.floating] | None = None
     fixed_labels: Image | None = None
@@ -146,7 +149,7 @@ class Request:
         for mask in (drivers.fixed_mask, drivers.sliding_mask):
             check_mask_grid(mask, self.fixed)
         check_mask_grid(drivers.moving_mask, self.moving)
-        for labels in (drivers.fixed_labels, extras.compared_fixed_labels):
+        for labels in (drivers.fixed_labels, drivers.rigid_labels, extras.compared_fixed_labels):
             check_label_grid(labels, self.fixed)
         for labels in (drivers.moving_labels, extras.compared_moving_labels):
             check_label_grid(labels, self.moving)

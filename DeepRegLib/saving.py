@@ -33,6 +33,7 @@ OUTPUT_FILES: Mapping[str, str] = {
     "inverse": "inverse.h5",
     "warped": "warped.nii.gz",
     "warped_labels": "warped_labels.nii.gz",
+    "plan_labels": "plan_labels.nii.gz",
     "jacobian": "jacobian.nii.gz",
     "uncertainty": "uncertainty.nii.gz",
     "trust": "trust.nii.gz",

@@ -52,6 +52,7 @@ HEIGHT = {
     "verdict": 10,
     "judgement": 11,
     "carried": 10,
+    "change": 10,
     "propagation": 11,
     "phantom": 11,
     "stages": 11,
@@ -69,6 +70,7 @@ HEIGHT = {
     "improving": 15,
     "pipeline": 15,
     "segmentation": 16,
+    "tracking": 16,
     "engine": 17,
     "cli": 18,
     "scene": 18,
@@ -77,6 +79,7 @@ HEIGHT = {
 
 # These are imported by Slicer's own process, or before torch is there.
 WITHOUT_TORCH = (
+    "change",
     "correction",
     "dicom",
     "errors",
@@ -112,6 +115,7 @@ WITHOUT_TORCH_MODULES = (
     "DeepRegLib.engine.segmentation",
     "DeepRegLib.engine.task",
     "DeepRegLib.engine.tasks",
+    "DeepRegLib.engine.tracking",
     "DeepRegLib.engine.transport",
     "DeepRegLib.models",
     "DeepRegLib.models.bundle",
@@ -119,6 +123,8 @@ WITHOUT_TORCH_MODULES = (
     "DeepRegLib.models.registry",
     "DeepRegLib.segmentation",
     "DeepRegLib.segmentation.saving",
+    "DeepRegLib.tracking",
+    "DeepRegLib.tracking.request",
     "DeepRegLib.transforms",
 )
 SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")
@@ -129,7 +135,7 @@ EXTRAS = (
     *("PIL", "highdicom", "jinja2", "matplotlib", "nibabel", "nilearn", "pandas", "psutil", "pydicom", "rich"),
     *("safetensors", "scipy", "skimage", "typer"),
 )
-ROOMS_WITH_EXTRAS = ("cli", "dicom", "report", "training")
+ROOMS_WITH_EXTRAS = ("cli", "dicom", "report", "training", "viewer")
 
 IMPORTER = """
 import importlib, json, sys, traceback, warnings

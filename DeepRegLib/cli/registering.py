@@ -58,6 +58,10 @@ def register(
         Path | None,
         typer.Option(help="Nonzero in an organ that slides along what surrounds it; on the fixed image's grid."),
     ] = None,
+    rigid_labels: Annotated[
+        Path | None,
+        typer.Option(help="Segments that move but do not bend, such as bones and tools; on the fixed image's grid."),
+    ] = None,
     fixed_landmarks: Points = None,
     moving_landmarks: Points = None,
     initial_transform: Annotated[
@@ -128,7 +132,8 @@ def register(
             require_viewer()
         with reporter(screen) as report:
             landmark_files, label_files = (fixed_landmarks, moving_landmarks), (fixed_labels, moving_labels)
-            given = (fixed, moving, Path(recipe), moving_dose, fixed_mask, moving_mask, sliding_mask, initial_transform)
+            given = (fixed, moving, Path(recipe), moving_dose, fixed_mask, moving_mask, sliding_mask, rigid_labels)
+            given = (*given, initial_transform)
             inputs = [path for path in (*given, *landmark_files, *label_files) if path is not None]
             with reserved_output(output, overwrite=overwrite, inputs=inputs) as place:
                 report("read", 0.0)
@@ -146,6 +151,7 @@ def register(
                         fixed_mask=_image(fixed_mask),
                         moving_mask=_image(moving_mask),
                         sliding_mask=_image(sliding_mask),
+                        rigid_labels=_image(rigid_labels),
                         fixed_landmarks=landmarks[0],
                         moving_landmarks=landmarks[1],
                         fixed_labels=labels.fixed,

@@ -12,9 +12,10 @@ from DeepRegLib.engine.protocol import Message, ProtocolError
 from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.segmentation import SEGMENT
 from DeepRegLib.engine.task import TASK, Task
+from DeepRegLib.engine.tracking import TRACK
 
 TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType(
-    {task.name: task for task in (REGISTER, IMPROVE, FILES, SEGMENT)}
+    {task.name: task for task in (REGISTER, IMPROVE, FILES, SEGMENT, TRACK)}
 )
 
 

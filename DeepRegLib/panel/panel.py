@@ -18,7 +18,7 @@ from DeepRegLib.panel.inputs_section import InputsSection
 from DeepRegLib.panel.linked_section import LinkedSection
 from DeepRegLib.panel.model_section import ModelSection
 from DeepRegLib.panel.outputs_section import OutputsSection
-from DeepRegLib.panel.parameters import Parameters, let_go
+from DeepRegLib.panel.parameters import Parameters, let_go, task_of
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.repair_section import RepairSection
 from DeepRegLib.panel.running import Runner
@@ -26,6 +26,8 @@ from DeepRegLib.panel.saving_section import SavingSection
 from DeepRegLib.panel.segment_section import SegmentSection
 from DeepRegLib.panel.settings import Store
 from DeepRegLib.panel.sources import Sources
+from DeepRegLib.panel.stable_section import StableSection
+from DeepRegLib.panel.update_section import UpdateSection
 from DeepRegLib.panel.wrapping import GrowingTabs, WrappedLabels
 
 
@@ -79,6 +81,8 @@ class Panel:
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.linked = LinkedSection(ui, scene)
         self.repair = RepairSection(ui, scene, runner, self.registration)
+        self.update = UpdateSection(ui, scene, self.registration, lambda now: task_of(now, self._sources.load))
+        self.stable = StableSection(ui, scene, self.registration, self.registration.press)
         self.segment = SegmentSection(ui, runner.engine, scene, self.environment.problem, images)
         self.saving = SavingSection(ui, runner.engine, self.registration, ask)
         self.advanced = AdvancedSection(ui, self._sources, lambda: runner.engine.worker, self.registration.show_error)
@@ -90,6 +94,8 @@ class Panel:
             self.compare,
             self.linked,
             self.repair,
+            self.update,
+            self.stable,
             self.saving,
             self.advanced,
             self.segment,

@@ -114,6 +114,11 @@ class RegistrationSection:
         self._verdict.refresh(hidden=self.running)
         self._ui.removeResultsButton.visible = bool(nodes_with(self._scene, RESULT_ATTRIBUTE)) and not self.running
 
+    def press(self) -> None:
+        """Do what a click on Register does; nothing while something runs."""
+        if not self.running:
+            self._on_button()
+
     def start(self, task: Task) -> None:
         """Run a task as if Register had been pressed."""
         if not self.running and self._parameters is not None:

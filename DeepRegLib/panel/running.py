@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.engine.improvement import IMPROVE
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.registration import REGISTER
+from DeepRegLib.engine.tracking import TRACK
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError
 from DeepRegLib.monitoring import Progress
 from DeepRegLib.panel.engine import Engine
@@ -177,6 +178,8 @@ class Runner:
         submit = self.engine.submit
         if reading.improvement is not None:
             return submit(IMPROVE, reading.improvement, on_progress=progress, on_result=done, on_error=failed)
+        if reading.following is not None:
+            return submit(TRACK, reading.following, on_progress=progress, on_result=done, on_error=failed)
         return submit(REGISTER, reading.request, on_progress=progress, on_result=done, on_error=failed)
 
     def put_back(self, run: Run, existing: Mapping[str, str]) -> None:

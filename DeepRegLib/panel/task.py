@@ -29,6 +29,7 @@ from DeepRegLib.scene.sequences import current_volume
 from DeepRegLib.scene.steps import Result, Steps, run_through
 from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.volumes import Untouched, image_from_volume
+from DeepRegLib.tracking import Following, Last
 from DeepRegLib.transforms import has_field
 
 
@@ -99,6 +100,8 @@ class Task:
         Put the moving volume under the transform.
     repair
         What is corrected, where an earlier result is.
+    last
+        The result to go on from, for a patient who is followed.
     """
 
     fixed: slicer.vtkMRMLNode | None
@@ -123,6 +126,7 @@ class Task:
     prefix: str = ""
     align_moving: bool = False
     repair: Repair | None = None
+    last: Last | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +145,8 @@ class Reading:
         What the labels are called whose overlap is measured.
     improvement
         What is corrected, where an earlier result is.
+    following
+        The same request with the result to go on from.
     """
 
     request: Request
@@ -148,6 +154,7 @@ class Reading:
     layers: SegmentLayers | None = None
     label_names: Mapping[int, str] | None = None
     improvement: Improvement | None = None
+    following: Following | None = None
 
 
 def check(task: Task) -> None:
@@ -227,7 +234,8 @@ def reading_steps(task: Task) -> Steps[Reading]:
         drivers = replace(drivers, fixed_labels=pair.fixed, moving_labels=pair.moving)
     request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
     names = pair.names if pair is not None else None
-    return Reading(request, untouched, brought, names, _improvement(task.repair, request, correction))
+    following = None if task.last is None else Following(request, task.last)
+    return Reading(request, untouched, brought, names, _improvement(task.repair, request, correction), following)
 
 
 def _improvement(repair: Repair | None, request: Request, correction: Correction | None) -> Improvement | None:

@@ -35,13 +35,21 @@ class Prepare:
         Intensity percentiles below and above which values are cut off. CT is clamped to its window instead.
     bias_correction
         Remove a slow intensity drift (N4) first.
+    hounsfield
+        Compare CT, which is recognised by its values, in Hounsfield units. False where a scanner's numbers are none,
+        as of a cone-beam CT: its values are scaled by their percentiles as of any other scan.
+    mask_margin
+        By how many mm masks are grown: the edge of a bone that is masked as it was drawn lies on the mask's own edge.
     """
 
     clamp: tuple[float, float] = (0.1, 99.9)
     bias_correction: bool = False
+    hounsfield: bool = True
+    mask_margin: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.clamp
+        _require(0 <= self.mask_margin <= 100, "prepare.mask_margin", self.mask_margin, "0 to 100 mm")
         _require(0 <= low < high <= 100, "prepare.clamp", self.clamp, "two percentiles, 0 <= low < high <= 100")
 
 

@@ -12,7 +12,7 @@ from DeepRegLib.monitoring import Monitor
 from DeepRegLib.orientation import in_standard_order
 from DeepRegLib.preparation import PreparedScan, prepare_pair
 from DeepRegLib.recipes import VELOCITY, Recipe
-from DeepRegLib.request import Request
+from DeepRegLib.request import Drivers, Request
 from DeepRegLib.stages.log import RunLog
 from DeepRegLib.stages.run import Run
 
@@ -47,6 +47,12 @@ def run_of(
         labels=None if labels[0] is None or labels[1] is None else (labels[0], labels[1]),
         sliding_mask=_sliding_mask(fixed, drivers.sliding_mask and in_standard_order(drivers.sliding_mask), recipe),
     )
+
+
+def rigid_labels_of(drivers: Drivers) -> Image | None:
+    """Return the checked segments that are kept rigid, in standard order; None for none."""
+    labels = drivers.rigid_labels
+    return None if labels is None else label_map(in_standard_order(labels))
 
 
 def _sliding_mask(fixed: Image, mask: Image | None, recipe: Recipe) -> Image | None:

@@ -1,0 +1,257 @@
+"""`deepreg track`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
+from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, one_line, reading, session
+from DeepRegLib.cli.summary import VERDICTS
+from DeepRegLib.errors import InputError, MemoryShortageError, RegistrationError
+
+if TYPE_CHECKING:
+    from DeepRegLib.image import Image
+    from DeepRegLib.result import Registration
+    from DeepRegLib.tracking.tracker import Tracker
+
+LOOK_EVERY = 0.5  # seconds
+LONGEST_SETTLE = 3600.0
+TABLE = "track.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scan of the running table."""
+
+    scan: str
+    verdict: str
+    way: str
+    seconds: float
+    edges: float | None
+    expected: float | None
+    reason: str
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Its columns by name."""
+        return {
+            "scan": self.scan,
+            "verdict": self.verdict,
+            "found by": self.way,
+            "seconds": round(self.seconds, 2),
+            "edge agreement": None if self.edges is None else round(self.edges, 4),
+            "expected error 95 % (mm)": None if self.expected is None else round(self.expected, 3),
+            "reason": self.reason,
+        }
+
+
+def track(
+    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="Scan that stays: a volume file or a DICOM folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder into which scans come.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results, a folder a scan.")],
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file.")] = "auto",
+    fixed_mask: Annotated[Path | None, typer.Option(help="Nonzero where the fixed image counts; on its grid.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Plan: a label map on the fixed grid, carried onto each scan (plan_labels.nii.gz)."),
+    ] = None,
+    initial_transform: Annotated[
+        Path | None, typer.Option(help="Plan: where the first scan lies, fixed points to its points.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(metavar="SECONDS", help="A scan is complete when it has not changed for so long.")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="End when every scan of the folder is done.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
+    seed: Annotated[int, typer.Option(help="Of what is sampled at random.")] = 0,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Register each scan that comes into a folder to a fixed one, from the last result.
+
+    The fixed scan is prepared once. The first scan is searched for as by deepreg register; each next one goes on from
+    the last result, and is searched for where that fails. Writes a folder a scan as deepreg register does, and the
+    running table track.csv. A file that is still being copied, or does not read whole, waits. A scan that has its
+    folder of results is not registered again. Ctrl-C ends it.
+    """
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.image import read_image
+        from DeepRegLib.masks import check_mask_grid
+        from DeepRegLib.request import Drivers
+        from DeepRegLib.tracking.tracker import Tracker
+        from DeepRegLib.transforms import read_transform
+
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder.", "Give the folder into which the scans come.")
+        if not 0 <= settle <= LONGEST_SETTLE:
+            raise InputError(f"--settle is {settle:g}.", f"Give 0 to {LONGEST_SETTLE:g} seconds.")
+        with reading(screen):
+            scan = read_image(fixed)
+            mask, plan = (None if path is None else read_image(path) for path in (fixed_mask, labels))
+            start = None if initial_transform is None else read_transform(initial_transform, fixed=scan.geometry)
+        for image in (mask, plan):
+            check_mask_grid(image, scan)
+        tracker = Tracker(scan, recipe, Drivers(fixed_mask=mask, initial_transform=start), device=device, seed=seed)
+        with interruptible(screen) as cancel:
+            following = _Following(screen, tracker, output, plan, cancel)
+            stopped = _watch(screen, folder, settle, once, following.handle, cancel)
+        rows = following.rows
+        screen.emit({"scans": [row.table for row in rows]})
+        screen.say(f"{len(rows)} scans registered. Written to {output}.")
+        if stopped and once:
+            raise typer.Exit(INTERRUPTED)
+        if any(row.verdict == "failed" for row in rows):
+            raise typer.Exit(FAILED)
+
+
+def _watch(
+    screen: Session,
+    folder: Path,
+    settle: float,
+    once: bool,
+    handle: Callable[[Path, bool], None],
+    cancel: Callable[[], bool],
+) -> bool:
+    """Hand out each scan that is complete, until it is cancelled, or with `once` until nothing waits.
+
+    `handle` is told of a scan, and whether that was handed out before and has changed. One that cannot be read waits
+    until it changes. Returns whether it was cancelled.
+    """
+    from DeepRegLib.errors import CancelledError
+    from DeepRegLib.tracking.arrivals import Looked, look
+
+    looked = Looked()
+    while not cancel():
+        looked = look(folder, looked, time.monotonic())
+        ready = looked.settled(time.monotonic(), settle)
+        for name in ready:
+            try:
+                handle(folder / name, name in looked.handled)
+            except CancelledError:
+                return True
+            except InputError as error:
+                screen.warn(f"A scan is left out until it changes: {error}")
+            looked = looked.with_handled(name)
+        if once and not looked.waiting():
+            return False
+        if not ready:
+            time.sleep(LOOK_EVERY)
+    return True
+
+
+@dataclass(eq=False)
+class _Following:
+    """What becomes of the scans that come.
+
+    Parameters
+    ----------
+    screen, tracker, output, plan
+        Where it is told, what registers, where results go, and the labels on the fixed grid, or None.
+    cancel
+        Whether to stop.
+    rows
+        The running table.
+    """
+
+    screen: Session
+    tracker: Tracker
+    output: Path
+    plan: Image | None
+    cancel: Callable[[], bool]
+    rows: list[Row] = field(default_factory=list)
+
+    def handle(self, path: Path, again: bool) -> None:
+        """Register a scan and write its results, unless they lie there; with `again` these are replaced."""
+        from DeepRegLib.files.output_folder import RESULT
+        from DeepRegLib.saving import reserved_output, write_into
+        from DeepRegLib.tracking.arrivals import result_name
+
+        name = result_name(path)
+        target = self.output / name
+        if (target / RESULT).is_file() and not again:
+            self.screen.note(f"{one_line(name)} is done already.")
+            return
+        begun = time.monotonic()
+        with reading(self.screen):
+            moving = _named(path, name)
+        with reserved_output(target, overwrite=again, inputs=[path]) as place:
+            try:
+                with reporter(self.screen) as report:
+                    result = self.tracker.register(moving, progress=report, cancel=self.cancel)
+            except MemoryShortageError:
+                raise
+            except RegistrationError as error:
+                self._tell(Row(name, "failed", "search", time.monotonic() - begun, None, None, str(error)))
+                return
+            names = write_into(result, place, self._plan_writer(result))
+            with undisturbed():
+                place.commit(names)
+                self.screen.wrote(target)
+        self._tell(row_of(name, result, time.monotonic() - begun))
+
+    def _plan_writer(self, result: Registration) -> Callable[[Path], dict[str, str]]:
+        def write(folder: Path) -> dict[str, str]:
+            if self.plan is None:
+                return {}
+            from DeepRegLib.image import write_image
+            from DeepRegLib.labels import label_map
+            from DeepRegLib.saving import OUTPUT_FILES
+            from DeepRegLib.transforms import apply_to_labels
+
+            name = OUTPUT_FILES["plan_labels"]
+            write_image(apply_to_labels(result.inverse, label_map(self.plan), result.moving.geometry), folder / name)
+            return {"plan_labels": name}
+
+        return write
+
+    def _tell(self, row: Row) -> None:
+        from DeepRegLib.files import write_text
+
+        self.rows.append(row)
+        write_text(self.output / TABLE, as_csv(self.rows))
+        style, _ = VERDICTS[row.verdict]
+        reason = f"  {row.reason}" if row.reason else ""
+        self.screen.say(Text(f"{one_line(row.scan)}: {row.verdict}, by {row.way}, {row.seconds:.1f} s{reason}", style))
+
+
+def row_of(name: str, result: Registration, seconds: float) -> Row:
+    """Return the line of the table of a result."""
+    from DeepRegLib.naming import without_folders
+    from DeepRegLib.tracking.request import FOLLOWED
+
+    expected = result.trust_percentiles()
+    reasons = without_folders(result.verdict.reasons[:1], [result.fixed.name, result.moving.name])
+    return Row(
+        name,
+        result.verdict.level,
+        "following" if FOLLOWED in result.provenance else "search",
+        seconds,
+        result.measures.structure_after,
+        None if expected is None else expected[1],
+        " ".join(reasons),
+    )
+
+
+def as_csv(rows: list[Row]) -> str:
+    """Return the running table, in the order in which the scans came."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0].table), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([row.table for row in rows])
+    return text.getvalue()
+
+
+def _named(path: Path, name: str) -> Image:
+    """Read a scan under a name that may be shown."""
+    from DeepRegLib.image import read_image
+
+    return replace(read_image(path), name=name)

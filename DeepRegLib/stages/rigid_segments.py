@@ -1,0 +1,164 @@
+"""Segments that do not bend: in each, the displacement is replaced by its best rigid motion, blended out around it.
+
+A projection of the finished field, as Staring, Klein, Pluim (2007) compare with their penalty: rigid exactly, at the
+cost of what the field had matched inside the segment by bending it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from DeepRegLib.evaluation import folds_and_statistics
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image, resample
+from DeepRegLib.image.conversion import to_sitk
+from DeepRegLib.landmark_alignment import rigid_from_landmarks
+from DeepRegLib.monitoring import Poll
+from DeepRegLib.stages.deformable import Deformed
+from DeepRegLib.stages.run import Run
+from DeepRegLib.transforms import (
+    DisplacementField,
+    LinearTransform,
+    Transform,
+    compose,
+    displacement_on_grid,
+    has_field,
+    linear_part,
+    parts_of,
+)
+
+REACH = 10.0  # mm around a segment over which its motion fades into the field's
+WIDER = 1.6
+TRIES = 4
+FEWEST_VOXELS = 12
+MOST_POINTS = 20_000
+CLOSE = 1e-3  # mm
+
+
+@dataclass(frozen=True, eq=False)
+class RigidSegment:
+    """One segment and its motion.
+
+    Parameters
+    ----------
+    label
+        Its number.
+    motion
+        Fixed points to moving points, rotation and translation.
+    bending
+        Mean distance in mm by which the field had bent it.
+    """
+
+    label: int
+    motion: LinearTransform
+    bending: float
+
+
+def with_rigid_segments(run: Run, found: Deformed, labels: Image | None) -> Deformed:
+    """Return what the deformable stage found with every label of a map moving as one rigid body.
+
+    Parameters
+    ----------
+    run
+        Its log is told what it cost.
+    found
+        A transform with a field; one without comes back as it is.
+    labels
+        Whole numbers on the fixed grid, or None for nothing rigid.
+    """
+    if labels is None or not has_field(found.transform):
+        return found
+    poll = run.monitor.poll
+    segments = rigid_motions(found.transform, labels, poll)
+    if not segments:
+        run.log.add_warning(f"{labels.name} has no segment of {FEWEST_VOXELS} voxels, so none is kept rigid.")
+        return found
+    fixed, foreground = run.pair.fixed.original.geometry, run.pair.fixed.foreground
+    reach, best = REACH, found
+    for _ in range(TRIES):
+        transform = projected(found.transform, labels, segments, reach, poll)
+        folded, jacobian = folds_and_statistics(transform, fixed, foreground, poll=poll)
+        best = Deformed(transform, jacobian=jacobian)
+        if not folded.any():
+            break
+        reach *= WIDER
+    else:
+        run.log.add_warning("Around the rigid segments the field folds: they move too differently from one another.")
+    bent = np.array([segment.bending for segment in segments])
+    run.log.add_decision(
+        f"{len(segments)} segments kept rigid: the field had bent them by {bent.mean():.2f} mm on average, "
+        f"{bent.max():.2f} mm at most; their motion fades out over {reach:.0f} mm."
+    )
+    return best
+
+
+def rigid_motions(transform: Transform, labels: Image, poll: Poll) -> list[RigidSegment]:
+    """Return each label's rigid motion nearest to a transform, ascending; those of too few voxels are left out."""
+    segments = []
+    numbers = np.unique(labels.array)
+    for label in numbers[numbers != 0].tolist():
+        poll()
+        index = np.argwhere(labels.array == label)[:, ::-1]
+        if len(index) < FEWEST_VOXELS:
+            continue
+        points = labels.geometry.to_world(index[:: 1 + len(index) // MOST_POINTS])
+        moved = transform.apply_to_points(points)
+        motion = LinearTransform(rigid_from_landmarks(points, moved))
+        distance = np.linalg.norm(motion.apply_to_points(points) - moved, axis=1)
+        segments.append(RigidSegment(int(label), motion, float(distance.mean())))
+    return segments
+
+
+def projected(
+    transform: Transform, labels: Image, segments: Sequence[RigidSegment], reach: float, poll: Poll
+) -> Transform:
+    """Return a transform whose segments move rigidly, the same beyond `reach` mm around them.
+
+    Between segments that lie near each other, each counts by the inverse square of its distance.
+    """
+    linear = linear_part(transform)
+    grid = _field_grid(transform, labels.geometry)
+    points = grid.points()
+    moved = points + displacement_on_grid(transform, grid, poll=poll)
+    total = np.zeros(grid.shape)
+    rigid = np.zeros((*grid.shape, 3))
+    most = np.zeros(grid.shape)
+    for segment in segments:
+        poll()
+        distance = _distance(labels, segment.label, grid)
+        # A cell whose corners all move rigidly does so throughout, for between them the field is linear.
+        distance = np.maximum(distance - float(np.linalg.norm(grid.spacing)), 0)
+        most = np.maximum(most, _fading(distance / reach))
+        weight = 1 / (distance + CLOSE) ** 2
+        total += weight
+        rigid += weight[..., np.newaxis] * segment.motion.apply_to_points(points.reshape(-1, 3)).reshape(points.shape)
+    rigid /= total[..., np.newaxis]
+    target = moved + most[..., np.newaxis] * (rigid - moved)
+    before = linear.inverse().apply_to_points(target.reshape(-1, 3)).reshape(points.shape)
+    return compose(DisplacementField((before - points).astype(np.float32), grid), linear)
+
+
+def _fading(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 at 0, 0 from 1 on, with slopes of zero at both ends."""
+    left = 1 - np.clip(share, 0, 1)
+    return left * left * (3 - 2 * left)
+
+
+def _distance(labels: Image, label: int, grid: Geometry) -> NDArray[np.float64]:
+    """Return the distance in mm from a segment at each node of a grid, 0 inside."""
+    inside = to_sitk(labels.with_array((labels.array == label).astype(np.uint8)))
+    distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(inside, squaredDistance=False, useImageSpacing=True))
+    far = float(np.linalg.norm(labels.geometry.extent))
+    image = labels.with_array(np.maximum(distance, 0).astype(np.float32))
+    return resample(image, grid, background=far).array.astype(np.float64)
+
+
+def _field_grid(transform: Transform, fixed: Geometry) -> Geometry:
+    """Return the grid of the transform's field."""
+    fields = [part for part in parts_of(transform) if isinstance(part, DisplacementField)]
+    return fields[0].geometry if len(fields) == 1 else fixed

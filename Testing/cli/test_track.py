@@ -1,0 +1,60 @@
+"""`deepreg track`."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from DeepRegLib.image import read_image
+from Testing.cli.conftest import Deepreg, Files
+
+WAIT = ("--settle", 0, "--once")
+
+
+def test_each_scan_of_a_folder_is_registered_once_and_half_a_file_is_not_read(
+    deepreg: Deepreg, files: Files, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(files.moving, folder / f"{name}{''.join(files.moving.suffixes)}")
+    whole = files.moving.read_bytes()
+    half = folder / f"half{''.join(files.moving.suffixes)}"
+    half.write_bytes(whole[: len(whole) // 2])
+    words = ("track", files.fixed, folder, "-o", out, "--recipe", files.recipe, "--labels", files.fixed_labels, *WAIT)
+    outcome = deepreg(*words)
+    assert outcome.code == 0, outcome.err
+    assert "is left out until it changes" in outcome.err
+    rows = list(csv.DictReader((out / "track.csv").read_text().splitlines()))
+    assert [row["found by"] for row in rows] == ["search", "following"]
+    results = sorted(path.name for path in out.iterdir() if path.is_dir())
+    assert [name[0] for name in results] == ["a", "b"]
+    carried = read_image(out / results[1] / "plan_labels.nii.gz")
+    moving = read_image(files.moving)
+    assert carried.geometry.is_close(moving.geometry)
+    drawn, truth = carried.array > 0, read_image(files.moving_labels).array > 0
+    assert 2 * (drawn & truth).sum() / (drawn.sum() + truth.sum()) > 0.8
+
+    half.write_bytes(whole)
+    outcome = deepreg(*words)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("is done already") == 2
+    assert (out / half.name / "result.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("--settle", -1), "--settle is -1"), (("--labels", "other.nii.gz"), "does not lie on the grid")],
+)
+def test_mistakes_are_told_before_anything_is_computed(
+    deepreg: Deepreg, files: Files, tmp_path: Path, words: tuple[object, ...], told: str
+) -> None:
+    shutil.copy(files.moving, files.folder / "other.nii.gz")
+    given = [files.folder / word if word == "other.nii.gz" else word for word in words]
+    outcome = deepreg("track", files.fixed, tmp_path, "-o", tmp_path / "out", *given)
+    assert outcome.code == 2
+    assert told in outcome.err
+    assert outcome.err.count("\n") == 1

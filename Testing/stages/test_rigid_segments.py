@@ -1,0 +1,82 @@
+"""Segments that move but do not bend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.evaluation import folds_and_statistics
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
+from DeepRegLib.landmark_alignment import rigid_from_landmarks
+from DeepRegLib.monitoring import never_cancel
+from DeepRegLib.pipeline import run_request
+from DeepRegLib.request import Drivers, Request
+from DeepRegLib.stages.rigid_segments import projected, rigid_motions
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose
+from Testing.small import small_pair, small_recipe
+
+GRID = Geometry((40, 36, 32), (2.0, 2.0, 2.5))
+COARSE = GRID.resized(4.0, 8.0)
+
+
+def bending() -> Transform:
+    """Return waves of some mm before a scaling linear transform."""
+    waves = 3 * np.sin(COARSE.points()[..., ::-1] / 12)
+    return compose(DisplacementField(waves.astype(np.float32), COARSE), LinearTransform(np.diag([1.1, 1.0, 0.95, 1.0])))
+
+
+def two_vertebrae() -> Image:
+    labels = np.zeros(GRID.shape, dtype=np.uint8)
+    labels[6:12, 12:22, 14:26] = 3
+    labels[15:21, 12:22, 14:26] = 7
+    return Image(labels, GRID, "bones")
+
+
+def bent(transform: Transform, labels: Image, label: int) -> float:
+    """Return the largest distance in mm of a segment's voxels from its nearest rigid motion."""
+    points = labels.geometry.to_world(np.argwhere(labels.array == label)[:, ::-1])
+    moved = transform.apply_to_points(points)
+    rigid = LinearTransform(rigid_from_landmarks(points, moved)).apply_to_points(points)
+    return float(np.linalg.norm(rigid - moved, axis=1).max())
+
+
+def test_each_segment_is_rigid_and_far_from_them_nothing_changes() -> None:
+    labels, transform = two_vertebrae(), bending()
+    segments = rigid_motions(transform, labels, never_cancel)
+    assert [segment.label for segment in segments] == [3, 7]
+    assert min(bent(transform, labels, label) for label in (3, 7)) > 1.5
+    found = projected(transform, labels, segments, 10.0, never_cancel)
+    for segment in segments:
+        assert bent(found, labels, segment.label) < 0.02
+        points = GRID.to_world(np.argwhere(labels.array == segment.label)[:, ::-1])
+        np.testing.assert_allclose(found.apply_to_points(points), segment.motion.apply_to_points(points), atol=0.02)
+    far = GRID.to_world([[2, 2, 2], [37, 33, 2], [2, 33, 29]])
+    np.testing.assert_allclose(found.apply_to_points(far), transform.apply_to_points(far), atol=1e-3)
+    folded, _ = folds_and_statistics(found, GRID, Image(np.ones(GRID.shape, dtype=np.bool_), GRID))
+    assert not folded.any()
+
+
+def test_a_registration_keeps_them_rigid_and_says_what_it_cost() -> None:
+    fixed, moving, labels, _ = small_pair()
+    request = Request(fixed, moving, small_recipe(), Drivers(rigid_labels=labels))
+    found = run_request(request)
+    free = run_request(replace(request, drivers=Drivers()))
+    numbers = [int(n) for n in np.unique(labels.array) if n]
+    assert max(bent(found.transform, labels, n) for n in numbers) < 0.1
+    assert max(bent(free.transform, labels, n) for n in numbers) > 0.2
+    assert any("segments kept rigid" in decision for decision in found.decisions)
+    assert found.measures.folds == 0
+    assert found.measures.inverse_error_p99 < 0.3
+    assert "rigid_labels_sha256" in found.provenance
+
+
+def test_segments_on_another_grid_are_refused() -> None:
+
+    fixed, moving, *_ = small_pair()
+    other = Image(np.ones((4, 4, 4), dtype=np.uint8), Geometry((4, 4, 4)), "bones.nii.gz")
+    with pytest.raises(InputError, match=r"bones\.nii\.gz do not lie on the grid"):
+        Request(fixed, moving, small_recipe(), Drivers(rigid_labels=other))

@@ -1,0 +1,120 @@
+"""One scan after another registered from the last result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from DeepRegLib.engine.packing import Arrays
+from DeepRegLib.engine.tracking import TRACK
+from DeepRegLib.image import Image
+from DeepRegLib.recipes import Recipe
+from DeepRegLib.request import Drivers, Request
+from DeepRegLib.result import CHECK, OK, Verdict
+from DeepRegLib.tracking import Following, Last
+from DeepRegLib.tracking.following import drop, follow, quick
+from DeepRegLib.tracking.request import FOLLOWED, last_of
+from DeepRegLib.tracking.tracker import Tracker
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image, compose
+from Testing.small import FIXED_GRID, MOVING_GRID, TRUTH, small_pair, small_recipe, small_registration
+from Testing.synthetic import blobs, geometry_in
+
+FINE = geometry_in("LPS", (40, 44, 36), 1.2)
+
+
+def scan_moved_by(*shift: float) -> tuple[Image, LinearTransform]:
+    """Return the small moving scan after the patient moved, and what takes fixed points to its points."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift
+    truth = LinearTransform(matrix @ TRUTH.matrix)
+    return apply_to_image(truth.inverse(), blobs(FINE), MOVING_GRID), truth
+
+
+def error(found: Transform, truth: Transform) -> float:
+    """Return the mean distance in mm from a transform to the truth in the middle of the fixed scan."""
+    index = np.array(FIXED_GRID.size) / 2 + np.array([[-4, -4, -4], [4, -4, 4], [-4, 4, 4], [4, 4, -4], [0, 0, 0]])
+    points = FIXED_GRID.to_world(index)
+    distances = found.apply_to_points(points) - truth.apply_to_points(points)
+    return float(np.linalg.norm(distances, axis=-1).mean())
+
+
+def linear_recipe() -> Recipe:
+    recipe = small_recipe()
+    linear = replace(recipe.linear, iterations=50)
+    return replace(recipe, linear=linear, deformable=replace(recipe.deformable, enabled=False))
+
+
+@pytest.mark.parametrize("recipe", [small_recipe(), linear_recipe()], ids=["deformable", "linear"])
+def test_a_patient_who_moves_is_followed(recipe: Recipe) -> None:
+    fixed, moving, *_ = small_pair()
+    tracker = Tracker(fixed, recipe)
+    first = tracker.register(moving)
+    assert FOLLOWED not in first.provenance
+    moved, truth = scan_moved_by(5.0, -3.0, 2.0)
+    assert error(first.transform, truth) > 5
+    second = tracker.register(moved)
+    assert FOLLOWED in second.provenance
+    assert error(second.transform, truth) < 1.0
+    assert second.verdict.level == first.verdict.level
+    assert error(second.inverse, truth.inverse()) < 1.5
+
+
+def test_what_was_measured_as_stored_is_that_of_the_new_scan() -> None:
+    fixed, moving, *_ = small_pair()
+    tracker = Tracker(fixed, small_recipe())
+    first = tracker.register(moving)
+    second = tracker.register(scan_moved_by(6.0, 6.0, 0.0)[0])
+    assert second.measures.ncc_before < first.measures.ncc_before - 0.02
+    assert second.measures.information_elsewhere == first.measures.information_elsewhere
+
+
+def test_where_the_last_result_leads_nowhere_the_scan_is_searched_for() -> None:
+    fixed, moving, *_ = small_pair()
+    far = np.eye(4)
+    far[:3, 3] = 5000.0
+    last = Last(LinearTransform(far), small_recipe())
+    found = follow(Following(Request(fixed, moving, small_recipe()), last))
+    assert FOLLOWED not in found.provenance
+    assert error(found.transform, TRUTH) < 1.0
+    assert any("could not be followed" in decision for decision in found.decisions)
+
+
+def test_a_result_drops_when_its_verdict_or_its_edges_do() -> None:
+    found = replace(small_registration(), verdict=Verdict(OK, ()))
+    last = last_of(found)
+    assert drop(found, last) == ""
+    assert "folds" in drop(replace(found, verdict=Verdict(CHECK, ("It folds.",))), last)
+    blurred = replace(found.measures, structure_after=found.measures.structure_after - 0.1)
+    assert "Edges agree" in drop(replace(found, measures=blurred), last)
+    assert last_of(replace(found, measures=blurred, provenance={FOLLOWED: True}), last).searched is found.measures
+
+
+def test_a_plan_with_a_field_is_gone_on_from() -> None:
+    fixed, moving, *_ = small_pair()
+    still = DisplacementField(np.zeros((*FIXED_GRID.shape, 3), dtype=np.float32), FIXED_GRID)
+    plan = compose(still, TRUTH)
+    found = Tracker(fixed, small_recipe(), Drivers(initial_transform=plan)).register(moving)
+    assert FOLLOWED in found.provenance
+    assert error(found.transform, TRUTH) < 0.5
+
+
+def test_a_recipe_that_follows_searches_nothing() -> None:
+    recipe = quick(replace(small_recipe(), large_motion=replace(small_recipe().large_motion, enabled=True)))
+    assert not recipe.large_motion.enabled
+    assert recipe.model.name == ""
+    assert recipe.deformable.shrink == (2, 1)
+
+
+def test_the_engine_takes_the_last_result_along() -> None:
+    fixed, moving, *_ = small_pair()
+    result = small_registration()
+    arrays: Arrays = {}
+    asked = Following(Request(fixed, moving, small_recipe()), last_of(result))
+    sent = TRACK.unpack_request(TRACK.pack_request(asked, arrays), arrays)
+    points = FIXED_GRID.corners()
+    np.testing.assert_array_equal(sent.last.transform.apply_to_points(points), result.transform.apply_to_points(points))
+    assert sent.last.searched == result.measures
+    found = TRACK.run(sent, lambda *_told: None, lambda: False)
+    assert error(found.transform, TRUTH) < 1.0
