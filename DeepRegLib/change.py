@@ -78,9 +78,16 @@ def distance_to_surface(image: Image, inside: NDArray[np.bool_]) -> Image:
     inside
         The segment, ``(k, j, i)``, not empty.
     """
+    # Half way between the outermost voxels of the segment and the innermost of its surroundings.
+    both = _from_border(image, inside) - _from_border(image, ~inside)
+    return image.with_array((both / 2).astype(np.float32))
+
+
+def _from_border(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return how far each voxel lies from the outermost voxels of a segment, negative inside."""
     mask = to_sitk(image.with_array(inside.astype(np.uint8)))
     distance = sitk.SignedMaurerDistanceMap(mask, squaredDistance=False, useImageSpacing=True)
-    return image.with_array(sitk.GetArrayFromImage(distance).astype(np.float32))
+    return sitk.GetArrayFromImage(distance).astype(np.float64)
 
 
 def _change(image: Image, label: int, fixed: NDArray[np.bool_], moving: NDArray[np.bool_]) -> SegmentChange:
@@ -90,7 +97,7 @@ def _change(image: Image, label: int, fixed: NDArray[np.bool_], moving: NDArray[
         return SegmentChange(label, *volumes, None, None, None)
     surface = fixed ^ _eroded(image, fixed)
     # Both surfaces run through the outermost voxels of their segments, so equal segments are 0 mm apart.
-    apart = np.abs(distance_to_surface(image, moving).array[surface])
+    apart = np.abs(_from_border(image, moving)[surface])
     return SegmentChange(label, *volumes, float(apart.mean()), float(np.percentile(apart, 95)), float(apart.max()))
 
 

@@ -93,9 +93,20 @@ def dicom_export(fixed: Path, moving: Path, root: str | None = None) -> DicomExp
                 "Give DICOM folders for both scans, or leave out --dicom.",
             )
         series.append(found)
-    require_pair(*series)
     require_highdicom()
-    return DicomExport(series[0], series[1], root)
+    return export_of(series[0], series[1], root)
+
+
+def export_of(fixed: Series, moving: Series, root: str | None = None) -> DicomExport:
+    """Return what DICOM objects of two series are made from.
+
+    Raises
+    ------
+    InputError
+        If one names no frame of reference, or they are of two patients.
+    """
+    require_pair(fixed, moving)
+    return DicomExport(fixed, moving, root)
 
 
 def read_dose(path: Path, scan: Series) -> Dose:
@@ -123,8 +134,12 @@ def is_rigid(transform: Transform) -> bool:
     return isinstance(transform, LinearTransform) and matrix_type(transform.matrix) == "RIGID"
 
 
-def write_dicom(registration: Registration, export: DicomExport, folder: Path) -> dict[str, str]:
+def write_dicom(
+    registration: Registration, export: DicomExport, folder: Path, *, with_segmentation: bool = True
+) -> dict[str, str]:
     """Write the DICOM objects of a result into a folder: the registration, and labels and dose where there are some.
+
+    Without `with_segmentation`, which needs highdicom, labels are written as a structure set alone.
 
     Returns
     -------
@@ -144,8 +159,10 @@ def write_dicom(registration: Registration, export: DicomExport, folder: Path) -
     layers = [layer for layer in (first, *registration.warped_layers) if layer is not None and layer.array.any()]
     if layers:
         structures = structure_set(layers, export.structures)
-        files |= {key: OUTPUT_FILES[key] for key in ("dicom_segmentation", "dicom_structures")}
-        write_segmentation(folder / files["dicom_segmentation"], structures, export.fixed, export.root)
+        written = ("dicom_segmentation", "dicom_structures") if with_segmentation else ("dicom_structures",)
+        files |= {key: OUTPUT_FILES[key] for key in written}
+        if with_segmentation:
+            write_segmentation(folder / files["dicom_segmentation"], structures, export.fixed, export.root)
         write_contours(folder / files["dicom_structures"], structures, export.fixed, export.root)
     if export.dose is not None:
         files["dicom_dose"] = OUTPUT_FILES["dicom_dose"]

@@ -24,6 +24,7 @@ from DeepRegLib.preprocessing import (
     foreground_mask,
     is_ct,
     normalise,
+    scanned_cylinder,
     smooth_and_resample,
     window,
 )
@@ -209,9 +210,12 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
         count = int(np.count_nonzero(bad.array))
         warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
         known = np.logical_and(known, np.logical_not(bad.array))
+    cylinder = scanned_cylinder(intensity) if recipe.cone_beam else None
+    if cylinder is not None:
+        known = np.logical_and(known, cylinder.array)
     scanned = image.with_array(known)
-    ct = recipe.hounsfield and is_ct(intensity)
-    found = foreground_mask(intensity, poll=poll).array
+    ct = not recipe.cone_beam and is_ct(intensity)
+    found = foreground_mask(intensity, poll=poll).array if cylinder is None else known
     anatomy = _inside(scanned, found)
     inside = None if mask is None else grown(image, checked_mask(image, mask), recipe.mask_margin)
     masked = scanned if inside is None else image.with_array(np.logical_and(known, inside))

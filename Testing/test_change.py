@@ -44,8 +44,8 @@ def test_equal_segments_are_no_distance_apart_and_one_that_is_gone_has_none() ->
 def test_distances_are_in_mm_and_negative_inside() -> None:
     scan = Image(box(10, 20), GRID)
     apart = distance_to_surface(scan, scan.array > 0).array
-    assert apart[14, 18, 30] == pytest.approx(11.0)
-    assert apart[3, 18, 15] == pytest.approx(10.0)  # five slices of 2 mm
+    assert apart[14, 18, 30] == pytest.approx(10.5)
+    assert apart[3, 18, 15] == pytest.approx(9.0)  # five slices of 2 mm
     assert apart[14, 18, 15] < 0
 
 

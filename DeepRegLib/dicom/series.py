@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,12 +79,18 @@ def read_series(source: str | Path) -> Series:
         If pydicom is missing, there is no series or there are several, a header lacks the UIDs that name it, or the
         files name several frames of reference.
     """
-    require_pydicom()
     path = Path(source)
     with guarded(path), without_pydicom_messages():
+        return series_of_files(series_files(path), path)
+
+
+def series_of_files(files: Sequence[str | Path], path: str | Path) -> Series:
+    """Read the headers of the files of one series; `path` is what messages call it, errors as of `read_series`."""
+    require_pydicom()
+    with guarded(Path(path)), without_pydicom_messages():
         from pydicom import dcmread
 
-        headers = tuple(dcmread(file, stop_before_pixels=True, force=True) for file in series_files(path))
+        headers = tuple(dcmread(file, stop_before_pixels=True, force=True) for file in files)
         for header in headers:
             for key in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
                 if not header.get(key):

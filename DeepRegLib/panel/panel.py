@@ -12,6 +12,7 @@ import slicer
 from DeepRegLib.panel.advanced_section import AdvancedSection
 from DeepRegLib.panel.appearance import Icons
 from DeepRegLib.panel.compare_section import CompareSection
+from DeepRegLib.panel.dicom_section import DicomSection
 from DeepRegLib.panel.drivers_section import DriversSection
 from DeepRegLib.panel.environment_section import EnvironmentSection
 from DeepRegLib.panel.inputs_section import InputsSection
@@ -82,6 +83,7 @@ class Panel:
         self.linked = LinkedSection(ui, scene)
         self.repair = RepairSection(ui, scene, runner, self.registration)
         self.update = UpdateSection(ui, scene, self.registration, lambda now: task_of(now, self._sources.load))
+        self.dicom = DicomSection(ui, self.registration)
         self.stable = StableSection(ui, scene, self.registration, self.registration.press)
         self.segment = SegmentSection(ui, runner.engine, scene, self.environment.problem, images)
         self.saving = SavingSection(ui, runner.engine, self.registration, ask)
@@ -96,6 +98,7 @@ class Panel:
             self.repair,
             self.update,
             self.stable,
+            self.dicom,
             self.saving,
             self.advanced,
             self.segment,

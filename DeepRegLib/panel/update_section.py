@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import slicer
+import vtk
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.panel.parameters import Parameters
@@ -49,7 +50,10 @@ class UpdateSection:
         self._task = task
         self._parameters: Parameters | None = None
         self._due = False
-        self._watch = Watch([slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent], self._on_changed)
+        self._seen: tuple[str, int] | None = None
+        # Python code that edits voxels in place says no more than that the node was modified.
+        events = (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent)
+        self._watch = Watch(events, self._on_changed)
         ui.updateButton.connect("clicked(bool)", self._on_update)
         ui.autoUpdateCheckBox.connect("toggled(bool)", self._on_toggled)
 
@@ -94,12 +98,14 @@ class UpdateSection:
             return None
 
     def _on_toggled(self, _checked: bool = False) -> None:
+        self._seen = _voxels(self._moving())
         self.refresh()
 
     def _on_changed(self) -> None:
-        run = self._followed()
-        if run is None or not self._ui.autoUpdateCheckBox.checked:
+        run, now = self._followed(), _voxels(self._moving())
+        if run is None or not self._ui.autoUpdateCheckBox.checked or now == self._seen:
             return
+        self._seen = now
         if self._registration.running:
             self._due = True  # of all that came meanwhile the latest counts
         else:
@@ -122,3 +128,10 @@ class UpdateSection:
         existing = dict(run.results.ids)
         task = replace(wanted, existing=existing, overwrite=frozenset(existing), last=last, repair=None)
         self._registration.start(task)
+
+
+def _voxels(node: slicer.vtkMRMLNode | None) -> tuple[str, int] | None:
+    """Return what changes when a volume gets other voxels, or these are edited; None without any."""
+    image = node.GetImageData() if node is not None else None
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    return None if scalars is None else (str(scalars.GetAddressAsString("vtkDataArray")), int(scalars.GetMTime()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from DeepRegLib.preprocessing.background import background_is_blank, blank_region
 from DeepRegLib.preprocessing.ct import CT_WINDOWS, ct_window_for_registration, is_ct, window
+from DeepRegLib.preprocessing.cylinder import scanned_cylinder
 from DeepRegLib.preprocessing.filters import (
     DENOISING_METHODS,
     bias_field_corrected,
@@ -33,6 +34,7 @@ __all__ = [
     "isotropic",
     "match_histogram",
     "normalise",
+    "scanned_cylinder",
     "smooth_and_resample",
     "smoothed_for",
     "window",

@@ -35,16 +35,16 @@ class Prepare:
         Intensity percentiles below and above which values are cut off. CT is clamped to its window instead.
     bias_correction
         Remove a slow intensity drift (N4) first.
-    hounsfield
-        Compare CT, which is recognised by its values, in Hounsfield units. False where a scanner's numbers are none,
-        as of a cone-beam CT: its values are scaled by their percentiles as of any other scan.
+    cone_beam
+        One of the scans is a cone-beam CT. Its numbers are no Hounsfield units, so both are scaled by their percentiles
+        as other scans are; outside of the cylinder that was reconstructed nothing was scanned, and all of it counts.
     mask_margin
         By how many mm masks are grown: the edge of a bone that is masked as it was drawn lies on the mask's own edge.
     """
 
     clamp: tuple[float, float] = (0.1, 99.9)
     bias_correction: bool = False
-    hounsfield: bool = True
+    cone_beam: bool = False
     mask_margin: float = 0.0
 
     def __post_init__(self) -> None:

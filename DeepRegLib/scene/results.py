@@ -24,7 +24,7 @@ from DeepRegLib.scene.nodes import (
     one_change,
     remove_with_companions,
 )
-from DeepRegLib.scene.outputs import NODE_OF, Inputs, Outputs, Results
+from DeepRegLib.scene.outputs import NODE_OF, Inputs, Outputs, Results, input_volume
 from DeepRegLib.scene.segmentations import SegmentLayers
 from DeepRegLib.scene.steps import run_through
 
@@ -78,7 +78,7 @@ def add_results(
                 fillers[name](node)
                 if name in chosen:
                     node.SetAttribute(OUTPUT_ATTRIBUTE, "1")
-            _set_companions(scene, results)
+            _set_companions(scene, results, inputs)
             _hide_source(scene, results, inputs)
             return _filed(scene, results, inputs)
         except BaseException:
@@ -122,12 +122,16 @@ def _new_node(scene: slicer.vtkMRMLScene, name: str, prefix: str) -> slicer.vtkM
     return node
 
 
-def _set_companions(scene: slicer.vtkMRMLScene, results: Results) -> None:
-    """Let the transform know its inverse and the volume that it registered."""
+def _set_companions(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:
+    """Let the transform know its inverse, the registered volume, and both scans, for which SlicerRT's exporter asks."""
     transform = scene.GetNodeByID(results.transform) if results.transform else None
     if transform is not None:
         transform.SetNodeReferenceID(INVERSE_ROLE, results.inverse)
         transform.SetNodeReferenceID(WARPED_ROLE, results.warped)
+        scans = input_volume(scene, inputs.fixed), input_volume(scene, inputs.moving)
+        roles = transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
+        for role, scan in zip(roles, scans, strict=True):
+            transform.SetNodeReferenceID(role, scan.GetID() if scan is not None else None)
 
 
 def _filed(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> Results:

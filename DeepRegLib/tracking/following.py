@@ -21,13 +21,14 @@ from DeepRegLib.result import CHECK, FAILED, OK, Measures, start_measures
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.finding import find_field
+from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
 from DeepRegLib.stages.linear import refine_linear, with_linear_similarity
 from DeepRegLib.stages.rigid_segments import with_rigid_segments
-from DeepRegLib.stages.run import working_pair
+from DeepRegLib.stages.run import Run, working_pair
 from DeepRegLib.stages.run_of_request import rigid_labels_of, run_of
 from DeepRegLib.tracking.pose import better_start
 from DeepRegLib.tracking.request import FOLLOWED, Following, Last
-from DeepRegLib.transforms import Transform, has_field, invert, linear_part
+from DeepRegLib.transforms import DisplacementField, Transform, has_field, invert, linear_part, parts_of
 
 # The levels from the last field on, and the steps on them: what moved between two scans is less than from the start.
 SHRINK, ITERATIONS = (2, 1), (20, 10)
@@ -101,6 +102,25 @@ def drop(found: Registration, last: Last) -> str:
     return ""
 
 
+def _inverse(run: Run, found: Deformed, last: Last, seed: int) -> Transform:
+    """Invert on a grid as fine as the last inverse needed, from that; anew if it is not exact enough."""
+    if found.inverse is None and last.inverse is not None:
+        near, fineness = last.inverse, _fineness(last)
+        device, poll = str(run.device), run.monitor.poll
+        near = near if len(parts_of(near)) == len(parts_of(found.transform)) else None
+        inverse = invert(found.transform, refinement=fineness, near=near, device=device, poll=poll)
+        if is_exact(consistency(run, found.transform, inverse, seed)):
+            return inverse
+    return invert_well(run, found.transform, seed, found.inverse)
+
+
+def _fineness(last: Last) -> float:
+    """Return how many times finer the grid of the last inverse is than that of its field."""
+    parts = [parts_of(each) for each in (last.transform, last.inverse) if each is not None]
+    steps = [min(p.geometry.spacing) for each in parts for p in each if isinstance(p, DisplacementField)]
+    return max(steps[0] / steps[1], 1.0) if len(steps) == 2 else 1.0
+
+
 def _of(measures: Measures) -> float:
     return measures.structure_after
 
@@ -141,7 +161,7 @@ def _followed(
         run.log.add_decision("Followed from the last result.")
         run.log.add_provenance(FOLLOWED, True)
         with monitor.stage("inverse"):
-            inverse = found.inverse or invert(found.transform, device=str(device), poll=monitor.poll)
+            inverse = _inverse(run, found, last, request.seed)
         with monitor.stage("judge"):
             known = last.searched and inherited_start(run.pair, start, start_measures(last.searched), poll=monitor.poll)
             result = finish(run, chosen, start, found, inverse, at_start=known)

@@ -18,6 +18,8 @@ class Last:
     ----------
     transform
         Fixed points to the points of the last moving scan.
+    inverse
+        And back; None for a plan's.
     recipe
         As it ran, every ``auto`` decided.
     searched
@@ -28,6 +30,7 @@ class Last:
     """
 
     transform: Transform
+    inverse: Transform | None
     recipe: Recipe
     searched: Measures | None = None
     level: str = ""
@@ -52,8 +55,8 @@ class Following:
 def last_of(result: Registration, before: Last | None = None) -> Last:
     """Return what is kept of a result; of one that was followed, what was found by a search is that of `before`."""
     if before is not None and FOLLOWED in result.provenance:
-        return Last(result.transform, result.recipe, before.searched, before.level)
-    return Last(result.transform, result.recipe, result.measures, result.verdict.level)
+        return Last(result.transform, result.inverse, result.recipe, before.searched, before.level)
+    return Last(result.transform, result.inverse, result.recipe, result.measures, result.verdict.level)
 
 
 # The key of a result's provenance that tells how it was followed.

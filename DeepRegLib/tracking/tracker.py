@@ -92,4 +92,4 @@ class Tracker:
 def _plan(drivers: Drivers, recipe: Recipe) -> Last | None:
     """Return a plan with a field as what the first scan goes on from; a linear one is an ordinary start."""
     initial = drivers.initial_transform
-    return Last(initial, recipe) if initial is not None and has_field(initial) else None
+    return Last(initial, None, recipe) if initial is not None and has_field(initial) else None

@@ -25,7 +25,7 @@ from Testing.scene.nodes import markups_node
 from Testing.scene.results import registration_of
 
 
-def answer(opened: OpenedPanel, played: PlayedEngine, shift: float) -> Following:
+def answer(played: PlayedEngine, shift: float) -> Following:
     """Answer the update that was asked for with another shift, and return what was asked for."""
     order = played.orders[-1]
     asked = TRACK.request_of(order)
@@ -36,6 +36,12 @@ def answer(opened: OpenedPanel, played: PlayedEngine, shift: float) -> Following
     result = registration_of(*pair, *scans, asked.request.extras.moving_layers)
     result = replace(result, verdict=Verdict("ok", ()), jacobian=None, provenance={FOLLOWED: True})
     played.worker.say(TRACK.result_message(result, order.id))
+    return asked
+
+
+def answer_to_the_end(opened: OpenedPanel, played: PlayedEngine, shift: float) -> Following:
+    """Answer it, and wait until the result is in the scene."""
+    asked = answer(played, shift)
     opened.wait_for_end(SOON)
     opened.desktop.process_events()
     return asked
@@ -70,7 +76,7 @@ def test_the_volume_as_it_is_now_is_registered_from_the_result_and_a_plan_under_
     plan.SetAndObserveTransformNodeID(ids["inverse"])
     change(opened.parameters.movingVolume, 7)
     opened.desktop.click(opened.ui.updateButton)
-    asked = answer(opened, played, 4.0)
+    asked = answer_to_the_end(opened, played, 4.0)
     probe = np.array([[1.0, 2.0, 3.0]])
     np.testing.assert_allclose(asked.last.transform.apply_to_points(probe), first.transform.apply_to_points(probe))
     assert asked.last.searched == first.measures
@@ -84,7 +90,7 @@ def test_the_volume_as_it_is_now_is_registered_from_the_result_and_a_plan_under_
     assert abs(abs(world[0]) - 4.0) < 1e-6
 
     opened.desktop.click(opened.ui.updateButton)
-    again = answer(opened, played, 5.0)
+    again = answer_to_the_end(opened, played, 5.0)
     assert again.last.searched == first.measures, "the latest search is what following is compared with"
     assert again.last.transform.apply_to_points(probe)[0, 0] == pytest.approx(5.0)
 
@@ -100,10 +106,9 @@ def test_each_change_of_the_voxels_updates_and_of_those_during_a_run_the_latest_
         change(opened.parameters.movingVolume, 1)
         opened.desktop.process_events()
     assert len(played.orders) == 2
-    answer(opened, played, 1.0)
+    answer(played, 1.0)
     assert opened.desktop.wait_until(lambda: len(played.orders) == 3, SOON)
-    answer(opened, played, 2.0)
-    opened.desktop.process_events()
+    answer_to_the_end(opened, played, 2.0)
     assert len(played.orders) == 3
     opened.desktop.click(opened.ui.autoUpdateCheckBox)
     change(opened.parameters.movingVolume, 1)

@@ -74,7 +74,7 @@ def test_where_the_last_result_leads_nowhere_the_scan_is_searched_for() -> None:
     fixed, moving, *_ = small_pair()
     far = np.eye(4)
     far[:3, 3] = 5000.0
-    last = Last(LinearTransform(far), small_recipe())
+    last = Last(LinearTransform(far), None, small_recipe())
     found = follow(Following(Request(fixed, moving, small_recipe()), last))
     assert FOLLOWED not in found.provenance
     assert error(found.transform, TRUTH) < 1.0

@@ -1,0 +1,104 @@
+"""Export DICOM: the shown result as objects that refer to both series, and what is told where it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
+pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
+pytest.importorskip("pydicom")
+
+import pydicom
+import slicer
+
+from DeepRegLib.dicom.series import read_series
+from DeepRegLib.image import Image
+from DeepRegLib.transforms import read_transform
+from Testing.dicom.scans import write_scan
+from Testing.panel.nodes import segmentation
+from Testing.panel.opened import OpenedPanel
+from Testing.panel.played import PlayedEngine
+
+UIDS = "1.2.826.0.1.3680043.2.1125.1", "1.2.826.0.1.3680043.2.1125.2"
+
+
+Database = dict[str, str]
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+    """Stand in for Slicer's DICOM database, as far as it is asked: files by instance."""
+    files: Database = {}
+    asked = SimpleNamespace(fileForInstance=lambda uid: files.get(uid, ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", asked, raising=False)
+    return files
+
+
+def load(node: Any, folder: Path, uid: str, database: Database, **how: str) -> None:
+    """Give a volume the DICOM files of a series, as the DICOM module does."""
+    from DeepRegLib.scene.volumes import image_from_volume
+
+    image: Image = image_from_volume(node)
+    write_scan(folder, image.with_array(image.array.astype(np.int16)), uid, **how)
+    instances = {}
+    for path in folder.iterdir():
+        instances[str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)] = str(path)
+    database |= instances
+    node.SetAttribute("DICOM.instanceUIDs", " ".join(instances))
+
+
+def press(opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    import qt
+
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+    opened.desktop.click(opened.ui.exportDicomButton)
+
+
+def test_registration_and_structures_refer_to_both_series(
+    opened: OpenedPanel, played: PlayedEngine, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.parameters.movingSegmentation = segmentation()
+    assert not opened.ui.exportDicomButton.isEnabled()
+    result = played.run()
+    nodes = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    for node, role, uid in zip(nodes, ("fixed", "moving"), UIDS, strict=True):
+        load(node, tmp_path / role, uid, database)
+    press(opened, monkeypatch, tmp_path)
+    assert opened.message == ""
+    folder = tmp_path / "DeepReg DICOM"
+    series = [read_series(tmp_path / role) for role in ("fixed", "moving")]
+    written = read_transform(folder / "registration.dcm", fixed_series=series[0], moving_series=series[1])
+    points = result.fixed.geometry.corners()
+    np.testing.assert_allclose(written.apply_to_points(points), result.transform.apply_to_points(points), atol=1e-4)
+    structures = pydicom.dcmread(folder / "structures.dcm")
+    assert [str(roi.ROIName) for roi in structures.StructureSetROISequence] == ["liver", "spleen"]
+    assert str(structures.PatientID) == "P1"
+
+
+def test_what_cannot_be_exported_is_told_in_a_sentence(
+    opened: OpenedPanel, played: PlayedEngine, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played.run()
+    nodes = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    press(opened, monkeypatch, tmp_path)
+    assert "was not loaded from DICOM" in opened.message
+    load(nodes[0], tmp_path / "fixed", UIDS[0], database)
+    load(nodes[1], tmp_path / "moving", UIDS[1], database, patient="P2")
+    press(opened, monkeypatch, tmp_path)
+    assert "two patients" in opened.message
+    database.clear()
+    press(opened, monkeypatch, tmp_path)
+    assert "no longer in Slicer's DICOM database" in opened.message
+    assert not (tmp_path / "DeepReg DICOM").exists()
+
+
+def test_the_transform_knows_both_scans_as_an_exporter_asks(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.run()
+    transform = slicer.mrmlScene.GetNodeByID(opened.results.transform)
+    assert transform.GetNodeReference("spatialRegistrationFixed") is opened.parameters.fixedVolume
+    assert transform.GetNodeReference("spatialRegistrationMoving") is opened.parameters.movingVolume
