@@ -52,6 +52,7 @@ HEIGHT = {
     "verdict": 10,
     "judgement": 11,
     "carried": 10,
+    "grading": 10,
     "change": 10,
     "propagation": 11,
     "phantom": 11,

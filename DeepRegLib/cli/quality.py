@@ -14,8 +14,9 @@ from DeepRegLib.cli.session import Json, Session, Verbose, one_line, reading, se
 from DeepRegLib.errors import InputError
 
 if TYPE_CHECKING:
+    from DeepRegLib.grading import Item
     from DeepRegLib.quality.limits import Limits
-    from DeepRegLib.quality.sheet import Item, Measured
+    from DeepRegLib.quality.sheet import Measured
 
 STYLES = {"pass": "green", "look": "yellow", "fail": "bold red", "information": "dim"}
 
@@ -171,13 +172,14 @@ def _result_beside(transform: Path) -> dict[str, Any]:
 
 
 def _show(screen: Session, items: tuple[Item, ...]) -> None:
-    from DeepRegLib.quality.sheet import overall
+    from DeepRegLib.grading import overall, value_text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("item", "structure", "value", "limit", "grade"):
         table.add_column(heading, justify="right" if heading == "value" else "left")
     for item in items:
-        value = "-" if item.value != item.value else f"{item.value:.4g} {item.unit}".strip()
-        table.add_row(item.name, one_line(item.structure), value, item.limit, f"[{STYLES[item.grade]}]{item.grade}[/]")
+        table.add_row(
+            item.name, one_line(item.structure), value_text(item), item.limit, f"[{STYLES[item.grade]}]{item.grade}[/]"
+        )
     screen.out.print(table)
     screen.say(f"Grade: {overall(items)}")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.grading import DICE
 from DeepRegLib.naming import shown
 from DeepRegLib.tables import from_table, read_toml, require
 
 STEREOTACTIC_MM = 1.0
-DICE = 0.8
 EXAMPLE = "the page on the quality sheet"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.files import write_text
-from DeepRegLib.quality.sheet import Item, overall
+from DeepRegLib.grading import Item, overall, value_text
 from DeepRegLib.saving import json_text
 
 SCHEMA_VERSION = 1
@@ -65,7 +65,7 @@ def sheet_html(items: Sequence[Item], about: Mapping[str, Any]) -> str:
     """Return a page without scripts or links, to be printed to PDF from a browser."""
     rows = "".join(
         f"<tr><td>{html.escape(item.name)}</td><td>{html.escape(item.structure)}</td>"
-        f'<td class="n">{_number(item)}</td><td>{html.escape(item.limit)}</td>'
+        f'<td class="n">{html.escape(value_text(item))}</td><td>{html.escape(item.limit)}</td>'
         f'<td class="{item.grade}">{item.grade}</td><td>{html.escape(item.note)}</td></tr>'
         for item in items
     )
@@ -79,12 +79,6 @@ def sheet_html(items: Sequence[Item], about: Mapping[str, Any]) -> str:
         f"<th>limit</th><th>grade</th><th>note</th></tr></thead><tbody>{rows}</tbody></table>"
         f"<h2>About</h2><dl>{facts}</dl></body></html>\n"
     )
-
-
-def _number(item: Item) -> str:
-    if math.isnan(item.value):
-        return "-"
-    return html.escape(f"{item.value:.4g} {item.unit}".strip())
 
 
 def _text(value: Any) -> str:

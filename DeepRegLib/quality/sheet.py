@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,49 +19,26 @@ from DeepRegLib.evaluation import (
     target_registration_error,
 )
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.grading import (
+    DICE_LOOK,
+    FAIL,
+    INFORMATION,
+    LANDMARK_ERROR,
+    LOOK,
+    OVERLAP,
+    PASS,
+    Item,
+    distance_item,
+    least_item,
+    longest_edge,
+)
 from DeepRegLib.image import Image
 from DeepRegLib.preprocessing import foreground_mask
 from DeepRegLib.quality.limits import Limits
 from DeepRegLib.transforms import Transform, apply_to_image, apply_to_labels, field_of_view, jacobian_determinant
 
-PASS, LOOK, FAIL, INFORMATION = "pass", "look", "fail", "information"
-LOOK_UP_TO = 2.0  # times a distance's limit
-DICE_LOOK = 0.1  # below the limit
 OUTSIDE_PASS, OUTSIDE_LOOK = 0.01, 0.05  # share of a structure's voxels outside the expected range
 LOOP_POINTS = 20_000
-LANDMARK_ERROR, OVERLAP = "target registration error, mean", "Dice"
-ACCURACY = (LANDMARK_ERROR, OVERLAP)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One line of the sheet.
-
-    Parameters
-    ----------
-    name
-        What was measured.
-    structure
-        Of what; empty for the whole scan.
-    value
-        NaN if it could not be.
-    unit
-        Of the value; empty for a plain number.
-    limit
-        What it is compared with, in words; empty for information.
-    grade
-        ``"pass"``, ``"look"``, ``"fail"`` or ``"information"``.
-    note
-        What to know about it.
-    """
-
-    name: str
-    structure: str
-    value: float
-    unit: str
-    limit: str
-    grade: str
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +74,7 @@ class Measured:
 
 def distance_limit(limits: Limits, fixed: Geometry, moving: Geometry) -> float:
     """Return the limit of distances in mm: that which is set, or the longest edge of a voxel of both scans."""
-    return limits.distance or max(*fixed.spacing, *moving.spacing)
+    return limits.distance or longest_edge(fixed, moving)
 
 
 def quality_items(measured: Measured, limits: Limits) -> tuple[Item, ...]:
@@ -124,23 +101,14 @@ def quality_items(measured: Measured, limits: Limits) -> tuple[Item, ...]:
     return tuple(items)
 
 
-def overall(items: Sequence[Item]) -> str:
-    """Return the gravest grade; ``"look"`` without landmarks and overlaps: a smooth field may be wrong."""
-    grades = {item.grade for item in items}
-    if FAIL in grades:
-        return FAIL
-    accurate = any(item.name in ACCURACY and item.grade == PASS for item in items)
-    return PASS if accurate and LOOK not in grades else LOOK
-
-
 def _landmark_items(measured: Measured, limit: float) -> list[Item]:
     if measured.landmarks is None:
         return []
     errors = target_registration_error(measured.transform, *measured.landmarks)
     note = f"{len(errors)} landmarks"
     return [
-        _distance(LANDMARK_ERROR, "", float(errors.mean()), limit, note),
-        _distance("target registration error, largest", "", float(errors.max()), limit, note),
+        distance_item(LANDMARK_ERROR, "", float(errors.mean()), limit, note),
+        distance_item("target registration error, largest", "", float(errors.max()), limit, note),
     ]
 
 
@@ -165,8 +133,8 @@ def _structure_items(measured: Measured, limits: Limits, limit: float) -> list[I
         wanted = limits.of(name)
         if label in found:
             row = found[label]
-            items.append(_at_least(OVERLAP, name, row.dice, wanted.dice, DICE_LOOK))
-            items.append(_distance("mean distance to agreement", name, row.mean_distance, limit))
+            items.append(least_item(OVERLAP, name, row.dice, wanted.dice, DICE_LOOK))
+            items.append(distance_item("mean distance to agreement", name, row.mean_distance, limit))
             change = 100 * (row.volume / before[label] - 1) if before.get(label) else math.nan
             items.append(_in_range("volume change by the transform", name, change, wanted.volume_change, "%"))
         inside = determinant[fixed.array == label].astype(np.float64)
@@ -197,8 +165,8 @@ def _whole_items(measured: Measured, body: Image, limit: float) -> list[Item]:
     ]
     if measured.inverse is not None:
         there = inverse_consistency(measured.transform, measured.inverse, body)
-        items.append(_distance("inverse consistency, mean", "", there.mean, limit))
-        items.append(_distance("inverse consistency, 99 %", "", there.p99, limit))
+        items.append(distance_item("inverse consistency, mean", "", there.mean, limit))
+        items.append(distance_item("inverse consistency, 99 %", "", there.p99, limit))
     return items
 
 
@@ -219,8 +187,8 @@ def _loop_items(measured: Measured, body: Image, limit: float) -> list[Item]:
     errors = np.linalg.norm(points - start, axis=-1)
     note = f"{len(errors)} points through {1 + len(measured.further)} scans"
     return [
-        _distance("transitivity, mean", "", float(errors.mean()), limit, note),
-        _distance("transitivity, 95 %", "", float(np.percentile(errors, 95)), limit, note),
+        distance_item("transitivity, mean", "", float(errors.mean()), limit, note),
+        distance_item("transitivity, 95 %", "", float(np.percentile(errors, 95)), limit, note),
     ]
 
 
@@ -242,16 +210,6 @@ def _intensity_items(measured: Measured, body: Image) -> list[Item]:
             note,
         ),
     ]
-
-
-def _distance(name: str, structure: str, value: float, limit: float, note: str = "") -> Item:
-    grade = PASS if value <= limit else LOOK if value <= LOOK_UP_TO * limit else FAIL
-    return Item(name, structure, value, "mm", f"{limit:.3g} mm", grade, note)
-
-
-def _at_least(name: str, structure: str, value: float, limit: float, look: float) -> Item:
-    grade = PASS if value >= limit else LOOK if value >= limit - look else FAIL
-    return Item(name, structure, value, "", f"at least {limit:g}", grade)
 
 
 def _in_range(name: str, structure: str, value: float, expected: tuple[float, ...], unit: str) -> Item:

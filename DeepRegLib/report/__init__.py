@@ -16,6 +16,7 @@ import numpy as np
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
+from DeepRegLib.grading import items_of, overall, value_text
 from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.recipes import (
     AUTO,
@@ -119,6 +120,9 @@ def render_report(registration: Registration) -> str:
         transform=_transform_rows(registration),
         measures=[*measure_rows(measures), *_uncertainty_rows(registration), *_trust_rows(registration)],
         places=_place_rows(registration),
+        sheet=items_of(registration),
+        grade=overall(items_of(registration)),
+        value_text=value_text,
         dice=_dice_rows(measures),
         timings=[(name, f"{seconds:.1f}") for name, seconds in registration.timings.items()],
         total_time=f"{sum(registration.timings.values()):.1f}",

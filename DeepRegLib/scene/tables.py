@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 import slicer
 import vtk
 
+from DeepRegLib.grading import INFORMATION, items_of, overall
 from DeepRegLib.result import Measures, Registration
 from DeepRegLib.scene.nodes import new_node
 
-COLUMNS = ("Measure", "Before", "After", "Unit")
+COLUMNS = ("Measure", "Before", "After", "Unit", "Limit", "Grade")
 
 Row = tuple[str, float | None, float | None, str]
 
@@ -48,8 +49,9 @@ def set_measures(
     rows = [*_rows(registration.measures, label_names or {}), *maps]
     changed = node.StartModify()
     node.RemoveAllColumns()
-    cells = [[measure, _text(before), _text(after), unit] for measure, before, after, unit in rows]
-    cells.insert(0, ["Verdict", "", registration.verdict.level, ""])
+    cells = [[measure, _text(before), _text(after), unit, "", ""] for measure, before, after, unit in rows]
+    cells.insert(0, ["Verdict", "", registration.verdict.level, "", "", ""])
+    cells += _graded(registration)
     for number, title in enumerate(COLUMNS):
         column = vtk.vtkStringArray()
         column.SetName(title)
@@ -59,6 +61,17 @@ def set_measures(
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)
     node.EndModify(changed)
+
+
+def _graded(registration: Registration) -> list[list[str]]:
+    """Return the lines of the quality sheet, each beside its limit."""
+    items = items_of(registration)
+    lines = [
+        [f"Quality: {item.name}", "", _text(item.value), item.unit, item.limit, item.grade]
+        for item in items
+        if item.grade != INFORMATION and not item.structure
+    ]
+    return [*lines, ["Quality: gravest grade", "", "", "", "", overall(items)]]
 
 
 def _rows(m: Measures, label_names: Mapping[int, str]) -> Iterator[Row]:

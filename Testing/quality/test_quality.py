@@ -13,10 +13,11 @@ import pytest
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.grading import Item, overall
 from DeepRegLib.image import Image
 from DeepRegLib.quality.limits import Limits, StructureLimits, read_limits
 from DeepRegLib.quality.output import sheet_csv, sheet_html, write_sheet
-from DeepRegLib.quality.sheet import Item, Measured, distance_limit, overall, quality_items
+from DeepRegLib.quality.sheet import Measured, distance_limit, quality_items
 from DeepRegLib.transforms import DisplacementField, LinearTransform
 
 GRID = Geometry((24, 24, 20), (2.0, 2.0, 3.0))

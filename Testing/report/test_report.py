@@ -290,3 +290,12 @@ def test_where_the_model_was_guessing_is_bright_in_the_foreground_alone() -> Non
     assert violet.mean() > 0.05
     # The patient's left, where it is 8 mm, is on the reader's right.
     assert np.argwhere(yellow)[:, 1].mean() > np.argwhere(violet)[:, 1].mean() + 50
+
+
+def test_the_quality_sheet_stands_beside_its_limits(page) -> None:
+    assert "Quality sheet" in page
+    assert "AAPM's TG-132" in page or "AAPM&#39;s TG-132" in page
+    # 3 folds fail; the landmark error of 1.25 mm is within the longest edge of a voxel, 4 mm.
+    assert re.search(r"folded voxels</td><td></td><td class=\"number\">3</td>\s*<td>0</td><td>fail", page)
+    assert re.search(r"target registration error, mean</td>.*?1.25 mm</td>\s*<td>4 mm</td><td>pass", page, re.DOTALL)
+    assert "<b>fail</b>" in page
