@@ -20,7 +20,7 @@ from DeepRegLib.dicom.series import read_series
 from DeepRegLib.image import Image
 from DeepRegLib.transforms import read_transform
 from Testing.dicom.scans import write_scan
-from Testing.panel.nodes import segmentation
+from Testing.panel.nodes import linear_node, segmentation
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
 
@@ -102,3 +102,23 @@ def test_the_transform_knows_both_scans_as_an_exporter_asks(opened: OpenedPanel,
     transform = slicer.mrmlScene.GetNodeByID(opened.results.transform)
     assert transform.GetNodeReference("spatialRegistrationFixed") is opened.parameters.fixedVolume
     assert transform.GetNodeReference("spatialRegistrationMoving") is opened.parameters.movingVolume
+
+
+def test_an_exported_registration_loaded_by_slicerrt_is_an_initial_transform(
+    opened: OpenedPanel, played: PlayedEngine, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = played.run()
+    nodes = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    for node, role, uid in zip(nodes, ("fixed", "moving"), UIDS, strict=True):
+        load(node, tmp_path / role, uid, database)
+    press(opened, monkeypatch, tmp_path)
+    written = pydicom.dcmread(tmp_path / "DeepReg DICOM" / "registration.dcm")
+    item = next(each for each in written.RegistrationSequence if str(each.FrameOfReferenceUID) == f"{UIDS[1]}.7")
+    matrix = np.array(
+        item.MatrixRegistrationSequence[0].MatrixSequence[0].FrameOfReferenceTransformationMatrix, dtype=float
+    ).reshape(4, 4)
+    # SlicerRT puts the matrix of the moving frame into a node as its transform to the parent.
+    opened.parameters.initialTransform = linear_node(slicer.mrmlScene, matrix, "REG")
+    start = played.request().drivers.initial_transform
+    points = result.fixed.geometry.corners()
+    np.testing.assert_allclose(start.apply_to_points(points), result.transform.apply_to_points(points), atol=1e-4)
