@@ -118,7 +118,7 @@ def _smooth(values: NDArray[np.float64], grid: Geometry, sigma: float) -> NDArra
 
 def _couch(grid: Geometry, ct: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return a plate of 20 mm below the patient, dense at its faces, air elsewhere."""
-    body = np.argwhere((ct > AIR / 2).any(axis=(0, 2)))
+    body = np.argwhere((ct.astype(np.float64) > AIR / 2).any(axis=(0, 2)))
     rows = np.arange(grid.size[1])
     below = (rows - (int(body.max()) if len(body) else grid.size[1])) * grid.spacing[1]
     plate = np.where((below > 2) & (below < 22), -800.0, AIR)
