@@ -92,13 +92,15 @@ def _from_border(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.float64]
 
 def _change(image: Image, label: int, fixed: NDArray[np.bool_], moving: NDArray[np.bool_]) -> SegmentChange:
     ml = image.geometry.voxel_volume / MICROLITRES
-    volumes = [float(np.count_nonzero(part)) * ml for part in (fixed, moving, fixed & ~moving, moving & ~fixed)]
+    parts = (fixed, moving, fixed & ~moving, moving & ~fixed)
+    whole, other, added, lost = (float(np.count_nonzero(part)) * ml for part in parts)
     if not fixed.any() or not moving.any():
-        return SegmentChange(label, *volumes, None, None, None)
+        return SegmentChange(label, whole, other, added, lost, None, None, None)
     surface = fixed ^ _eroded(image, fixed)
     # Both surfaces run through the outermost voxels of their segments, so equal segments are 0 mm apart.
     apart = np.abs(_from_border(image, moving)[surface])
-    return SegmentChange(label, *volumes, float(apart.mean()), float(np.percentile(apart, 95)), float(apart.max()))
+    mean, p95, largest = float(apart.mean()), float(np.percentile(apart, 95)), float(apart.max())
+    return SegmentChange(label, whole, other, added, lost, mean, p95, largest)
 
 
 def _eroded(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -132,8 +132,8 @@ def register(
             require_viewer()
         with reporter(screen) as report:
             landmark_files, label_files = (fixed_landmarks, moving_landmarks), (fixed_labels, moving_labels)
-            given = (fixed, moving, Path(recipe), moving_dose, fixed_mask, moving_mask, sliding_mask, rigid_labels)
-            given = (*given, initial_transform)
+            masks = (fixed_mask, moving_mask, sliding_mask, rigid_labels)
+            given = (fixed, moving, Path(recipe), moving_dose, initial_transform, *masks)
             inputs = [path for path in (*given, *landmark_files, *label_files) if path is not None]
             with reserved_output(output, overwrite=overwrite, inputs=inputs) as place:
                 report("read", 0.0)

@@ -105,9 +105,9 @@ def drop(found: Registration, last: Last) -> str:
 def _inverse(run: Run, found: Deformed, last: Last, seed: int) -> Transform:
     """Invert on a grid as fine as the last inverse needed, from that; anew if it is not exact enough."""
     if found.inverse is None and last.inverse is not None:
-        near, fineness = last.inverse, _fineness(last)
-        device, poll = str(run.device), run.monitor.poll
-        near = near if len(parts_of(near)) == len(parts_of(found.transform)) else None
+        fineness, device, poll = _fineness(last), str(run.device), run.monitor.poll
+        alike = len(parts_of(last.inverse)) == len(parts_of(found.transform))
+        near = last.inverse if alike else None
         inverse = invert(found.transform, refinement=fineness, near=near, device=device, poll=poll)
         if is_exact(consistency(run, found.transform, inverse, seed)):
             return inverse
@@ -163,7 +163,9 @@ def _followed(
         with monitor.stage("inverse"):
             inverse = _inverse(run, found, last, request.seed)
         with monitor.stage("judge"):
-            known = last.searched and inherited_start(run.pair, start, start_measures(last.searched), poll=monitor.poll)
+            known = None
+            if last.searched is not None:
+                known = inherited_start(run.pair, start, start_measures(last.searched), poll=monitor.poll)
             result = finish(run, chosen, start, found, inverse, at_start=known)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):

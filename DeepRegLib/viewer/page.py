@@ -157,7 +157,10 @@ def _layer(key: str, title: str, data: bytes, kind: str, opacity: float) -> Laye
 
 
 def _largest(shown: Shown) -> float:
-    inside = shown.trust.array[shown.trust.array > 0] if shown.trust is not None else np.zeros(0)
+    if shown.trust is None:
+        return LEAST_MM
+    values = shown.trust.array.astype(np.float64)
+    inside = values[values > 0]
     return max(LEAST_MM, float(np.percentile(inside, HIGH)) if inside.size else 0.0)
 
 

@@ -32,7 +32,7 @@ def shrunk(geometry: Geometry, voxels: int) -> Geometry:
 
 def greys(image: Image, grid: Geometry) -> bytes:
     """Return a scan on a grid as NIfTI, its usual range of values as 0 to 255."""
-    values = smooth_and_resample(image.with_array(_finite(image.array)), grid).array
+    values = _finite(smooth_and_resample(image.with_array(_finite(image.array)), grid).array)
     low, high = np.percentile(values, WINDOW)
     scaled = (values - low) / max(float(high - low), 1e-12) * GREYS
     return nifti(np.clip(np.round(scaled), 0, GREYS).astype(np.uint8), grid)
@@ -55,7 +55,8 @@ def labels(image: Image, grid: Geometry) -> bytes:
 
 def millimetres(image: Image, grid: Geometry, largest: float) -> bytes:
     """Return a map in mm on a grid as NIfTI; 255 stands for `largest` and more."""
-    values = smooth_and_resample(image.with_array(_finite(image.array)), grid).array / max(largest, 1e-6) * GREYS
+    values = _finite(smooth_and_resample(image.with_array(_finite(image.array)), grid).array)
+    values = values / np.float32(max(largest, 1e-6) / GREYS)
     return nifti(np.clip(np.round(values), 0, GREYS).astype(np.uint8), grid, slope=largest / GREYS)
 
 
