@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from DeepRegLib.image import Image
-from DeepRegLib.judgement import compare_start, measure
+from DeepRegLib.judgement import Inherited, compare_start, measure
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.orientation import standard_order
 from DeepRegLib.preparation import Prepared
@@ -32,7 +32,7 @@ def finish(
     working: tuple[WorkingImage, WorkingImage] | None = None,
     *,
     mapped: bool = True,
-    at_start: StartMeasures | None = None,
+    at_start: StartMeasures | Inherited | None = None,
 ) -> Registration:
     """Warp and judge; `mapped` asks for the trust map too, `at_start` is what an earlier result measured."""
     transform, poll = found.transform, run.monitor.poll

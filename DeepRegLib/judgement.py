@@ -57,6 +57,13 @@ class Likeness:
     structure: float
 
 
+@dataclass(frozen=True)
+class Inherited:
+    """What was measured of an earlier scan of the same patient; how other poses compared there still holds."""
+
+    earlier: StartMeasures
+
+
 NOTHING_IN_COMMON = Likeness(0.0, 1.0, 0.0)
 
 
@@ -68,7 +75,7 @@ def measure(
     *,
     start: Transform,
     seen: Image,
-    at_start: PoseComparison | StartMeasures,
+    at_start: PoseComparison | StartMeasures | Inherited,
     jacobian: JacobianStatistics | None = None,
     seed: int,
     poll: Poll,
@@ -91,7 +98,7 @@ def measure(
         The moving field of view by the transform, a bool image on the fixed grid.
     at_start
         How the pose of `start` compares with others (see `compare_start`), or what an earlier result with the same
-        linear part has measured of it.
+        linear part has measured of it, or of an earlier scan of the patient.
     jacobian
         Of the transform on the fixed grid, where it is known.
     seed
@@ -109,7 +116,10 @@ def measure(
         structure_there = after.structure
         if start is not transform:
             structure_there = structure(_aligned(sides, start, poll, like=aligned), poll)
-        first = _start_measures(sides, structure_there, at_start, poll)
+        if isinstance(at_start, Inherited):
+            first = _inherited(sides, structure_there, at_start.earlier, poll)
+        else:
+            first = _start_measures(sides, structure_there, at_start, poll)
     jacobian = jacobian or jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
@@ -149,6 +159,18 @@ def measure(
         landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
     )
     return measures, aligned
+
+
+def _inherited(sides: _Sides, structure_there: float, earlier: StartMeasures, poll: Poll) -> StartMeasures:
+    """Measure the images as they are stored and at their start; how other poses compare stays as it was measured."""
+    before = likeness(_aligned(sides, LinearTransform.identity(), poll), poll)
+    return replace(
+        earlier,
+        ncc_before=before.ncc,
+        nmi_before=before.nmi,
+        structure_before=before.structure,
+        structure_linear=structure_there,
+    )
 
 
 def _start_measures(sides: _Sides, structure_there: float, comparison: PoseComparison, poll: Poll) -> StartMeasures:
@@ -291,31 +313,6 @@ def _posed(
     else:
         image = working_image(side, grid, device, transform, poll=poll)
     return image, foreground_weight(side, grid, device, transform, poll=poll)
-
-
-def inherited_start(pair: PreparedPair, start: Transform, earlier: StartMeasures, *, poll: Poll) -> StartMeasures:
-    """Measure a new pair as it is stored and at its start; how other poses compare is taken over from an earlier pair.
-
-    Parameters
-    ----------
-    pair
-        The prepared images.
-    start
-        What the deformable stage started from.
-    earlier
-        What was measured of another moving scan of the same patient.
-    poll
-        Called now and then; may raise to stop.
-    """
-    sides = _sides(pair, poll)
-    before = likeness(_aligned(sides, LinearTransform.identity(), poll), poll)
-    return replace(
-        earlier,
-        ncc_before=before.ncc,
-        nmi_before=before.nmi,
-        structure_before=before.structure,
-        structure_linear=structure(_aligned(sides, start, poll), poll),
-    )
 
 
 @dataclass(frozen=True, eq=False)

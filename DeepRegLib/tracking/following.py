@@ -10,7 +10,7 @@ from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import MemoryShortageError, RegistrationError
 from DeepRegLib.extras import with_driving_labels, with_extras
 from DeepRegLib.finishing import finish
-from DeepRegLib.judgement import inherited_start
+from DeepRegLib.judgement import Inherited
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.pipeline import run_request
 from DeepRegLib.preparation import PreparedScan
@@ -163,9 +163,7 @@ def _followed(
         with monitor.stage("inverse"):
             inverse = _inverse(run, found, last, request.seed)
         with monitor.stage("judge"):
-            known = None
-            if last.searched is not None:
-                known = inherited_start(run.pair, start, start_measures(last.searched), poll=monitor.poll)
+            known = None if last.searched is None else Inherited(start_measures(last.searched))
             result = finish(run, chosen, start, found, inverse, at_start=known)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):

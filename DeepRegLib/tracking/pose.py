@@ -15,7 +15,7 @@ from DeepRegLib.stages.linear import refine_linear
 from DeepRegLib.stages.run import Run, aligned_level, working_grid, working_pair
 from DeepRegLib.transforms import LinearTransform, Transform, compose, linear_part
 
-VOXELS = 120_000
+VOXELS = 60_000
 # What cannot be compared on images that are aligned but not yet described or given each other's contrast.
 NEEDS_MORE = (AUTO, FEATURES, LNCC_NGF)
 SMALL = 0.2  # working voxels that are not worth a comparison
