@@ -40,7 +40,7 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
     while True:
         inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
         reached = consistency(run, transform, inverse, seed)
-        step = MARGIN * _missing_refinement(reached)
+        step = MARGIN * missing_refinement(reached)
         if is_exact(reached) or refinement == finest or not np.isfinite(step):
             return inverse
         refinement = min(refinement * max(step, SMALLEST_STEP), finest)
@@ -57,6 +57,6 @@ def is_exact(reached: InverseConsistency) -> bool:
     return reached.mean < INVERSE_MEAN_MM and reached.p99 < INVERSE_P99_MM
 
 
-def _missing_refinement(reached: InverseConsistency) -> float:
+def missing_refinement(reached: InverseConsistency) -> float:
     """Return by what factor narrower voxels would make an inverse exact enough."""
     return max((reached.mean / INVERSE_MEAN_MM) ** (1 / MEAN_ORDER), (reached.p99 / INVERSE_P99_MM) ** (1 / P99_ORDER))

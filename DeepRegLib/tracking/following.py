@@ -8,6 +8,7 @@ import torch
 
 from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.errors import MemoryShortageError, RegistrationError
+from DeepRegLib.evaluation import InverseConsistency
 from DeepRegLib.extras import with_driving_labels, with_extras
 from DeepRegLib.finishing import finish
 from DeepRegLib.judgement import Inherited
@@ -21,7 +22,7 @@ from DeepRegLib.result import CHECK, FAILED, OK, Measures, start_measures
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.finding import find_field
-from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
+from DeepRegLib.stages.inverse import consistency, invert_well, is_exact, missing_refinement
 from DeepRegLib.stages.linear import refine_linear, with_linear_similarity
 from DeepRegLib.stages.rigid_segments import with_rigid_segments
 from DeepRegLib.stages.run import Run, working_pair
@@ -31,9 +32,10 @@ from DeepRegLib.tracking.request import FOLLOWED, Following, Last
 from DeepRegLib.transforms import DisplacementField, Transform, has_field, invert, linear_part, parts_of
 
 # The levels from the last field on, and the steps on them: what moved between two scans is less than from the start.
-SHRINK, ITERATIONS = (2, 1), (20, 10)
+SHRINK, ITERATIONS = (2, 1), (15, 6)
 # Edges of a good result agree to within this from scan to scan.
 DROP = 0.05
+FINENESS_MARGIN = 1.1
 RANK = {OK: 0, CHECK: 1, FAILED: 2}
 
 
@@ -115,10 +117,13 @@ def _inverse(run: Run, found: Deformed, last: Last, seed: int) -> Transform:
 
 
 def _fineness(last: Last) -> float:
-    """Return how many times finer the grid of the last inverse is than that of its field."""
+    """Return how many times finer than its field's the grid of the last inverse had to be, no finer than it was."""
     parts = [parts_of(each) for each in (last.transform, last.inverse) if each is not None]
     steps = [min(p.geometry.spacing) for each in parts for p in each if isinstance(p, DisplacementField)]
-    return max(steps[0] / steps[1], 1.0) if len(steps) == 2 else 1.0
+    if len(steps) != 2 or last.searched is None:
+        return 1.0
+    reached = InverseConsistency(last.searched.inverse_error_mean, last.searched.inverse_error_p99)
+    return max(steps[0] / steps[1] * min(FINENESS_MARGIN * missing_refinement(reached), 1.0), 1.0)
 
 
 def _of(measures: Measures) -> float:

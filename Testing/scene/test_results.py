@@ -487,7 +487,12 @@ def test_the_table_names_measures_and_labels_in_words(scene: slicer.vtkMRMLScene
     node = add_measures_table(scene, made_registration(), "measures", {1: "liver"})
     table = node.GetTable()
     titles = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
-    assert titles == ["Measure", "Before", "After", "Unit"]
+    assert titles == ["Measure", "Before", "After", "Unit", "Limit", "Grade"]
+    graded = {
+        node.GetCellText(n, 0): [node.GetCellText(n, c) for c in (2, 4, 5)] for n in range(node.GetNumberOfRows())
+    }
+    assert graded["Quality: folded voxels"] == ["0", "0", "pass"]
+    assert graded["Verdict"][1:] == ["", ""]
     rows = {node.GetCellText(n, 0): [node.GetCellText(n, c) for c in (1, 2, 3)] for n in range(node.GetNumberOfRows())}
     assert rows["Verdict"] == ["", "check", ""]
     assert rows["Dice of liver"] == ["0.4", "0.9", "0 apart, 1 identical"]

@@ -67,7 +67,7 @@ def test_a_registration_keeps_them_rigid_and_says_what_it_cost() -> None:
     free = run_request(replace(request, drivers=Drivers()))
     numbers = [int(n) for n in np.unique(labels.array) if n]
     assert max(bent(found.transform, labels, n) for n in numbers) < 0.1
-    assert max(bent(free.transform, labels, n) for n in numbers) > 0.2
+    assert max(bent(free.transform, labels, n) for n in numbers) > 0.15
     assert any("segments kept rigid" in decision for decision in found.decisions)
     assert found.measures.folds == 0
     assert found.measures.inverse_error_p99 < 0.3
