@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.masks import checked_mask, grown
+from DeepRegLib.models import usable_bundle
+from DeepRegLib.models.denoising import denoised_by
+from DeepRegLib.models.manifest import DENOISE
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preprocessing import (
+    DENOISING_METHODS,
     background_is_blank,
     bias_field_corrected,
     blank_region,
     check_not_constant,
     ct_window_for_registration,
+    denoise,
     finite,
     foreground_mask,
     is_ct,
@@ -113,7 +118,7 @@ def prepare_pair(
     fixed, moving
         As given.
     recipe
-        Clamp and bias correction.
+        Clamp, bias correction and denoising.
     fixed_mask, moving_mask
         Nonzero where the image counts, on its own grid.
     prepared_fixed
@@ -125,6 +130,8 @@ def prepare_pair(
     ------
     InputError
         If an image is empty, constant or without a finite voxel, or a mask is empty or on another grid.
+    ModelError
+        If the model that takes noise out cannot be used.
     """
     prepared = [prepared_fixed or prepare_scan(fixed, recipe, fixed_mask, poll=poll)]
     poll()
@@ -206,6 +213,8 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     check_not_constant(intensity, poll=poll)
     poll()
     known = np.ones(image.array.shape, dtype=np.bool_)
+    if recipe.denoise:
+        intensity = _denoised(intensity, recipe.denoise, poll)
     if bad is not None:
         count = int(np.count_nonzero(bad.array))
         warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
@@ -223,6 +232,14 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     if recipe.bias_correction and not ct:
         intensity = bias_field_corrected(intensity, foreground, poll=poll)
     return Prepared(image, intensity, masked, foreground, ct, scanned, anatomy)
+
+
+def _denoised(image: Image, how: str, poll: Poll) -> Image:
+    """Take noise out by a filter, or by the model of a name or folder."""
+    if how in DENOISING_METHODS:
+        poll()
+        return denoise(image, how)
+    return denoised_by(usable_bundle(how, DENOISE), image, poll=poll)
 
 
 def _inside(known: Image, found: NDArray[np.generic]) -> Image:

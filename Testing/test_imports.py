@@ -46,7 +46,7 @@ HEIGHT = {
     "provenance": 8,
     "evaluation": 9,
     "models": 9,
-    "preparation": 9,
+    "preparation": 10,
     "result": 9,
     "trust_map": 10,
     "verdict": 10,
@@ -72,6 +72,7 @@ HEIGHT = {
     "pipeline": 15,
     "segmentation": 16,
     "tracking": 16,
+    "segments": 1,
     "engine": 17,
     "cli": 18,
     "scene": 18,
@@ -92,6 +93,7 @@ WITHOUT_TORCH = (
     "labels",
     "landmarks",
     "masks",
+    "segments",
     "naming",
     "process_setup",
     "preprocessing",
@@ -110,6 +112,7 @@ WITHOUT_TORCH_MODULES = (
     "DeepRegLib.engine.errors",
     "DeepRegLib.engine.files",
     "DeepRegLib.engine.improvement",
+    "DeepRegLib.engine.model_segmentation",
     "DeepRegLib.engine.packing",
     "DeepRegLib.engine.protocol",
     "DeepRegLib.engine.registration",
@@ -133,7 +136,7 @@ SLICER = ("slicer", "qt", "ctk", "vtk", "mrml")
 SLICER_ROOMS = {"scene": ("slicer", "vtk"), "panel": ("slicer", "vtk", "qt", "ctk")}
 # The core needs numpy, SimpleITK and torch; everything else is an extra.
 EXTRAS = (
-    *("PIL", "highdicom", "jinja2", "matplotlib", "nibabel", "nilearn", "pandas", "psutil", "pydicom", "rich"),
+    *("PIL", "highdicom", "jinja2", "matplotlib", "monai", "nibabel", "nilearn", "pandas", "psutil", "pydicom", "rich"),
     *("safetensors", "scipy", "skimage", "typer"),
 )
 ROOMS_WITH_EXTRAS = ("cli", "dicom", "report", "training", "viewer")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,22 +14,36 @@ from rich.text import Text
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
 from DeepRegLib.cli.summary import VERDICTS
-from DeepRegLib.errors import CancelledError
+from DeepRegLib.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
+    from DeepRegLib.image import Image
+    from DeepRegLib.monitoring import Cancel, Progress
     from DeepRegLib.segmentation import Segmentation
+
+    Run = Callable[[Progress, Cancel], Segmentation]
 
 
 def segment(
     scan: Annotated[Path, typer.Argument(metavar="SCAN", help="Scan to segment: a volume file or a DICOM folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     atlas: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FOLDER",
             help="Folder that holds a folder an atlas, each with a scan image.* and a label map labels.*.",
         ),
-    ],
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="In place of atlases: a model's name, the folder of its bundle, or a MONAI bundle (folder or zip).",
+        ),
+    ] = None,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="With --model: also ask it for the mirrored scan, eight times as long.")
+    ] = False,
     fusion: Annotated[
         str | None, typer.Option(help="How the atlases' labels become one: majority, local, joint or staple.")
     ] = None,
@@ -40,42 +56,99 @@ def segment(
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Segment a scan by atlases: scans with label maps, each registered to it, their labels fused.
+    """Segment a scan by atlases (scans with label maps, each registered to it, their labels fused) or by a model.
 
     Writes segmentation.seg.nrrd (labels with names and colours, as Slicer reads it), agreement.nii.gz (share of the
     atlases that say what the result says), segments.csv, atlases.csv and result.json. An atlas whose registration
-    failed is left out and named. A label map saved by Slicer (labels.seg.nrrd) brings the names and colours.
+    failed is left out and named. A label map saved by Slicer (labels.seg.nrrd) brings the names and colours. With
+    --model there is confidence.nii.gz (probability of the label that was chosen) in place of agreement and atlases.
     """
     with session(json_output, verbose) as screen:
         from DeepRegLib.image import read_image
-        from DeepRegLib.recipes import load_recipe
-        from DeepRegLib.segmentation.atlas_folder import atlas_files, read_atlases
-        from DeepRegLib.segmentation.request import DEFAULT_FUSION, DEFAULT_RECIPE, SegmentRequest
         from DeepRegLib.segmentation.saving import expected_bytes, reserved_segmentation, write_segmentation_into
 
-        with reporter(screen) as report:
-            inputs = [scan, *(path for _, *paths in atlas_files(atlas) for path in paths)]
-            with reserved_segmentation(output, overwrite=overwrite, inputs=inputs) as place:
-                report("read", 0.0)
-                with reading(screen):
-                    chosen = load_recipe(recipe or DEFAULT_RECIPE)
-                    given = read_image(scan), read_atlases(atlas)
-                    request = SegmentRequest(*given, chosen, fusion or DEFAULT_FUSION, device, seed)
-                place.require_room(expected_bytes(request.scan))
-                with interruptible(screen) as cancel:
-                    if cancel():
-                        raise CancelledError
-                    from DeepRegLib.segmentation.segmenting import segment_request
-
-                    result = segment_request(request, progress=report, cancel=cancel)
-                report("save", 1.0)
-                names = write_segmentation_into(result, place)
-                with undisturbed():
-                    place.commit(names)
-                    screen.wrote(output)
+        work = _chosen(atlas, model, recipe, fusion, mirror, device, seed)
+        with (
+            reporter(screen) as report,
+            reserved_segmentation(output, overwrite=overwrite, inputs=[scan, *work.inputs]) as place,
+        ):
+            report("read", 0.0)
+            with reading(screen):
+                image = read_image(scan)
+                run = work.prepare(image)
+            place.require_room(expected_bytes(image))
+            with interruptible(screen) as cancel:
+                if cancel():
+                    raise CancelledError
+                result = run(report, cancel)
+            report("save", 1.0)
+            names = write_segmentation_into(result, place)
+            with undisturbed():
+                place.commit(names)
+                screen.wrote(output)
         _summarise(screen, result, output, names)
         if result.verdict.level == "failed":
             raise typer.Exit(FAILED)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is asked for: the files it reads besides the scan, and what makes a run of the scan."""
+
+    inputs: tuple[Path, ...]
+    prepare: Callable[[Image], Run]
+
+
+def _chosen(
+    atlas: Path | None,
+    model: str | None,
+    recipe: str | None,
+    fusion: str | None,
+    mirror: bool,
+    device: str | None,
+    seed: int,
+) -> _Work:
+    """Return the work by atlases or by a model."""
+    if (atlas is None) == (model is None):
+        raise InputError("One of --atlas and --model is needed.", "Give a folder of atlases, or the name of a model.")
+    if model is not None:
+        if recipe or fusion:
+            raise InputError("--recipe and --fusion are for atlases.", "Leave them out beside --model.")
+        return _by_model(model, mirror, device)
+    if atlas is None or mirror:
+        raise InputError("--mirror is for a model.", "Leave it out beside --atlas.")
+    return _by_atlases(atlas, recipe, fusion, device, seed)
+
+
+def _by_model(model: str, mirror: bool, device: str | None) -> _Work:
+    from DeepRegLib.segmentation.model_request import ModelRequest
+
+    def prepare(image: Image) -> Run:
+        from DeepRegLib.segmentation.by_model import segment_by_model
+
+        request = ModelRequest(image, model, mirror, device)
+        return lambda report, cancel: segment_by_model(request, progress=report, cancel=cancel)
+
+    return _Work((), prepare)
+
+
+def _by_atlases(atlas: Path, recipe: str | None, fusion: str | None, device: str | None, seed: int) -> _Work:
+    from DeepRegLib.recipes import load_recipe
+    from DeepRegLib.segmentation.atlas_folder import atlas_files, read_atlases
+    from DeepRegLib.segmentation.request import DEFAULT_FUSION, DEFAULT_RECIPE, SegmentRequest
+
+    def prepare(image: Image) -> Run:
+        chosen = load_recipe(recipe or DEFAULT_RECIPE)
+        request = SegmentRequest(image, read_atlases(atlas), chosen, fusion or DEFAULT_FUSION, device, seed)
+
+        def run(report: Progress, cancel: Cancel) -> Segmentation:
+            from DeepRegLib.segmentation.segmenting import segment_request
+
+            return segment_request(request, progress=report, cancel=cancel)
+
+        return run
+
+    return _Work(tuple(path for _, *paths in atlas_files(atlas) for path in paths), prepare)
 
 
 def _summarise(screen: Session, result: Segmentation, output: Path, written: list[str]) -> None:
@@ -86,7 +159,8 @@ def _summarise(screen: Session, result: Segmentation, output: Path, written: lis
         screen.emit_text((output / RESULT).read_text(encoding="utf-8"))
         return
     screen.out.print(_segments(result))
-    screen.out.print(_atlases(result))
+    if result.atlases:
+        screen.out.print(_atlases(result))
     style, words = VERDICTS[result.verdict.level]
     screen.say(Text(words, style=style))
     for reason in without_folders(result.verdict.reasons, [result.scan.name]):
@@ -100,10 +174,14 @@ def _summarise(screen: Session, result: Segmentation, output: Path, written: lis
 
 
 def _segments(result: Segmentation) -> Table:
-    table = _table("segment", "volume (ml)", "in the atlases (ml)", "agreement")
+    by_model = bool(result.model)
+    columns = ["volume (ml)", "confidence"] if by_model else ["volume (ml)", "in the atlases (ml)", "agreement"]
+    table = _table("segment", *columns)
     for row in result.rows:
-        agreed = "-" if row.agreement is None else f"{row.agreement:.2f}"
-        table.add_row(Text(row.name), f"{row.volume:.2f}", f"{row.atlas_volume:.2f}", agreed)
+        before = [] if row.atlas_volume is None else [f"{row.atlas_volume:.2f}"]
+        table.add_row(
+            Text(row.name), f"{row.volume:.2f}", *before, "-" if row.agreement is None else f"{row.agreement:.2f}"
+        )
     return table
 
 

@@ -9,6 +9,7 @@ from DeepRegLib.engine.protocol import ProtocolError
 from DeepRegLib.engine.task import Received, Task
 from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.result import CHECK, FAILED, OK
+from DeepRegLib.segmentation.model_request import ModelRequest
 from DeepRegLib.segmentation.request import SegmentRequest
 from DeepRegLib.segmentation.result import Segmentation
 
@@ -22,11 +23,19 @@ def _run(request: SegmentRequest, progress: Progress, cancel: Cancel) -> Segment
     return segment_request(request, progress=progress, cancel=cancel)
 
 
-def _pack_result(segmentation: Segmentation, arrays: Arrays) -> Content:
+def pack_segmentation(segmentation: Segmentation, arrays: Arrays) -> Content:
+    """Pack a segmentation without its scan, which the other side has."""
     return pack(segmentation, "result", arrays, without=(SCAN,))
 
 
-def _unpack_result(content: Any, arrays: Received, request: SegmentRequest) -> Segmentation:
+def segmentation_for(content: Any, arrays: Received, request: SegmentRequest | ModelRequest) -> Segmentation:
+    """Unpack the segmentation of a request's scan.
+
+    Raises
+    ------
+    ProtocolError
+        If it is incomplete, or its parts do not belong together.
+    """
     found = unpack(Segmentation, content, arrays, {SCAN: request.scan})
     if found.verdict.level not in LEVELS:
         raise ProtocolError(f"A result has the verdict {found.verdict.level[:40]!r}, which is unknown.")
@@ -38,4 +47,4 @@ def _unpack_result(content: Any, arrays: Received, request: SegmentRequest) -> S
     return found
 
 
-SEGMENT = Task("segment", SegmentRequest, _run, _pack_result, _unpack_result)
+SEGMENT = Task("segment", SegmentRequest, _run, pack_segmentation, segmentation_for)

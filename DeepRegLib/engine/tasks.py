@@ -8,6 +8,7 @@ from typing import Any
 
 from DeepRegLib.engine.files import FILES
 from DeepRegLib.engine.improvement import IMPROVE
+from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.protocol import Message, ProtocolError
 from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.segmentation import SEGMENT
@@ -15,7 +16,7 @@ from DeepRegLib.engine.task import TASK, Task
 from DeepRegLib.engine.tracking import TRACK
 
 TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType(
-    {task.name: task for task in (REGISTER, IMPROVE, FILES, SEGMENT, TRACK)}
+    {task.name: task for task in (REGISTER, IMPROVE, FILES, SEGMENT, SEGMENT_WITH, TRACK)}
 )
 
 

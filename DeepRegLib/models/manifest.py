@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from DeepRegLib.errors import ModelError
+from DeepRegLib.errors import InputError, ModelError
 from DeepRegLib.files import write_text
+from DeepRegLib.segments import Segment
 from DeepRegLib.version import VERSION
 
 FORMAT = 1
 MANIFEST = "model.json"
-TASKS = ("registration", "affine", "features")
+SEGMENTATION, DENOISE = "segmentation", "denoise"
+TASKS = ("registration", "affine", "features", SEGMENTATION, DENOISE)
 INTENSITIES = ("percentile",)
 # A name becomes that of a folder, on every system.
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
@@ -34,7 +36,10 @@ TEXTS = (
     *("name", "version", "task", "architecture", "trained_on", "licence", "intended_use", "limits"),
     *("weights_sha256", "minimum_library"),
 )
-KEYS = ("format", *TEXTS, "arguments", "input", "parameters")
+NEEDED = ("format", *TEXTS, "arguments", "input", "parameters")
+KEYS = (*NEEDED, "segments")
+SEGMENT_KEYS = ("label", "name", "colour", "terminology")
+SEGMENTS_WANTED = "a table a label, ascending, with label, name, colour (three numbers from 0 to 1) and terminology"
 INPUT_KEYS = ("spacing", "size", "intensity", "across", "orientation")
 
 
@@ -107,6 +112,8 @@ class Manifest:
         The oldest version of this library that can run it.
     parameters
         How many numbers were learned; 0 until they are saved.
+    segments
+        The labels of a segmentation, ascending, by the network's classes after the background (0); for others none.
     """
 
     name: str
@@ -122,6 +129,7 @@ class Manifest:
     weights_sha256: str = ""
     minimum_library: str = VERSION
     parameters: int = 0
+    segments: tuple[Segment, ...] = ()
 
     def __post_init__(self) -> None:
         _require(
@@ -138,6 +146,12 @@ class Manifest:
         released = RELEASE.fullmatch(self.minimum_library) is not None
         _require(released, "minimum_library", self.minimum_library, f"a version such as {VERSION}")
         _require(self.parameters >= 0, "parameters", self.parameters, "a whole number")
+        labels = [segment.label for segment in self.segments]
+        right = labels == sorted(set(labels)) and bool(labels) == (self.task == SEGMENTATION)
+        _require(right, "segments", labels, "the labels of a segmentation, ascending, and none for other tasks")
+        classes = self.arguments.get("out")
+        right = self.task != SEGMENTATION or classes == len(labels) + 1
+        _require(right, "arguments.out", classes, "one class a segment, and one for the background")
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -192,6 +206,8 @@ def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
     for key, unset in (("size", None), ("across", 0), ("orientation", "")):
         if table["input"][key] == unset:
             del table["input"][key]
+    if not manifest.segments:
+        del table["segments"]
     return table
 
 
@@ -205,12 +221,13 @@ def manifest_from_dict(table: Any, origin: str = MANIFEST) -> Manifest:
     """
     try:
         _check_format(table)
-        _check_keys(table, KEYS, KEYS, "")
+        _check_keys(table, KEYS, NEEDED, "")
         arguments = _typed(table, "arguments", dict, "a table")
         return Manifest(
             arguments=arguments,
             input=_input_from_dict(_typed(table, "input", dict, "a table")),
             parameters=_typed(table, "parameters", int, "a whole number"),
+            segments=_segments_from(table.get("segments", [])),
             **{key: _typed(table, key, str, "a text") for key in TEXTS},
         )
     except ModelError as error:
@@ -260,6 +277,24 @@ def _size_from(value: Any) -> tuple[int, int, int] | None:
     _require(three, "input.size", value, SIZE_WANTED)
     i, j, k = value
     return i, j, k
+
+
+def _segments_from(value: Any) -> tuple[Segment, ...]:
+    _require(isinstance(value, list), "segments", value, SEGMENTS_WANTED)
+    return tuple(_segment_from(each) for each in value)
+
+
+def _segment_from(table: Any) -> Segment:
+    _require(isinstance(table, dict), "segments", table, SEGMENTS_WANTED)
+    _check_keys(table, SEGMENT_KEYS, SEGMENT_KEYS, "segments.")
+    label, name, colour, terminology = (table[key] for key in SEGMENT_KEYS)
+    three = isinstance(colour, list) and len(colour) == 3 and all(_is_a(part, (int, float)) for part in colour)
+    right = three and _is_a(label, int) and _is_a(name, str) and _is_a(terminology, str)
+    _require(right, "segments", table, SEGMENTS_WANTED)
+    try:
+        return Segment(label, name, (float(colour[0]), float(colour[1]), float(colour[2])), terminology)
+    except InputError as error:
+        raise ModelError(error.message, error.hint) from error
 
 
 def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], needed: tuple[str, ...], prefix: str) -> None:

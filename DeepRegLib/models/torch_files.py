@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,21 +61,34 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            table = _Reader(archive).table()
+        with path.open("rb") as file:
+            return tensors_of(file, path.name)
     except FileNotFoundError as error:
         raise ModelError(f"There is no file {path}.", "Check the path.") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+
+
+def tensors_of(file: BinaryIO, name: str) -> dict[str, Tensor]:
+    """Read a table of tensors by name from the content of a file; `name` is what messages call it.
+
+    Raises
+    ------
+    ModelError
+        If it holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            table = TensorReader(archive).table()
     except (zipfile.BadZipFile, ValueError, TypeError, LookupError, RuntimeError) as error:
         # The instructions may be any: those of a damaged file fail wherever they make no sense.
-        raise ModelError(f"{path.name} holds no table of tensors: {error}.", ADVICE) from error
+        raise ModelError(f"{name} holds no table of tensors: {error}.", ADVICE) from error
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in table.items()):
-        raise ModelError(f"{path.name} holds more than tensors by name.", ADVICE)
+        raise ModelError(f"{name} holds more than tensors by name.", ADVICE)
     return table
 
 
-class _Reader:
+class TensorReader:
     """Follows the instructions of one archive's pickle on a stack, as `pickletools` tells them."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
@@ -86,20 +99,26 @@ class _Reader:
         self._folder = programs[0].removesuffix(PROGRAM)
         if self._folder + "byteorder" in archive.namelist() and self._entry("byteorder") != b"little":
             raise ValueError("its numbers are big-endian")
-        self._stack: list[Any] = []
+        self.stack: list[Any] = []
         self._memory: dict[int, Any] = {}
 
     def table(self) -> dict[Any, Any]:
-        """Return what the pickle describes."""
-        for instruction, argument, _ in pickletools.genops(self._entry(PROGRAM)):
-            self._follow(instruction.name, argument)
-        (table,) = self._stack
+        """Return the table that the pickle describes."""
+        table = self.root()
         if not isinstance(table, dict):
             raise ValueError(f"it is a {type(table).__name__}")
         return table
 
-    def _follow(self, instruction: str, argument: Any) -> None:
-        stack = self._stack
+    def root(self) -> Any:
+        """Return what the pickle describes."""
+        for instruction, argument, _ in pickletools.genops(self._entry(PROGRAM)):
+            self.follow(instruction.name, argument)
+        (root,) = self.stack
+        return root
+
+    def follow(self, instruction: str, argument: Any) -> None:
+        """Follow one instruction."""
+        stack = self.stack
         if instruction in PLAIN:
             stack.append(argument)
         elif instruction in CONSTANTS:
@@ -122,23 +141,24 @@ class _Reader:
 
     def _gather(self, instruction: str) -> None:
         """Follow an instruction that makes one thing of several."""
-        stack = self._stack
+        stack = self.stack
         if instruction in SHORT_TUPLES:
             stack.append(tuple(reversed([stack.pop() for _ in range(SHORT_TUPLES[instruction])])))
         elif instruction == "TUPLE":
-            stack.append(tuple(self._since_mark()))
+            stack.append(tuple(self.since_mark()))
         elif instruction == "SETITEM":
             value, key = stack.pop(), stack.pop()
             stack[-1][key] = value
         elif instruction == "SETITEMS":
-            items = self._since_mark()
+            items = self.since_mark()
             stack[-1].update(zip(items[::2], items[1::2], strict=True))
         else:
             raise ValueError(f"it has the instruction {instruction}")
 
-    def _since_mark(self) -> list[Any]:
+    def since_mark(self) -> list[Any]:
+        """Take what lies above the last mark off the stack."""
         items: list[Any] = []
-        while not isinstance(top := self._stack.pop(), _Mark):
+        while not isinstance(top := self.stack.pop(), _Mark):
             items.append(top)
         return items[::-1]
 

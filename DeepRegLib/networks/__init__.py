@@ -1,4 +1,4 @@
-"""Networks that register images: torch modules only. Where their weights come from is the business of `models`."""
+"""Networks that register, segment or denoise: torch modules only. Where weights come from is up to `models`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ from torch import nn
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.networks.affine import AffineNet
+from DeepRegLib.networks.autoencoder import DenoisingAutoencoder
 from DeepRegLib.networks.features import FeatureNet
 from DeepRegLib.networks.lapirn import LapIRN
 from DeepRegLib.networks.pyramid import PyramidNet
 from DeepRegLib.networks.recurrent import RecurrentNet
+from DeepRegLib.networks.segmentation import SegmentationCNN, SegmentationUNet
 from DeepRegLib.networks.unet import UNet
 from DeepRegLib.networks.unigradicon import UniGradICON
 
 __all__ = [
     "ARCHITECTURES",
+    "DENOISES",
+    "SEGMENTS",
     "THIRD_PARTY",
     "AffineNet",
+    "DenoisingAutoencoder",
     "FeatureNet",
     "LapIRN",
     "PyramidNet",
     "RecurrentNet",
+    "SegmentationCNN",
+    "SegmentationUNet",
     "UNet",
     "UniGradICON",
     "build_network",
@@ -36,7 +43,12 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "unet": UNet,
     "affine": AffineNet,
     "features": FeatureNet,
+    "segmentation-unet": SegmentationUNet,
+    "segmentation-cnn": SegmentationCNN,
+    "autoencoder": DenoisingAutoencoder,
 }
+# What a network must be for each task of a training that is not about pairs.
+SEGMENTS, DENOISES = ("segmentation-unet", "segmentation-cnn"), ("autoencoder",)
 # Networks of others, for the weights they published, and not trained here.
 THIRD_PARTY: dict[str, type[nn.Module]] = {"lapirn": LapIRN, "unigradicon": UniGradICON}
 

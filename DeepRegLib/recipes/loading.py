@@ -85,6 +85,7 @@ def without_folder(recipe: Recipe) -> Recipe:
     """Return a recipe that may be shown to others: models given by their folders are named without those above."""
     return replace(
         recipe,
+        prepare=replace(recipe.prepare, denoise=base_name(recipe.prepare.denoise)),
         model=replace(recipe.model, name=base_name(recipe.model.name)),
         deformable=replace(recipe.deformable, features=base_name(recipe.deformable.features)),
     )

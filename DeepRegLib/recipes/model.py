@@ -40,12 +40,17 @@ class Prepare:
         as other scans are; outside of the cylinder that was reconstructed nothing was scanned, and all of it counts.
     mask_margin
         By how many mm masks are grown: the edge of a bone that is masked as it was drawn lies on the mask's own edge.
+    denoise
+        Take noise out before anything is compared: ``"curvature"`` (edges stay), ``"median"``, ``"gaussian"``, or the
+        name of a model of the task ``denoise`` or the folder of its bundle; "" for none. What is warped at the end is
+        the scan as it was.
     """
 
     clamp: tuple[float, float] = (0.1, 99.9)
     bias_correction: bool = False
     cone_beam: bool = False
     mask_margin: float = 0.0
+    denoise: str = ""
 
     def __post_init__(self) -> None:
         low, high = self.clamp

@@ -48,15 +48,15 @@ class SegmentRow:
     volume
         In ml; 0 if it was not found.
     atlas_volume
-        Mean over the atlases that took part and have it, brought onto the scan, in ml.
+        Mean over the atlases that took part and have it, brought onto the scan, in ml; None where a model segmented.
     agreement
-        Mean share of the atlases that say the same, inside it; None if it was not found.
+        Mean inside it of the segmentation's `agreement`; None if it was not found.
     """
 
     label: int
     name: str
     volume: float
-    atlas_volume: float
+    atlas_volume: float | None
     agreement: float | None
 
 
@@ -72,23 +72,27 @@ class Segmentation:
         Label map on the scan's grid.
     agreement
         float32 on the scan's grid: share of the atlases that say what the result says there, 0 to 1; an atlas that does
-        not show a place has no say, and where none does it is 0.
+        not show a place has no say, and where none does it is 0. Where a model segmented, its confidence instead: the
+        probability that it gives to what the result says there.
     segments
-        Names, colours and terminology of the atlases' labels, ascending; those that were not found are among them.
+        Names, colours and terminology of the labels of atlases or model, ascending; those that were not found are
+        among them.
     rows
         Volume and agreement of each segment, in the same order.
     atlases
-        What became of each atlas, in the order given.
+        What became of each atlas, in the order given; none where a model segmented.
     verdict, warnings, decisions
         How far to trust it, what to know, what was chosen.
     recipe
-        With which the atlases were registered.
+        With which the atlases were registered; None where there are none.
     fusion
-        How their labels became one.
+        How their labels became one; "" where there are none.
     timings
         Seconds a step.
     provenance
         Versions, device, seed, hashes of the inputs.
+    model
+        Name, version and hash of the weights of the model that segmented; empty where atlases did.
     """
 
     scan: Image
@@ -98,9 +102,10 @@ class Segmentation:
     rows: tuple[SegmentRow, ...]
     atlases: tuple[AtlasRow, ...]
     verdict: Verdict
-    recipe: Recipe
+    recipe: Recipe | None
     fusion: str
     warnings: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)

@@ -29,6 +29,12 @@ SEGMENTATION_FILES: Mapping[str, str] = {
     "atlases": "atlases.csv",
     "result": RESULT,
 }
+MODEL_FILES: Mapping[str, str] = {
+    "segmentation": "segmentation.seg.nrrd",
+    "confidence": "confidence.nii.gz",
+    "segments": "segments.csv",
+    "result": RESULT,
+}
 TABLE_BYTES = 1_000_000
 
 
@@ -41,7 +47,7 @@ def reserved_segmentation(
 
 def is_segmentation_file(name: str) -> bool:
     """Tell whether a file name is one that a saved segmentation has."""
-    return name in SEGMENTATION_FILES.values()
+    return name in (*SEGMENTATION_FILES.values(), *MODEL_FILES.values())
 
 
 def expected_bytes(scan: Image) -> int:
@@ -58,7 +64,8 @@ def save_segmentation(segmentation: Segmentation, directory: str | Path, *, over
         What to save.
     directory
         The folder, created with its parents where there is none. It gets ``segmentation.seg.nrrd`` (labels with names,
-        colours and terminology), ``agreement.nii.gz``, ``segments.csv``, ``atlases.csv`` and ``result.json``.
+        colours and terminology), ``agreement.nii.gz``, ``segments.csv``, ``atlases.csv`` and ``result.json``; of a
+        model ``confidence.nii.gz`` instead of agreement and atlases.
     overwrite
         Whether an earlier segmentation in it may be replaced.
 
@@ -99,7 +106,8 @@ def segmentation_to_dict(segmentation: Segmentation) -> dict[str, Any]:
             **asdict(found.scan.geometry),
         },
         "fusion": found.fusion,
-        "recipe": recipe_to_dict(without_folder(found.recipe)),
+        "recipe": None if found.recipe is None else recipe_to_dict(without_folder(found.recipe)),
+        "model": found.model,
         "segments": [
             asdict(segment) | {"volume_ml": row.volume, "atlas_volume_ml": row.atlas_volume, "agreement": row.agreement}
             for segment, row in zip(found.segments, found.rows, strict=True)
@@ -107,17 +115,18 @@ def segmentation_to_dict(segmentation: Segmentation) -> dict[str, Any]:
         "atlases": [asdict(row) for row in found.atlases],
         "timings": found.timings,
         "provenance": found.provenance,
-        "files": dict(SEGMENTATION_FILES),
+        "files": dict(MODEL_FILES if found.model else SEGMENTATION_FILES),
     }
 
 
 def segments_as_csv(segmentation: Segmentation) -> str:
-    """Return volume and agreement of each segment as CSV text."""
+    """Return volume and agreement (or confidence) of each segment as CSV text."""
     rows = [
         [row.label, row.name, _number(row.volume), _number(row.atlas_volume), _number(row.agreement)]
         for row in segmentation.rows
     ]
-    return _csv(["label", "name", "volume_ml", "atlas_volume_ml", "agreement"], rows)
+    certainty = "confidence" if segmentation.model else "agreement"
+    return _csv(["label", "name", "volume_ml", "atlas_volume_ml", certainty], rows)
 
 
 def atlases_as_csv(segmentation: Segmentation) -> str:
@@ -148,10 +157,11 @@ def _number(value: float | None) -> str:
 
 
 def _write_all(segmentation: Segmentation, folder: Path) -> list[str]:
-    files = SEGMENTATION_FILES
-    write_segmentation(segmentation.labels, segmentation.segments, folder / files["segmentation"])
-    write_image(segmentation.agreement, folder / files["agreement"])
-    write_text(folder / files["segments"], segments_as_csv(segmentation))
-    write_text(folder / files["atlases"], atlases_as_csv(segmentation))
-    write_text(folder / files["result"], json_text(segmentation_to_dict(segmentation)))
+    found, files = segmentation, MODEL_FILES if segmentation.model else SEGMENTATION_FILES
+    write_segmentation(found.labels, found.segments, folder / files["segmentation"])
+    write_image(found.agreement, folder / files["confidence" if found.model else "agreement"])
+    write_text(folder / files["segments"], segments_as_csv(found))
+    if not found.model:
+        write_text(folder / files["atlases"], atlases_as_csv(found))
+    write_text(folder / files["result"], json_text(segmentation_to_dict(found)))
     return list(files.values())

@@ -135,18 +135,18 @@ def verdict_on_segments(rows: Sequence[SegmentRow], atlases: Sequence[AtlasRow])
     doubts = []
     left_out = [row.name for row in atlases if not row.used]
     if left_out:
-        doubts.append(f"{len(left_out)} of {len(atlases)} atlases could not be registered: {_listed(left_out)}.")
+        doubts.append(f"{len(left_out)} of {len(atlases)} atlases could not be registered: {listed(left_out)}.")
     if len(used) < FEW_ATLASES:
         doubts.append(f"Only {len(used)} atlas{'es' if len(used) > 1 else ''} took part, which cannot tell much.")
     unsure = [row.name for row in used if row.verdict.level == CHECK]
     if 2 * len(unsure) > len(used):
-        doubts.append(f"The registrations of most atlases are in doubt: {_listed(unsure)}.")
+        doubts.append(f"The registrations of most atlases are in doubt: {listed(unsure)}.")
     lost = [row.name for row in rows if row.agreement is None]
     if lost:
-        doubts.append(f"Not found on the scan: {_listed(lost)}.")
+        doubts.append(f"Not found on the scan: {listed(lost)}.")
     weak = [row.name for row in rows if row.agreement is not None and row.agreement < LITTLE_AGREEMENT]
     if weak:
-        doubts.append(f"The atlases agree little about {_listed(weak)}.")
+        doubts.append(f"The atlases agree little about {listed(weak)}.")
     return Verdict(CHECK, tuple(doubts)) if doubts else Verdict(OK, ())
 
 
@@ -253,10 +253,11 @@ def _fused(request: SegmentRequest, used: Sequence[_Carried], poll: Poll) -> tup
         found[candidates.box] = fused
         agreeing[candidates.box] = agreement(candidates, fused)
     grid = scan.geometry
-    return Image(_small(found), grid, "segmentation"), Image(agreeing, grid, "agreement")
+    return Image(with_small_numbers(found), grid, "segmentation"), Image(agreeing, grid, "agreement")
 
 
-def _small(labels: NDArray[np.int64]) -> NDArray[np.generic]:
+def with_small_numbers(labels: NDArray[np.int64]) -> NDArray[np.generic]:
+    """Return a label map in the smallest type that holds its labels."""
     high = int(labels.max(initial=0))
     return labels.astype(np.uint8 if high < 256 else np.uint16 if high < 65536 else np.int32)
 
@@ -265,9 +266,9 @@ def _segment_rows(
     segments: Sequence[Segment], labels: Image, agreeing: Image, carried: Sequence[Image]
 ) -> tuple[SegmentRow, ...]:
     ml = labels.geometry.voxel_volume / MICROLITRES
-    counts = _counts(labels.array)
-    shares = _counts(labels.array, agreeing.array)
-    each = [_counts(image.array) for image in carried]
+    counts = sums_by_label(labels.array)
+    shares = sums_by_label(labels.array, agreeing.array)
+    each = [sums_by_label(image.array) for image in carried]
     rows = []
     for segment in segments:
         number, label = counts.get(segment.label, 0.0), segment.label
@@ -278,7 +279,7 @@ def _segment_rows(
     return tuple(rows)
 
 
-def _counts(labels: NDArray[np.generic], weights: NDArray[np.generic] | None = None) -> dict[int, float]:
+def sums_by_label(labels: NDArray[np.generic], weights: NDArray[np.generic] | None = None) -> dict[int, float]:
     """Return the voxels of each label, or the sum of what is given in them."""
     known, index = np.unique(labels, return_inverse=True)
     sums = np.bincount(index.ravel(), None if weights is None else weights.ravel(), minlength=len(known))
@@ -303,10 +304,11 @@ def _left_out_told(rows: Sequence[AtlasRow]) -> tuple[str, ...]:
 
 def _not_found_told(rows: Sequence[SegmentRow]) -> tuple[str, ...]:
     lost = [row.name for row in rows if row.agreement is None]
-    return (f"The result has no voxel of {_listed(lost)}.",) if lost else ()
+    return (f"The result has no voxel of {listed(lost)}.",) if lost else ()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list as words, and how many more there are."""
     return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
 
 

@@ -160,7 +160,9 @@ def apply_curves(image: Tensor, curves: Tensor) -> Tensor:
     return torch.lerp(below, above, place - low)
 
 
-def acquire(random: Randomness, image: Tensor, known: Tensor, ranges: Appearance) -> tuple[Tensor, Tensor]:
+def acquire(
+    random: Randomness, image: Tensor, known: Tensor, ranges: Appearance, *, rescale: bool = True
+) -> tuple[Tensor, Tensor]:
     """Spoil images as a scanner does.
 
     Parameters
@@ -173,11 +175,14 @@ def acquire(random: Randomness, image: Tensor, known: Tensor, ranges: Appearance
         Same shape, 1 inside the field of view, 0 outside.
     ranges
         What to draw.
+    rescale
+        Scale by percentiles; not for a part of a scan whose whole was scaled already.
 
     Returns
     -------
     image, known
-        The image scaled to [0, 1] by percentiles, 0 where it is unknown, and what is left of the field of view.
+        The image scaled to [0, 1] by percentiles, or cut off there, 0 where it is unknown, and what is left of the
+        field of view.
     """
     d, h, w = image.shape[2:]
     drift = smooth_noise(random, 1, (d, h, w), (max(d, h, w) / 3, max(d, h, w) / 1.5))
@@ -186,7 +191,7 @@ def acquire(random: Randomness, image: Tensor, known: Tensor, ranges: Appearance
     noise = random.normal(1, d, h, w) * random.uniform(0, ranges.noise, 1, 1, 1, 1)
     image = along_axes(along_axes(image, averaging) + noise + _spike(random, (d, h, w), ranges), interpolating)
     known = known * _field_of_view(random, (d, h, w), ranges)
-    image = _scaled(image, known)
+    image = _scaled(image, known) if rescale else image.clamp(0, 1)
     exponent = random.uniform(-ranges.gamma, ranges.gamma, 1, 1, 1, 1).exp()
     return image.pow(exponent) * known, known
 

@@ -9,13 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.networks import ARCHITECTURES, DENOISES, SEGMENTS
 from DeepRegLib.tables import from_table, read_toml, require
 from DeepRegLib.training.appearance import Appearance
 from DeepRegLib.training.deformation import Deformation
+from DeepRegLib.training.denoising import Denoising
 from DeepRegLib.training.losses import Losses
+from DeepRegLib.training.segmenting import Segmenting
 from DeepRegLib.training.shapes import Shapes
 
 SHIPPED = Path(__file__).parent / "configs"
+PAIRS, SEGMENTATION, DENOISE = "pairs", "segmentation", "denoise"
+# The architectures that each task trains, and the sources of `Sources` it can draw from.
+TRAINED = {
+    PAIRS: tuple(name for name in ARCHITECTURES if name not in (*SEGMENTS, *DENOISES)),
+    SEGMENTATION: SEGMENTS,
+    DENOISE: DENOISES,
+}
+DRAWN = {
+    PAIRS: ("shapes", "maps", "images", "pairs"),
+    SEGMENTATION: ("maps", "images"),
+    DENOISE: ("shapes", "maps", "images"),
+}
 # What may differ from the run that is resumed; everything else would make it another run.
 FREE_ON_RESUME = ("record", "validation", "bundle", "purpose")
 
@@ -249,12 +264,17 @@ class TrainingConfig:
         Of the model: lower-case letters, digits, dots, dashes and underscores.
     purpose
         One line on what it is for.
-    network, images, sources, shapes, deformation, appearance, losses, optimisation, validation, record, bundle
-        The sections.
+    task
+        What it learns: ``"pairs"`` to register two images or to describe their voxels, ``"segmentation"`` to label the
+        voxels of one, ``"denoise"`` to take noise out of one.
+    network, images, sources, shapes, deformation, appearance, losses, segmentation, denoise, optimisation, validation,
+    record, bundle
+        The sections; `losses` is for pairs, `segmentation` and `denoise` are for their tasks alone.
     """
 
     name: str
     purpose: str = ""
+    task: str = PAIRS
     network: Network = field(default_factory=Network)
     images: Images = field(default_factory=Images)
     sources: Sources = field(default_factory=Sources)
@@ -262,6 +282,8 @@ class TrainingConfig:
     deformation: Deformation = field(default_factory=Deformation)
     appearance: Appearance = field(default_factory=Appearance)
     losses: Losses = field(default_factory=Losses)
+    segmentation: Segmenting = field(default_factory=Segmenting)
+    denoise: Denoising = field(default_factory=Denoising)
     optimisation: Optimisation = field(default_factory=Optimisation)
     validation: Validation = field(default_factory=Validation)
     record: Record = field(default_factory=Record)
@@ -269,6 +291,19 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.name.strip()), "name", self.name, "the model a short name")
+        require(self.task in TRAINED, "task", self.task, f"one of {', '.join(TRAINED)}")
+        fits = self.network.architecture in TRAINED[self.task] or self.network.architecture not in ARCHITECTURES
+        wanted = f"one of {', '.join(TRAINED[self.task])} for the task {self.task}"
+        require(fits, "network.architecture", self.network.architecture, wanted)
+        for name, share in self.sources.shares.items():
+            right = share == 0 or name in DRAWN[self.task]
+            require(right, f"sources.{name}", share, f"0 for the task {self.task}")
+        if self.task == PAIRS:
+            self._check_pairs()
+        if self.task == SEGMENTATION:
+            self._check_segmentation()
+
+    def _check_pairs(self) -> None:
         contrast, describes = self.losses.contrast, self.network.describes
         wanted = "above 0 for the architecture features, which it alone teaches" if describes else "0 but for features"
         require((contrast > 0) == describes, "losses.contrast", contrast, wanted)
@@ -276,6 +311,18 @@ class TrainingConfig:
         require(known, "sources.pairs", self.sources.pairs, "0 for features: who belongs together must be known")
         measurable = not describes or not self.validation.folder
         require(measurable, "validation.folder", self.validation.folder, '"" for features, for the same reason')
+
+    def _check_segmentation(self) -> None:
+        names = self.segmentation.names
+        require(bool(names), "segmentation.names", dict(names), "each label of the label maps a name")
+        stated = self.network.arguments.get("out", len(names) + 1)
+        require(stated == len(names) + 1, "network.arguments.out", stated, "nothing: the labels named say it")
+
+    @property
+    def network_arguments(self) -> dict[str, Any]:
+        """What the network is built with: the arguments given, and for a segmentation the number of its classes."""
+        classes = {"out": len(self.segmentation.names) + 1} if self.task == SEGMENTATION else {}
+        return {**self.network.arguments, **classes}
 
     def size_at(self, step: int) -> tuple[int, int, int]:
         """Return the size of the images at a step of the training."""

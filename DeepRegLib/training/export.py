@@ -7,7 +7,7 @@ from pathlib import Path
 from DeepRegLib.errors import InputError
 from DeepRegLib.models import Manifest, ModelBundle, ModelInput, save_bundle
 from DeepRegLib.networks import build_network
-from DeepRegLib.training.config import TrainingConfig
+from DeepRegLib.training.config import PAIRS, SEGMENTATION, TrainingConfig
 from DeepRegLib.training.loop import Build
 from DeepRegLib.training.state import STATE, checkpoints, part, read_config, read_tensors
 
@@ -56,18 +56,25 @@ def _manifest(config: TrainingConfig, iteration: int) -> Manifest:
     return Manifest(
         name=config.name,
         version=words.version,
-        task=TASKS_OF.get(config.network.architecture, "registration"),
+        task=_task(config),
         architecture=config.network.architecture,
-        arguments=config.network.arguments,
+        arguments=config.network_arguments,
         input=_input(config),
         trained_on=f"{words.trained_on} ({iteration} iterations.)",
         licence=words.licence,
         intended_use=words.intended_use,
         limits=words.limits,
+        segments=config.segmentation.segments() if config.task == SEGMENTATION else (),
     )
 
 
+def _task(config: TrainingConfig) -> str:
+    """Return what the manifest calls the task: that of the configuration, but for pairs that of the architecture."""
+    return config.task if config.task != PAIRS else TASKS_OF.get(config.network.architecture, "registration")
+
+
 def _input(config: TrainingConfig) -> ModelInput:
-    if config.bundle.any_scale:
+    if config.bundle.any_scale and config.task == PAIRS:
         return ModelInput(across=max(config.images.size))
-    return ModelInput(spacing=config.images.spacing)
+    size = None if config.task == PAIRS else config.images.size
+    return ModelInput(spacing=config.images.spacing, size=size)

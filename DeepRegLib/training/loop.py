@@ -1,4 +1,4 @@
-"""The training loop: pairs, losses, steps, log, validation, checkpoints; stopped and resumed at any step."""
+"""The training loop of every task: steps, log, validation, checkpoints; stopped and resumed at any step."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from DeepRegLib.devices import memory_errors_explained
@@ -21,14 +21,12 @@ from DeepRegLib.files import make_folder
 from DeepRegLib.models import load_bundle, load_network
 from DeepRegLib.monitoring import Cancel
 from DeepRegLib.networks import build_network
-from DeepRegLib.training.config import Images, Network, Optimisation, TrainingConfig, check_resumable
-from DeepRegLib.training.descriptions import contrast_loss, place_cosines
+from DeepRegLib.training.config import PAIRS, Optimisation, TrainingConfig, check_resumable
 from DeepRegLib.training.journal import Journal
-from DeepRegLib.training.judge import Judge, objection, shown_images, verdict_loss
-from DeepRegLib.training.losses import field_losses, seen_in_both
+from DeepRegLib.training.judge import Judge
+from DeepRegLib.training.learner import Learner
 from DeepRegLib.training.processes import Processes, together
-from DeepRegLib.training.randomness import Randomness, derived_seed
-from DeepRegLib.training.sources import PairSource
+from DeepRegLib.training.randomness import derived_seed
 from DeepRegLib.training.state import (
     DamagedCheckpointError,
     TrainingState,
@@ -38,15 +36,11 @@ from DeepRegLib.training.state import (
     read_config,
     save_checkpoint,
 )
-from DeepRegLib.training.synthesis import Pairs
-from DeepRegLib.training.validation import as_field, read_real_pairs, validate, validate_features
+from DeepRegLib.training.tasks import task_of
 
 logger = logging.getLogger(__name__)
 
-STREAM = "training"
 FINAL_RATE = 0.01
-# Bfloat16 is computed natively from this CUDA capability on.
-BFLOAT16_CAPABILITY = (8, 0)
 # Several processes agree on stopping every so many steps, since asking each other takes time.
 STEPS_TO_AGREE = 10
 
@@ -126,8 +120,8 @@ def train(
     earlier = _earlier(folder, resume)
     with together(device) as processes, _training_memory(processes.device), _own_random_numbers(processes.device):
         torch.manual_seed(derived_seed(config.optimisation.seed, "weights"))
-        network = _network(config.network, build, config.images).to(processes.device)
-        judge = Judge().to(processes.device) if config.losses.adversarial > 0 else None
+        network = _network(config, build).to(processes.device)
+        judge = Judge().to(processes.device) if config.task == PAIRS and config.losses.adversarial > 0 else None
         state = new_state(network, judge, config.optimisation)
         if earlier:
             _go_on(state, config, earlier, processes.device)
@@ -142,14 +136,10 @@ class _Run:
     ) -> None:
         self._config, self._folder, self._state, self._processes = config, folder, state, processes
         self._report = report
-        self._source = PairSource(config, processes.device)
-        wanted = config.validation.folder and processes.is_first
-        self._real = read_real_pairs(config.validation.folder, config.images, processes.device) if wanted else []
-        self._network = processes.parallel(state.network)
-        self._judge = None if state.judge is None else processes.parallel(state.judge)
+        self._task = task_of(config, processes)
+        judge = None if state.judge is None else processes.parallel(state.judge)
+        self._learner = Learner(processes.parallel(state.network), judge, processes, config.optimisation)
         self._journal = Journal(folder, state.iteration) if processes.is_first else None
-        self._totals: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
         self._since = (time.perf_counter(), state.iteration)
 
     def until(self, stop: Cancel) -> Outcome:
@@ -186,82 +176,26 @@ class _Run:
             optimiser.zero_grad(set_to_none=True)
         size = self._config.size_at(state.iteration)
         for number in range(optimisation.accumulate):
-            with _accumulating(number < optimisation.accumulate - 1, self._network, self._judge):
-                self._learn(*self._source.draw(STREAM, state.iteration, self._numbers(number), size))
+            with _accumulating(number < optimisation.accumulate - 1, self._learner.network, self._learner.judge):
+                self._task.learn(self._learner, state.iteration, self._numbers(number), size)
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), optimisation.clip)
-        self._add("gradient", norm)
+        self._learner.add("gradient", norm)
         for optimiser in optimisers:
             optimiser.step()
         state.iteration += 1
         state.follow(optimisation.average)
 
     def _numbers(self, accumulated: int) -> range:
-        """Return the numbers of the pairs of a batch: those of a step follow each other over batches and processes."""
+        """Return the numbers of a batch's samples: those of a step follow each other over batches and processes."""
         optimisation, processes = self._config.optimisation, self._processes
         batch = self._state.iteration * optimisation.accumulate + accumulated
         first = (batch * processes.count + processes.rank) * optimisation.batch
         return range(first, first + optimisation.batch)
 
-    def _learn(self, pairs: Pairs, random: Randomness) -> None:
-        """Add the gradient of a batch's losses."""
-        weights = self._config.losses
-        if self._config.network.describes:
-            self._take_step({"contrast": self._contrast(pairs, random)})
-            return
-        forward, backward = self._predict(pairs)
-        found = field_losses(pairs, forward, backward, random, weights)
-        shown = None
-        if self._state.judge is not None and pairs.field is not None:
-            visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
-            shown = shown_images(pairs, forward, visible)
-            found["adversarial"] = objection(self._state.judge, shown)
-        self._take_step(found)
-        if shown is not None and self._judge is not None and pairs.field is not None:
-            aligned = shown_images(pairs, pairs.field, visible)
-            judged = verdict_loss(self._judge, aligned, shown).mean()
-            (judged / self._config.optimisation.accumulate).backward()
-            self._add("judge", judged)
-
-    def _take_step(self, found: Mapping[str, Tensor]) -> None:
-        """Add the gradient of losses ``(B,)``, weighted."""
-        weights = self._config.losses
-        loss = torch.stack([getattr(weights, name) * value.mean() for name, value in found.items()]).sum()
-        (loss / self._config.optimisation.accumulate).backward()
-        self._add("loss", loss)
-        for name, value in found.items():
-            self._add(name, value.mean())
-
-    def _contrast(self, pairs: Pairs, random: Randomness) -> Tensor:
-        with _precision(self._processes.device, self._config.optimisation.mixed_precision):
-            described = self._network(torch.cat([pairs.fixed, pairs.moving]))
-        fixed, moving = described.float().chunk(2)
-        return contrast_loss(place_cosines(pairs, fixed, moving, random, self._config.losses.places))
-
-    def _predict(self, pairs: Pairs) -> tuple[Tensor, Tensor | None]:
-        """Return the fields in one or both directions."""
-        both = self._config.losses.inverse > 0
-        fixed = torch.cat([pairs.fixed, pairs.moving]) if both else pairs.fixed
-        moving = torch.cat([pairs.moving, pairs.fixed]) if both else pairs.moving
-        with _precision(self._processes.device, self._config.optimisation.mixed_precision):
-            predicted = self._network(fixed, moving)
-        field = as_field(predicted, fixed)  # in float32: half precision cannot tell neighbouring voxels apart
-        if not both:
-            return field, None
-        forward, backward = field.chunk(2)
-        return forward, backward
-
-    def _add(self, name: str, value: Tensor) -> None:
-        """Sum up on the device what the next line of the log is the mean of."""
-        self._totals[name] = self._totals.get(name, torch.zeros((), device=value.device)) + value.detach()
-        self._counts[name] = self._counts.get(name, 0) + 1
-
     def _log(self) -> None:
-        if not self._totals:
+        values = self._learner.means()
+        if not values:
             return
-        names = list(self._totals)
-        means = torch.stack([self._totals[name] / self._counts[name] for name in names])
-        values = dict(zip(names, self._processes.mean(means).tolist(), strict=True))
-        self._totals, self._counts = {}, {}
         iteration = self._state.iteration
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient"]):
             raise TrainingError(
@@ -275,14 +209,8 @@ class _Run:
         self._write("train", values)
 
     def _validate(self) -> None:
-        validation = self._config.validation
-        if self._processes.is_first and (validation.pairs > 0 or self._real):
-            network, images = self._state.average, self._config.images
-            if self._config.network.describes:
-                places = self._config.losses.places
-                values = validate_features(network, self._source, validation.pairs, places, images)
-            else:
-                values = validate(network, self._source, validation.pairs, self._real, images)
+        values = self._task.validate(self._state.average) if self._processes.is_first else {}
+        if values:
             self._write("validation", values)
         self._processes.wait()
         self._since = (time.perf_counter(), self._state.iteration)
@@ -338,8 +266,9 @@ def _damage(
     return None
 
 
-def _network(wanted: Network, build: Build, images: Images) -> nn.Module:
-    network = build(wanted.architecture, wanted.arguments)
+def _network(config: TrainingConfig, build: Build) -> nn.Module:
+    wanted, images, arguments = config.network, config.images, config.network_arguments
+    network = build(wanted.architecture, arguments)
     multiple = getattr(network, "multiple", 1)
     for key, size in (("size", images.size), ("early_size", images.early_size if images.early > 0 else ())):
         if any(n % multiple for n in size):
@@ -348,7 +277,7 @@ def _network(wanted: Network, build: Build, images: Images) -> nn.Module:
         bundle = load_bundle(wanted.start)
         if (bundle.manifest.architecture, dict(bundle.manifest.arguments)) != (
             wanted.architecture,
-            dict(wanted.arguments),
+            arguments,
         ):
             raise InputError(
                 f"The network of {wanted.start} is {bundle.manifest.architecture} with {bundle.manifest.arguments}.",
@@ -356,12 +285,6 @@ def _network(wanted: Network, build: Build, images: Images) -> nn.Module:
             )
         network.load_state_dict(load_network(bundle, "cpu", build=build).state_dict())
     return network
-
-
-def _precision(device: torch.device, mixed: bool) -> torch.autocast | nullcontext[None]:
-    if mixed and device.type == "cuda" and torch.cuda.get_device_capability(device) >= BFLOAT16_CAPABILITY:
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
 
 
 @contextmanager

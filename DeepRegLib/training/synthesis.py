@@ -94,22 +94,38 @@ def deformed_pairs(random: Randomness, scene: Scene, synthesis: Synthesis) -> Pa
     The moving image shows the scene as it is; the fixed image shows at p what the scene has at p + u(p), taken from the
     labels (or voxels) themselves, so the field and the images agree exactly.
     """
-    d, h, w = (n - 2 * scene.margin for n in scene.known.shape[2:])
-    field = random_field(random, half_shape((d, h, w)), synthesis.deformation)
-    places = positions(to_full(field, (d, h, w))) + scene.margin
+    fixed, field, places = deformed_scene(random, scene, synthesis.deformation)
     moving = _inner(scene)
-    fixed = Scene(
+    if scene.image is None:
+        images = _rendered(random, fixed, moving, places, synthesis.appearance)
+    else:
+        images = _with_random_curves(random, fixed, moving, synthesis.appearance)
+    return _seen(random, (fixed, moving), images, synthesis.appearance, field)
+
+
+def deformed_scene(random: Randomness, scene: Scene, deformation: Deformation) -> tuple[Scene, Tensor, Tensor]:
+    """Return a scene deformed by a random field, without its margin.
+
+    Returns
+    -------
+    scene
+        Deformed.
+    field
+        Shape ``(B, 3, d, h, w)`` in voxels of its grid.
+    places
+        Where each voxel has come from, in voxels of the scene without its margin, shape ``(B, D, H, W, 3)``.
+    """
+    d, h, w = (n - 2 * scene.margin for n in scene.known.shape[2:])
+    field = random_field(random, half_shape((d, h, w)), deformation)
+    places = positions(to_full(field, (d, h, w))) + scene.margin
+    deformed = Scene(
         None if scene.labels is None else nearest(scene.labels, places, outside=BACKGROUND),
         None if scene.image is None else sample(scene.image, places, padding="zeros"),
         (sample(scene.known, places, padding="zeros") > 0.5).float(),
         0,
         scene.count,
     )
-    if scene.image is None:
-        images = _rendered(random, fixed, moving, places - scene.margin, synthesis.appearance)
-    else:
-        images = _with_random_curves(random, fixed, moving, synthesis.appearance)
-    return _seen(random, (fixed, moving), images, synthesis.appearance, field)
+    return deformed, field, places - scene.margin
 
 
 def real_pairs(random: Randomness, fixed: Scene, moving: Scene, appearance: Appearance) -> Pairs:

@@ -14,12 +14,13 @@ from DeepRegLib.image import read_image
 from DeepRegLib.networks.fields import affine_field, displace
 from DeepRegLib.optimization.regularity import corner_determinants
 from DeepRegLib.preprocessing import finite, foreground_mask
+from DeepRegLib.preprocessing.network_input import on_grid
 from DeepRegLib.training.config import Images
 from DeepRegLib.training.descriptions import place_cosines, singled_out
 from DeepRegLib.training.losses import endpoint_error, label_dice, seen_in_both, soft_labels
 from DeepRegLib.training.sources import PairSource
 from DeepRegLib.training.synthesis import Pairs, known_nodes
-from DeepRegLib.training.volumes import centre_of, grid_about, labels_on_grid, on_grid
+from DeepRegLib.training.volumes import centre_of, grid_about, labels_on_grid
 
 STREAM = "validation"
 # Labels compared at a time: a whole atlas at once would take gigabytes.

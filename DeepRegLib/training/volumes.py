@@ -14,7 +14,8 @@ from torch import Tensor
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image, resample
-from DeepRegLib.preprocessing import finite, foreground_mask, normalise, smooth_and_resample
+from DeepRegLib.preprocessing import finite, foreground_mask
+from DeepRegLib.preprocessing.network_input import on_grid
 from DeepRegLib.training.synthesis import Scene
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -109,7 +110,7 @@ def read_collection(folder: str | Path, size: tuple[int, int, int], spacing: flo
     InputError
         If there are no volumes, an image has no label map where others have, or a file cannot be used.
     """
-    images, labels = (_files(Path(folder) / part) for part in ("images", "labels"))
+    images, labels = (volume_files(Path(folder) / part) for part in ("images", "labels"))
     names = sorted(images or labels)
     if not names:
         raise InputError(f"{folder} has no volumes in images/ or labels/.", "Put files such as images/1.nii.gz there.")
@@ -131,14 +132,6 @@ def read_collection(folder: str | Path, size: tuple[int, int, int], spacing: flo
         for image, maps, known in read
     )
     return Collection(volumes, tuple(int(value) for value in values), margin)
-
-
-def on_grid(image: Image, geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the intensities of a scan scaled to [0, 1] on a grid, 0 where it was not scanned, and where it was."""
-    clean, bad = finite(image)
-    known = resample(_filled(image, 1), geometry, interpolation="nearest").array.astype(np.bool_)
-    scaled = normalise(clean, mask=None if bad is None else image.with_array(~bad.array.astype(np.bool_)))
-    return np.where(known, smooth_and_resample(scaled, geometry).array, 0).astype(np.float32), known
 
 
 def labels_on_grid(labels: Image, geometry: Geometry) -> NDArray[np.int64]:
@@ -182,7 +175,7 @@ def _filled(image: Image, value: int) -> Image:
     return image.with_array(np.full(image.array.shape, value, dtype=np.uint8))
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def volume_files(folder: Path) -> dict[str, Path]:
     """Return the volumes of a folder by their names without endings; an empty table if it is not there."""
     if not folder.is_dir():
         return {}

@@ -1,0 +1,93 @@
+"""The task ``pairs``: a network that registers two images, or describes their voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from DeepRegLib.training.config import TrainingConfig
+from DeepRegLib.training.descriptions import contrast_loss, place_cosines
+from DeepRegLib.training.judge import Judge, objection, shown_images, verdict_loss
+from DeepRegLib.training.learner import Learner
+from DeepRegLib.training.losses import field_losses, seen_in_both
+from DeepRegLib.training.processes import Processes
+from DeepRegLib.training.randomness import Randomness
+from DeepRegLib.training.sources import PairSource
+from DeepRegLib.training.synthesis import Pairs
+from DeepRegLib.training.task import TRAINING
+from DeepRegLib.training.validation import as_field, read_real_pairs, validate, validate_features
+
+
+class PairsTask:
+    """Pairs made at random or from a user's scans; the folder that the configuration names is read at once.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be used, or lacks what a source needs.
+    """
+
+    def __init__(self, config: TrainingConfig, processes: Processes) -> None:
+        self._config = config
+        self._source = PairSource(config, processes.device)
+        wanted = config.validation.folder and processes.is_first
+        self._real = read_real_pairs(config.validation.folder, config.images, processes.device) if wanted else []
+
+    def learn(self, learner: Learner, step: int, numbers: Sequence[int], size: tuple[int, int, int]) -> None:
+        """Add the gradient of a batch's losses."""
+        pairs, random = self._source.draw(TRAINING, step, numbers, size)
+        weights = self._config.losses
+        if self._config.network.describes:
+            learner.descend({"contrast": self._contrast(learner, pairs, random)}, weights)
+            return
+        forward, backward = self._predict(learner, pairs)
+        found = field_losses(pairs, forward, backward, random, weights)
+        shown = None
+        if isinstance(learner.judge, nn.Module) and pairs.field is not None:
+            visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
+            shown = shown_images(pairs, forward, visible)
+            found["adversarial"] = objection(_own(learner.judge), shown)
+        learner.descend(found, weights)
+        if shown is not None and learner.judge is not None and pairs.field is not None:
+            aligned = shown_images(pairs, pairs.field, visible)
+            judged = verdict_loss(learner.judge, aligned, shown).mean()
+            (judged / self._config.optimisation.accumulate).backward()
+            learner.add("judge", judged)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Measure a network on synthetic pairs and on those of the validation's folder."""
+        count, images = self._config.validation.pairs, self._config.images
+        if count == 0 and not self._real:
+            return {}
+        if self._config.network.describes:
+            return validate_features(network, self._source, count, self._config.losses.places, images)
+        return validate(network, self._source, count, self._real, images)
+
+    def _contrast(self, learner: Learner, pairs: Pairs, random: Randomness) -> Tensor:
+        with learner.precision():
+            described = learner.network(torch.cat([pairs.fixed, pairs.moving]))
+        fixed, moving = described.float().chunk(2)
+        return contrast_loss(place_cosines(pairs, fixed, moving, random, self._config.losses.places))
+
+    def _predict(self, learner: Learner, pairs: Pairs) -> tuple[Tensor, Tensor | None]:
+        """Return the fields in one or both directions."""
+        both = self._config.losses.inverse > 0
+        fixed = torch.cat([pairs.fixed, pairs.moving]) if both else pairs.fixed
+        moving = torch.cat([pairs.moving, pairs.fixed]) if both else pairs.moving
+        with learner.precision():
+            predicted = learner.network(fixed, moving)
+        field = as_field(predicted, fixed)  # in float32: half precision cannot tell neighbouring voxels apart
+        if not both:
+            return field, None
+        forward, backward = field.chunk(2)
+        return forward, backward
+
+
+def _own(judge: nn.Module) -> Judge:
+    """Return the judge itself, not as the processes share it: here it gets no gradient."""
+    own = getattr(judge, "module", judge)
+    if not isinstance(own, Judge):
+        raise TypeError("another network than the judge")
+    return own
