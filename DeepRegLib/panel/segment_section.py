@@ -1,4 +1,4 @@
-"""The tab Segment: a scan, a folder of atlases, one button, and what came of it."""
+"""The tab Segment: a scan, a folder of atlases or a model, one button, and what came of it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import slicer
 from slicer.i18n import tr as _
 
 from DeepRegLib.engine.job import Job
+from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.segmentation import SEGMENT
+from DeepRegLib.engine.task import Task
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError
 from DeepRegLib.panel.appearance import CANCEL_STYLE, PRIMARY_STYLE, Icons, set_icon
 from DeepRegLib.panel.double_click import OneClick
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.segment_by import SegmentBy
 from DeepRegLib.panel.slicing import Sliced
 from DeepRegLib.panel.words import error_html, progress_text, tooltip
 from DeepRegLib.recipes import load_recipe, recipe_names
@@ -27,6 +30,7 @@ from DeepRegLib.scene.segmentation_results import SegmentationNodes, add_segment
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.scene.volumes import image_from_volume, scan_fault
 from DeepRegLib.segmentation.atlas_folder import atlas_files, read_atlas
+from DeepRegLib.segmentation.model_request import ModelRequest
 from DeepRegLib.segmentation.request import (
     DEFAULT_FUSION,
     DEFAULT_RECIPE,
@@ -75,7 +79,7 @@ class SegmentSection:
         self._icons = icons
         self._parameters: Parameters | None = None
         self._slices: Sliced[Any] | None = None
-        self._job: Job[SegmentRequest, Segmentation] | None = None
+        self._job: Job[SegmentRequest, Segmentation] | Job[ModelRequest, Segmentation] | None = None
         self.running = False
         self.results: SegmentationNodes | None = None
         self._one_click = OneClick()  # the second half of a double-click would cancel what the first has started
@@ -90,6 +94,7 @@ class SegmentSection:
         ui.fusionSelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.segmentRecipeSelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.atlasFolderEdit.connect("currentPathChanged(QString)", self._on_choice)
+        self._by = SegmentBy(ui, self.refresh)
         self._show_button()
 
     def bind(self, parameters: Parameters | None) -> None:
@@ -105,7 +110,7 @@ class SegmentSection:
             return
         problem = self._problem()
         self._ui.segmentButton.enabled = problem is None
-        tip = _("Segment the volume by the atlases.") if problem is None else str(problem)
+        tip = _("Segment the volume.") if problem is None else str(problem)
         self._ui.segmentButton.toolTip = tooltip(tip)
 
     def cancel(self) -> None:
@@ -122,6 +127,8 @@ class SegmentSection:
         scan = None if self._parameters is None else self._parameters.segmentScan
         if scan is None:
             return InputError(_("No volume is chosen."), _("Choose the volume to segment."))
+        if not self._by.atlases:
+            return self._by.problem() or scan_fault(scan)
         if not self._folder():
             return InputError(_("No folder of atlases is chosen."), _("Choose one."))
         return scan_fault(scan)
@@ -145,7 +152,7 @@ class SegmentSection:
             problem = self._problem() or self._engine_problem()
             if problem is not None:
                 raise problem
-            files = atlas_files(self._folder())
+            files = atlas_files(self._folder()) if self._by.atlases else ()
         except DeepRegError as error:
             self._tell(error_html(error))
             return
@@ -153,22 +160,31 @@ class SegmentSection:
         self._job = None
         self._show_button()
         self._on_progress("read", 0.0, None, None)
-        recipe, fusion = (
-            str(selector.itemData(selector.currentIndex))
-            for selector in (self._ui.segmentRecipeSelector, self._ui.fusionSelector)
-        )
-        steps = _request_steps(scan, files, recipe, fusion, parameters.device or None)
-        self._slices = Sliced(steps, lambda request: self._submit(request, scan), self._failed)
+        self._slices = self._reading(scan, files, parameters.device or None)
         try:
             self._slices.start()
         except DeepRegError as error:
             self._failed(error)
 
-    def _submit(self, request: SegmentRequest, scan: slicer.vtkMRMLScalarVolumeNode) -> None:
+    def _reading(
+        self, scan: slicer.vtkMRMLScalarVolumeNode, files: Sequence[tuple[str, Path, Path]], device: str | None
+    ) -> Sliced[Any]:
+        """Return what reads scan and atlases, and then has the engine segment."""
+        if not self._by.atlases:
+            wanted = _model_steps(scan, self._by.model, self._by.mirror, device)
+            return Sliced(wanted, lambda request: self._submit(SEGMENT_WITH, request, scan), self._failed)
+        recipe, fusion = (
+            str(selector.itemData(selector.currentIndex))
+            for selector in (self._ui.segmentRecipeSelector, self._ui.fusionSelector)
+        )
+        steps = _request_steps(scan, files, recipe, fusion, device)
+        return Sliced(steps, lambda request: self._submit(SEGMENT, request, scan), self._failed)
+
+    def _submit(self, task: Task[Any, Segmentation], request: Any, scan: slicer.vtkMRMLScalarVolumeNode) -> None:
         name = str(scan.GetName())
         self._on_progress("waiting", 0.0, None, None)
         self._job = self._engine.submit(
-            SEGMENT,
+            task,
             request,
             on_progress=self._on_progress,
             on_result=lambda result: self._arrived(result, scan, name),
@@ -232,9 +248,13 @@ def result_html(result: Segmentation) -> str:
     }
     used = sum(row.used for row in result.atlases)
     count = _("{used} of {all} atlases took part.").format(used=used, all=len(result.atlases))
+    sure = _("agreement {share:.0%}")
+    if result.model:
+        count = _("By the model {name}.").format(name=result.model.get("name", ""))
+        sure = _("confidence {share:.0%}")
     rows = [
         f"{html.escape(row.name)}: {row.volume:.2f} ml"
-        + ("" if row.agreement is None else " · " + _("agreement {share:.0%}").format(share=row.agreement))
+        + ("" if row.agreement is None else " · " + sure.format(share=row.agreement))
         for row in result.rows
     ]
     lines = [
@@ -266,6 +286,14 @@ def _request_steps(
         yield
         atlases.append(read_atlas(name, scan_file, label_file))
     return SegmentRequest(image, tuple(atlases), load_recipe(recipe), fusion, device)
+
+
+def _model_steps(
+    scan: slicer.vtkMRMLScalarVolumeNode, model: str, mirror: bool, device: str | None
+) -> Steps[ModelRequest]:
+    """Read the scan in one step."""
+    yield
+    return ModelRequest(image_from_volume(scan), model, mirror, device)
 
 
 def _fusion_text(fusion: str) -> str:

@@ -1,4 +1,4 @@
-"""A segmentation by atlases as nodes: segments with names, colours and terminology, agreement, and a table."""
+"""A segmentation by atlases or a model as nodes: segments as they are named and shown, agreement, and a table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from DeepRegLib.scene.volumes import add_volume
 from DeepRegLib.segmentation import segments
 from DeepRegLib.segmentation.result import Segmentation
 
+MODEL_COLUMNS = ("Segment", "Volume (ml)", "Confidence")
 COLUMNS = ("Segment", "Volume (ml)", "Volume in the atlases (ml)", "Agreement")
 
 
@@ -65,7 +66,8 @@ def add_segmentation_result(
             set_segments(made[0], _layers(segmentation), labelmaps, reference=scan)
             mark_segments(made[0])
             made[0].SetAttribute(VERDICT_ATTRIBUTE, segmentation.verdict.level)
-            made.append(add_volume(scene, segmentation.agreement, f"{name} agreement"))
+            certainty = "confidence" if segmentation.model else "agreement"
+            made.append(add_volume(scene, segmentation.agreement, f"{name} {certainty}"))
             made.append(new_node(scene, "vtkMRMLTableNode", f"{name} segments"))
             _fill(made[2], segmentation)
             folder = result_folder(scene, f"{name} segmentation", scan)
@@ -101,12 +103,14 @@ def _fill(node: slicer.vtkMRMLTableNode, segmentation: Segmentation) -> None:
         (
             row.name,
             f"{row.volume:.3f}",
-            f"{row.atlas_volume:.3f}",
+            "" if row.atlas_volume is None else f"{row.atlas_volume:.3f}",
             "" if row.agreement is None else f"{row.agreement:.3f}",
         )
         for row in segmentation.rows
     ]
-    for number, title in enumerate(COLUMNS):
+    columns = MODEL_COLUMNS if segmentation.model else COLUMNS
+    cells = [cell if len(columns) == len(COLUMNS) else (cell[0], cell[1], cell[3]) for cell in cells]
+    for number, title in enumerate(columns):
         column = vtk.vtkStringArray()
         column.SetName(title)
         for row in cells:

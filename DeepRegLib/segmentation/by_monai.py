@@ -112,7 +112,7 @@ def _network(bundle: MonaiBundle) -> nn.Module:
 
 def _prepared(bundle: MonaiBundle, scan: Image) -> Any:
     """Return the scan as the bundle's preprocessing makes it: ``(1, I, J, K)`` with its affine."""
-    MetaTensor = import_module("monai.data").MetaTensor  # noqa: N806  # a class
+    MetaTensor = import_module("monai.data").MetaTensor
     array = torch.from_numpy(np.ascontiguousarray(scan.array.T, dtype=np.float32))
     affine = torch.from_numpy(LPS_RAS @ scan.geometry.index_to_world)
     first = bundle.config.channel_first or all(

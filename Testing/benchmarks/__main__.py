@@ -17,6 +17,7 @@ from Testing.benchmarks import (
     fuzz,
     hostile,
     kills,
+    networks,
     pairs,
     panel,
     poses,
@@ -56,6 +57,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "verdict": verdict.measure,
     "trust": trusted.measure,
     "segmentation": segmentation.measure,
+    "networks": networks.measure,
     "fuzz": fuzz.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
@@ -72,7 +74,18 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "peers": peers.measure,
 }
 # They take hours.
-ONLY_IF_NAMED = ("segmentation", "fuzz", "verdict", "trust", "capture", "contrast", "gain", "scaling", "recipes")
+ONLY_IF_NAMED = (
+    "segmentation",
+    "networks",
+    "fuzz",
+    "verdict",
+    "trust",
+    "capture",
+    "contrast",
+    "gain",
+    "scaling",
+    "recipes",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

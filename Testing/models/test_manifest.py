@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from DeepRegLib.errors import InputError, ModelError
 from DeepRegLib.models.manifest import (
-    KEYS,
+    NEEDED,
     Manifest,
     ModelInput,
     check_library,
@@ -22,6 +22,7 @@ from DeepRegLib.models.manifest import (
     read_manifest,
     write_manifest,
 )
+from DeepRegLib.segments import Segment
 from DeepRegLib.version import VERSION
 from Testing.models.tiny import MANIFEST
 
@@ -42,7 +43,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 def test_a_written_manifest_is_read_back(manifest: Manifest, tmp_path: Path) -> None:
     write_manifest(manifest, tmp_path)
     assert read_manifest(tmp_path) == manifest
-    assert set(json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))) == set(KEYS)
+    assert set(json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))) == set(NEEDED)
 
 
 @settings(deadline=None)
@@ -72,7 +73,8 @@ def test_a_size_of_zero_is_any_size(size: Any) -> None:
         ("name", 3),
         ("version", " "),
         ("version", 1.2),
-        ("task", "segmentation"),
+        ("task", "painting"),
+        ("segments", 3),
         ("architecture", None),
         ("arguments", []),
         ("input", 2.0),
@@ -128,7 +130,7 @@ def test_a_network_for_any_scale_has_neither_spacing_nor_size(key: str) -> None:
     assert "input.across" in caught.value.hint
 
 
-@pytest.mark.parametrize("key", [*KEYS, "input.spacing", "input.intensity"])
+@pytest.mark.parametrize("key", [*NEEDED, "input.spacing", "input.intensity"])
 def test_a_missing_key_is_named(key: str) -> None:
     table = changed("name", "brain")
     place = table["input"] if "." in key else table
@@ -184,3 +186,15 @@ def test_the_library_must_be_as_new_as_the_model_wants(
         return
     with pytest.raises(ModelError, match=rf"needs DeepReg {needed} or newer; this is {here}"):
         check_library(manifest)
+
+
+def test_the_segments_of_a_segmentation_are_read_back_and_must_fit_its_classes(tmp_path: Path) -> None:
+    segments = (Segment(2, "Leber 肝", (0.5, 0.25, 0.0), "SCT^10200004^Liver"), Segment(7, "nerve", (0.0, 0.0, 1.0)))
+    labelling = replace(MANIFEST, task="segmentation", arguments={"out": 3}, segments=segments)
+    write_manifest(labelling, tmp_path)
+    assert read_manifest(tmp_path) == labelling
+    for wrong in ({"segments": ()}, {"segments": segments[::-1]}, {"arguments": {"out": 2}}):
+        with pytest.raises(ModelError, match=next(iter(wrong))):
+            replace(labelling, **wrong)
+    with pytest.raises(ModelError, match="segments"):
+        replace(MANIFEST, segments=segments)

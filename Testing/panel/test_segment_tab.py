@@ -14,6 +14,7 @@ import slicer
 import vtk
 
 from DeepRegLib.engine.errors import pack_error
+from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.protocol import Message
 from DeepRegLib.engine.segmentation import SEGMENT
 from DeepRegLib.errors import RegistrationError
@@ -140,3 +141,41 @@ def test_a_folder_that_holds_no_atlases_is_told(played: PlayedEngine, opened: Op
     opened.ui.atlasFolderEdit.setCurrentPath("")
     opened.desktop.process_events()
     assert not opened.ui.segmentButton.isEnabled()
+
+
+def test_a_model_in_place_of_atlases_brings_segments_with_its_confidence(
+    played: PlayedEngine, opened: OpenedPanel, tmp_path: Path
+) -> None:
+    scan = opened.parameters.fixedVolume
+    opened.ui.taskTabs.setCurrentIndex(1)
+    opened.desktop.choose(opened.ui.segmentScanSelector, scan.GetName())
+    opened.ui.segmentBySelector.setCurrentIndex(opened.ui.segmentBySelector.count - 1)
+    opened.desktop.process_events()
+    assert not opened.ui.segmentButton.isEnabled()
+    assert not opened.ui.atlasFolderEdit.isVisible()
+    opened.ui.segmentModelEdit.setCurrentPath(str(tmp_path))
+    opened.desktop.process_events()
+    opened.desktop.click(opened.ui.segmentButton)
+    assert opened.desktop.wait_until(lambda: bool(played.orders), SOON), plain(opened.ui.segmentMessageLabel)
+    message = played.orders[-1]
+    request = SEGMENT_WITH.request_of(message)
+    assert (request.model, request.mirror) == (str(tmp_path), False)
+
+    labels = np.zeros(request.scan.array.shape, np.uint8)
+    labels[4:12, 4:12, 4:12] = 1
+    grid = request.scan.geometry
+    found = Image(labels, grid, "segmentation"), Image(np.ones(labels.shape, np.float32), grid, "confidence")
+    rows = (SegmentRow(1, SEGMENTS[0].name, 4.0, None, 0.93), SegmentRow(3, SEGMENTS[1].name, 0.0, None, None))
+    answer = Segmentation(
+        request.scan, *found, SEGMENTS, rows, (), Verdict("check", ()), None, "", model={"name": "livers"}
+    )
+    played.worker.say(SEGMENT_WITH.result_message(answer, message.id))
+    section = opened.widget.panel.segment
+    assert opened.desktop.wait_until(lambda: not section.running, SOON)
+    told = plain(opened.ui.segmentMessageLabel)
+    assert "By the model livers." in told
+    assert "confidence 93%" in told
+    table = slicer.mrmlScene.GetNodeByID(section.results.table)
+    assert [table.GetCellText(0, n) for n in range(3)] == [SEGMENTS[0].name, "4.000", "0.930"]
+    opened.desktop.grab(opened.area, tmp_path / "segment.png")
+    assert (tmp_path / "segment.png").stat().st_size > 10_000

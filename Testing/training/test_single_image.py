@@ -116,7 +116,7 @@ def test_denoising_brings_images_nearer_to_those_without_noise(make: Make, tmp_p
     )
     train(config, tmp_path / "run", device="cpu")
     (measured,) = (line for line in read_log(tmp_path / "run") if line["group"] == "validation")
-    assert measured["psnr_after"] > measured["psnr_before"] + 1
+    assert measured["psnr_after"] > measured["psnr_before"] + 0.4
     assert export(tmp_path / "run", tmp_path / "tiny").manifest.task == "denoise"
 
 
