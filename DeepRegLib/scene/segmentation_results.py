@@ -14,7 +14,7 @@ from DeepRegLib.scene.segmentations import Segment, SegmentLayers, labelmap_step
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.scene.volumes import add_volume
 from DeepRegLib.segmentation import segments
-from DeepRegLib.segmentation.result import Segmentation
+from DeepRegLib.segmentation.result import Segmentation, SegmentRow
 
 MODEL_COLUMNS = ("Segment", "Volume (ml)", "Confidence")
 COLUMNS = ("Segment", "Volume (ml)", "Volume in the atlases (ml)", "Agreement")
@@ -99,17 +99,8 @@ def _description(segment: segments.Segment) -> slicer.vtkSegment:
 
 
 def _fill(node: slicer.vtkMRMLTableNode, segmentation: Segmentation) -> None:
-    cells = [
-        (
-            row.name,
-            f"{row.volume:.3f}",
-            "" if row.atlas_volume is None else f"{row.atlas_volume:.3f}",
-            "" if row.agreement is None else f"{row.agreement:.3f}",
-        )
-        for row in segmentation.rows
-    ]
     columns = MODEL_COLUMNS if segmentation.model else COLUMNS
-    cells = [cell if len(columns) == len(COLUMNS) else (cell[0], cell[1], cell[3]) for cell in cells]
+    cells = [_cells(row, by_model=bool(segmentation.model)) for row in segmentation.rows]
     for number, title in enumerate(columns):
         column = vtk.vtkStringArray()
         column.SetName(title)
@@ -118,3 +109,8 @@ def _fill(node: slicer.vtkMRMLTableNode, segmentation: Segmentation) -> None:
         node.AddColumn(column)
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)
+
+
+def _cells(row: SegmentRow, *, by_model: bool) -> tuple[str, ...]:
+    before = () if by_model else ("" if row.atlas_volume is None else f"{row.atlas_volume:.3f}",)
+    return row.name, f"{row.volume:.3f}", *before, "" if row.agreement is None else f"{row.agreement:.3f}"
