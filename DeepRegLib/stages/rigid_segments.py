@@ -7,7 +7,7 @@ cost of what the field had matched inside the segment by bending it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -38,6 +38,7 @@ TRIES = 4
 FEWEST_VOXELS = 12
 MOST_POINTS = 20_000
 CLOSE = 1e-3  # mm
+MOST_NODES = 8_000_000  # of the field
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +133,8 @@ def projected(
         poll()
         distance = _distance(labels, segment.label, grid)
         # A cell whose corners all move rigidly does so throughout, for between them the field is linear.
-        distance = np.maximum(distance - float(np.linalg.norm(grid.spacing)), 0)
-        most = np.maximum(most, _fading(distance / reach))
+        around = np.maximum(distance - float(np.linalg.norm(grid.spacing)), 0)
+        most = np.maximum(most, _fading(around / reach))
         weight = 1 / (distance + CLOSE) ** 2
         total += weight
         rigid += weight[..., np.newaxis] * segment.motion.apply_to_points(points.reshape(-1, 3)).reshape(points.shape)
@@ -159,6 +160,17 @@ def _distance(labels: Image, label: int, grid: Geometry) -> NDArray[np.float64]:
 
 
 def _field_grid(transform: Transform, fixed: Geometry) -> Geometry:
-    """Return the grid of the transform's field."""
-    fields = [part for part in parts_of(transform) if isinstance(part, DisplacementField)]
-    return fields[0].geometry if len(fields) == 1 else fixed
+    """Return a grid as fine as the transform's field that has a node at each voxel of the fixed scan.
+
+    Of a scan of too many voxels it has one at some of them, and segments nearer to each other than that bend there.
+    """
+    fields = [part.geometry.spacing for part in parts_of(transform) if isinstance(part, DisplacementField)]
+    finer = np.ceil(np.array(fixed.spacing) / np.min(fields) - 1e-6).astype(int).clip(1)
+    size = (np.array(fixed.size) - 1) * finer + 1
+    spacing = np.array(fixed.spacing) / finer
+    while np.prod(size.astype(np.float64)) > MOST_NODES:
+        axis = int(np.argmin(spacing))
+        size[axis], spacing[axis] = (size[axis] + 1) // 2 + 1, 2 * spacing[axis]
+    i, j, k = (int(n) for n in size)
+    x, y, z = (float(step) for step in spacing)
+    return replace(fixed, size=(i, j, k), spacing=(x, y, z))

@@ -60,6 +60,15 @@ def test_each_segment_is_rigid_and_far_from_them_nothing_changes() -> None:
     assert not folded.any()
 
 
+def test_segments_nearer_to_each_other_than_the_field_is_fine_are_rigid_too() -> None:
+    labels = two_vertebrae()
+    near = labels.with_array(labels.array.copy())
+    near.array[12:14] = np.where(near.array[11] > 0, 3, 0)  # one slice of 2.5 mm is left between them
+    transform = bending()
+    found = projected(transform, near, rigid_motions(transform, near, never_cancel), 10.0, never_cancel)
+    assert max(bent(found, near, label) for label in (3, 7)) < 0.05
+
+
 def test_a_registration_keeps_them_rigid_and_says_what_it_cost() -> None:
     fixed, moving, labels, _ = small_pair()
     request = Request(fixed, moving, small_recipe(), Drivers(rigid_labels=labels))
