@@ -6,11 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from DeepRegLib import pipeline
+from DeepRegLib.cli.session import FAILED
+from DeepRegLib.image import write_image
+from DeepRegLib.models import Manifest, ModelInput, save_bundle
+from DeepRegLib.networks import SegmentationCNN
+from DeepRegLib.segments import Segment
 from Testing.cli.conftest import Deepreg, Files
 from Testing.segmentation.atlases import write_atlases
-from Testing.small import small_registration
+from Testing.small import small_pair, small_registration
 
 
 def test_the_command_writes_what_it_says(
@@ -32,3 +38,42 @@ def test_the_command_writes_what_it_says(
     outcome = deepreg("segment", files.fixed, "--atlas", tmp_path / "none", "-o", tmp_path / "other")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert not (tmp_path / "other").exists()
+
+
+def tiny_model(folder: Path) -> Path:
+    """Write a model that has learned nothing, and return its folder."""
+    torch.manual_seed(0)
+    manifest = Manifest(
+        name="tiny",
+        version="1",
+        task="segmentation",
+        architecture="segmentation-cnn",
+        arguments={"channels": 2, "out": 2},
+        input=ModelInput(4.0, (16, 16, 16)),
+        trained_on="nothing",
+        licence="CC0",
+        intended_use="Tests.",
+        limits="All but tests.",
+        segments=(Segment(3, "Leber 肝", (0.5, 0.2, 0.1)),),
+    )
+    return save_bundle(folder, manifest, SegmentationCNN(2, 2).state_dict()).folder
+
+
+def test_a_model_in_place_of_atlases_writes_its_confidence(deepreg: Deepreg, tmp_path: Path) -> None:
+    scan = tmp_path / "scan.nii.gz"
+    write_image(small_pair()[0], scan)
+    outcome = deepreg(
+        "segment", scan, "--model", tiny_model(tmp_path / "tiny"), "--device", "cpu", "-o", tmp_path / "out"
+    )
+    assert outcome.code in (0, FAILED), outcome.err
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"segmentation.seg.nrrd", "confidence.nii.gz", "segments.csv", "result.json"}
+    assert "Leber 肝" in (tmp_path / "out" / "segments.csv").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["model"]["name"] == "tiny"
+
+
+def test_atlases_and_a_model_together_or_neither_are_refused(deepreg: Deepreg, tmp_path: Path) -> None:
+    for given in ([], ["--atlas", tmp_path, "--model", "tiny"]):
+        outcome = deepreg("segment", tmp_path / "scan.nii.gz", *given, "-o", tmp_path / "out")
+        assert outcome.code != 0
+        assert "One of --atlas and --model is needed" in outcome.err.replace("\n", " ")
