@@ -36,7 +36,8 @@ TransformFile = Annotated[
     typer.Argument(
         metavar="TRANSFORM",
         help="Transform: .h5, .tfm, .mat (ITK, ANTs), a displacement field image, or a linear one of FSL (.mat, for "
-        "volumes only), NiftyReg (.txt), FreeSurfer (.lta), nitransforms (.x5); a DICOM registration (.dcm).",
+        "volumes only), NiftyReg (.txt), FreeSurfer (.lta), nitransforms (.x5); a DICOM registration (.dcm); for "
+        "`apply`, the folder of a series too.",
     ),
 ]
 OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
@@ -78,9 +79,14 @@ def apply(
     """
     with session(json_output, verbose) as screen:
         from DeepRegLib.cli.applying_dicom import apply_to_object, is_for_objects
+        from DeepRegLib.cli.series import apply_series
         from DeepRegLib.landmarks import SUFFIXES
 
-        if is_for_objects(data, output):
+        if transform.is_dir():
+            if reference is not None or nearest or scan is not None:
+                raise InputError(f"{transform} is the folder of a series.", "Leave out --reference, --nearest, --scan.")
+            apply_series(screen, transform, data, output, labels=labels, background=background)
+        elif is_for_objects(data, output):
             if nearest or labels or background is not None:
                 raise InputError(
                     f"{data} tells itself how it is resampled.", "Leave out --labels, --nearest and --background."

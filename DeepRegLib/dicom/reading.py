@@ -67,7 +67,7 @@ def read_dicom(source: Path) -> Raster:
         files = series_files(source)
         folder = shown(files[0].parent if len(files) > 1 or source.is_dir() else files[0])
         what = f"the DICOM series in {folder}" if len(files) > 1 else f"the DICOM file {folder}"
-        datasets = {file: _dataset(file) for file in files}
+        datasets = {file: dataset_of(file) for file in files}
         frames: list[Frame] = [frame for file in files for frame in frames_of(datasets[file], file)]
         stack = stacked(frames, what)
         array = values_of(stack.frames, datasets)
@@ -95,11 +95,29 @@ def without_pydicom_messages() -> Iterator[None]:
         yield
 
 
-def _dataset(file: Path) -> Any:
+def dataset_of(file: Path, *, pixels: bool = True) -> Any:
+    """Return pydicom's data set of a file, with or without its pixels."""
     from pydicom import dcmread
 
     with file.open("rb") as stream:
-        return dcmread(stream, force=True)
+        return dcmread(stream, force=True, stop_before_pixels=not pixels)
+
+
+def holds_dicom(source: Path) -> bool:
+    """Tell whether a path is a folder with DICOM files, in it or below, or such a file."""
+    if source.is_dir():
+        return next(_dicom_below(source), None) is not None
+    with source.open("rb") as stream:
+        return is_dicom(source, stream.read(132))
+
+
+def _dicom_below(folder: Path) -> Iterator[Path]:
+    return (path for path in _files_below(folder) if _header(path) is not None)
+
+
+def headers_by_series(folder: Path) -> list[list[Header]]:
+    """Return the headers of each series in a folder, or in the folders below; needs pydicom."""
+    return [_without_copies(headers) for headers in _series_in(folder).values()]
 
 
 def _header(file: Path) -> Header | None:
@@ -148,20 +166,13 @@ def _series_of_file(source: Path) -> list[Header]:
 
 
 def _is_directory_file(source: Path) -> bool:
-    dataset = _dataset(source)
+    dataset = dataset_of(source)
     return str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DIRECTORY
 
 
 def _only_series(folder: Path) -> list[Header]:
     """Return the files of a folder's one series, or of the one series in the folders below."""
-    headers = _headers(path for path in sorted(folder.iterdir()) if path.is_file())
-    if not headers:
-        headers = _headers(_files_below(folder))
-    series: dict[tuple[Any, ...], list[Header]] = {}
-    for header in headers:
-        # Each multi-frame file is a volume of its own.
-        alone = header.instance if header.frames > 1 else ""
-        series.setdefault((header.series, header.group, alone), []).append(header)
+    series = _series_in(folder)
     if not series:
         raise InputError(
             f"{shown(folder)} is a folder without DICOM files.", "Give a volume file or a DICOM series folder."
@@ -172,6 +183,18 @@ def _only_series(folder: Path) -> list[Header]:
             f"Give one file of the series you mean: {_offer(folder, series)}.",
         )
     return _without_copies(next(iter(series.values())))
+
+
+def _series_in(folder: Path) -> dict[tuple[Any, ...], list[Header]]:
+    headers = _headers(path for path in sorted(folder.iterdir()) if path.is_file())
+    if not headers:
+        headers = _headers(_files_below(folder))
+    series: dict[tuple[Any, ...], list[Header]] = {}
+    for header in headers:
+        # Each multi-frame file is a volume of its own.
+        alone = header.instance if header.frames > 1 else ""
+        series.setdefault((header.series, header.group, alone), []).append(header)
+    return series
 
 
 def _offer(folder: Path, series: dict[tuple[Any, ...], list[Header]]) -> str:

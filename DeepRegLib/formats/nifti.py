@@ -41,6 +41,8 @@ TYPES: Mapping[int, tuple[str, int]] = {
     1792: ("c16", 1),
     2304: ("u1", 4),
 }
+TIME_STEP = "time step"  # in seconds, among the marks of a file with an axis of time
+SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 MILLIMETRES = {1: 1e3, 3: 1e-3}
 VECTOR_INTENTS = (1005, 1006, 1007)  # symmetric matrix, displacement, vector: the fifth axis holds components
 SCANNER = 1
@@ -334,4 +336,7 @@ def _qform(header: Header, steps: tuple[float, ...]) -> NDArray[np.float64]:
 def _marks(header: Header) -> dict[str, str]:
     marks = {"intent_code": str(header.intent), "intent_name": header.intent_name}
     marks |= {f"intent_p{n}": f"{value:g}" for n, value in enumerate(header.intent_values, 1)}
+    if len(header.sizes) == 4 and math.isfinite(header.pixdim[4]) and header.pixdim[4] > 0:
+        unit = SECONDS.get(header.units & 0x38)
+        marks |= {TIME_STEP: f"{header.pixdim[4] * unit:.9g}"} if unit is not None else {}
     return marks if header.magic else {}

@@ -1,0 +1,137 @@
+"""Transforms of many members as displacements on one grid: mixed, averaged, freed of a common part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.evaluation import digital_folds
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Poll
+from DeepRegLib.transforms import (
+    DisplacementField,
+    LinearTransform,
+    Transform,
+    apply_to_image,
+    compose,
+    displacement_on_grid,
+    field_of_view,
+    invert,
+    parts_of,
+)
+
+Field = NDArray[np.float32]
+HALVINGS = 6
+
+
+def common_grid(transforms: Iterable[Transform], fixed: Geometry) -> Geometry:
+    """Return the finest grid of the transforms' first fields, which covers the fixed image; that itself without any."""
+    grids = [part.geometry for each in transforms for part in parts_of(each)[:1] if isinstance(part, DisplacementField)]
+    return min(grids, key=lambda grid: float(np.prod(grid.spacing)), default=fixed)
+
+
+def field_of(transform: Transform, grid: Geometry, poll: Poll) -> Field:
+    """Return T(x) - x at the voxels of a grid, ``(k, j, i, 3)``, mm."""
+    if isinstance(transform, DisplacementField) and transform.geometry == grid:
+        return transform.array.astype(np.float32, copy=False)
+    return displacement_on_grid(transform, grid, poll=poll).astype(np.float32)
+
+
+def weighted_sum(fields: Callable[[int], Field], weights: NDArray[np.float64]) -> Field:
+    """Return the sum of fields by number, each by its weight; those of weight 0 are not asked for."""
+    used = np.flatnonzero(weights)
+    total = weights[used[0]] * fields(int(used[0])).astype(np.float64)
+    for number in used[1:]:
+        total += weights[number] * fields(int(number))
+    return np.asarray(total, dtype=np.float32)
+
+
+def without_folds(wanted: Field, own: Field, grid: Geometry, fixed: Geometry) -> DisplacementField:
+    """Return the displacement wanted, or as much of the way to it from one's own as folds on neither of two grids."""
+    share = 1.0
+    for _ in range(HALVINGS):
+        mixed = DisplacementField((share * wanted + (1 - share) * own).astype(np.float32), grid)
+        if digital_folds(mixed, grid) == 0 and digital_folds(mixed, fixed) == 0:
+            return mixed
+        share /= 2
+    return DisplacementField(own, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The mean of a group.
+
+    Parameters
+    ----------
+    image
+        float32: the weighted mean of the members' intensities.
+    spread
+        float32: their standard deviation.
+    """
+
+    image: Image
+    spread: Image
+
+
+def mean_image(images: Iterable[tuple[Image, Transform, float]], geometry: Geometry, name: str, poll: Poll) -> Mean:
+    """Return the weighted mean and deviation of images brought onto a grid; each counts where it was scanned.
+
+    Parameters
+    ----------
+    images
+        Each with its transform, points of the grid to its own, and its weight.
+    geometry
+        The grid.
+    name
+        Of the mean.
+    poll
+        May raise to stop.
+    """
+    total, squares, weight = (np.zeros(geometry.shape, dtype=np.float64) for _ in range(3))
+    for image, transform, share in images:
+        values = apply_to_image(transform, _as_float(image), geometry, poll=poll).array.astype(np.float64)
+        seen = share * field_of_view(transform, image.geometry, geometry, poll=poll).array.astype(np.float64)
+        total += seen * values
+        squares += seen * values**2
+        weight += seen
+    there = weight > 0
+    mean = np.divide(total, weight, out=np.zeros_like(total), where=there)
+    variance = np.divide(squares, weight, out=np.zeros_like(total), where=there) - mean**2
+    spread = np.sqrt(np.maximum(variance, 0))
+    return Mean(
+        Image(mean.astype(np.float32), geometry, name), Image(spread.astype(np.float32), geometry, "variability")
+    )
+
+
+def centred(
+    transforms: Sequence[Transform], weights: Sequence[float], grid: Geometry, device: str, poll: Poll
+) -> tuple[list[Transform], float]:
+    """Free transforms of what they have in common, so that their weighted mean moves nothing.
+
+    Each T becomes T o m^-1, m(x) = x + weighted mean of T(x) - x; then the mean of the new ones is the identity.
+
+    Returns
+    -------
+    list of Transform, float
+        Linear ones stay linear; and the mean length of the common displacement in mm.
+    """
+    share = np.asarray(weights, dtype=np.float64) / np.sum(weights)
+    linear = [each for each in transforms if isinstance(each, LinearTransform)]
+    if len(linear) == len(transforms):
+        mean = LinearTransform(np.tensordot(share, np.stack([each.matrix for each in linear]), axes=1))
+        points = grid.corners()
+        moved = float(np.linalg.norm(mean.apply_to_points(points) - points, axis=-1).mean())
+        return [each.after(mean.inverse()) for each in linear], moved
+    common = weighted_sum(lambda number: field_of(transforms[number], grid, poll), share)
+    moved = float(np.linalg.norm(common, axis=-1).mean())
+    back = invert(DisplacementField(common, grid), device=device, poll=poll)
+    freed: list[Transform] = [DisplacementField(field_of(compose(back, each), grid, poll), grid) for each in transforms]
+    return freed, moved
+
+
+def _as_float(image: Image) -> Image:
+    return image if image.array.dtype.kind == "f" else image.with_array(image.array.astype(np.float32))

@@ -1,0 +1,76 @@
+"""A series' folder read again: what `deepreg apply` needs of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.series.saving import SERIES_JSON
+from DeepRegLib.series.stores import INVERSE, TRANSFORM, SavedTransforms
+
+LARGEST = 100_000_000
+MOST_FRAMES = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class SavedSeries:
+    """The transforms of a series' folder, read when they are asked for.
+
+    Parameters
+    ----------
+    geometry
+        The reference's grid.
+    times, unit
+        Of its frames.
+    transforms, inverses
+        Points of the reference to points of each frame, and back.
+    """
+
+    geometry: Geometry
+    times: tuple[float, ...]
+    unit: str
+    transforms: SavedTransforms
+    inverses: SavedTransforms
+
+
+def is_series_folder(path: Path) -> bool:
+    """Tell whether a path is the folder of a whole series."""
+    return path.is_dir() and (path / SERIES_JSON).is_file()
+
+
+def read_series_folder(folder: Path) -> SavedSeries:
+    """Read the table of a series' folder.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or a frame's transform is missing.
+    """
+    damaged = InputError(f"{folder / SERIES_JSON} is damaged.", "Register the series again.")
+    try:
+        if (folder / SERIES_JSON).stat().st_size > LARGEST:
+            raise damaged
+        table = json.loads((folder / SERIES_JSON).read_text(encoding="utf-8"))
+        reference = table["reference"]
+        geometry = Geometry(*(tuple(reference[key]) for key in ("size", "spacing", "origin", "direction")))
+        times = tuple(float(row["time"]) for row in table["frames"])
+        unit = str(table["unit"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise damaged from error
+    if not 0 < len(times) <= MOST_FRAMES:
+        raise damaged
+    # Where a frame lies is told by its number, not by the table.
+    places = [folder / f"frame_{number:04d}" for number in range(len(times))]
+    missing = next((p for p in places if not all((p / file).is_file() for file in (TRANSFORM, INVERSE))), None)
+    if missing is not None:
+        raise InputError(f"{missing} lacks its transform or inverse.", "Register the series again.")
+    return SavedSeries(
+        geometry,
+        times,
+        unit,
+        SavedTransforms(tuple(place / TRANSFORM for place in places)),
+        SavedTransforms(tuple(place / INVERSE for place in places)),
+    )

@@ -1,0 +1,269 @@
+"""A registered series as a folder: a folder a frame, the stabilised series, maps, tables, a report."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from DeepRegLib.errors import DeepRegError, InputError, OutputError
+from DeepRegLib.files import make_folder, output_error, write_text
+from DeepRegLib.files.workplace import workplace
+from DeepRegLib.formats.nifti_series import write_nifti_series
+from DeepRegLib.image import Image, write_image
+from DeepRegLib.monitoring import Poll, never_cancel
+from DeepRegLib.naming import base_name, without_folders
+from DeepRegLib.recipes import recipe_to_dict, without_folder
+from DeepRegLib.saving import json_text
+from DeepRegLib.series.frames import SECONDS
+from DeepRegLib.series.products import labels_on_frame, motion_maps, stabilised
+from DeepRegLib.series.result import SeriesRegistration
+from DeepRegLib.series.stores import FOUND, FOUND_JSON, FolderStore
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+SERIES_JSON = "series.json"
+# What each file is called, by what it is. The result comes last: where it lies, the others lie too.
+SERIES_FILES: Mapping[str, str] = {
+    "reference": "reference.nii.gz",
+    "stabilised": "stabilised.nii.gz",
+    "volume_change": "volume_change.nii.gz",
+    "peak_strain": "peak_strain.nii.gz",
+    "motion": "motion.nii.gz",
+    "measures": "frames.csv",
+    "rigid_motion": "rigid_motion.csv",
+    "picture": "moving.gif",
+    "report": "report.html",
+    "result": SERIES_JSON,
+}
+FRAME = re.compile(r"frame_[0-9]{4,}")
+PASS = re.compile(r"pass_[0-9]+")
+FRAME_LABELS = "labels.nii.gz"
+
+
+@dataclass(frozen=True)
+class SeriesFolder:
+    """The folder of a series that is being made, and the store in it."""
+
+    folder: Path
+    store: FolderStore
+
+
+@contextlib.contextmanager
+def reserved_series(directory: str | Path, *, overwrite: bool = False) -> Iterator[SeriesFolder]:
+    """Reserve a folder for a series. What an interrupted run left in it is gone on from; see `FolderStore`.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or holds a whole result and `overwrite` is false.
+    OutputError
+        If it cannot be written, or another run has it.
+    """
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder.", "Choose another output folder.")
+    if (folder / SERIES_JSON).exists() and not overwrite:
+        raise InputError(
+            f"{folder} already holds a series.",
+            "Choose another output folder, or give --overwrite (overwrite=True in Python).",
+        )
+    make_folder(folder)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(workplace(folder, folder.absolute().name))
+            yield SeriesFolder(folder, FolderStore(folder))
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def write_series(
+    series: SeriesRegistration, place: SeriesFolder, labels: Image | None = None, *, poll: Poll = never_cancel
+) -> list[str]:
+    """Write what belongs to a series into its folder, the table that makes it whole last; return the names.
+
+    Parameters
+    ----------
+    series
+        The result.
+    place
+        From `reserved_series`.
+    labels
+        Label map on the reference's grid, carried onto every frame.
+    poll
+        May raise to stop.
+    """
+    folder, files = place.folder, dict(SERIES_FILES)
+    (folder / SERIES_JSON).unlink(missing_ok=True)
+    count = len(series.frames)
+    _remove_stale(folder, count)
+    for index in range(count):
+        poll()
+        name = f"frame_{index:04d}"
+        if not (folder / name / "transform.h5").exists():  # made with another store
+            place.store.finish(name, series.transforms[index], series.inverses[index])
+        if labels is not None:
+            write_image(labels_on_frame(series, labels, index, poll=poll), folder / name / FRAME_LABELS)
+    write_image(series.reference, folder / files["reference"])
+    arrays = (image.array for image in _of_one_type(series, poll))
+    write_nifti_series(folder / files["stabilised"], arrays, count, series.reference.geometry, _step(series))
+    maps = motion_maps(series, poll=poll)
+    write_image(maps.volume_change, folder / files["volume_change"])
+    write_image(maps.peak_strain, folder / files["peak_strain"])
+    write_image(maps.motion, folder / files["motion"])
+    write_text(folder / files["measures"], frames_as_csv(series))
+    if series.motion is None:
+        del files["rigid_motion"]
+    else:
+        write_text(folder / files["rigid_motion"], rigid_as_csv(series))
+    for name in _write_pictures(series, folder, poll):
+        files.pop(name)
+    write_text(folder / SERIES_JSON, json_text(series_to_dict(series, files)))
+    _remove_found(folder)
+    return list(files.values())
+
+
+def save_series(
+    series: SeriesRegistration, directory: str | Path, labels: Image | None = None, *, overwrite: bool = False
+) -> Path:
+    """Write a registered series into a folder.
+
+    It gets ``frame_0000/transform.h5`` and ``inverse.h5`` and so on (and ``labels.nii.gz`` where a label map of the
+    reference is given), ``stabilised.nii.gz``, ``reference.nii.gz``, ``volume_change.nii.gz``, ``peak_strain.nii.gz``,
+    ``motion.nii.gz``, ``frames.csv``, ``rigid_motion.csv`` of a rigid series, ``moving.gif``, ``report.html`` and
+    ``series.json``.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or holds a series and `overwrite` is false.
+    OutputError
+        If it cannot be written, or another run has it.
+    """
+    with reserved_series(directory, overwrite=overwrite) as place:
+        write_series(series, place, labels)
+        return place.folder
+
+
+def series_to_dict(series: SeriesRegistration, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return what ``series.json`` holds: plain values, no folder names."""
+    names = [series.reference.name, series.frames.name]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": {
+            "level": series.verdict.level,
+            "reasons": without_folders(series.verdict.reasons, names),
+        },
+        "warnings": without_folders(series.warnings, names),
+        "decisions": without_folders(series.decisions, names),
+        "reference": {
+            "name": base_name(series.reference.name),
+            "index": series.reference_index,
+            **asdict(series.reference.geometry),
+        },
+        "unit": series.frames.unit,
+        "cyclic": series.cyclic,
+        "smoothing": series.smoothing,
+        "roughness_before_mm": series.roughness_before,
+        "roughness_after_mm": series.roughness_after,
+        "recipe": recipe_to_dict(without_folder(series.recipe)),
+        "frames": [asdict(row) | {"folder": f"frame_{row.index:04d}"} for row in series.rows],
+        "timings": series.timings,
+        "provenance": series.provenance,
+        "files": dict(files),
+    }
+
+
+def frames_as_csv(series: SeriesRegistration) -> str:
+    """Return the measures of each frame as CSV text."""
+    heading = [*(name for name in asdict(series.rows[0]) if name != "verdict"), "verdict", "reasons"]
+    rows = []
+    for row in series.rows:
+        values = asdict(row)
+        verdict = values.pop("verdict")
+        rows.append([*(_shown(value) for value in values.values()), verdict["level"], " ".join(verdict["reasons"])])
+    return _csv(heading, rows)
+
+
+def rigid_as_csv(series: SeriesRegistration) -> str:
+    """Return the six curves and the framewise displacement as CSV text."""
+    motion = series.motion
+    if motion is None:
+        return ""
+    heading = ["frame", "time", "x_mm", "y_mm", "z_mm", "about_x_deg", "about_y_deg", "about_z_deg"]
+    table = np.column_stack([motion.translations, motion.rotations, motion.framewise_displacement])
+    rows = [
+        [row.index, _shown(row.time), *(f"{value:.5f}" for value in values)]
+        for row, values in zip(series.rows, table.tolist(), strict=True)
+    ]
+    return _csv([*heading, "framewise_displacement_mm"], rows)
+
+
+def _csv(heading: list[str], rows: list[list[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([heading, *rows])
+    return text.getvalue()
+
+
+def _shown(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _of_one_type(series: SeriesRegistration, poll: Poll) -> Iterator[Image]:
+    """Give the stabilised frames in the type of the first that holds them all: its own if all have it, else float32."""
+    first: np.dtype[np.generic] | None = None
+    for number, image in enumerate(stabilised(series, poll=poll)):
+        if number == 0:
+            types = {series.frames[n].read().array.dtype for n in range(len(series.frames))}
+            first = types.pop() if len(types) == 1 else np.dtype(np.float32)
+        yield image.with_array(image.array.astype(first, copy=False))
+
+
+def _step(series: SeriesRegistration) -> float | None:
+    steps = np.diff(series.frames.times)
+    even = bool(np.ptp(steps) < 1e-3 * steps.mean())
+    return float(steps.mean()) if series.frames.unit == SECONDS and even else None
+
+
+def _write_pictures(series: SeriesRegistration, folder: Path, poll: Poll) -> list[str]:
+    """Write the moving picture and the report; return which were not."""
+    from DeepRegLib.series.report import write_moving_picture, write_series_report
+
+    try:
+        write_moving_picture(series, folder / SERIES_FILES["picture"], poll=poll)
+        write_series_report(series, folder / SERIES_FILES["picture"], folder / SERIES_FILES["report"])
+    except OutputError:
+        raise
+    except (DeepRegError, ImportError) as error:
+        logger.warning("No report was written. %s", error)
+        return ["picture", "report"]
+    return []
+
+
+def _remove_stale(folder: Path, count: int) -> None:
+    """Remove the folders of frames that an earlier, longer series had."""
+    for place in folder.iterdir():
+        if place.is_dir() and FRAME.fullmatch(place.name) and int(place.name.split("_")[1]) >= count:
+            shutil.rmtree(place)
+
+
+def _remove_found(folder: Path) -> None:
+    """Remove what is only there for a run that goes on: the result is whole."""
+    for place in folder.iterdir():
+        if not (place.is_dir() and FRAME.fullmatch(place.name)):
+            continue
+        for name in (FOUND, FOUND_JSON):
+            (place / name).unlink(missing_ok=True)
+        for inner in place.iterdir():
+            if inner.is_dir() and PASS.fullmatch(inner.name):
+                shutil.rmtree(inner)

@@ -1,0 +1,126 @@
+"""A series as a folder and on the command line: whole, resumable, applied again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from DeepRegLib.errors import InputError
+from DeepRegLib.formats.nifti_series import write_nifti_series
+from DeepRegLib.image import Image, read_image, write_image
+from DeepRegLib.landmarks import write_points
+from DeepRegLib.recipes import recipe_to_dict
+from DeepRegLib.series.frames import read_frames
+from DeepRegLib.series.report import series_report
+from DeepRegLib.series.saved import read_series_folder
+from DeepRegLib.series.saving import save_series
+from Testing.series.breathing import GRID, breath, inner_points, rigid_recipe
+from Testing.series.test_registering import breathing
+
+typer = pytest.importorskip("typer")
+pytest.importorskip("PIL")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ball = (np.linalg.norm(GRID.points() - GRID.centre, axis=-1) < 8).reshape(GRID.shape).astype(np.uint8)
+    return save_series(breathing(), tmp_path_factory.mktemp("out") / "series", Image(ball, GRID, "ball"))
+
+
+def deepreg(*words: object) -> int:
+    from DeepRegLib.cli import main
+
+    return main([str(word) for word in words])
+
+
+def test_the_folder_holds_all_of_it_and_no_name_of_a_folder(folder: Path) -> None:
+    table = json.loads((folder / "series.json").read_text(encoding="utf-8"))
+    assert all((folder / name).is_file() for name in table["files"].values())
+    assert len(table["frames"]) == 5
+    assert str(folder.parent) not in (folder / "series.json").read_text(encoding="utf-8")
+    with (folder / "frames.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["index"]) for row in rows] == list(range(5))
+    assert read_image(folder / "frame_0002" / "labels.nii.gz").array.any()
+    stable = read_frames(folder / "stabilised.nii.gz")
+    assert len(stable) == 5
+    assert stable[0].read().geometry.is_close(GRID)
+
+
+def test_the_picture_moves_and_the_page_needs_nothing_else(folder: Path) -> None:
+    from PIL import Image as Pictures
+
+    with Pictures.open(folder / "moving.gif") as picture:
+        assert picture.n_frames > 1
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "http://www.w3.org" not in page.replace("xmlns", "")
+    assert "Roughness" in page
+
+
+def test_names_are_text_in_the_page_and_never_markup() -> None:
+    from dataclasses import replace
+
+    series = breathing()
+    rows = (replace(series.rows[0], name="<script>x</script>"), *series.rows[1:])
+    assert "<script>" not in series_report(replace(series, rows=rows), b"")
+
+
+def test_transforms_read_from_the_folder_are_those_of_the_result(folder: Path) -> None:
+    saved = read_series_folder(folder)
+    for mine, theirs in zip(breathing().transforms, saved.transforms, strict=True):
+        np.testing.assert_allclose(
+            mine.apply_to_points(inner_points()), theirs.apply_to_points(inner_points()), atol=1e-4
+        )
+
+
+def test_a_folder_with_a_series_is_not_overwritten_unasked(folder: Path) -> None:
+    with pytest.raises(InputError, match="already holds a series"):
+        save_series(breathing(), folder)
+
+
+def test_a_damaged_table_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "series.json").write_text('{"frames": 3}', encoding="utf-8")
+    with pytest.raises(InputError, match="damaged"):
+        read_series_folder(tmp_path)
+
+
+def test_apply_takes_the_folder_for_points_labels_and_another_series(folder: Path, tmp_path: Path) -> None:
+    write_points(inner_points(3), tmp_path / "points.csv")
+    assert deepreg("apply", folder, tmp_path / "points.csv", "-o", tmp_path / "paths.csv") == 0
+    with (tmp_path / "paths.csv").open(encoding="utf-8") as stream:
+        assert len(list(csv.DictReader(stream))) == 15
+    assert deepreg("apply", folder, folder / "stabilised.nii.gz", "-o", tmp_path / "again.nii.gz") == 0
+    assert len(read_frames(tmp_path / "again.nii.gz")) == 5
+    write_image(Image((GRID.points()[..., 2] > 0).reshape(GRID.shape).astype(np.uint8), GRID), tmp_path / "half.nii.gz")
+    assert deepreg("apply", folder, tmp_path / "half.nii.gz", "--labels", "-o", tmp_path / "labels.nii.gz") == 0
+    assert deepreg("apply", folder, folder / "reference.nii.gz", "-o", tmp_path / "one.nii.gz") == 2
+
+
+def test_the_command_registers_a_4d_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text(_toml(recipe_to_dict(rigid_recipe())), encoding="utf-8")
+    write_nifti_series(tmp_path / "two.nii.gz", [breath(5)[n].array for n in (0, 2)], 2, GRID)
+    words = ("series", tmp_path / "two.nii.gz", "-o", tmp_path / "out", "--recipe", recipe, "--reference", "0")
+    assert deepreg(*words, "--device", "cpu", "--json") in (0, 1)
+    table = json.loads(capsys.readouterr().out)
+    assert len(table["frames"]) == 2
+    assert (tmp_path / "out" / "rigid_motion.csv").is_file()
+    assert not list((tmp_path / "out").rglob("found.*"))
+    assert deepreg(*words) == 2
+
+
+def test_a_volume_is_refused_on_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
+    assert deepreg("series", folder / "reference.nii.gz", "-o", tmp_path / "out") == 2
+    assert "one volume" in capsys.readouterr().err
+
+
+def _toml(table: dict) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += [f"[{key}]", *(f"{name} = {json.dumps(each)}" for name, each in value.items())]
+    return "\n".join(lines)
