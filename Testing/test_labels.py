@@ -70,10 +70,10 @@ def test_a_label_that_vanishes_is_told() -> None:
     result = small_registration()
     fixed = result.fixed.geometry
     array = np.zeros(fixed.shape, np.uint8)
-    array[1, 1, 1], array[2:, 2:, 2:] = 3, 5
-    half = np.eye(4)
-    half[:3, 3] = fixed.axes @ (0.5 * np.array(fixed.spacing))
-    moved = replace(result, transform=LinearTransform(half))
+    array[0, 0, 0], array[4:, 4:, 4:] = 3, 5
+    away = np.eye(4)
+    away[:3, 3] = fixed.axes @ (3 * np.array(fixed.spacing))
+    moved = replace(result, transform=LinearTransform(away), inverse=LinearTransform(np.linalg.inv(away)))
     layer = Image(array, fixed, "thin")
     (told,) = [warning for warning in with_layers(moved, [layer]).warnings if warning not in result.warnings]
     assert told.startswith("Label 3 of thin has no voxel left")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from DeepRegLib.transforms.apply import (
     apply_to_image,
-    apply_to_labels,
     background_value,
     field_of_view,
     image_and_view,
@@ -18,6 +17,7 @@ from DeepRegLib.transforms.inversion import invert
 from DeepRegLib.transforms.io import read_transform, write_transform
 from DeepRegLib.transforms.itk import displacement_on_grid, transform_from_sitk, transform_to_sitk
 from DeepRegLib.transforms.jacobian import displacement_gradient, jacobian_determinant
+from DeepRegLib.transforms.label_maps import apply_to_labels
 from DeepRegLib.transforms.linear import LinearTransform
 from DeepRegLib.transforms.planes import DisplacementPlanes
 

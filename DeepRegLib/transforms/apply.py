@@ -1,4 +1,4 @@
-"""Transforms applied to images and label maps: one resampling, through the whole chain."""
+"""Transforms applied to images: one resampling, through the whole chain. Label maps: `label_maps`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, interpolation_type, resample, resample_sitk, rounded, to_sitk
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.transforms.composite import Transform
-from DeepRegLib.transforms.itk import displacement_on_grid, transform_to_sitk
+from DeepRegLib.transforms.itk import transform_to_sitk
 from DeepRegLib.transforms.planes import PLANES_VOXELS
 
-VOXELS_AT_ONCE = 1 << 17
 AIR = (-1100.0, -800.0)  # Hounsfield units
-HALF_WAY = 1e-6  # of a voxel, what rounding makes of a half
 LEAST_AIR = 0.02  # of all voxels
 
 
@@ -135,104 +133,3 @@ def image_and_view(
         np.logical_not(np.isnan(values), out=seen[slab])
         warped[slab] = rounded(np.where(seen[slab], values, values.dtype.type(outside)), dtype)
     return Image(warped, geometry, moving.name), Image(seen, geometry, "field of view")
-
-
-def apply_to_labels(
-    transform: Transform, labels: Image, geometry: Geometry, *, smooth: bool = True, poll: Poll = never_cancel
-) -> Image:
-    """Bring a label map onto a fixed grid; no label is invented between two others.
-
-    Parameters
-    ----------
-    transform
-        Fixed points to moving points.
-    labels
-        Label map on the moving side, integer or bool.
-    geometry
-        The fixed grid.
-    smooth
-        True: every label is interpolated linearly and the largest wins (on a tie that of the nearest voxel);
-        false: nearest neighbour.
-    poll
-        Called now and then; may raise to stop.
-
-    Returns
-    -------
-    Image
-        On `geometry`, dtype of `labels`, 0 outside the moving field of view.
-
-    Examples
-    --------
-    >>> from DeepRegLib.transforms import LinearTransform
-    >>> grid, matrix = Geometry((4, 1, 1)), np.eye(4)
-    >>> matrix[0, 3] = 0.6
-    >>> labels = Image(np.array([[[5, 5, 9, 9]]], dtype=np.uint8), grid)
-    >>> apply_to_labels(LinearTransform(matrix), labels, grid).array.tolist()  # 5 or 9, and nothing between
-    [[[5, 9, 9, 0]]]
-    """
-    if not smooth:
-        return resample(labels, geometry, interpolation="nearest", transform=transform_to_sitk(transform), poll=poll)
-    displacement = displacement_on_grid(transform, geometry, poll=poll)
-    result = np.zeros(geometry.shape, dtype=labels.array.dtype)
-    matrix = labels.geometry.world_to_index @ geometry.index_to_world
-    to_index = labels.geometry.world_to_index[:3, :3]
-    thickness = max(1, VOXELS_AT_ONCE // (geometry.shape[1] * geometry.shape[2]))
-    for start in range(0, geometry.shape[0], thickness):
-        poll()
-        slab = slice(start, min(start + thickness, geometry.shape[0]))
-        index = _index_grid(slab, geometry) @ matrix[:3, :3].T + matrix[:3, 3]
-        index += displacement[slab] @ to_index.T
-        result[slab] = _winning_label(labels.array, index.reshape(-1, 3)).reshape(result[slab].shape)
-    return Image(result, geometry, labels.name)
-
-
-def _index_grid(slab: slice, geometry: Geometry) -> NDArray[np.float64]:
-    k, j, i = np.meshgrid(
-        np.arange(slab.start, slab.stop, dtype=np.float64),
-        np.arange(geometry.shape[1], dtype=np.float64),
-        np.arange(geometry.shape[2], dtype=np.float64),
-        indexing="ij",
-    )
-    return np.stack([i, j, k], axis=-1)
-
-
-def _winning_label(labels: NDArray[np.generic], index: NDArray[np.float64]) -> NDArray[np.generic]:
-    """Linear interpolation of every label's indicator at (i, j, k) indices of shape (n, 3), then argmax."""
-    size = np.array(labels.shape[::-1])
-    inside = np.all((index >= -0.5) & (index < size - 0.5), axis=1)
-    index = np.clip(index, 0, size - 1)
-    low = np.minimum(index.astype(np.int64), np.maximum(size - 2, 0))
-    high = np.minimum(low + 1, size - 1)
-    fraction = index - low
-    flat = labels.reshape(-1)
-    corners, weights = [], []
-    for corner in range(8):
-        upper = [(corner >> axis) & 1 for axis in range(3)]
-        i, j, k = ((high if upper[axis] else low)[:, axis] for axis in range(3))
-        corners.append(flat[(k * size[1] + j) * size[0] + i])
-        weights.append(
-            np.prod([fraction[:, a] if upper[a] else 1 - fraction[:, a] for a in range(3)], axis=0, dtype=np.float64)
-        )
-    mixed = np.flatnonzero(inside & np.any([c != corners[0] for c in corners[1:]], axis=0))
-    winner = np.where(inside, corners[0], np.zeros((), dtype=labels.dtype))
-    # Half way between two voxels the nearest is the upper one, so that a label keeps its size when it is moved by that.
-    nearest = np.where(fraction > 0.5 - HALF_WAY, high, low)
-    preferred = flat[(nearest[:, 2] * size[1] + nearest[:, 1]) * size[0] + nearest[:, 0]]
-    winner[mixed] = _vote(np.stack(corners)[:, mixed], np.stack(weights)[:, mixed], preferred[mixed])
-    return winner
-
-
-def _vote(
-    corners: NDArray[np.generic], weights: NDArray[np.float64], preferred: NDArray[np.generic]
-) -> NDArray[np.generic]:
-    """Return the label of most weight; on a tie the preferred one if it takes part, else the lowest."""
-    best_label = corners[0].copy()
-    best_score = np.zeros(corners.shape[1])
-    for candidate in corners:
-        score = np.sum(weights * (corners == candidate), axis=0)
-        tie = np.isclose(score, best_score, rtol=0, atol=HALF_WAY)
-        lower = (candidate < best_label) & (best_label != preferred)
-        wins = np.where(tie, lower | (candidate == preferred), score > best_score)
-        best_label[wins] = candidate[wins]
-        best_score[wins] = score[wins]
-    return best_label

@@ -14,6 +14,7 @@ from pathlib import Path
 from DeepRegLib.provenance import versions
 from Testing.benchmarks import (
     cancel,
+    carrying,
     fuzz,
     hostile,
     kills,
@@ -58,6 +59,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "trust": trusted.measure,
     "segmentation": segmentation.measure,
     "networks": networks.measure,
+    "carrying": carrying.measure,
     "fuzz": fuzz.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
@@ -77,6 +79,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
 ONLY_IF_NAMED = (
     "segmentation",
     "networks",
+    "carrying",
     "fuzz",
     "verdict",
     "trust",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.transforms import (
     LinearTransform,
-    Transform,
     apply_to_image,
     apply_to_labels,
     background_value,
@@ -37,22 +34,6 @@ def shift(x: float, y: float = 0.0, z: float = 0.0) -> LinearTransform:
     matrix = np.eye(4)
     matrix[:3, 3] = x, y, z
     return LinearTransform(matrix)
-
-
-def brute_force_labels(transform: Transform, labels: Image, geometry: Geometry) -> np.ndarray:
-    """Interpolate each label's indicator linearly, take the largest; the nearest voxel's label where two are equal."""
-    index = labels.geometry.to_index(transform.apply_to_points(geometry.points()))
-    present = np.unique(labels.array)
-    scores = np.stack([trilinear((labels.array == label).astype(float), index) for label in present])
-    # Rounding must not decide a tie, so what differs by less than 1e-9 counts as equal.
-    first = scores > scores.max(axis=0) - 1e-6
-    winner = present[np.argmax(first, axis=0)]
-    near = np.floor(index + 0.5 + 1e-6).astype(int)
-    near = np.clip(near, 0, np.array(labels.geometry.size) - 1)
-    nearest = labels.array[near[..., 2], near[..., 1], near[..., 0]]
-    ties = np.take_along_axis(first, np.searchsorted(present, nearest)[None], axis=0)[0]
-    winner = np.where(ties, nearest, winner)
-    return np.where(scores.sum(axis=0) > 0, winner, 0)
 
 
 # Images
@@ -142,90 +123,3 @@ def test_the_input_is_not_changed() -> None:
     np.testing.assert_array_equal(moving.array, before)
     np.testing.assert_array_equal(labels.array, before_labels)
     np.testing.assert_array_equal(FIELD.array, field)
-
-
-# Labels
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    seed=st.integers(0, 10_000),
-    names=st.lists(st.integers(0, 255), min_size=1, max_size=6, unique=True),
-    orientation=st.sampled_from(ORIENTATIONS),
-    bend=st.booleans(),
-    shape=st.tuples(*[st.integers(1, 7)] * 3),
-)
-def test_labels_are_the_brute_force_winners_and_none_is_invented(
-    seed: int, names: list[int], orientation: str, bend: bool, shape: tuple[int, int, int]
-) -> None:
-    grid = geometry_in(orientation, shape, 5.0)
-    values = np.random.default_rng(seed).choice(names, size=grid.shape).astype(np.uint8)
-    labels = Image(values, grid)
-    target = geometry_in("oblique", (7, 6, 5), 4.0)
-    transform: Transform = random_linear(seed, 25, 6)
-    if bend:
-        transform = compose(transform, FIELD)
-    warped = apply_to_labels(transform, labels, target)
-    assert warped.array.dtype == np.uint8
-    assert set(np.unique(warped.array)) <= {0, *names}
-    assert np.mean(warped.array == brute_force_labels(transform, labels, target)) > 0.999
-
-
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int32", "uint16", "int64"])
-def test_label_types_are_kept(dtype: str) -> None:
-    labels = label_map(FIXED)
-    labels = labels.with_array((labels.array > 0).astype(dtype) if dtype == "bool" else labels.array.astype(dtype))
-    for smooth in (True, False):
-        warped = apply_to_labels(random_linear(1), labels, FIXED, smooth=smooth)
-        assert warped.array.dtype == labels.array.dtype
-        assert set(np.unique(warped.array)) <= set(np.unique(labels.array))
-        assert warped.array.any()
-
-
-def test_large_and_negative_labels_stay_exact() -> None:
-    """FreeSurfer's numbers run into the thousands, and a neighbour's number must never be averaged in."""
-    values = np.array([-5, 2**40 + 1, 12101, 0], dtype=np.int64)
-    array = np.repeat(values, 2)[None, None, :] * np.ones((3, 3, 1), dtype=np.int64)
-    geometry = Geometry((8, 3, 3))
-    for smooth in (True, False):
-        warped = apply_to_labels(shift(0.3), Image(array, geometry), geometry, smooth=smooth)
-        np.testing.assert_array_equal(warped.array, array)
-
-
-def test_on_a_tie_the_nearest_voxel_wins_so_that_labels_keep_their_size() -> None:
-    array = np.zeros((2, 2, 6), dtype=np.uint8)
-    array[..., :3], array[..., 3:] = 9, 4
-    geometry = Geometry((6, 2, 2))
-    warped = apply_to_labels(shift(0.5), Image(array, geometry), geometry)
-    np.testing.assert_array_equal(warped.array[0, 0], [9, 9, 4, 4, 4, 0])
-
-
-def test_labels_outside_the_field_of_view_are_zero() -> None:
-    geometry = Geometry((6, 3, 3))
-    labels = Image(np.full(geometry.shape, 3, dtype=np.uint8), geometry)
-    for smooth in (True, False):
-        warped = apply_to_labels(shift(2.8), labels, geometry, smooth=smooth)
-        np.testing.assert_array_equal(warped.array[0, 0], [3, 3, 3, 0, 0, 0])
-
-
-def test_an_identity_leaves_every_label_in_place() -> None:
-    labels = label_map(FIXED, 3)
-    for smooth in (True, False):
-        warped = apply_to_labels(LinearTransform.identity(), labels, FIXED, smooth=smooth)
-        np.testing.assert_array_equal(warped.array, labels.array)
-
-
-def test_smooth_labels_have_less_jagged_borders_than_nearest_neighbour() -> None:
-    """Brought from a coarse grid to a fine one, a ball keeps its shape better."""
-    coarse, fine = geometry_in("LPS", (12, 12, 12), 4.0), geometry_in("oblique", (40, 40, 40), 1.2)
-    smooth = apply_to_labels(LinearTransform.identity(), label_map(coarse, 1), fine).array
-    nearest = apply_to_labels(LinearTransform.identity(), label_map(coarse, 1), fine, smooth=False).array
-    truth = label_map(fine, 1).array
-    assert np.mean(smooth == truth) > np.mean(nearest == truth)
-
-
-def test_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    labels = label_map(FIXED, 2)
-    whole = apply_to_labels(FIELD, labels, FIXED).array
-    monkeypatch.setattr("DeepRegLib.transforms.apply.VOXELS_AT_ONCE", 3 * FIXED.shape[1] * FIXED.shape[2])
-    np.testing.assert_array_equal(apply_to_labels(FIELD, labels, FIXED).array, whole)
