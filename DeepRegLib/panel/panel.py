@@ -81,7 +81,7 @@ class Panel:
         )
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.linked = LinkedSection(ui, scene)
-        self.repair = RepairSection(ui, scene, runner, self.registration)
+        self.repair = RepairSection(ui, scene, self.registration)
         self.update = UpdateSection(ui, scene, self.registration, lambda now: task_of(now, self._sources.load))
         self.dicom = DicomSection(ui, self.registration)
         self.stable = StableSection(ui, scene, self.registration, self.registration.press)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -124,10 +124,32 @@ class RegistrationSection:
         if not self.running and self._parameters is not None:
             self._start(task)
 
-    def show(self, run: Run) -> None:
-        """Show the results of a run, which were put into the scene just now."""
+    def put_back(self, former: Run, existing: Mapping[str, str], done: Callable[[Run], None]) -> None:
+        """Put the results of an earlier run into the scene once more, over these nodes by output name.
+
+        `done` is called with the run that did it when they are there; before the panel shows them.
+        """
+
+        def finished(run: Run) -> None:
+            self.run = run
+            done(run)
+            self._on_finished(run)
+
+        def failed(error: DeepRegError) -> None:
+            self._show_running(False)
+            if not isinstance(error, CancelledError):
+                self.show_error(error)
+
+        self.show_error(None)
+        try:
+            run = self._runner.put_back(former, existing, Listener(finished=finished, failed=failed))
+        except DeepRegError as error:
+            self.show_error(error)
+            return
         self.run = run
-        self._on_finished(run)
+        if not run.finished:
+            self._show_running(True)
+            self._on_progress("restoring", 0.0, None, None)
 
     def cancel(self) -> None:
         """Stop what runs; does nothing when nothing does."""

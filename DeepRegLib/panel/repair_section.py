@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import slicer
 
 from DeepRegLib.correction import Correction
-from DeepRegLib.errors import DeepRegError
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.registration_section import RegistrationSection
-from DeepRegLib.panel.running import Run, Runner
+from DeepRegLib.panel.running import Run
 from DeepRegLib.panel.task import Repair
 from DeepRegLib.scene.nodes import new_node
 
@@ -28,22 +27,18 @@ class RepairSection:
         The panel's widgets by name.
     scene
         Where lines are drawn.
-    runner
-        Puts a former result back.
     registration
-        Knows the latest result, and runs the improvement.
+        Knows the latest result, runs the improvement and puts a former result back.
     """
 
     def __init__(
         self,
         ui: SimpleNamespace,
         scene: slicer.vtkMRMLScene,
-        runner: Runner,
         registration: RegistrationSection,
     ) -> None:
         self._ui = ui
         self._scene = scene
-        self._runner = runner
         self._registration = registration
         self._parameters: Parameters | None = None
         self._before: dict[Run, Run] = {}  # each improvement, and the result that it improved
@@ -105,14 +100,13 @@ class RepairSection:
 
     def _on_undo(self, _checked: bool = False) -> None:
         run = self._result()
-        before = self._before.pop(run, None) if run is not None else None
+        before = self._before.get(run) if run is not None else None
         if run is None or before is None or run.results is None:
             return
-        try:
-            self._runner.put_back(before, run.results.ids)
-        except DeepRegError as error:
-            self._before[run] = before
-            self._registration.show_error(error)
-            return
-        self._registration.show_error(None)
-        self._registration.show(before)
+
+        def restored(again: Run) -> None:
+            del self._before[run]
+            if before in self._before:  # an improvement itself, which can be undone in its turn
+                self._before[again] = self._before.pop(before)
+
+        self._registration.put_back(before, run.results.ids, restored)

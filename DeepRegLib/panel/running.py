@@ -147,26 +147,36 @@ class Runner:
     def _register(self, run: Run, inputs: Inputs, reading: Reading) -> None:
         def done(registration: Registration) -> None:
             run.registration = registration
-            steps = _result_steps(registration, run.task, reading)
-            run.slices = Sliced(steps, added, run.fail)
-            try:
-                run.slices.start()
-            except DeepRegError as error:
-                run.fail(error)
+            self._insert(run, inputs, reading, registration, edited=lambda: _edited(reading))
+
+        run.reading = reading
+        run.job = self._submit(reading, run.listener.progress, done, run.fail)
+
+    def _insert(
+        self,
+        run: Run,
+        inputs: Inputs,
+        reading: Reading,
+        registration: Registration,
+        edited: Callable[[], tuple[str, ...]],
+    ) -> None:
+        """Put a registration into the scene as the end of a run; what takes long is made while the window lives."""
 
         def added(data: ResultData) -> None:
-            assert run.registration is not None  # noqa: S101  # for mypy: the data are of it
             try:
-                run.results = self._add(run.task, inputs, reading, run.registration, data)
-                run.notes = (*_edited(reading), *_aligned(run.task, run.results))
+                run.results = self._add(run.task, inputs, reading, registration, data)
+                run.notes = (*edited(), *_aligned(run.task, run.results))
             except Exception as error:
                 LOG.exception("The results could not be put into the scene")
                 run.fail(error if isinstance(error, DeepRegError) else _not_added(error))
             else:
                 run.listener.finished(run)
 
-        run.reading = reading
-        run.job = self._submit(reading, run.listener.progress, done, run.fail)
+        run.slices = Sliced(_result_steps(registration, run.task, reading), added, run.fail)
+        try:
+            run.slices.start()
+        except DeepRegError as error:
+            run.fail(error)
 
     def _submit(
         self,
@@ -182,28 +192,32 @@ class Runner:
             return submit(TRACK, reading.following, on_progress=progress, on_result=done, on_error=failed)
         return submit(REGISTER, reading.request, on_progress=progress, on_result=done, on_error=failed)
 
-    def put_back(self, run: Run, existing: Mapping[str, str]) -> None:
-        """Put the results of an earlier run into the scene once more.
+    def put_back(self, former: Run, existing: Mapping[str, str], listener: Listener) -> Run:
+        """Put the results of an earlier run into the scene once more, as a run that computes nothing.
 
         Parameters
         ----------
-        run
+        former
             Finished, with results.
         existing
             Node ids by output name that are overwritten; for those that are gone new nodes are made.
+        listener
+            Told how it ends. A short one may have ended when this returns.
 
         Raises
         ------
         DeepRegError
             If the nodes cannot take the results, which stay as they are then.
         """
-        if run.inputs is None or run.reading is None or run.registration is None:
+        inputs, reading, registration = former.inputs, former.reading, former.registration
+        if inputs is None or reading is None or registration is None:
             raise InputError(_("The former result is no longer known."), _("Register again."))
-        task = replace(run.task, existing=dict(existing), overwrite=frozenset(existing))
+        task = replace(former.task, existing=dict(existing), overwrite=frozenset(existing))
         with temporarily_unapplied(_moved(task)):
-            check_existing(self._scene, run.inputs, task.existing, task.overwrite)
-        run.results = self._add(task, run.inputs, run.reading, run.registration)
-        run.notes = _aligned(task, run.results)
+            check_existing(self._scene, inputs, task.existing, task.overwrite)
+        run = Run(task, registration=registration, inputs=inputs, reading=reading, listener=listener)
+        self._insert(run, inputs, reading, registration, edited=lambda: ())
+        return run
 
     def wait(self, run: Run) -> None:
         """Let Qt's events be handled until a run is over."""
@@ -221,7 +235,7 @@ class Runner:
         inputs: Inputs,
         reading: Reading,
         registration: Registration,
-        data: ResultData | None = None,
+        data: ResultData,
     ) -> Results:
         if self._scene.IsClosing():
             raise CancelledError(_("The scene was closed during the registration."))

@@ -35,6 +35,7 @@ def stage_name(stage: str) -> str:
         "fuse": _("Fusing the labels"),
         "save": _("Writing the files"),
         "labels": _("Carrying over the segmentation"),
+        "restoring": _("Bringing the former result back"),
         "cancelling": _("Cancelling"),
     }
     return names.get(stage, stage)

@@ -112,6 +112,44 @@ def test_a_segmentation_deleted_while_it_is_read_does_not_matter(opened: OpenedP
     assert opened.results.segmentation
 
 
+def test_undo_brings_a_result_back_a_little_at_a_time(opened: OpenedPanel, played: PlayedEngine, patient: None) -> None:
+    opened.parameters.movingSegmentation = segmentation("plan")
+    first = improved(opened, played)
+    opened.desktop.click(opened.ui.undoImproveButton)
+    assert opened.ui.registerButton.text == "Cancel"
+    assert opened.ui.progressLabel.text == "Bringing the former result back"
+    opened.wait_for_end(20)
+    assert opened.ui.registerButton.text == "Register"
+    assert opened.widget.panel.registration.result.registration is first.registration
+    assert not opened.ui.undoImproveButton.isEnabled()
+
+
+def test_undo_can_be_cancelled_and_asked_for_again(opened: OpenedPanel, played: PlayedEngine, patient: None) -> None:
+    improved(opened, played)
+    better = opened.widget.panel.registration.result
+    opened.desktop.click(opened.ui.undoImproveButton)
+    opened.press()
+    opened.desktop.process_events()
+    assert opened.widget.panel.registration.result is better
+    assert opened.message == ""
+    assert opened.ui.undoImproveButton.isEnabled()
+
+
+def improved(opened: OpenedPanel, played: PlayedEngine) -> Any:
+    """Register and improve by hand; return the run that was improved."""
+    from Testing.panel.test_repair import END, START, answer_improvement, draw
+
+    played.request()
+    played.answer()
+    opened.wait_for_end(20)
+    first = opened.widget.panel.registration.result
+    draw(opened, START, END)
+    opened.desktop.click(opened.ui.improveButton)
+    assert opened.desktop.wait_until(lambda: len(played.orders) == 2, 20)
+    answer_improvement(opened, played)
+    return first
+
+
 def test_a_checkerboard_is_made_a_little_at_a_time(opened: OpenedPanel, played: PlayedEngine, patient: None) -> None:
     from Testing.panel.test_compare_panel import choose, layers, views
 

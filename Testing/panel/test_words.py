@@ -43,7 +43,7 @@ def reported_stages() -> set[str]:
 
 def test_each_stage_has_a_name_for_people(words: ModuleType) -> None:
     assert {"jacobian", "labels", "judge"} <= reported_stages()
-    for stage in (*STAGE_SHARES, *reported_stages(), "waiting", "cancelling"):
+    for stage in (*STAGE_SHARES, *reported_stages(), "waiting", "cancelling", "restoring"):
         assert words.stage_name(stage) != stage
         assert words.stage_name(stage)[0].isupper()
 
