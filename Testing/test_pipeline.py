@@ -252,7 +252,7 @@ def test_every_stage_asks_often_and_stops_wherever_it_is_told_to():
     for stage in ("prepare", "deformable", "inverse", "judge"):
         assert asked.count(stage) > 5, stage
     total = len(asked)
-    for stop in np.linspace(1, total, 12).astype(int):
+    for stop in np.linspace(1, total, 7).astype(int):
         count = [0]
 
         def stopping(count: list[int] = count, stop: int = stop) -> bool:

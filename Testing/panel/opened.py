@@ -13,7 +13,7 @@ import vtk
 from numpy.typing import NDArray
 
 from DeepRegLib.panel.self_test import example_pair, example_recipe
-from DeepRegLib.recipes import recipe_to_toml
+from DeepRegLib.recipes import Recipe, recipe_to_toml
 from DeepRegLib.scene.volumes import add_volume
 from Testing.desktop.module_panel import ModulePanel
 from Testing.desktop.running import Desktop
@@ -56,8 +56,12 @@ class OpenedPanel:
 
     def use_quick_recipe(self, folder: Path) -> None:
         """Choose a recipe that takes a second."""
+        self.use_recipe(folder, example_recipe())
+
+    def use_recipe(self, folder: Path, recipe: Recipe) -> None:
+        """Choose a recipe that is written into a folder."""
         path = folder / "quick.toml"
-        path.write_text(recipe_to_toml(example_recipe()), encoding="utf-8")
+        path.write_text(recipe_to_toml(recipe), encoding="utf-8")
         self.parameters.recipe = str(path)
         self.desktop.process_events()
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,19 @@ import slicer
 from DeepRegLib.models import save_bundle
 from DeepRegLib.networks import build_network
 from DeepRegLib.panel.self_test import SHIFT_MM
+from DeepRegLib.recipes import Search, load_recipe
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
+from Testing.desktop.running import Desktop
 from Testing.models.tiny import MANIFEST, own_folder, tiny_bundle
+from Testing.panel.conftest import MODULE
 from Testing.panel.opened import OpenedPanel, to_moving
 
 __all__ = ["own_folder"]
 pytestmark = pytest.mark.slow
 
 RAS_SHIFT = np.asarray(SHIFT_MM) * (-1, -1, 1)
-CANCELS = 10
+CANCELS = 4
+FEW_STEPS = replace(load_recipe("fast").deformable, voxels=30_000, shrink=(2, 1), iterations=(5, 5))
 CANCEL_SECONDS = 3.0  # the benchmark holds it to one second; this machine may be busy
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +51,24 @@ panel.enter()
 print("torch" in sys.modules, time.process_time() - start)
 desktop.close()
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_engine() -> Iterator[None]:
+    """Let the tests of this file share a worker, which takes longer to start than what most of them do."""
+    yield
+    from DeepRegLib.panel.engine import shared_engine
+
+    shared_engine().close()
+
+
+@pytest.fixture
+def opened(desktop: Desktop) -> Iterator[OpenedPanel]:
+    """Open the module as a user does, and leave its engine running at the end."""
+    panel = OpenedPanel(desktop, MODULE)
+    panel.logic.close = lambda: None  # what ends the engine when the module is unloaded
+    yield panel
+    panel.area.let_go()
 
 
 def test_opening_the_panel_imports_no_torch_and_takes_no_time() -> None:
@@ -170,6 +193,7 @@ def test_a_volume_deleted_meanwhile_does_not_matter(opened: OpenedPanel, tmp_pat
 def test_the_window_stays_alive(opened: OpenedPanel, tmp_path: Path) -> None:
     from PySide6.QtCore import QTimer
 
+    opened.engine.close()  # starting it must not hold the window up either
     opened.load_pair()
     opened.use_quick_recipe(tmp_path)
     ticks = [time.monotonic()]
@@ -207,15 +231,16 @@ def test_a_script_waits_for_the_result(opened: OpenedPanel, tmp_path: Path) -> N
 
 
 def test_the_engine_finds_the_models_of_the_panel_and_the_uncertainty_comes_back(
-    own_folder: Path, opened: OpenedPanel
+    own_folder: Path, opened: OpenedPanel, tmp_path: Path
 ) -> None:
     arguments = {"channels": [8, 8]}
     network = build_network("pyramid", arguments)
     manifest = replace(MANIFEST, architecture="pyramid", arguments=arguments)
     save_bundle(own_folder / "tiny", manifest, network.state_dict())
     tiny_bundle(own_folder / "unknown", name="unknown")
+    opened.engine.close()  # the next one is started where these models are
     opened.load_pair()
-    opened.desktop.choose(opened.ui.recipeSelector, "fast")
+    opened.use_recipe(tmp_path, replace(load_recipe("fast"), search=Search(enabled=False), deformable=FEW_STEPS))
     opened.desktop.choose(opened.ui.modelSelector, "unknown")
     opened.press()
     opened.wait_for_end()
@@ -233,6 +258,7 @@ def test_the_engine_finds_the_models_of_the_panel_and_the_uncertainty_comes_back
     assert uncertainty.shape == slicer.util.arrayFromVolume(opened.parameters.fixedVolume).shape
     assert np.all(uncertainty >= 0)
     assert uncertainty.max() > 0
+    opened.engine.close()  # it knows folders that are about to go
 
 
 def node_ids() -> set[str]:
