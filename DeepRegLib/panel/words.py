@@ -33,6 +33,7 @@ def stage_name(stage: str) -> str:
         "jacobian": _("Computing the change of volume"),
         "read": _("Reading the atlases"),
         "fuse": _("Fusing the labels"),
+        "segment": _("Segmenting"),
         "save": _("Writing the files"),
         "labels": _("Carrying over the segmentation"),
         "restoring": _("Bringing the former result back"),
