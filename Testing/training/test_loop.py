@@ -163,7 +163,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(
 
 def test_accumulated_batches_learn_what_a_large_one_does(tiny_config: TinyConfig, tmp_path: Path) -> None:
     for name, batch, accumulate in (("large", 2, 1), ("small", 1, 2)):
-        config = tiny_config(optimisation={"batch": batch, "accumulate": accumulate, "iterations": 2})
+        config = tiny_config(optimisation={"batch": batch, "accumulate": accumulate, "iterations": 4})
         train(config, tmp_path / name, device="cpu")
     np.testing.assert_allclose(curve(tmp_path / "small"), curve(tmp_path / "large"), rtol=SAME_CURVE)
 
