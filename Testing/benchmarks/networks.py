@@ -53,7 +53,7 @@ def measure(options: Options) -> Table:
     """Train on all scans of the set but two: by scans, by label maps alone, against noise; measure on the two."""
     scans = labelled(options.data, options.only or SET)
     if len(scans) < HELD_BACK + 2:
-        return nothing(TITLE, f"There are not four labelled scans of {options.only or SET} in {options.data}.")
+        return nothing(TITLE, f"There is no case of {options.only or SET} with four labelled scans in {options.data}.")
     known, held_back = [scans[n] for n in range(len(scans)) if n not in (0, 3)], [scans[0], scans[3]]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
