@@ -22,6 +22,7 @@ STAGE_SHARES: Mapping[str, float] = {
     "large motion": 0.20,
     "model": 0.02,
     "deformable": 0.31,
+    "other way": 0.82,
     "correction": 0.08,
     "inverse": 0.08,
     "judge": 0.08,
@@ -86,6 +87,14 @@ class Monitor:
         elapsed = time.perf_counter() - self._begun
         left = elapsed * (1 - whole) / whole if whole > 0.02 else None
         self._progress(self._stage, whole, similarity, left)
+
+    def within(self, stages: Sequence[str]) -> Monitor:
+        """Return a monitor of stages that together are the present stage; it polls as this one."""
+
+        def report(_: str, fraction: float, similarity: float | None, __: float | None) -> None:
+            self.step(fraction, similarity)
+
+        return Monitor(stages, report, self._cancel)
 
     def finishing(self, what: str) -> None:
         """Report what is still made when all stages have run; raise `CancelledError` if the caller wants to stop."""

@@ -1,10 +1,11 @@
 """The stages of a registration in order.
 
-Prepare, search, linear, levels, large motion, model, deformable, inverse, judge, labels.
+Prepare, search, linear, levels, large motion, model, deformable, other way, inverse, judge, labels.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from DeepRegLib.preparation import PreparedScan, prepare_scan
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
 from DeepRegLib.registration import Registration
 from DeepRegLib.request import Drivers, Request
+from DeepRegLib.stages.both_ways import with_other_way
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.finding import find_field, find_pose
@@ -31,7 +33,7 @@ from DeepRegLib.stages.model import model_of
 from DeepRegLib.stages.rigid_segments import with_rigid_segments
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
 from DeepRegLib.stages.run_of_request import rigid_labels_of, run_of
-from DeepRegLib.transforms import Transform, has_field, invert
+from DeepRegLib.transforms import Transform, has_field, invert, linear_part
 
 
 def register(
@@ -205,11 +207,16 @@ def _search(
             run = with_features(run, features)
         run = with_linear_similarity(run)
         working = working_pair(run)
+    undecided = run.recipe
     linear, run = find_pose(run, working, drivers)
     start = initial if initial is not None and has_field(initial) else linear
     found = Deformed(start)
     if "deformable" in plan:
         found, run = find_field(run, linear, initial, bundle)
+    if recipe.symmetric:
+        found = with_other_way(replace(run, recipe=undecided), drivers, bundle, found)
+        start = linear_part(found.transform)
+    if "deformable" in plan:
         found = with_rigid_segments(run, found, rigid_labels_of(drivers))
     return run, working, start, found
 

@@ -19,6 +19,7 @@ def plan_of(request: Request) -> tuple[str, ...]:
         "large motion": recipe.deformable.enabled and recipe.large_motion.enabled and not given_field,
         "model": bool(recipe.model.name) and not given_field,
         "deformable": recipe.deformable.enabled,
+        "other way": recipe.symmetric,
         "inverse": True,
         "judge": True,
         "labels": drivers.moving_labels is not None,

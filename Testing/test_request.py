@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from DeepRegLib.errors import InputError
 from DeepRegLib.planning import plan_of
 from DeepRegLib.provenance import provenance_of
+from DeepRegLib.recipes import load_recipe
 from DeepRegLib.request import Drivers, Extras, Request
 from Testing.engine.fakes import random_field, tiny_image
 from Testing.requests import request_of
@@ -77,6 +78,8 @@ def test_the_plan_leaves_out_what_the_drivers_make_needless() -> None:
     assert whole - plan(initial_transform=random_linear(1)) == {"search"}
     field = random_field(tiny_image().geometry)
     assert whole - plan(initial_transform=field) == {"search", "linear", "large motion", "model"}
+    either = replace(load_recipe("auto"), symmetric=True)
+    assert set(plan_of(request_of(tiny_image(), tiny_image(), either))) - whole == {"other way"}
     assert plan("rigid") == {"prepare", "search", "linear", "inverse", "judge"}
     assert plan(moving_labels=tiny_image()) - whole == {"labels"}
 

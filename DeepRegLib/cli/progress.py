@@ -23,6 +23,7 @@ STAGES = {
     "model": "asking the model",
     "levels": "resampling",
     "large motion": "large motion",
+    "other way": "from the other side",
     "deformable": "deformable",
     "correction": "correction",
     "inverse": "inverting",

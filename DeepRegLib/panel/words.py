@@ -26,6 +26,7 @@ def stage_name(stage: str) -> str:
         "model": _("Asking the model"),
         "levels": _("Resampling the scans"),
         "large motion": _("Searching large motion"),
+        "other way": _("Registering from the other side"),
         "deformable": _("Deforming"),
         "correction": _("Correcting"),
         "inverse": _("Computing the inverse"),

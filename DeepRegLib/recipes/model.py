@@ -284,12 +284,16 @@ class Recipe:
         Short name.
     purpose
         One line on what it is for.
+    symmetric
+        Register from either side, and take the way between the two that are found: swapping the scans then gives the
+        inverse. It takes twice the time. The field is smoother, and where the two sides disagree it follows neither.
     prepare, search, linear, large_motion, model, deformable
         The stages.
     """
 
     name: str
     purpose: str = ""
+    symmetric: bool = False
     prepare: Prepare = field(default_factory=Prepare)
     search: Search = field(default_factory=Search)
     linear: Linear = field(default_factory=Linear)

@@ -38,7 +38,7 @@ from DeepRegLib.series.temporal import Clock, roughness, smoothing_weights
 from DeepRegLib.transforms import LinearTransform, Transform, invert
 
 MEAN = "mean"
-SMOOTHING = 0.5  # frame intervals; measured: docs/how-to/series.md
+SMOOTHING = 0.5  # frame intervals: on a breathing liver 1.07 mm without, 0.99 mm with it
 MEAN_PASSES = 2
 MOST_NAMED = 6
 KEPT_FIELDS = 16

@@ -71,10 +71,7 @@ def deform(run: Run, levels: Sequence[Level], linear: LinearTransform, start: In
     field, geometry = continued(fit.field, fit.geometry, run.pair.fixed.original.geometry)
     if run.sliding_mask is not None:
         field, geometry = _with_sharp_jump(run, run.sliding_mask, field, geometry)
-    field, repaired = repair_folds(field, rounds_a_reach=PATIENT_ROUNDS, poll=run.monitor.poll)
-    if repaired:
-        logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
-    return _without_folds(run, field, geometry, linear)
+    return without_folds(run, field, geometry, linear)
 
 
 def initial_field(run: Run, linear: LinearTransform, initial: Transform) -> FieldFunction | None:
@@ -133,8 +130,23 @@ def _with_sharp_jump(run: Run, mask: Image, field: Tensor, geometry: Geometry) -
     return sharpened(field, surface_of(next(shares)), next(shares), poll=run.monitor.poll), finer
 
 
-def _without_folds(run: Run, field: Tensor, geometry: Geometry, linear: LinearTransform) -> Deformed:
-    """Return the field in mm before the linear transform; smoothed further where both fold on the finer, fixed grid."""
+def without_folds(run: Run, field: Tensor, geometry: Geometry, linear: LinearTransform) -> Deformed:
+    """Return a field in mm before the linear transform, smoothed where it folds, or both do on the finer, fixed grid.
+
+    Parameters
+    ----------
+    run
+        The run.
+    field
+        ``(3, D, H, W)``, in voxels of its grid.
+    geometry
+        Its grid.
+    linear
+        The linear transform.
+    """
+    field, repaired = repair_folds(field, rounds_a_reach=PATIENT_ROUNDS, poll=run.monitor.poll)
+    if repaired:
+        logger.info("Smoothed the field at %d cells that folded or nearly did.", repaired)
     fixed, foreground = run.pair.fixed.original.geometry, run.pair.fixed.foreground
     transform = compose(to_displacement_field(field, geometry), linear)
     for attempt in range(FOLD_ROUNDS):
