@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.models import ModelBundle
 from DeepRegLib.monitoring import Monitor
 from DeepRegLib.preparation import PreparedPair
 from DeepRegLib.request import Drivers
-from DeepRegLib.stages.deformable import Deformed, without_folds
+from DeepRegLib.stages.deformable import Deformed, to_voxels, without_folds
 from DeepRegLib.stages.finding import find_field, find_pose
 from DeepRegLib.stages.log import RunLog
 from DeepRegLib.stages.run import Run, working_pair
@@ -23,7 +21,6 @@ from DeepRegLib.transforms import (
     LinearTransform,
     Transform,
     compose,
-    displacement_on_grid,
     has_field,
     invert,
     linear_part,
@@ -37,18 +34,7 @@ SEARCHED = ("search", "linear", "levels", "large motion", "model", "deformable")
 
 
 def swapped(run: Run, drivers: Drivers, monitor: Monitor) -> tuple[Run, Drivers]:
-    """Return the run, and what it is given, with the moving scan as the fixed one; it notes nothing for the result.
-
-    Raises
-    ------
-    InputError
-        If an organ slides: its surface is known on one scan only.
-    """
-    if run.sliding_mask is not None:
-        raise InputError(
-            f"The recipe {run.recipe.name} registers from either side; a sliding mask is known on the fixed one only.",
-            "Leave out the mask, or take a recipe with symmetric = false.",
-        )
+    """Return the run, and what it is given, with the moving scan as the fixed one; it notes nothing for the result."""
     pair = PreparedPair(run.pair.moving, run.pair.fixed, (), ())
     given = Drivers(
         fixed_landmarks=drivers.moving_landmarks,
@@ -111,9 +97,7 @@ def _between(run: Run, there: Transform, back: Transform, linear: LinearTransfor
     apart = disagreement(there, back, grid, poll=poll)
     _tell(run, apart, grid)
     way = compose(between(there, apart, grid, device=str(run.device), poll=poll), linear.inverse())
-    voxels = displacement_on_grid(way, grid, poll=poll) @ grid.world_to_index[:3, :3].T
-    field = torch.from_numpy(np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)).to(run.device)
-    return without_folds(run, field, grid, linear)
+    return without_folds(run, to_voxels(run, way, grid), grid, linear)
 
 
 def _grid_of(transform: Transform) -> Geometry | None:

@@ -81,11 +81,16 @@ def initial_field(run: Run, linear: LinearTransform, initial: Transform) -> Fiel
     relative = compose(initial, linear.inverse())
 
     def start(geometry: Geometry) -> Tensor:
-        voxels = displacement_on_grid(relative, geometry, poll=run.monitor.poll) @ geometry.world_to_index[:3, :3].T
-        channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
-        return torch.from_numpy(channels_first).to(run.device)
+        return to_voxels(run, relative, geometry)
 
     return start
+
+
+def to_voxels(run: Run, transform: Transform, geometry: Geometry) -> Tensor:
+    """Return the displacement by a transform at the voxels of a grid, ``(3, D, H, W)``, in voxels of the grid."""
+    voxels = displacement_on_grid(transform, geometry, poll=run.monitor.poll) @ geometry.world_to_index[:3, :3].T
+    channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
+    return torch.from_numpy(channels_first).to(run.device)
 
 
 def to_displacement_field(field: Tensor, geometry: Geometry) -> DisplacementField:

@@ -65,6 +65,11 @@ def _sliding_mask(fixed: Image, mask: Image | None, recipe: Recipe) -> Image | N
             f"The recipe {recipe.name} has {found}, and only a displacement can slide.",
             "Take a recipe with a deformable stage that seeks a displacement, or leave out the sliding mask.",
         )
+    if recipe.symmetric:
+        raise InputError(
+            f"The recipe {recipe.name} registers from either side; a sliding mask is known on the fixed one only.",
+            "Leave out the mask, or take a recipe with symmetric = false.",
+        )
     inside = checked_mask(fixed, mask)
     if inside.all():
         raise InputError(f"The mask {mask.name} fills the image.", "Draw it over the organ that slides, and no more.")

@@ -17,7 +17,7 @@ from DeepRegLib.image import Image, read_image
 from DeepRegLib.preprocessing.network_input import on_grid, world_grid
 from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.synthesis import Scene
-from DeepRegLib.training.volumes import Volume, labels_on_grid, volume_files
+from DeepRegLib.training.volumes import Volume, labels_on_grid, paired_files
 
 # Voxels of a label among which the middle of a patch is drawn, at most.
 KEPT_PLACES = 20_000
@@ -114,17 +114,8 @@ def read_scans(
     InputError
         If there are none, a scan has no label map where others have, has another label, or a file cannot be used.
     """
-    images, labels = (volume_files(Path(folder) / part) for part in ("images", "labels"))
-    names = sorted(images or labels)
-    if not names:
-        raise InputError(f"{folder} has no volumes in images/ or labels/.", "Put files such as images/1.nii.gz there.")
-    if images and labels and images.keys() != labels.keys():
-        lonely = sorted(images.keys() ^ labels.keys())
-        raise InputError(
-            f"{folder} has only an image or only labels of {', '.join(lonely[:3])}.",
-            "Give each image a label map of the same name, or none of them.",
-        )
-    read = [read_scan(images.get(name), labels.get(name), size, spacing) for name in names]
+    files = paired_files(Path(folder))
+    read = [read_scan(image, labels, size, spacing) for image, labels in files]
     there = sorted({0}.union(*(np.unique(each.labels).tolist() for each in read if each.labels is not None)))
     known = there if values is None else sorted(values)
     if unnamed := sorted(set(there) - set(known)):

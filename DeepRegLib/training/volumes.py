@@ -110,18 +110,9 @@ def read_collection(folder: str | Path, size: tuple[int, int, int], spacing: flo
     InputError
         If there are no volumes, an image has no label map where others have, or a file cannot be used.
     """
-    images, labels = (volume_files(Path(folder) / part) for part in ("images", "labels"))
-    names = sorted(images or labels)
-    if not names:
-        raise InputError(f"{folder} has no volumes in images/ or labels/.", "Put files such as images/1.nii.gz there.")
-    if images and labels and images.keys() != labels.keys():
-        lonely = sorted(images.keys() ^ labels.keys())
-        raise InputError(
-            f"{folder} has only an image or only labels of {', '.join(lonely[:3])}.",
-            "Give each image a label map of the same name, or none of them.",
-        )
+    files = paired_files(Path(folder))
     whole = tuple(n + 2 * margin for n in size)
-    read = [_read(images.get(name), labels.get(name), whole, spacing) for name in names]
+    read = [_read(image, labels, whole, spacing) for image, labels in files]
     values = sorted({0}.union(*(np.unique(maps).tolist() for _, maps, _ in read if maps is not None)))
     volumes = tuple(
         Volume(
@@ -173,6 +164,32 @@ def _read(
 
 def _filled(image: Image, value: int) -> Image:
     return image.with_array(np.full(image.array.shape, value, dtype=np.uint8))
+
+
+def paired_files(folder: Path) -> list[tuple[Path | None, Path | None]]:
+    """Return the image and the label map of each scan of a folder, in the order of their names.
+
+    Parameters
+    ----------
+    folder
+        Has ``images``, ``labels`` or both, with files of the same names.
+
+    Raises
+    ------
+    InputError
+        If there are no volumes, or an image has no label map where others have.
+    """
+    images, labels = (volume_files(folder / part) for part in ("images", "labels"))
+    names = sorted(images or labels)
+    if not names:
+        raise InputError(f"{folder} has no volumes in images/ or labels/.", "Put files such as images/1.nii.gz there.")
+    if images and labels and images.keys() != labels.keys():
+        lonely = sorted(images.keys() ^ labels.keys())
+        raise InputError(
+            f"{folder} has only an image or only labels of {', '.join(lonely[:3])}.",
+            "Give each image a label map of the same name, or none of them.",
+        )
+    return [(images.get(name), labels.get(name)) for name in names]
 
 
 def volume_files(folder: Path) -> dict[str, Path]:
