@@ -15,7 +15,7 @@ class DenoisingAutoencoder(nn.Module):
 
     An encoder and a decoder of convolutions with the detail of each level passed across (Mao et al. 2016, RED-Net),
     which predict the noise instead of the image (Zhang et al. 2017, DnCNN). There is no normalisation: how strong the
-    noise is must not be lost. An untrained one changes almost nothing.
+    noise is must not be lost. An untrained one changes almost nothing. By default 204,113 parameters.
 
     Shapes: images ``(B, 1, D, H, W)`` -> images ``(B, 1, D, H, W)``.
 

@@ -25,7 +25,8 @@ DILATIONS = (1, 2, 4, 2, 1)
 class SegmentationUNet(nn.Module):
     """A 3-D U-Net for segmentation (Çiçek et al. 2016), with instance normalisation as nnU-Net (Isensee et al. 2021).
 
-    Two convolutions a level on the way down, one on the way up, strided convolutions between.
+    Two convolutions a level on the way down, one on the way up, strided convolutions between. By default 845,298
+    parameters.
 
     Shapes: images ``(B, 1, D, H, W)`` -> logits ``(B, out, D, H, W)``.
 
@@ -73,7 +74,8 @@ class SegmentationUNet(nn.Module):
 class SegmentationCNN(nn.Module):
     """A small 3-D network of dilated convolutions at full resolution (as Li et al. 2017, HighRes3DNet, only smaller).
 
-    Each of its layers adds to what came in. Few numbers to learn, for few scans; slower a voxel than the U-Net.
+    Each of its layers adds to what came in. Few numbers to learn, for few scans; slower a voxel than the U-Net. By
+    default 35,218 parameters.
 
     Shapes: images ``(B, 1, D, H, W)`` of any size -> logits ``(B, out, D, H, W)``; each voxel sees 23 along each axis.
 

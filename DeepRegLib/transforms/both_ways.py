@@ -45,8 +45,8 @@ def linear_between(there: LinearTransform, back: LinearTransform) -> LinearTrans
     Examples
     --------
     >>> there = LinearTransform(np.diag([4.0, 1.0, 1.0, 1.0]))
-    >>> linear_between(there, LinearTransform.identity()).matrix[0, 0].item()
-    2.0
+    >>> linear_between(there, LinearTransform.identity()).matrix.diagonal().round(6).tolist()
+    [2.0, 1.0, 1.0, 1.0]
     """
     root = square_root(back.matrix @ there.matrix)
     return None if root is None else LinearTransform(there.matrix @ np.linalg.inv(root))
@@ -119,6 +119,14 @@ def between(
         Where to compute.
     poll
         Called now and then; may raise to stop.
+
+    Examples
+    --------
+    >>> there, back = np.eye(4), np.eye(4)
+    >>> there[0, 3], back[0, 3] = 5.0, -4.0  # mm
+    >>> there, back, grid = LinearTransform(there), LinearTransform(back), Geometry((1, 1, 1))
+    >>> between(there, disagreement(there, back, grid), grid).apply_to_points([[0.0, 0.0, 0.0]]).round(2).tolist()
+    [[4.5, 0.0, 0.0]]
     """
     if not apart.any():
         return there

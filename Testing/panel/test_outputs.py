@@ -222,12 +222,14 @@ def test_the_table_can_be_read(opened: OpenedPanel, played: PlayedEngine) -> Non
         [table.GetValue(row, column).ToString() for column in range(table.GetNumberOfColumns())]
         for row in range(table.GetNumberOfRows())
     ]
-    assert header == ["Measure", "Before", "After", "Unit"]
-    assert rows[0] == ["Verdict", "", "ok", ""]
+    assert header == ["Measure", "Before", "After", "Unit", "Limit", "Grade"]
+    assert rows[0] == ["Verdict", "", "ok", "", "", ""]
     by_name = {row[0]: row[1:] for row in rows}
     assert by_name["Cross correlation"] == [
         f"{result.measures.ncc_before:.4g}",
         f"{result.measures.ncc_after:.4g}",
         "-1 to 1",
+        "",
+        "",
     ]
-    assert by_name["Folds"] == ["", "0", "voxels"]
+    assert by_name["Folds"] == ["", "0", "voxels", "", ""]

@@ -22,7 +22,7 @@ BRAIN, CT = "brain", "CT"
 LIMIT_SIZE, LIMIT_GB = 512, 8.0
 # No labels are given.
 # Those of a registration of two scans without labels.
-STAGES = tuple(stage for stage in STAGE_SHARES if stage not in ("correction", "labels"))
+STAGES = tuple(stage for stage in STAGE_SHARES if stage not in ("other way", "correction", "labels"))
 GRID_LIMIT = load_recipe(AUTO).deformable.voxels
 ABOUT = """{machine}. DeepReg {version}, recipe auto, on the CPU. {pairs}. Each pair is resampled to cubes of N x N x N
 voxels over its own field of view, in its own pixel type; where that is finer than the scan was, the images hold no more
