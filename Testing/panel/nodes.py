@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 
 from DeepRegLib.image import Image
 from DeepRegLib.panel.self_test import example_pair
 from Testing.scene.nodes import all_ids, bspline_node, linear_node, markups_node, segmentation_node, volume_node
 
-__all__ = ["all_ids", "ball", "bspline_node", "linear_node", "markups_node", "segmentation", "volume_node"]
+__all__ = [
+    "all_ids",
+    "ball",
+    "bspline_node",
+    "linear_node",
+    "load_volume",
+    "markups_node",
+    "segmentation",
+    "volume_node",
+]
 
 GRID = example_pair()[0].geometry
 BALLS = {"liver": (60.0, 60.0, 60.0), "spleen": (78.0, 60.0, 60.0)}  # centres, LPS mm
@@ -30,3 +41,11 @@ def segmentation(name: str = "segmentation", names: tuple[str, ...] = tuple(BALL
     return segmentation_node(
         slicer.mrmlScene, [ball(centre) for centre in centres], [{1: each} for each in names], name
     )
+
+
+def load_volume(folder: Path, name: str, origin: float = 0.0, size: int = 20) -> Any:
+    """Load a volume from a file, as a person does, and let the window live."""
+    image = sitk.Image([size, size, size], sitk.sitkInt16)
+    image.SetOrigin((origin, origin, origin))
+    sitk.WriteImage(image, str(folder / f"{name}.nrrd"))
+    return slicer.util.loadVolume(str(folder / f"{name}.nrrd"))

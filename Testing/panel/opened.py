@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import slicer
 import vtk
 from numpy.typing import NDArray
@@ -120,3 +121,17 @@ def to_moving(node: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
     transform = vtk.vtkGeneralTransform()
     node.GetTransformFromWorld(transform)
     return np.array([transform.TransformPoint(point) for point in points])
+
+
+def answer(opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch, yes: bool) -> list[str]:
+    """Answer the panel's questions; return the list into which they go."""
+    asked: list[str] = []
+
+    def ask(question: str) -> bool:
+        asked.append(question)
+        return yes
+
+    panel = opened.widget.panel
+    for section in (panel.registration, panel.outputs):
+        monkeypatch.setattr(section, "_ask", ask)
+    return asked

@@ -366,3 +366,15 @@ def test_a_chosen_recipe_file_is_deleted(opened: OpenedPanel, played: PlayedEngi
     (tmp_path / "quick.toml").unlink()
     opened.widget.panel.refresh()
     assert "quick" in refused(opened)
+
+
+# --- the button
+
+
+def test_a_double_click_starts_and_does_not_cancel(opened: OpenedPanel, played: PlayedEngine) -> None:
+    opened.desktop.double_click(opened.ui.registerButton)
+    assert opened.widget.panel.registration.running
+    assert opened.ui.registerButton.text == "Cancel"
+    opened.press()  # a click of its own does
+    opened.wait_for_end(10)
+    assert opened.ui.registerButton.text == "Register"

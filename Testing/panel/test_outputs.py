@@ -233,3 +233,14 @@ def test_the_table_can_be_read(opened: OpenedPanel, played: PlayedEngine) -> Non
         "",
     ]
     assert by_name["Folds"] == ["", "0", "voxels", "", ""]
+
+
+def test_of_the_segmentation_and_the_one_made_of_it_one_is_seen(opened: OpenedPanel, played: PlayedEngine) -> None:
+    plan = segmentation("plan")
+    plan.CreateDefaultDisplayNodes()
+    opened.parameters.movingSegmentation = plan
+    played.run()
+    carried = slicer.mrmlScene.GetNodeByID(opened.results.segmentation)
+    assert [node.GetDisplayNode().GetVisibility() for node in (plan, carried)] == [0, 1]
+    opened.desktop.click(opened.ui.removeResultsButton)
+    assert plan.GetDisplayNode().GetVisibility()
