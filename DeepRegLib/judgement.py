@@ -106,6 +106,8 @@ def measure(
     poll
         Called now and then; may raise to stop.
     """
+    # What a network made of a scan drives the registration; whether it is right, the scans themselves must say.
+    pair = pair.as_measured()
     geometry, foreground = pair.fixed.original.geometry, pair.fixed.foreground
     sides = _sides(pair, poll)
     aligned = _aligned(sides, transform, poll)
@@ -241,6 +243,7 @@ def other_poses(
     poll
         Called now and then; may raise to stop.
     """
+    working, pair = None if pair.is_synthetic else working, pair.as_measured()
     # Of a part and the whole, the part is what the other must show everywhere.
     swapped = through is None and _volume(pair.moving) < SMALL_PART * _volume(pair.fixed)
     sides = (pair.moving, pair.fixed) if swapped else (pair.fixed, pair.moving)

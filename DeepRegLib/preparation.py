@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from DeepRegLib.evaluation import structure_agreement
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.masks import checked_mask, grown
 from DeepRegLib.models import usable_bundle
 from DeepRegLib.models.denoising import denoised_by
-from DeepRegLib.models.manifest import DENOISE
+from DeepRegLib.models.manifest import DENOISE, TRANSLATE
+from DeepRegLib.models.translation import DOUBTFUL_SYNTHESIS, translated_by
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
@@ -33,7 +35,7 @@ from DeepRegLib.preprocessing import (
     smooth_and_resample,
     window,
 )
-from DeepRegLib.recipes import Prepare
+from DeepRegLib.recipes import Prepare, Translate
 from DeepRegLib.transforms import Transform, transform_to_sitk
 
 # A brain cut out of its head keeps less than this share of the head's volume.
@@ -59,6 +61,8 @@ class Prepared:
         Whether the values are Hounsfield units.
     scanned, anatomy
         What `known` and `foreground` would be without the user's mask.
+    measured
+        What the scanner measured, as `intensity`, where that is what a network made of it; else None.
     """
 
     original: Image
@@ -68,10 +72,15 @@ class Prepared:
     is_ct: bool
     scanned: Image
     anatomy: Image
+    measured: Image | None = None
 
     def without_mask(self) -> Prepared:
         """Return the same image as if the user had given no mask."""
         return replace(self, known=self.scanned, foreground=self.anatomy)
+
+    def as_measured(self) -> Prepared:
+        """Return the same image with intensities as the scanner measured them."""
+        return self if self.measured is None else replace(self, intensity=self.measured, measured=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +91,17 @@ class PreparedPair:
     moving: Prepared
     decisions: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether a network made one of the intensities."""
+        return self.fixed.measured is not None or self.moving.measured is not None
+
+    def as_measured(self) -> PreparedPair:
+        """Return the same pair with intensities as the scanners measured them."""
+        if not self.is_synthetic:
+            return self
+        return replace(self, fixed=self.fixed.as_measured(), moving=self.moving.as_measured())
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +129,7 @@ def prepare_pair(
     moving_mask: Image | None = None,
     *,
     prepared_fixed: PreparedScan | None = None,
+    translate: Translate | None = None,
     poll: Poll = never_cancel,
 ) -> PreparedPair:
     """Prepare a fixed and a moving image for comparison.
@@ -123,6 +144,8 @@ def prepare_pair(
         Nonzero where the image counts, on its own grid.
     prepared_fixed
         What `prepare_scan` made of the fixed image and its mask; None makes it here.
+    translate
+        The model that shows one of them as the other's modality would; None for none.
     poll
         Called now and then; may raise to stop.
 
@@ -131,7 +154,7 @@ def prepare_pair(
     InputError
         If an image is empty, constant or without a finite voxel, or a mask is empty or on another grid.
     ModelError
-        If the model that takes noise out cannot be used.
+        If the model that takes noise out, or the one that translates, cannot be used.
     """
     prepared = [prepared_fixed or prepare_scan(fixed, recipe, fixed_mask, poll=poll)]
     poll()
@@ -149,7 +172,8 @@ def prepare_pair(
     else:
         fixed_side, moving_side = (_scaled(side, recipe, poll) for side in (fixed_side, moving_side))
         decisions = [f"{side.original.name} is CT." for side in (fixed_side, moving_side) if side.is_ct]
-    return PreparedPair(fixed_side, moving_side, (*decisions, *note), tuple(warnings))
+    pair = PreparedPair(fixed_side, moving_side, (*decisions, *note), tuple(warnings))
+    return pair if translate is None or not translate.model else _translated(pair, translate, recipe, poll)
 
 
 def working_image(
@@ -240,6 +264,29 @@ def _denoised(image: Image, how: str, poll: Poll) -> Image:
         poll()
         return denoise(image, how)
     return denoised_by(usable_bundle(how, DENOISE), image, poll=poll)
+
+
+def _translated(pair: PreparedPair, translate: Translate, recipe: Prepare, poll: Poll) -> PreparedPair:
+    """Let one side be seen as a network shows it in the other's modality, and say how far that can be believed."""
+    side = pair.moving if translate.side == "moving" else pair.fixed
+    made = translated_by(usable_bundle(translate.model, TRANSLATE), side.original, poll=poll)
+    agreement = structure_agreement(side.intensity, made, side.foreground, poll=poll)
+    known = None if side.known.array.all() else side.known
+    check_not_constant(made, poll=poll)
+    seen = replace(side, intensity=normalise(made, *recipe.clamp, known, poll=poll), measured=side.intensity)
+    name = side.original.name
+    note = (
+        f"{name} was compared as {made.name}, whose edges run like those of the scan to {agreement:.0%}; measures and "
+        "verdict are of the scan itself."
+    )
+    doubts = []
+    if agreement < DOUBTFUL_SYNTHESIS:
+        doubts.append(
+            f"The synthetic scan made of {name} agrees with it to {agreement:.0%} only: parts may be left out or "
+            "invented. Use another model, or none."
+        )
+    changed = replace(pair, moving=seen) if translate.side == "moving" else replace(pair, fixed=seen)
+    return replace(changed, decisions=(*pair.decisions, note), warnings=(*pair.warnings, *doubts))
 
 
 def _inside(known: Image, found: NDArray[np.generic]) -> Image:

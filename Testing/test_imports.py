@@ -71,6 +71,7 @@ HEIGHT = {
     "improving": 15,
     "pipeline": 15,
     "segmentation": 16,
+    "translation": 16,
     "series": 16,
     "tracking": 16,
     "segments": 1,

@@ -23,6 +23,7 @@ from DeepRegLib.cli import (
     tracking,
     training,
     transforming,
+    translating,
     viewing,
 )
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
@@ -62,6 +63,7 @@ for command in (
     viewing.view,
     improving.improve,
     segmenting.segment,
+    translating.translate,
     series.series,
     tracking.track,
     transforming.apply,

@@ -30,6 +30,7 @@ STAGES = {
     "judge": "measuring",
     "labels": "carrying labels",
     "jacobian": "volume change",
+    "translate": "translating",
     "fuse": "fusing the labels",
     "save": "writing",
 }

@@ -16,8 +16,8 @@ from DeepRegLib.version import VERSION
 
 FORMAT = 1
 MANIFEST = "model.json"
-SEGMENTATION, DENOISE = "segmentation", "denoise"
-TASKS = ("registration", "affine", "features", SEGMENTATION, DENOISE)
+SEGMENTATION, DENOISE, TRANSLATE = "segmentation", "denoise", "translate"
+TASKS = ("registration", "affine", "features", SEGMENTATION, DENOISE, TRANSLATE)
 INTENSITIES = ("percentile",)
 # A name becomes that of a folder, on every system.
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")

@@ -1,4 +1,4 @@
-"""Networks that register, segment or denoise: torch modules only. Where weights come from is up to `models`."""
+"""Networks that register, segment, denoise or translate: torch modules only. Weights come from `models`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from DeepRegLib.networks.lapirn import LapIRN
 from DeepRegLib.networks.pyramid import PyramidNet
 from DeepRegLib.networks.recurrent import RecurrentNet
 from DeepRegLib.networks.segmentation import SegmentationCNN, SegmentationUNet
+from DeepRegLib.networks.translator import Translator
 from DeepRegLib.networks.unet import UNet
 from DeepRegLib.networks.unigradicon import UniGradICON
 
@@ -24,6 +25,7 @@ __all__ = [
     "DENOISES",
     "SEGMENTS",
     "THIRD_PARTY",
+    "TRANSLATES",
     "AffineNet",
     "DenoisingAutoencoder",
     "FeatureNet",
@@ -32,6 +34,7 @@ __all__ = [
     "RecurrentNet",
     "SegmentationCNN",
     "SegmentationUNet",
+    "Translator",
     "UNet",
     "UniGradICON",
     "build_network",
@@ -46,9 +49,10 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "segmentation-unet": SegmentationUNet,
     "segmentation-cnn": SegmentationCNN,
     "autoencoder": DenoisingAutoencoder,
+    "translator": Translator,
 }
 # What a network must be for each task of a training that is not about pairs.
-SEGMENTS, DENOISES = ("segmentation-unet", "segmentation-cnn"), ("autoencoder",)
+SEGMENTS, DENOISES, TRANSLATES = ("segmentation-unet", "segmentation-cnn"), ("autoencoder",), ("translator",)
 # Networks of others, for the weights they published, and not trained here.
 THIRD_PARTY: dict[str, type[nn.Module]] = {"lapirn": LapIRN, "unigradicon": UniGradICON}
 

@@ -25,6 +25,7 @@ from DeepRegLib.recipes.model import (
     Prepare,
     Recipe,
     Search,
+    Translate,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Prepare",
     "Recipe",
     "Search",
+    "Translate",
     "load_recipe",
     "recipe_from_dict",
     "recipe_names",

@@ -86,6 +86,7 @@ def without_folder(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         prepare=replace(recipe.prepare, denoise=base_name(recipe.prepare.denoise)),
+        translate=replace(recipe.translate, model=base_name(recipe.translate.model)),
         model=replace(recipe.model, name=base_name(recipe.model.name)),
         deformable=replace(recipe.deformable, features=base_name(recipe.deformable.features)),
     )

@@ -22,6 +22,7 @@ DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", LNCC_NGF, "mind", "ngf"
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
 DISPLACEMENT, VELOCITY = "displacement", "velocity"
 PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)
+SIDES = ("moving", "fixed")
 LINEAR_MODELS = ("none", "rigid", "similarity", "affine")
 
 
@@ -56,6 +57,28 @@ class Prepare:
         low, high = self.clamp
         _require(0 <= self.mask_margin <= 100, "prepare.mask_margin", self.mask_margin, "0 to 100 mm")
         _require(0 <= low < high <= 100, "prepare.clamp", self.clamp, "two percentiles, 0 <= low < high <= 100")
+
+
+@dataclass(frozen=True)
+class Translate:
+    """A trained network that shows one scan as the other's modality would, so that both are compared as one modality.
+
+    What it makes is synthetic: it drives the registration, and nothing else. Measures and verdict compare the scans as
+    they were, and what is warped at the end is the scan.
+
+    Parameters
+    ----------
+    model
+        Name of a model of the task ``translate``, or the folder of its bundle; "" for none.
+    side
+        Which scan is translated: ``"moving"`` or ``"fixed"``.
+    """
+
+    model: str = ""
+    side: str = "moving"
+
+    def __post_init__(self) -> None:
+        _require(self.side in SIDES, "translate.side", self.side, f"one of {', '.join(SIDES)}")
 
 
 @dataclass(frozen=True)
@@ -287,7 +310,7 @@ class Recipe:
     symmetric
         Register from either side, and take the way between the two that are found: swapping the scans then gives the
         inverse. It takes twice the time. The field is smoother, and where the two sides disagree it follows neither.
-    prepare, search, linear, large_motion, model, deformable
+    prepare, translate, search, linear, large_motion, model, deformable
         The stages.
     """
 
@@ -295,6 +318,7 @@ class Recipe:
     purpose: str = ""
     symmetric: bool = False
     prepare: Prepare = field(default_factory=Prepare)
+    translate: Translate = field(default_factory=Translate)
     search: Search = field(default_factory=Search)
     linear: Linear = field(default_factory=Linear)
     model: Model = field(default_factory=Model)

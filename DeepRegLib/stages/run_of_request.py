@@ -35,7 +35,15 @@ def run_of(
         for each in (drivers.fixed_labels, drivers.moving_labels)
     ]
     masks = [None if each is None else in_standard_order(each) for each in (drivers.fixed_mask, drivers.moving_mask)]
-    pair = prepare_pair(fixed, moving, recipe.prepare, *masks, prepared_fixed=prepared_fixed, poll=monitor.poll)
+    pair = prepare_pair(
+        fixed,
+        moving,
+        recipe.prepare,
+        *masks,
+        prepared_fixed=prepared_fixed,
+        translate=recipe.translate,
+        poll=monitor.poll,
+    )
     return Run(
         pair,
         recipe,

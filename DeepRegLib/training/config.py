@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.networks import ARCHITECTURES, DENOISES, SEGMENTS
+from DeepRegLib.networks import ARCHITECTURES, DENOISES, SEGMENTS, TRANSLATES
 from DeepRegLib.tables import from_table, read_toml, require
 from DeepRegLib.training.appearance import Appearance
 from DeepRegLib.training.deformation import Deformation
@@ -17,19 +17,22 @@ from DeepRegLib.training.denoising import Denoising
 from DeepRegLib.training.losses import Losses
 from DeepRegLib.training.segmenting import Segmenting
 from DeepRegLib.training.shapes import Shapes
+from DeepRegLib.training.translating import Translating
 
 SHIPPED = Path(__file__).parent / "configs"
-PAIRS, SEGMENTATION, DENOISE = "pairs", "segmentation", "denoise"
+PAIRS, SEGMENTATION, DENOISE, TRANSLATE = "pairs", "segmentation", "denoise", "translate"
 # The architectures that each task trains, and the sources of `Sources` it can draw from.
 TRAINED = {
-    PAIRS: tuple(name for name in ARCHITECTURES if name not in (*SEGMENTS, *DENOISES)),
+    PAIRS: tuple(name for name in ARCHITECTURES if name not in (*SEGMENTS, *DENOISES, *TRANSLATES)),
     SEGMENTATION: SEGMENTS,
     DENOISE: DENOISES,
+    TRANSLATE: TRANSLATES,
 }
 DRAWN = {
     PAIRS: ("shapes", "maps", "images", "pairs"),
     SEGMENTATION: ("maps", "images"),
     DENOISE: ("shapes", "maps", "images"),
+    TRANSLATE: ("images",),
 }
 # What may differ from the run that is resumed; everything else would make it another run.
 FREE_ON_RESUME = ("record", "validation", "bundle", "purpose")
@@ -266,10 +269,10 @@ class TrainingConfig:
         One line on what it is for.
     task
         What it learns: ``"pairs"`` to register two images or to describe their voxels, ``"segmentation"`` to label the
-        voxels of one, ``"denoise"`` to take noise out of one.
-    network, images, sources, shapes, deformation, appearance, losses, segmentation, denoise, optimisation, validation,
-    record, bundle
-        The sections; `losses` is for pairs, `segmentation` and `denoise` are for their tasks alone.
+        voxels of one, ``"denoise"`` to take noise out of one, ``"translate"`` to show one as another modality would.
+    network, images, sources, shapes, deformation, appearance, losses, segmentation, denoise, translate, optimisation,
+    validation, record, bundle
+        The sections; `losses` is for pairs, `segmentation`, `denoise` and `translate` are for their tasks alone.
     """
 
     name: str
@@ -284,6 +287,7 @@ class TrainingConfig:
     losses: Losses = field(default_factory=Losses)
     segmentation: Segmenting = field(default_factory=Segmenting)
     denoise: Denoising = field(default_factory=Denoising)
+    translate: Translating = field(default_factory=Translating)
     optimisation: Optimisation = field(default_factory=Optimisation)
     validation: Validation = field(default_factory=Validation)
     record: Record = field(default_factory=Record)

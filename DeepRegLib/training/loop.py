@@ -21,9 +21,8 @@ from DeepRegLib.files import make_folder
 from DeepRegLib.models import load_bundle, load_network
 from DeepRegLib.monitoring import Cancel
 from DeepRegLib.networks import build_network
-from DeepRegLib.training.config import PAIRS, Optimisation, TrainingConfig, check_resumable
+from DeepRegLib.training.config import Optimisation, TrainingConfig, check_resumable
 from DeepRegLib.training.journal import Journal
-from DeepRegLib.training.judge import Judge
 from DeepRegLib.training.learner import Learner
 from DeepRegLib.training.processes import Processes, together
 from DeepRegLib.training.randomness import derived_seed
@@ -36,7 +35,7 @@ from DeepRegLib.training.state import (
     read_config,
     save_checkpoint,
 )
-from DeepRegLib.training.tasks import task_of
+from DeepRegLib.training.tasks import judge_of, task_of
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +120,8 @@ def train(
     with together(device) as processes, _training_memory(processes.device), _own_random_numbers(processes.device):
         torch.manual_seed(derived_seed(config.optimisation.seed, "weights"))
         network = _network(config, build).to(processes.device)
-        judge = Judge().to(processes.device) if config.task == PAIRS and config.losses.adversarial > 0 else None
+        judge = judge_of(config)
+        judge = None if judge is None else judge.to(processes.device)
         state = new_state(network, judge, config.optimisation)
         if earlier:
             _go_on(state, config, earlier, processes.device)

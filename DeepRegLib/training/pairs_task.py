@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from DeepRegLib.training.config import TrainingConfig
 from DeepRegLib.training.descriptions import contrast_loss, place_cosines
-from DeepRegLib.training.judge import Judge, objection, shown_images, verdict_loss
+from DeepRegLib.training.judge import objection, own_judge, shown_images, verdict_loss
 from DeepRegLib.training.learner import Learner
 from DeepRegLib.training.losses import field_losses, seen_in_both
 from DeepRegLib.training.processes import Processes
@@ -48,7 +48,7 @@ class PairsTask:
         if isinstance(learner.judge, nn.Module) and pairs.field is not None:
             visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
             shown = shown_images(pairs, forward, visible)
-            found["adversarial"] = objection(_own(learner.judge), shown)
+            found["adversarial"] = objection(own_judge(learner.judge), shown)
         learner.descend(found, weights)
         if shown is not None and learner.judge is not None and pairs.field is not None:
             aligned = shown_images(pairs, pairs.field, visible)
@@ -83,11 +83,3 @@ class PairsTask:
             return field, None
         forward, backward = field.chunk(2)
         return forward, backward
-
-
-def _own(judge: nn.Module) -> Judge:
-    """Return the judge itself, not as the processes share it: here it gets no gradient."""
-    own = getattr(judge, "module", judge)
-    if not isinstance(own, Judge):
-        raise TypeError("another network than the judge")
-    return own

@@ -25,6 +25,7 @@ from Testing.benchmarks import (
     repeat,
     segmentation,
     speed,
+    translation,
     transport,
     wrong,
 )
@@ -59,6 +60,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "trust": trusted.measure,
     "segmentation": segmentation.measure,
     "networks": networks.measure,
+    "translation": translation.measure,
     "carrying": carrying.measure,
     "fuzz": fuzz.measure,
     "cancel": cancel.measure,
@@ -79,6 +81,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
 ONLY_IF_NAMED = (
     "segmentation",
     "networks",
+    "translation",
     "carrying",
     "fuzz",
     "verdict",

@@ -40,6 +40,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
     assert set(PARTS) - set(parsed([])[1]) == {
         "segmentation",
         "networks",
+        "translation",
         "carrying",
         "fuzz",
         "verdict",
