@@ -10,7 +10,7 @@ from DeepRegLib.image import Image
 from DeepRegLib.judgement import Inherited, compare_start, measure
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.orientation import standard_order
-from DeepRegLib.preparation import Prepared
+from DeepRegLib.preparation import Prepared, PreparedPair
 from DeepRegLib.provenance import provenance_of
 from DeepRegLib.registration import Registration
 from DeepRegLib.request import Request
@@ -85,8 +85,18 @@ def finish(
         provenance=provenance_of(request, run.device, poll=poll) | run.log.provenance,
         uncertainty=uncertainty and as_given(uncertainty),
         trust=trust and as_given(trust),
+        synthetic=_synthetic(run.pair, request),
         worst_places=places,
     )
+
+
+def _synthetic(pair: PreparedPair, request: Request) -> Image | None:
+    """Return what a network made of a scan, as that scan was given."""
+    if pair.synthetic is None:
+        return None
+    side, image = pair.synthetic
+    geometry = (request.fixed if side is pair.fixed else request.moving).geometry
+    return standard_order(geometry).back(image, geometry=geometry)
 
 
 def _finite_original(side: Prepared) -> Image:

@@ -97,6 +97,11 @@ class PreparedPair:
         """Whether a network made one of the intensities."""
         return self.fixed.measured is not None or self.moving.measured is not None
 
+    @property
+    def synthetic(self) -> tuple[Prepared, Image] | None:
+        """The side that a network made the intensities of, and these; None where it made none."""
+        return next(((side, side.intensity) for side in (self.fixed, self.moving) if side.measured is not None), None)
+
     def as_measured(self) -> PreparedPair:
         """Return the same pair with intensities as the scanners measured them."""
         if not self.is_synthetic:
@@ -273,7 +278,8 @@ def _translated(pair: PreparedPair, translate: Translate, recipe: Prepare, poll:
     agreement = structure_agreement(side.intensity, made, side.foreground, poll=poll)
     known = None if side.known.array.all() else side.known
     check_not_constant(made, poll=poll)
-    seen = replace(side, intensity=normalise(made, *recipe.clamp, known, poll=poll), measured=side.intensity)
+    scaled = replace(normalise(made, *recipe.clamp, known, poll=poll), name=made.name)
+    seen = replace(side, intensity=scaled, measured=side.intensity)
     name = side.original.name
     note = (
         f"{name} was compared as {made.name}, whose edges run like those of the scan to {agreement:.0%}; measures and "

@@ -205,6 +205,8 @@ class Registration:
     trust
         float32, mm, on the fixed grid: the error to be expected inside the fixed foreground, 0 outside; None of a
         result made before there was such a map.
+    synthetic
+        What a network made of the scan that the recipe translates, on that scan's own grid; None where none was.
     worst_places
         Where most error is to be expected, the worst first; at most three, none near another.
     carried
@@ -240,6 +242,7 @@ class Registration:
     jacobian: Image | None = None
     uncertainty: Image | None = None
     trust: Image | None = None
+    synthetic: Image | None = None
     worst_places: tuple[WorstPlace, ...] = ()
     carried: tuple[CarriedLabel, ...] = ()
     warnings: tuple[str, ...] = ()

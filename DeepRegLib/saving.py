@@ -37,6 +37,7 @@ OUTPUT_FILES: Mapping[str, str] = {
     "jacobian": "jacobian.nii.gz",
     "uncertainty": "uncertainty.nii.gz",
     "trust": "trust.nii.gz",
+    "synthetic": "synthetic.nii.gz",
     "report": "report.html",
     "viewer": "viewer.html",
     "dicom_registration": "registration.dcm",
@@ -87,7 +88,7 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
         The folder, created with its parents where there is none. It gets ``transform.h5``, ``inverse.h5``,
         ``warped.nii.gz``, ``result.json``, ``report.html`` (if jinja2 and Pillow are installed), and of what the
         registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, ``jacobian.nii.gz`` and
-        ``uncertainty.nii.gz`` and ``trust.nii.gz``. Other files in it stay.
+        ``uncertainty.nii.gz``, ``trust.nii.gz`` and ``synthetic.nii.gz``. Other files in it stay.
     overwrite
         Whether an earlier result in it may be replaced: files of the names above, and what its ``result.json`` lists.
 
@@ -202,6 +203,7 @@ def _images(registration: Registration) -> dict[str, tuple[str, Image]]:
         "jacobian": registration.jacobian,
         "uncertainty": registration.uncertainty,
         "trust": registration.trust,
+        "synthetic": registration.synthetic,
     }
     images = {name: (OUTPUT_FILES[name], image) for name, image in single.items() if image is not None}
     for number, layer in enumerate(registration.warped_layers, start=1):

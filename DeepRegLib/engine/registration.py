@@ -59,6 +59,8 @@ def checked(registration: Registration) -> Registration:
             )
         if image is not None and image.geometry != found.fixed.geometry:
             raise ProtocolError(f"A result has {image.name[:40]!r} on another grid than the fixed scan's.")
+    if found.synthetic is not None and found.synthetic.geometry not in (found.fixed.geometry, found.moving.geometry):
+        raise ProtocolError("A result has a synthetic scan on a grid of neither scan.")
     return registration
 
 

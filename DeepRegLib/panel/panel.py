@@ -28,6 +28,7 @@ from DeepRegLib.panel.segment_section import SegmentSection
 from DeepRegLib.panel.settings import Store
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.stable_section import StableSection
+from DeepRegLib.panel.translation_section import TranslationSection
 from DeepRegLib.panel.update_section import UpdateSection
 from DeepRegLib.panel.wrapping import GrowingTabs, WrappedLabels
 
@@ -80,6 +81,7 @@ class Panel:
             images,
         )
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
+        self.translation = TranslationSection(ui)
         self.linked = LinkedSection(ui, scene)
         self.repair = RepairSection(ui, scene, self.registration)
         self.update = UpdateSection(ui, scene, self.registration, lambda now: task_of(now, self._sources.load))
@@ -91,6 +93,7 @@ class Panel:
         self._sections = (
             self.inputs,
             self.model,
+            self.translation,
             self.drivers,
             self.registration,
             self.compare,

@@ -11,7 +11,14 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.util import NodeModify
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.panel.recipes import RECIPES_MODEL, adjusted, with_choice, with_passes
+from DeepRegLib.panel.recipes import (
+    RECIPES_MODEL,
+    RECIPES_TRANSLATION,
+    adjusted,
+    with_choice,
+    with_passes,
+    with_translation,
+)
 from DeepRegLib.panel.task import Mask, Task
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.request import Drivers
@@ -43,6 +50,9 @@ class Parameters:
         What to register and how; the recipe is a shipped name or the path of a TOML file.
     model
         Name of the model, or the folder of its bundle; empty for what the recipe says, ``NO_MODEL`` for none.
+    translation
+        Which scan is compared as a model shows it in the other's modality: ``"moving NAME"`` or ``"fixed NAME"``; empty
+        for what the recipe says.
     fixedMask, movingMask, fixedMaskSegments, movingMaskSegments
         Segmentation or label map that limits where the scans are compared; of a segmentation the segments with these
         ids, all if there are none.
@@ -87,6 +97,7 @@ class Parameters:
     movingVolume: slicer.vtkMRMLScalarVolumeNode
     recipe: str = AUTO
     model: str = RECIPES_MODEL
+    translation: str = RECIPES_TRANSLATION
 
     fixedMask: Labels
     fixedMaskSegments: list[str]
@@ -210,7 +221,8 @@ def recipe_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recip
         If there is none, or a value leaves its allowed range.
     """
     recipe = adjusted(load(parameters.recipe), parameters.resolution, parameters.smoothness)
-    return with_passes(with_choice(recipe, parameters.model), parameters.modelPasses)
+    recipe = with_passes(with_choice(recipe, parameters.model), parameters.modelPasses)
+    return with_translation(recipe, parameters.translation)
 
 
 def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe) -> Task:

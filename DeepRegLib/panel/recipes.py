@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from DeepRegLib.recipes import Recipe, with_model
+from DeepRegLib.models import known_models
+from DeepRegLib.models.manifest import TRANSLATE
+from DeepRegLib.recipes import Recipe, Translate, with_model
 
 # Choices of a model that are no name of one: those begin with a letter or a digit.
 RECIPES_MODEL, NO_MODEL = "", "-"
+RECIPES_TRANSLATION = ""
 
 
 def adjusted(recipe: Recipe, resolution: float, smoothness: float) -> Recipe:
@@ -70,3 +73,28 @@ def with_passes(recipe: Recipe, passes: int) -> Recipe:
     if passes == 0 or not recipe.model.name:
         return recipe
     return replace(recipe, model=replace(recipe.model, passes=passes))
+
+
+def with_translation(recipe: Recipe, choice: str) -> Recipe:
+    """Return the recipe with the scan that is compared as a model shows it.
+
+    Parameters
+    ----------
+    recipe
+        Returned as it is where nothing was chosen, or a scene names what is no model of this computer.
+    choice
+        The side and the name of a model, or `RECIPES_TRANSLATION`.
+    """
+    side, _, name = choice.partition(" ")
+    if choice == RECIPES_TRANSLATION or name not in translators():
+        return recipe
+    return replace(recipe, translate=Translate(name, side))
+
+
+def translators() -> list[str]:
+    """Return the names of the models of this computer that show a scan in another modality."""
+    return [
+        model.name
+        for model in known_models()
+        if not model.problem and model.manifest is not None and model.manifest.task == TRANSLATE
+    ]

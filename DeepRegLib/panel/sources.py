@@ -60,7 +60,8 @@ class Sources:
             )
         recipe = self._read_once(source)
         if source in self._of_scenes:
-            self._distrust_model(recipe.model.name)
+            for name in _models_of(recipe):
+                self._distrust_model(name)
         return recipe
 
     def glance(self, source: str) -> Recipe:
@@ -89,8 +90,8 @@ class Sources:
     def _next(self, parameters: Parameters) -> str | None:
         if not self.may_read(parameters.recipe):
             return parameters.recipe
-        model = with_choice(self.load(parameters.recipe), parameters.model).model.name
-        return None if self.may_read(model) else model
+        recipe = with_choice(self.load(parameters.recipe), parameters.model)
+        return next((model for model in _models_of(recipe) if not self.may_read(model)), None)
 
     def _distrust(self, source: str) -> None:
         self._of_scenes.add(source)
@@ -100,6 +101,11 @@ class Sources:
     def _distrust_model(self, name: str) -> None:
         if any(sign in name for sign in PATH_SIGNS):
             self._distrust(name)
+
+
+def _models_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return every name or folder of a model in a recipe; where one may be empty or a filter, that is no path."""
+    return recipe.model.name, recipe.prepare.denoise, recipe.translate.model, recipe.deformable.features
 
 
 def _stamp(source: str) -> Stamp:

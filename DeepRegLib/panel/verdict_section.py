@@ -139,7 +139,7 @@ class VerdictSection:
 def _main_node(scene: slicer.vtkMRMLScene, results: Results) -> slicer.vtkMRMLNode | None:
     """Return the node that stands for a result: its transform, or the next best thing."""
     ids = results.ids
-    names = ("transform", "inverse", "warped", "segmentation", "jacobian", "uncertainty", "trust", "table")
+    names = ("transform", "inverse", "warped", "segmentation", "jacobian", "uncertainty", "trust", "synthetic", "table")
     return next((scene.GetNodeByID(ids[name]) for name in names if name in ids), None)
 
 

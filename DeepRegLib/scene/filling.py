@@ -20,10 +20,12 @@ from DeepRegLib.scene.transforms import set_transform, transform_steps
 from DeepRegLib.scene.volumes import set_millimetres, set_volume, value_range
 from DeepRegLib.scene.world import image_data_steps
 
-VOLUMES = ("warped", "jacobian", "uncertainty", "trust")
+VOLUMES = ("warped", "jacobian", "uncertainty", "trust", "synthetic")
 TRANSFORMS = ("transform", "inverse")
 JACOBIAN_COLOURS = "vtkMRMLColorTableNodeRainbow"
 JACOBIAN_RANGE = (0.0, 2.0)
+# No scanner makes scans of this colour: nobody takes one that was made by a network for one that was measured.
+SYNTHETIC_COLOURS = "vtkMRMLColorTableNodeOcean"
 # From black, where the model is sure, through red to white.
 UNCERTAINTY_COLOURS = "vtkMRMLColorTableNodeIron"
 UNCERTAINTY_PERCENTILE = 99.0
@@ -111,6 +113,11 @@ def fillers_of(
         display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
         display.SetWindowLevelMinMax(0.0, max(high, SMALLEST_UNCERTAINTY_RANGE_MM))
 
+    def fill_synthetic(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        assert registration.synthetic is not None  # noqa: S101  # for mypy: or it would have no voxels
+        set_volume(node, registration.synthetic, data.volumes["synthetic"])
+        node.GetDisplayNode().SetAndObserveColorNodeID(SYNTHETIC_COLOURS)
+
     fillers: dict[str, Callable[[slicer.vtkMRMLNode], None]] = {
         "transform": fill_transform,
         "inverse": fill_inverse,
@@ -118,6 +125,7 @@ def fillers_of(
         "jacobian": fill_jacobian,
         "uncertainty": lambda node: fill_millimetres(node, "uncertainty"),
         "trust": lambda node: fill_millimetres(node, "trust"),
+        "synthetic": fill_synthetic,
     }
     made = {name: fill for name, fill in fillers.items() if name in data.volumes or name in data.transforms}
     if data.labelmaps:

@@ -20,6 +20,7 @@ NODE_OF = MappingProxyType(
         "jacobian": ("Jacobian", "vtkMRMLScalarVolumeNode"),
         "uncertainty": ("model uncertainty", "vtkMRMLScalarVolumeNode"),
         "trust": ("expected error", "vtkMRMLScalarVolumeNode"),
+        "synthetic": ("synthetic, made by a network", "vtkMRMLScalarVolumeNode"),
         "table": ("measures", "vtkMRMLTableNode"),
     }
 )
@@ -56,6 +57,7 @@ class Outputs:
     jacobian: bool = False
     uncertainty: bool = False
     trust: bool = False
+    synthetic: bool = True
     table: bool = True
 
 
@@ -67,7 +69,7 @@ class Results:
     ----------
     folder
         Item id of their folder in the subject hierarchy; None if every output went into a node that was there.
-    transform, inverse, warped, segmentation, jacobian, uncertainty, trust, table
+    transform, inverse, warped, segmentation, jacobian, uncertainty, trust, synthetic, table
         Node ids.
     chosen
         Names of the outputs that went into nodes of the user's, which are never removed.
@@ -81,6 +83,7 @@ class Results:
     jacobian: str | None = None
     uncertainty: str | None = None
     trust: str | None = None
+    synthetic: str | None = None
     table: str | None = None
     chosen: frozenset[str] = field(default_factory=frozenset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,26 @@ def test_a_name_in_a_tooltip_is_no_markup(opened: OpenedPanel, played: PlayedEng
     opened.parameters.fixedVolume = opened.parameters.movingVolume
     opened.desktop.process_events()
     assert name in tip_of(opened.ui.registerButton)
+
+
+@pytest.mark.parametrize("key", ["denoise", "translate", "features"])
+def test_a_strangers_recipe_leads_to_no_folder_of_a_model_without_a_question(
+    key: str, opened: OpenedPanel, stranger: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from DeepRegLib.panel.self_test import example_recipe
+    from DeepRegLib.recipes import Translate, recipe_to_toml
+
+    recipe, folder = example_recipe(), str(tmp_path / "folder of a stranger")
+    changed = {
+        "denoise": lambda: replace(recipe, prepare=replace(recipe.prepare, denoise=folder)),
+        "translate": lambda: replace(recipe, translate=Translate(folder)),
+        "features": lambda: replace(
+            recipe, deformable=replace(recipe.deformable, similarity="features", features=folder)
+        ),
+    }[key]()
+    (tmp_path / "of a stranger.toml").write_text(recipe_to_toml(changed), encoding="utf-8")
+    slicer.util.loadScene(str(stranger))
+    opened.desktop.process_events()
+    asked = answer(opened, monkeypatch, True)
+    opened.press()
+    assert ["of a stranger.toml" in asked[0], "folder of a stranger" in asked[1], len(asked)] == [True, True, 2]

@@ -64,7 +64,12 @@ def made_registration() -> Registration:
         Image(moving.array, MOVING_GRID, "moving"),
         (label_map(MOVING_GRID), label_map(MOVING_GRID, seed=5, labels=(1,))),
     )
-    return replace(registration, uncertainty=uncertainty_on(FIXED_GRID), trust=uncertainty_on(FIXED_GRID))
+    return replace(
+        registration,
+        uncertainty=uncertainty_on(FIXED_GRID),
+        trust=uncertainty_on(FIXED_GRID),
+        synthetic=Image(1 - moving.array, MOVING_GRID, "moving (synthetic, tiny)"),
+    )
 
 
 def uncertainty_on(grid: Geometry) -> Image:

@@ -51,6 +51,7 @@ def test_every_output_is_there_by_name(case: Case) -> None:
         "jacobian": "moving Jacobian",
         "uncertainty": "moving model uncertainty",
         "trust": "moving expected error",
+        "synthetic": "moving synthetic, made by a network",
         "table": "moving measures",
     }
     warped = image_from_volume(case.node(results, "warped"))
@@ -78,6 +79,12 @@ def test_the_uncertainty_is_shown_from_0_mm_upwards_as_what_it_is(case: Case) ->
     assert node.GetVoxelValueUnits().GetCodingSchemeDesignator() == "UCUM"
 
 
+def test_a_synthetic_scan_lies_where_the_scan_lies_and_looks_like_no_scan(case: Case) -> None:
+    node = case.node(case.add(), "synthetic")
+    assert image_from_volume(node).geometry.is_close(case.registration.moving.geometry)
+    assert node.GetDisplayNode().GetColorNode().GetName() == "Ocean"
+
+
 def test_a_model_that_is_sure_everywhere_looks_so(case: Case) -> None:
     sure = case.registration.uncertainty.with_array(case.registration.uncertainty.array / 1000)
     case.registration = replace(case.registration, uncertainty=sure)
@@ -102,7 +109,9 @@ def test_only_what_is_wanted_is_made(case: Case) -> None:
 
 
 def test_an_output_the_registration_lacks_is_left_out(case: Case) -> None:
-    case.registration = replace(case.registration, jacobian=None, uncertainty=None, trust=None, warped_layers=())
+    case.registration = replace(
+        case.registration, jacobian=None, uncertainty=None, trust=None, synthetic=None, warped_layers=()
+    )
     assert set(case.add().ids) == {"transform", "inverse", "warped", "table"}
 
 
@@ -175,7 +184,7 @@ def test_a_sequence_moves_by_the_volume_that_shows_it(case: Case) -> None:
 
 
 def test_without_new_nodes_there_is_no_folder(case: Case) -> None:
-    outputs = Outputs(transform=True, inverse=False, warped=False, segmentation=False, table=False)
+    outputs = Outputs(inverse=False, warped=False, segmentation=False, synthetic=False, table=False)
     results = case.add(outputs, transform=linear_node(case.scene, np.eye(4)))
     assert results.folder is None
 
