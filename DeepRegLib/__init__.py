@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from DeepRegLib.pipeline import register
     from DeepRegLib.recipes import Recipe, load_recipe
     from DeepRegLib.registration import Registration
+    from DeepRegLib.series.registering import register_series
     from DeepRegLib.transforms import (
         Transform,
         apply_to_image,
@@ -51,6 +52,7 @@ __all__ = [
     "read_image",
     "read_transform",
     "register",
+    "register_series",
     "write_image",
     "write_transform",
 ]
@@ -71,6 +73,7 @@ _HOMES = {
     "read_image": "image",
     "read_transform": "transforms",
     "register": "pipeline",
+    "register_series": "series.registering",
     "write_image": "image",
     "write_transform": "transforms",
 }

@@ -16,6 +16,7 @@ from DeepRegLib.devices import choose_device, memory_errors_explained
 from DeepRegLib.extras import with_driving_labels, with_extras
 from DeepRegLib.finishing import finish
 from DeepRegLib.image import Image, as_image
+from DeepRegLib.judgement import Inherited
 from DeepRegLib.monitoring import Cancel, Monitor, Progress
 from DeepRegLib.orientation import in_standard_order
 from DeepRegLib.planning import plan_of
@@ -148,6 +149,7 @@ def align(
     request: Request,
     fixed: PreparedScan | None = None,
     *,
+    at_start: Inherited | None = None,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
 ) -> Registration:
@@ -162,6 +164,8 @@ def align(
         What to register.
     fixed
         What `prepare_fixed` made of its fixed scan; None makes it here.
+    at_start
+        What was measured of an earlier scan of the same patient; None compares the pose with others.
     progress, cancel
         As in `register`.
     """
@@ -173,7 +177,8 @@ def align(
             known = found.inverse
             inverse = known or invert(found.transform, device=str(device), poll=monitor.poll)
         with monitor.stage("judge"):
-            return finish(run, request, start, found, inverse, (working.fixed, working.moving), mapped=False)
+            sides = working.fixed, working.moving
+            return finish(run, request, start, found, inverse, sides, mapped=False, at_start=at_start)
 
 
 def prepare_fixed(request: Request, *, cancel: Cancel | None = None) -> PreparedScan:

@@ -138,6 +138,16 @@ def _is_small(m: Measures) -> bool:
     return m.masked_share is not None and m.masked_share < SMALL_MASK
 
 
+def with_doubt(verdict: Verdict, doubt: str) -> Verdict:
+    """Return a verdict with one more reason to check, which never makes it better."""
+    return Verdict(CHECK if verdict.level == OK else verdict.level, (*verdict.reasons, doubt))
+
+
+def inexact_inverse(p99: float) -> str:
+    """Return the doubt about an inverse whose error has this 99th percentile, mm."""
+    return f"The inverse is inexact: 1 % of the points come back more than {p99:.1f} mm off."
+
+
 def _better_pose(m: Measures) -> str:
     if (m.information_elsewhere or 0.0) > (m.information_nearby or 0.0):
         return (
@@ -218,10 +228,7 @@ def _field_doubts(m: Measures) -> Judged:
             m.log_jacobian_sd > STRONG_DEFORMATION,
             f"The deformation is strong (spread of log volume change {m.log_jacobian_sd:.2f}).",
         ),
-        (
-            m.inverse_error_p99 > COARSE_INVERSE_MM,
-            f"The inverse is inexact: 1 % of the points come back more than {m.inverse_error_p99:.1f} mm off.",
-        ),
+        (m.inverse_error_p99 > COARSE_INVERSE_MM, inexact_inverse(m.inverse_error_p99)),
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.formats.raster import DamagedFileError, Raster, checked_sizes, frame, native
+from DeepRegLib.formats.raster import DamagedFileError, Raster, Spooled, checked_sizes, frame, native
 from DeepRegLib.formats.streams import first_bytes, is_gzip, read_array
 from DeepRegLib.naming import shown
 
@@ -90,6 +90,18 @@ def read_nifti(path: Path) -> Raster:
     InputError
         If the header contradicts itself or the file's length, or the voxels are of a kind that is not known.
     """
+    header, raster = _read(path, on_disk=False)
+    return replace(raster, array=_scaled(native(raster.array), header))
+
+
+def spool_nifti(path: Path) -> Spooled:
+    """Read the header of a file, and its voxels when they are needed; raises as `read_nifti` does."""
+    header, raster = _read(path, on_disk=True)
+    return Spooled(raster, lambda part: _scaled(native(part), header))
+
+
+def _read(path: Path, *, on_disk: bool) -> tuple[Header, Raster]:
+    """Return the header, and the voxels as they are stored."""
     name = shown(path)
     header_path = _partner(path, ".img", ".hdr") if _ends(path, ".img") else path
     start = first_bytes(header_path, HEADER_2)
@@ -99,23 +111,14 @@ def read_nifti(path: Path) -> Raster:
     data_path, skip = _where_voxels_are(header_path, header)
     kind, per_voxel = _voxel_type(header, name)
     sizes = checked_sizes(name, header.sizes)
-    dtype = np.dtype(header.order + kind)
-    flat = read_array(
-        data_path, dtype, math.prod(sizes) * per_voxel, skip=skip, compressed=is_gzip(data_path), name=name
-    )
-    array = native(flat).reshape(*sizes[::-1], *((per_voxel,) if per_voxel > 1 else ()))
+    dtype, count = np.dtype(header.order + kind), math.prod(sizes) * per_voxel
+    flat = read_array(data_path, dtype, count, skip=skip, compressed=is_gzip(data_path), name=name, on_disk=on_disk)
+    array = flat.reshape(*sizes[::-1], *((per_voxel,) if per_voxel > 1 else ()))
     channels, array = _with_components(header, array, per_voxel)
     spacing, origin, direction, remarks = _frame(header, name)
     extra = array.ndim - (channels > 1) - 3
-    return Raster(
-        _scaled(array, header),
-        channels,
-        (*spacing, *(1.0,) * extra),
-        (*origin, *(0.0,) * extra),
-        direction,
-        _marks(header),
-        remarks,
-    )
+    placed = (*spacing, *(1.0,) * extra), (*origin, *(0.0,) * extra)
+    return header, Raster(array, channels, *placed, direction, _marks(header), remarks)
 
 
 def _ends(path: Path, ending: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from DeepRegLib.formats.raster import (
     LARGEST_HEADER,
     DamagedFileError,
     Raster,
+    Spooled,
     checked_sizes,
     frame,
     native,
@@ -73,6 +74,16 @@ def read_nrrd(path: Path) -> Raster:
         If the header contradicts itself or the file's length, the data lies in another folder, or the voxels are of a
         kind that is not known.
     """
+    raster = _read(path, on_disk=False)
+    return replace(raster, array=np.ascontiguousarray(raster.array))
+
+
+def spool_nrrd(path: Path) -> Spooled:
+    """Read the header of a file, and its voxels when they are needed; raises as `read_nrrd` does."""
+    return Spooled(_read(path, on_disk=True), native)
+
+
+def _read(path: Path, *, on_disk: bool) -> Raster:
     name = shown(path)
     header = _header(path, name)
     sizes = _sizes(header, name)
@@ -80,7 +91,7 @@ def read_nrrd(path: Path) -> Raster:
     named = header.fields.get("data file", header.fields.get("datafile"))
     if named is not None:
         data, start = file_beside(path, named), 0
-    array = _voxels(header, name, sizes, data, start)
+    array = _voxels(header, name, sizes, data, start, on_disk=on_disk)
     spatial, others = _axes(header, sizes, name)
     channels = math.prod(sizes[axis] for axis in others)
     order = [len(sizes) - 1 - axis for axis in (*spatial[::-1], *others[::-1])]
@@ -91,7 +102,7 @@ def read_nrrd(path: Path) -> Raster:
     marks |= {key: header.fields[key] for key in ("kinds", "measurement frame", "space") if key in header.fields}
     if others:
         marks["component kind"] = _kinds(header, len(sizes))[others[0]]
-    return Raster(np.ascontiguousarray(array), channels, spacing, origin, direction, marks)
+    return Raster(array, channels, spacing, origin, direction, marks)
 
 
 def _header(path: Path, name: str) -> Header:
@@ -134,7 +145,9 @@ def _sizes(header: Header, name: str) -> tuple[int, ...]:
     return checked_sizes(name, whole_numbers(name, "sizes", header.fields.get("sizes", ""), dimension))
 
 
-def _voxels(header: Header, name: str, sizes: tuple[int, ...], data: Path, start: int) -> NDArray[Any]:
+def _voxels(
+    header: Header, name: str, sizes: tuple[int, ...], data: Path, start: int, *, on_disk: bool
+) -> NDArray[Any]:
     kind = TYPES.get(header.fields.get("type", "").lower())
     if kind is None:
         raise InputError(f"{name} has voxels of type {header.fields.get('type', '')!r}.", "Convert it to numbers.")
@@ -157,10 +170,9 @@ def _voxels(header: Header, name: str, sizes: tuple[int, ...], data: Path, start
         raise DamagedFileError(f"{name} is damaged: its header skips {skip} bytes.")
     if not compressed and start >= 0:
         start, skip = start + skip, 0
-    flat = read_array(
-        data, np.dtype((order or "<") + kind), count, start=start, skip=skip, compressed=compressed, name=name
-    )
-    return native(flat)
+    dtype = np.dtype((order or "<") + kind)
+    flat = read_array(data, dtype, count, start=start, skip=skip, compressed=compressed, name=name, on_disk=on_disk)
+    return flat if on_disk else native(flat)
 
 
 def _skipped(header: Header, name: str, key: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,22 @@ class Raster:
     direction: NDArray[np.float64] | None
     marks: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Spooled:
+    """Voxels that stay on disk until they are looked at.
+
+    Parameters
+    ----------
+    raster
+        Its array is that of the file, in the file's byte order and unscaled; it must not be written to.
+    finished
+        Makes of a copy of some of its voxels what reading the whole file would have made of them.
+    """
+
+    raster: Raster
+    finished: Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def checked_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:

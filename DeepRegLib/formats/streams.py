@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zlib
 from pathlib import Path
 from typing import IO, Any
@@ -50,6 +51,7 @@ def read_array(
     skip: int = 0,
     compressed: bool = False,
     name: str = "",
+    on_disk: bool = False,
 ) -> NDArray[Any]:
     """Read `count` numbers from a file.
 
@@ -69,6 +71,9 @@ def read_array(
         Whether it is a zlib or gzip stream, or several gzip streams one after another.
     name
         What to call it in messages: the header that names it; by default the file itself.
+    on_disk
+        Leave the numbers on disk, to be read when they are looked at: where they lie, or unpacked into a temporary
+        file that goes when the array goes.
 
     Raises
     ------
@@ -81,7 +86,13 @@ def read_array(
         start = length - wanted
     if start < 0 or skip + wanted > max(length - start, 0) * (MOST_GROWTH if compressed else 1):
         raise _truncated(called)
-    array = np.empty(count, dtype=dtype)  # memory is taken by what is written to it, not before
+    if on_disk and not compressed and start + skip + wanted <= length:
+        return np.memmap(path, dtype, "r", start + skip, (count,))
+    if on_disk:
+        with tempfile.TemporaryFile(prefix="deepreg-") as spool:
+            array: NDArray[Any] = np.memmap(spool, dtype, "w+", 0, (count,))
+    else:
+        array = np.empty(count, dtype=dtype)  # memory is taken by what is written to it, not before
     target = array.view(np.uint8).data
     with path.open("rb") as stream:
         if compressed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from DeepRegLib.image.conversion import from_sitk, geometry_of, set_geometry, to_sitk
 from DeepRegLib.image.itk_files import write_with_itk
-from DeepRegLib.image.reading import as_image, from_raster, grid_of, read_image, read_raster
+from DeepRegLib.image.reading import as_image, from_raster, grid_of, read_image, read_raster, spool_raster
 from DeepRegLib.image.resampling import execute, interpolation_type, resample, resample_sitk, rounded
 from DeepRegLib.image.volume import Image, box_around
 from DeepRegLib.image.writing import WRITABLE_SUFFIXES, check_mhd, write_image, write_sitk
@@ -27,6 +27,7 @@ __all__ = [
     "resample_sitk",
     "rounded",
     "set_geometry",
+    "spool_raster",
     "to_sitk",
     "write_image",
     "write_sitk",

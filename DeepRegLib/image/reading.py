@@ -16,11 +16,11 @@ from DeepRegLib.formats.isolated import read_with_itk
 from DeepRegLib.formats.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
 from DeepRegLib.formats.metaimage import read_metaimage
 from DeepRegLib.formats.nifti import SUFFIXES as NIFTI_SUFFIXES
-from DeepRegLib.formats.nifti import is_nifti, read_nifti
+from DeepRegLib.formats.nifti import is_nifti, read_nifti, spool_nifti
 from DeepRegLib.formats.nrrd import MAGIC as NRRD_MAGIC
 from DeepRegLib.formats.nrrd import SUFFIXES as NRRD_SUFFIXES
-from DeepRegLib.formats.nrrd import read_nrrd
-from DeepRegLib.formats.raster import Raster
+from DeepRegLib.formats.nrrd import read_nrrd, spool_nrrd
+from DeepRegLib.formats.raster import Raster, Spooled, native
 from DeepRegLib.formats.streams import first_bytes
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.guarding import guarded
@@ -123,6 +123,28 @@ def read_raster(source: Path) -> Raster:
     if is_dicom(source, start):
         return read_dicom(source)
     return read_with_itk(source)
+
+
+def spool_raster(source: Path) -> Spooled:
+    """As `read_raster`, but voxels of NIfTI and NRRD files stay on disk until they are looked at.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from DeepRegLib.image import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(Image(np.full((2, 3, 4), 7, dtype=np.int16), Geometry((4, 3, 2))), Path(folder) / "scan.nii.gz")
+    ...     spooled = spool_raster(Path(folder) / "scan.nii.gz")
+    >>> int(spooled.finished(np.array(spooled.raster.array[0])).max())
+    7
+    """
+    if source.is_file() and source.stat().st_size > 0:
+        start, lower = first_bytes(source, HEADER_BYTES), source.name.lower()
+        if start.startswith(NRRD_MAGIC) or lower.endswith(NRRD_SUFFIXES):
+            return spool_nrrd(source)
+        if is_nifti(start) or lower.endswith(NIFTI_SUFFIXES):
+            return spool_nifti(source)
+    return Spooled(read_raster(source), native)
 
 
 def from_raster(raster: Raster, name: str) -> Image:

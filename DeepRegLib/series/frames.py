@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from DeepRegLib.dicom.time_points import TimePoint, time_points_of
 from DeepRegLib.errors import InputError
 from DeepRegLib.formats.nifti import TIME_STEP
-from DeepRegLib.formats.raster import Raster
+from DeepRegLib.formats.raster import Raster, Spooled
 from DeepRegLib.guarding import guarded
-from DeepRegLib.image import Image, from_raster, grid_of, read_image, read_raster
+from DeepRegLib.image import Image, from_raster, grid_of, read_image, spool_raster
 from DeepRegLib.naming import base_name, shown
 
 FRAMES, SECONDS, PERCENT = "frame", "s", "%"
@@ -116,8 +116,8 @@ def read_frames(source: Source | Sequence[Source] | Frames) -> Frames:
     source
         A 4-D file (NIfTI, NRRD, Slicer's ``.seq.nrrd``), a folder or file of a DICOM series with time points, a folder
         of volumes in the order of their names, or a list of images and files in the order of time. Frames may have
-        grids of their own. Of a 4-D file the voxels are held as they are stored; from lists and DICOM a frame is read
-        when it is needed.
+        grids of their own. A frame is read when it is needed; a compressed 4-D file is unpacked into a temporary file
+        first.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _of_path(path: Path) -> Frames:
         points = time_points_of(path)
         if points is not None:
             return _of_time_points(points.points, points.unit, points.remarks)
-        return _of_raster(read_raster(path), shown(path))
+        return _of_file(spool_raster(path), shown(path))
 
 
 def _of_time_points(points: Sequence[TimePoint], unit: str, remarks: tuple[str, ...]) -> Frames:
@@ -173,14 +173,16 @@ def _of_time_points(points: Sequence[TimePoint], unit: str, remarks: tuple[str, 
     return Frames(tuple(frame(point) for point in points), unit, "the DICOM series", remarks)
 
 
-def _of_raster(raster: Raster, name: str) -> Frames:
+def _of_file(spooled: Spooled, name: str) -> Frames:
+    raster = spooled.raster
     array = _time_first(raster, name)
     grid = grid_of(Raster(array[0], 1, raster.spacing, raster.origin, raster.direction), name)
     times, unit = _times(raster, len(array), name)
 
     def frame(number: int) -> Frame:
         called = f"frame {number + 1}"
-        return Frame(called, times[number], lambda: Image(np.ascontiguousarray(array[number]), grid, called))
+        # A copy: what is looked at of a file's voxels stays in memory as long as the file's array.
+        return Frame(called, times[number], lambda: Image(spooled.finished(np.array(array[number])), grid, called))
 
     return Frames(tuple(frame(number) for number in range(len(array))), unit, base_name(name), raster.remarks)
 

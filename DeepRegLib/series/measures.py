@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from DeepRegLib.evaluation import digital_folds, ncc
+from DeepRegLib.evaluation import InverseConsistency, digital_folds, ncc
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll
+from DeepRegLib.result import Verdict
 from DeepRegLib.series.frames import Frame
 from DeepRegLib.series.members import Reference
 from DeepRegLib.series.result import FrameRow
@@ -20,7 +21,7 @@ from DeepRegLib.transforms import (
     displacement_gradient,
     displacement_on_grid,
 )
-from DeepRegLib.transforms.inversion import inverse_error
+from DeepRegLib.verdict import COARSE_INVERSE_MM, inexact_inverse, with_doubt
 
 SAMPLED_POINTS = 2000
 # Maps are measured on a grid of about so many voxels: displacements are smooth.
@@ -63,7 +64,7 @@ def frame_row(
     found: Found,
     anchor: Reference,
     transform: Transform,
-    inverse: Transform,
+    consistency: InverseConsistency,
     bridged: bool,
     points: NDArray[np.float64],
     poll: Poll,
@@ -76,8 +77,8 @@ def frame_row(
         Which, and what its registration found.
     anchor
         The reference.
-    transform, inverse
-        As delivered.
+    transform, consistency
+        As delivered, and how exact its inverse is.
     bridged
         Whether they are those of its neighbours in time.
     points
@@ -96,11 +97,12 @@ def frame_row(
     grid = map_grid(original.geometry)
     determinant, strain = jacobian_and_strain(transform, grid, poll)
     inside = foreground_on(foreground, grid)
+    folds = digital_folds(transform, original.geometry)
     return FrameRow(
         index=index,
         name=frame.name,
         time=frame.time,
-        verdict=found.verdict,
+        verdict=_judged(found, folds, consistency.p99),
         bridged=bridged,
         ncc_before=likeness[0],
         ncc_after=likeness[1],
@@ -111,7 +113,15 @@ def frame_row(
         jacobian_mean=float(determinant[inside].mean()),
         jacobian_max=float(determinant[inside].max()),
         strain=float(strain[inside].mean()),
-        folds=digital_folds(transform, original.geometry),
-        inverse_error=float(inverse_error(transform, inverse, points).mean()),
+        folds=folds,
+        inverse_error=consistency.mean,
         seconds=found.seconds,
     )
+
+
+def _judged(found: Found, folds: int, inverse_p99: float) -> Verdict:
+    """Judge a frame: what its registration found, and what is delivered."""
+    verdict = found.verdict
+    if inverse_p99 > COARSE_INVERSE_MM:
+        verdict = with_doubt(verdict, inexact_inverse(inverse_p99))
+    return with_doubt(verdict, f"The field folds at {folds} voxels.") if folds else verdict

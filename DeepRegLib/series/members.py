@@ -10,21 +10,26 @@ from dataclasses import dataclass, replace
 
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.image import Image
+from DeepRegLib.judgement import Inherited
 from DeepRegLib.monitoring import Cancel, Progress, poll_of
 from DeepRegLib.pipeline import align, prepare_fixed
 from DeepRegLib.preparation import PreparedScan
 from DeepRegLib.provenance import image_hash, transform_hash
 from DeepRegLib.recipes import LargeMotion, Model, Recipe, recipe_to_dict
 from DeepRegLib.request import Drivers, Request
-from DeepRegLib.result import FAILED, Verdict
+from DeepRegLib.result import CHECK, FAILED, OK, Verdict, start_measures
 from DeepRegLib.series.looking import coarse_grid, most_alike, picture
 from DeepRegLib.series.stores import Found, Store
 from DeepRegLib.transforms import Transform
+from DeepRegLib.verdict import verdict_on
 from DeepRegLib.version import VERSION
 
 # What is registered from a neighbour's result lies close: the coarsest level and half of the finest's steps are enough.
 COARSEST_SHRINK = 4
 FINEST_SHARE = 0.5
+# Edges of a good result agree to within this from scan to scan.
+DROP = 0.05
+RANK = {OK: 0, CHECK: 1, FAILED: 2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +132,7 @@ def register_member(
     starts: Sequence[Transform],
     *,
     near: bool,
+    known: Found | None = None,
     progress: Progress | None,
 ) -> Found:
     """Register one member, or take what an earlier run with the same inputs has kept.
@@ -143,6 +149,9 @@ def register_member(
         From which of these transforms, the one that makes both most alike; none for the recipe's own search.
     near
         Whether they are results for scans that hardly differ.
+    known
+        Of such a scan, what was found without a start: how other poses compare there holds here too, as long as edges
+        agree as well and nothing else speaks against the result.
     progress
         Of this member.
 
@@ -159,14 +168,16 @@ def register_member(
     kept = running.store.load(name, key)
     if kept is not None:
         return kept
-    found = _aligned(running, recipe, reference, image, start, progress)
-    if near and found.verdict.level == FAILED:
+    found = _aligned(running, recipe, reference, image, start, progress, known)
+    if known is not None and _is_worse(found, known):
+        # How other poses compare there may not hold here.
+        found = _added(found, _aligned(running, recipe, reference, image, start, progress))
+    if near and RANK[found.verdict.level] > (RANK[CHECK] if known is None else RANK[known.verdict.level]):
         # The neighbour has led astray, or was wrong itself.
         again = _aligned(running, running.recipe, reference, image, None, progress)
-        if again.verdict.level != FAILED:
-            found = replace(again, seconds=found.seconds + again.seconds)
-    running.store.save(name, key, found)
-    return found
+        better = RANK[again.verdict.level] < RANK[found.verdict.level]
+        found = _added(found, again) if better else _added(again, found)
+    return running.store.save(name, key, found)
 
 
 def _start(reference: Reference, image: Image, starts: Sequence[Transform]) -> Transform | None:
@@ -188,18 +199,36 @@ def _aligned(
     image: Image,
     start: Transform | None,
     progress: Progress | None,
+    known: Found | None = None,
 ) -> Found:
     begun = time.perf_counter()
     try:
         request = Request(
             reference.image, image, recipe, Drivers(initial_transform=start), running.device, running.seed
         )
-        result = align(request, reference.scan, progress=progress, cancel=running.cancel)
+        inherited = None if known is None or known.start is None else Inherited(known.start)
+        result = align(request, reference.scan, at_start=inherited, progress=progress, cancel=running.cancel)
     except (CancelledError, MemoryShortageError):
         raise
     except DeepRegError as error:
         return Found(None, Verdict(FAILED, (str(error),)), time.perf_counter() - begun)
-    return Found(result.transform, result.verdict, time.perf_counter() - begun)
+    # The inverse of this run is thrown away: that of the final transform is judged.
+    judged = verdict_on(replace(result.measures, inverse_error_p99=0.0), deformed=recipe.deformable.enabled)
+    start_of = None if inherited is not None else start_measures(result.measures)
+    return Found(result.transform, judged, time.perf_counter() - begun, start_of, result.measures.structure_after)
+
+
+def _is_worse(found: Found, known: Found) -> bool:
+    """Tell whether more speaks against a result than against that whose comparison with other poses it took over."""
+    if known.start is None:
+        return False
+    drop = (known.structure or 0.0) - (found.structure or 0.0)
+    return RANK[found.verdict.level] > RANK[known.verdict.level] or drop > DROP
+
+
+def _added(before: Found, after: Found) -> Found:
+    """Return what was found after, with the time of both."""
+    return replace(after, seconds=before.seconds + after.seconds)
 
 
 def _key(running: Running, recipe: Recipe, reference: Reference, image: Image, start: Transform | None) -> str:

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from DeepRegLib.devices import choose_device
-from DeepRegLib.errors import InputError, RegistrationError
+from DeepRegLib.errors import InputError
 from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.orientation import standard_order
 from DeepRegLib.provenance import versions
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.result import CHECK, FAILED, OK, Verdict
-from DeepRegLib.series.fields import (
-    Field,
-    centred,
-    common_grid,
-    field_of,
-    mean_image,
-    weighted_sum,
-    without_folds,
-)
-from DeepRegLib.series.frames import PERCENT, Frames, Source, read_frames
+from DeepRegLib.series.chain import registered_outward, registered_to_the_mean
+from DeepRegLib.series.finishing import FINISHING, Work, finished
+from DeepRegLib.series.frames import Frames, Source, read_frames
 from DeepRegLib.series.looking import Looks, central_frame, is_cyclic, look_at
-from DeepRegLib.series.measures import frame_row, points_inside
-from DeepRegLib.series.members import Reference, Running, prepared_reference, register_member
+from DeepRegLib.series.members import Running, prepared_reference
 from DeepRegLib.series.result import FrameRow, SeriesRegistration
 from DeepRegLib.series.rigid_motion import rigid_motion
-from DeepRegLib.series.stores import Found, MemoryStore, Store
-from DeepRegLib.series.temporal import Clock, roughness, smoothing_weights
-from DeepRegLib.transforms import LinearTransform, Transform, invert
+from DeepRegLib.series.stores import MemoryStore, Store
 
 MEAN = "mean"
 SMOOTHING = 0.5  # frame intervals: on a breathing liver 1.07 mm without, 0.99 mm with it
-MEAN_PASSES = 2
 MOST_NAMED = 6
-KEPT_FIELDS = 16
-# Shares of the progress.
-LOOKING, FINISHING = 0.03, 0.25
-
-
-def frame_folder(index: int) -> str:
-    """Return under which name what belongs to a frame is kept."""
-    return f"frame_{index:04d}"
+LOOKING = 0.03  # of the progress
 
 
 def register_series(
@@ -115,9 +92,10 @@ def register_series(
         index = _reference_index(reference, given, looks)
         found_cyclic = is_cyclic(given, looks) if cyclic is None else cyclic
     decisions = [_told_reference(reference, given, index), _told_cycle(found_cyclic, given=cyclic is not None)]
+    span = (LOOKING, 1 - FINISHING)
     if reference == MEAN:
         with clock.step("mean"):
-            anchor, found, shifts = _to_the_mean(running, given, index, found_cyclic)
+            anchor, found, shifts = registered_to_the_mean(running, given, index, found_cyclic, span)
         decisions.append(
             "The mean of all frames is the reference; its shape was moved by "
             + ", then ".join(f"{shift:.2f} mm" for shift in shifts)
@@ -126,27 +104,27 @@ def register_series(
     else:
         anchor = prepared_reference(given[index].read(), running)
         with clock.step("register"):
-            found = _chain(running, given, anchor, index, found_cyclic, span=(LOOKING, 1 - FINISHING))
+            found = registered_outward(running, given, anchor, index, found_cyclic, span)
     with clock.step("finish"):
-        finished = _finish(
+        done = finished(
             running,
-            _Work(given, anchor, found, None if reference == MEAN else index, found_cyclic, sigma),
+            Work(given, anchor, found, None if reference == MEAN else index, found_cyclic, sigma),
         )
     running.tell("judge", 1.0)
-    verdict, warnings = _judged(finished.rows)
+    verdict, warnings = _judged(done.rows)
     return SeriesRegistration(
         frames=given,
         reference=anchor.image,
         reference_index=None if reference == MEAN else index,
         foreground=standard_order(anchor.image.geometry).back(anchor.foreground, geometry=anchor.image.geometry),
-        transforms=finished.transforms,
-        inverses=finished.inverses,
-        rows=finished.rows,
+        transforms=done.transforms,
+        inverses=done.inverses,
+        rows=done.rows,
         cyclic=found_cyclic,
         smoothing=sigma,
-        roughness_before=finished.roughness_before,
-        roughness_after=finished.roughness_after,
-        motion=None if chosen.deformable.enabled else rigid_motion(finished.transforms, anchor.image.geometry.centre),
+        roughness_before=done.roughness_before,
+        roughness_after=done.roughness_after,
+        motion=None if chosen.deformable.enabled else rigid_motion(done.transforms, anchor.image.geometry.centre),
         verdict=verdict,
         recipe=chosen,
         warnings=(*given.remarks, *anchor.scan.warnings, *warnings),
@@ -220,205 +198,6 @@ def _told_reference(reference: int | str, frames: Frames, index: int) -> str:
 def _told_cycle(cyclic: bool, *, given: bool) -> str:
     why = "as was said" if given else "which was found from the images or their phases"
     return f"The last frame {'leads' if cyclic else 'does not lead'} to the first, {why}."
-
-
-def _clock_of(frames: Frames, cyclic: bool) -> Clock:
-    times = frames.times
-    if not cyclic:
-        return Clock(times, None)
-    round_trip = 100.0 if frames.unit == PERCENT else float(np.ptp(times) + np.median(np.diff(times)))
-    return Clock(times, max(round_trip, float(np.ptp(times)) + 1e-6))
-
-
-def _order(count: int, index: int, cyclic: bool) -> list[tuple[int, list[int]]]:
-    """Return in which order frames are registered, and the neighbours that each may start from."""
-    apart = [min(abs(n - index), count - abs(n - index)) if cyclic else abs(n - index) for n in range(count)]
-    order = sorted((n for n in range(count) if n != index), key=lambda n: (apart[n], n))
-    done = {index}
-    result = []
-    for n in order:
-        beside = [(n - 1) % count, (n + 1) % count] if cyclic else [n - 1, n + 1]
-        result.append((n, [other for other in dict.fromkeys(beside) if other in done]))
-        done.add(n)
-    return result
-
-
-def _chain(
-    running: Running,
-    frames: Frames,
-    anchor: Reference,
-    index: int,
-    cyclic: bool,
-    span: tuple[float, float],
-) -> list[Found]:
-    """Register every frame but the reference, outward from it."""
-    still = LinearTransform.identity()
-    found: dict[int, Found] = {index: Found(still, Verdict(OK, ()), 0.0)}
-    order = _order(len(frames), index, cyclic)
-    for number, (n, neighbours) in enumerate(order):
-        share = (span[1] - span[0]) / len(order)
-        stage, begin = f"frame {number + 2} of {len(frames)}", span[0] + number * share
-        running.tell(stage, begin)
-        starts = [start for other in neighbours if other != index and (start := found[other].transform) is not None]
-        found[n] = register_member(
-            running,
-            anchor,
-            frames[n].read(),
-            frame_folder(n),
-            starts or [still],
-            near=bool(starts),
-            progress=running.part(stage, begin, share),
-        )
-    return [found[n] for n in range(len(frames))]
-
-
-def _to_the_mean(
-    running: Running, frames: Frames, index: int, cyclic: bool
-) -> tuple[Reference, list[Found], list[float]]:
-    """Register all frames to their mean: again and again to the present mean, whose shape is then made theirs."""
-    anchor = prepared_reference(frames[index].read(), running)
-    edges = np.linspace(LOOKING, 1 - FINISHING, MEAN_PASSES + 2)
-    found = _chain(running, frames, anchor, index, cyclic, span=(edges[0], edges[1]))
-    shifts = []
-    for number in range(MEAN_PASSES):
-        found, shift = _freed(running, found, anchor)
-        shifts.append(shift)
-        members = (
-            (frames[n].read(), each.transform, 1.0) for n, each in enumerate(found) if each.transform is not None
-        )
-        mean = mean_image(members, anchor.image.geometry, "the mean of all frames", running.poll)
-        anchor = prepared_reference(mean.image, running)
-        begin, share = edges[number + 1], (edges[number + 2] - edges[number + 1]) / len(frames)
-        again = []
-        for n, each in enumerate(found):
-            stage = f"frame {n + 1} of {len(frames)}"
-            running.tell(stage, begin + n * share)
-            again.append(
-                register_member(
-                    running,
-                    anchor,
-                    frames[n].read(),
-                    f"{frame_folder(n)}/pass_{number + 1}",
-                    [] if each.transform is None else [each.transform],
-                    near=each.transform is not None,
-                    progress=running.part(stage, begin + n * share, share),
-                )
-            )
-        found = again
-    found, shift = _freed(running, found, anchor)
-    return anchor, found, [*shifts, shift]
-
-
-def _freed(running: Running, found: Sequence[Found], anchor: Reference) -> tuple[list[Found], float]:
-    known = [each.transform for each in found if each.transform is not None]
-    _require_some(found)
-    grid = common_grid(known, anchor.image.geometry)
-    device = str(choose_device(running.device))
-    freed, shift = centred(known, [1.0] * len(known), grid, device, running.poll)
-    rest = iter(freed)
-    return [each if each.transform is None else replace(each, transform=next(rest)) for each in found], shift
-
-
-def _require_some(found: Sequence[Found]) -> None:
-    if all(each.transform is None for each in found):
-        raise RegistrationError(
-            f"None of the {len(found)} frames could be registered ({found[0].verdict.reasons[0]}).",
-            "Check that all show the same anatomy.",
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Work:
-    frames: Frames
-    anchor: Reference
-    found: list[Found]
-    index: int | None
-    cyclic: bool
-    sigma: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Finished:
-    transforms: Sequence[Transform]
-    inverses: Sequence[Transform]
-    rows: tuple[FrameRow, ...]
-    roughness_before: float
-    roughness_after: float
-
-
-@dataclass(eq=False)
-class _Paths:
-    """Where points of the foreground go, frame by frame."""
-
-    points: NDArray[np.float64]
-    before: list[NDArray[np.float64]] = field(default_factory=list)
-    after: list[NDArray[np.float64]] = field(default_factory=list)
-
-
-def _finish(running: Running, work: _Work) -> _Finished:
-    """Make the displacements smooth in time, invert, measure, and keep, frame by frame."""
-    if len([each for n, each in enumerate(work.found) if n != work.index and each.transform is not None]) == 0:
-        _require_some([each for n, each in enumerate(work.found) if n != work.index])
-    known = _trusted(work)
-    smoothed = _smoothed_fields(running, work, known)
-    paths = _Paths(points_inside(work.anchor.foreground, running.seed))
-    device = str(choose_device(running.device))
-    rows, names = [], []
-    for n, each in enumerate(work.found):
-        running.tell("inverse", 1 - FINISHING * (1 - n / len(work.found)))
-        transform = smoothed(n)
-        inverse = invert(transform, device=device, poll=running.poll)
-        frame = work.frames[n]
-        rows.append(
-            frame_row(n, frame, each, work.anchor, transform, inverse, not known[n], paths.points, running.poll)
-        )
-        paths.before.append((each.transform if each.transform is not None else transform).apply_to_points(paths.points))
-        paths.after.append(transform.apply_to_points(paths.points))
-        names.append(frame_folder(n))
-        running.store.finish(names[-1], transform, inverse)
-    transforms, inverses = running.store.finished(names)
-    rough = [roughness(np.stack(each), cyclic=work.cyclic) for each in (paths.before, paths.after)]
-    return _Finished(transforms, inverses, tuple(rows), *rough)
-
-
-def _trusted(work: _Work) -> NDArray[np.bool_]:
-    """Tell which frames' own transforms count: those found; if most are trusted, those trusted."""
-    there = np.array([each.transform is not None for each in work.found])
-    trusted = there & np.array([each.verdict.level != FAILED for each in work.found])
-    return trusted if 2 * trusted.sum() > len(trusted) else there
-
-
-def _smoothed_fields(running: Running, work: _Work, known: NDArray[np.bool_]) -> functools.partial[Transform]:
-    """Return what gives the final transform of a frame by its number."""
-    clock = _clock_of(work.frames, work.cyclic)
-    if not running.recipe.deformable.enabled:
-        return functools.partial(_nearest_linear, work.found, clock, known)
-    transforms = [each.transform for each in work.found]
-    grid = common_grid([each for each in transforms if each is not None], work.anchor.scan.side.original.geometry)
-
-    @functools.lru_cache(maxsize=KEPT_FIELDS)
-    def field_by_number(number: int) -> Field:
-        transform = transforms[number]
-        assert transform is not None  # noqa: S101  # for mypy: only known frames are asked for
-        return field_of(transform, grid, running.poll)
-
-    def final(number: int) -> Transform:
-        if number == work.index:
-            return LinearTransform.identity()
-        weights = smoothing_weights(clock, number, work.sigma, known)
-        wanted = weighted_sum(field_by_number, weights)
-        nearest = int(np.argmin(np.where(known, np.abs(clock.since(number)), np.inf)))
-        own = field_by_number(number if known[number] else nearest)
-        return without_folds(wanted, own, grid, work.anchor.scan.side.original.geometry)
-
-    return functools.partial(final)
-
-
-def _nearest_linear(found: Sequence[Found], clock: Clock, known: NDArray[np.bool_], number: int) -> Transform:
-    apart = np.where(known, np.abs(clock.since(number)), np.inf)
-    transform = found[int(np.argmin(apart))].transform
-    assert transform is not None  # noqa: S101  # for mypy: it is known
-    return transform
 
 
 def _judged(rows: Sequence[FrameRow]) -> tuple[Verdict, tuple[str, ...]]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import make_folder, write_text
-from DeepRegLib.result import CHECK, FAILED, OK, Verdict
+from DeepRegLib.result import CHECK, FAILED, OK, StartMeasures, Verdict
 from DeepRegLib.saving import json_text
 from DeepRegLib.transforms import Transform, read_transform, write_transform
 
 FOUND, FOUND_JSON = "found.h5", "found.json"
 TRANSFORM, INVERSE = "transform.h5", "inverse.h5"
 LARGEST_JSON = 1_000_000
+_START = tuple(each.name for each in fields(StartMeasures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +26,35 @@ class Found:
 
     Parameters
     ----------
-    transform
-        Reference points to its points; None where it could not be registered.
+    kept
+        Reference points to its points, or the file they are read from when they are needed; None where it could not be
+        registered.
     verdict
         How far to trust it.
     seconds
         That it took.
+    start
+        How its pose compares with others; None where that was taken over from another member, or nothing was found.
+    structure
+        How far edges agree, 0 to 1; None where nothing was found.
     """
 
-    transform: Transform | None
+    kept: Transform | Path | None
     verdict: Verdict
     seconds: float
+    start: StartMeasures | None = None
+    structure: float | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether there is a transform."""
+        return self.kept is not None
+
+    @property
+    def transform(self) -> Transform:
+        """Reference points to its points; only of one that is `registered`."""
+        assert self.kept is not None  # noqa: S101  # for mypy: the caller has looked
+        return read_transform(self.kept) if isinstance(self.kept, Path) else self.kept
 
 
 class Store(Protocol):
@@ -44,8 +63,8 @@ class Store(Protocol):
     def load(self, name: str, key: str) -> Found | None:
         """Return what was found of a member with the same inputs, which `key` stands for; None if nothing was."""
 
-    def save(self, name: str, key: str, found: Found) -> None:
-        """Keep what was found."""
+    def save(self, name: str, key: str, found: Found) -> Found:
+        """Keep what was found, and return it as it is kept."""
 
     def finish(self, name: str, transform: Transform, inverse: Transform) -> None:
         """Keep the final transforms of a member."""
@@ -65,9 +84,10 @@ class MemoryStore:
         """As `Store` has it."""
         return self._found.get((name, key))
 
-    def save(self, name: str, key: str, found: Found) -> None:
+    def save(self, name: str, key: str, found: Found) -> Found:
         """As `Store` has it."""
         self._found[name, key] = found
+        return found
 
     def finish(self, name: str, transform: Transform, inverse: Transform) -> None:
         """As `Store` has it."""
@@ -91,28 +111,33 @@ class FolderStore:
         table = _table(place / FOUND_JSON)
         if table.get("key") != key:
             return None
-        verdict = table.get("verdict", {})
+        path = place / FOUND if table.get("registered") else None
         try:
-            level, reasons = verdict["level"], tuple(str(reason) for reason in verdict["reasons"])
-            seconds = float(table["seconds"])
-            transform = read_transform(place / FOUND) if table["registered"] else None
+            found = _found_of(table, path)
+            if path is not None:
+                read_transform(path)
         except (KeyError, TypeError, ValueError, DeepRegError):
             return None
-        return Found(transform, Verdict(level, reasons), seconds) if level in (OK, CHECK, FAILED) else None
+        return found if found.verdict.level in (OK, CHECK, FAILED) else None
 
-    def save(self, name: str, key: str, found: Found) -> None:
+    def save(self, name: str, key: str, found: Found) -> Found:
         """As `Store` has it; the table comes last, so that where it lies the transform lies too."""
         place = make_folder(self.folder / name)
         (place / FOUND_JSON).unlink(missing_ok=True)
-        if found.transform is not None:
-            write_transform(found.transform, place / FOUND)
+        path = None
+        if found.registered:
+            path = place / FOUND
+            write_transform(found.transform, path)
         table = {
             "key": key,
-            "registered": found.transform is not None,
+            "registered": found.registered,
             "verdict": {"level": found.verdict.level, "reasons": found.verdict.reasons},
             "seconds": found.seconds,
+            "start": None if found.start is None else asdict(found.start),
+            "structure": found.structure,
         }
         write_text(place / FOUND_JSON, json_text(table))
+        return replace(found, kept=path)
 
     def finish(self, name: str, transform: Transform, inverse: Transform) -> None:
         """As `Store` has it."""
@@ -137,6 +162,17 @@ class SavedTransforms(Sequence[Transform]):
     def __getitem__(self, index: Any) -> Any:
         found = self.paths[index]
         return SavedTransforms(found) if isinstance(found, tuple) else read_transform(found)
+
+
+def _found_of(table: dict[str, Any], path: Path | None) -> Found:
+    level, reasons = table["verdict"]["level"], tuple(str(reason) for reason in table["verdict"]["reasons"])
+    start, structure = table["start"], table["structure"]
+    measures = None if start is None else StartMeasures(**{key: _number(start[key]) for key in _START})
+    return Found(path, Verdict(level, reasons), float(table["seconds"]), measures, _number(structure))
+
+
+def _number(value: Any) -> Any:
+    return None if value is None else float(value)
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from DeepRegLib.evaluation import InverseConsistency, inverse_consistency
+from DeepRegLib.image import Image
+from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import Transform, has_field, invert
@@ -35,14 +37,34 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
         )
     # Such a field has the finer grid itself.
     finest = FINEST_REFINEMENT / (1 if run.sliding_mask is None else RATIO)
+    foreground, poll = run.pair.fixed.foreground, run.monitor.poll
+    return solved_well(transform, foreground, seed, finest=finest, device=str(run.device), poll=poll)[0]
+
+
+def solved_well(
+    transform: Transform,
+    foreground: Image,
+    seed: int,
+    *,
+    finest: float = FINEST_REFINEMENT,
+    device: str = "cpu",
+    poll: Poll = never_cancel,
+) -> tuple[Transform, InverseConsistency]:
+    """Invert on about the coarsest grid on which interpolating the inverse is exact enough, or the finest allowed.
+
+    Returns
+    -------
+    Transform, InverseConsistency
+        The inverse, and how far points of the foreground end from where they started.
+    """
     refinement = 1.0
     inverse: Transform | None = None
     while True:
-        inverse = invert(transform, refinement=refinement, near=inverse, device=str(run.device), poll=run.monitor.poll)
-        reached = consistency(run, transform, inverse, seed)
+        inverse = invert(transform, refinement=refinement, near=inverse, device=device, poll=poll)
+        reached = inverse_consistency(transform, inverse, foreground, INVERSE_SAMPLES, seed, poll=poll)
         step = MARGIN * missing_refinement(reached)
         if is_exact(reached) or refinement == finest or not np.isfinite(step):
-            return inverse
+            return inverse, reached
         refinement = min(refinement * max(step, SMALLEST_STEP), finest)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,22 @@ def test_a_4d_nifti_file_is_read_as_itk_reads_it_and_knows_its_seconds(tmp_path:
         image = frame.read()
         np.testing.assert_array_equal(image.array, sitk.GetArrayFromImage(picture)[number])
         assert image.geometry.is_close(GRID)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_frame_of_a_4d_file_is_read_when_it_is_needed_and_no_other(tmp_path: Path, suffix: str) -> None:
+    path, grid, count = tmp_path / f"long{suffix}", Geometry((64, 64, 64)), 160
+    write_nifti_series(path, (np.full(grid.shape, n, np.int16) for n in range(count)), count, grid)
+    if suffix == ".nii":
+        path.write_bytes(gzip.decompress(path.read_bytes()))
+    tracemalloc.start()
+    try:
+        frames = read_frames(path)
+        for number in (0, count - 1, 17):
+            assert int(frames[number].read().array.max()) == number
+        assert tracemalloc.get_traced_memory()[1] < 0.5 * count * 2 * 64**3
+    finally:
+        tracemalloc.stop()
 
 
 def test_slicers_sequence_file_is_read_with_its_index_values(tmp_path: Path) -> None:

@@ -147,9 +147,9 @@ class _Counting(MemoryStore):
         super().__init__()
         self.saved: list[str] = []
 
-    def save(self, name, key, found) -> None:
+    def save(self, name, key, found):
         self.saved.append(name)
-        super().save(name, key, found)
+        return super().save(name, key, found)
 
 
 def test_a_cancelled_run_keeps_its_frames_and_a_second_one_goes_on_from_them() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from DeepRegLib.monitoring import never_cancel
+from DeepRegLib.series.chain import order_of
 from DeepRegLib.series.frames import read_frames
 from DeepRegLib.series.looking import central_frame, is_cyclic, look_at
-from DeepRegLib.series.registering import _order
 from DeepRegLib.series.rigid_motion import rigid_motion
 from DeepRegLib.series.temporal import Clock, roughness, smoothing_weights
 from DeepRegLib.transforms import LinearTransform
@@ -58,10 +58,10 @@ def test_the_central_frame_is_in_the_middle_of_the_motion_and_not_the_blurred_on
 
 
 def test_frames_of_a_cycle_are_reached_from_both_sides() -> None:
-    order = dict(_order(6, 1, cyclic=True))
+    order = dict(order_of(6, 1, cyclic=True))
     assert list(order)[:2] == [0, 2]
     assert sorted(order[4]) == [3, 5]
-    assert dict(_order(6, 1, cyclic=False))[5] == [4]
+    assert dict(order_of(6, 1, cyclic=False))[5] == [4]
 
 
 def test_the_curves_are_those_of_the_turns_and_framewise_displacement_is_powers() -> None:
