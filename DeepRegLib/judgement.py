@@ -26,7 +26,8 @@ from DeepRegLib.evaluation import (
     target_registration_error,
 )
 from DeepRegLib.evaluation.evidence import Compared, compared
-from DeepRegLib.evaluation.pose_comparison import PoseComparison, compare_pose, find_other_poses
+from DeepRegLib.evaluation.mirrored import other_side
+from DeepRegLib.evaluation.pose_comparison import PoseComparison, compare_pose, find_other_poses, small_images
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.landmark_alignment import Landmarks
@@ -156,6 +157,8 @@ def measure(
         edges_nearby=first.edges_nearby,
         edges_elsewhere=first.edges_elsewhere,
         elsewhere_mm=first.elsewhere_mm,
+        mirrored_information=first.mirrored_information,
+        mirrored_edges=first.mirrored_edges,
         landmark_spread=None if fit is None else fit.spread,
         landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
         landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
@@ -191,6 +194,8 @@ def _start_measures(sides: _Sides, structure_there: float, comparison: PoseCompa
         edges_nearby=comparison.nearby.edges,
         edges_elsewhere=comparison.elsewhere.edges,
         elsewhere_mm=comparison.distance,
+        mirrored_information=None if comparison.other_side is None else comparison.other_side.information,
+        mirrored_edges=None if comparison.other_side is None else comparison.other_side.edges,
     )
 
 
@@ -202,19 +207,27 @@ class OtherPoses:
     ----------
     images
         Both images on coarse grids.
+    small
+        Both on coarser ones, on which poses are refined.
     poses
         World matrices.
+    model
+        As what poses are refined.
     swapped
         Whether fixed and moving have changed places, poses with them.
     """
 
     images: Compared
+    small: Working
     poses: Sequence[NDArray[np.float64]]
+    model: str
     swapped: bool = False
 
     def compare(self, pose: NDArray[np.float64], *, poll: Poll = never_cancel) -> PoseComparison:
-        """Compare a pose, a world matrix from fixed to moving, with the others."""
-        return compare_pose(self.images, _inverse(pose) if self.swapped else pose, self.poses, poll=poll)
+        """Compare a pose, a world matrix from fixed to moving, with the others and with those of the mirrored scan."""
+        own = _inverse(pose) if self.swapped else pose
+        mirrored = other_side(self.images, self.small, own, model=self.model, poll=poll)
+        return replace(compare_pose(self.images, own, self.poses, poll=poll), other_side=mirrored)
 
 
 def other_poses(
@@ -258,8 +271,9 @@ def other_poses(
     if not as_searched:
         searched = ()
     known = [_inverse(pose) for pose in searched] if swapped else searched
-    others = find_other_poses(here[0], other[0], known, model=model, poll=poll)
-    return OtherPoses(compared(*here, *other, count=POSE_PLACES), others, swapped)
+    small = small_images(here[0], other[0])
+    others = find_other_poses(here[0], other[0], small, known, model=model, poll=poll)
+    return OtherPoses(compared(*here, *other, count=POSE_PLACES), small, others, model, swapped)
 
 
 def compare_start(

@@ -116,6 +116,9 @@ class Measures:
         The same of the correlation of edge directions, -1 to 1.
     elsewhere_mm
         How far the pose with the most information elsewhere lies from the result's, as mean distance in the anatomy.
+    mirrored_information, mirrored_edges
+        What the best pose that mirrors a scan has of information and edges, over what the pose itself has: above 1, the
+        scan of the other side fits better.
     landmark_spread, landmark_residual
         Root mean square distance of the fixed landmarks from their centre, and the mean error with which the rigid fit
         of the other pairs predicts each pair, in mm; None without landmarks, the latter with fewer than five as well.
@@ -152,6 +155,8 @@ class Measures:
     edges_nearby: float | None = None
     edges_elsewhere: float | None = None
     elsewhere_mm: float | None = None
+    mirrored_information: float | None = None
+    mirrored_edges: float | None = None
     landmark_spread: float | None = None
     landmark_residual: float | None = None
     landmarks_outside: int | None = None
@@ -173,6 +178,8 @@ class StartMeasures:
     edges_nearby: float | None
     edges_elsewhere: float | None
     elsewhere_mm: float | None
+    mirrored_information: float | None
+    mirrored_edges: float | None
 
 
 def start_measures(measures: Measures) -> StartMeasures:

@@ -18,6 +18,8 @@ FAILED_STRUCTURE, DOUBTFUL_STRUCTURE = 0.72, 0.78
 WORSE_THAN_OTHERS, NO_BETTER_THAN_OTHERS = 0.6, 1.05
 NO_BETTER_THAN_CLOSE = 0.97
 EDGES_NO_BETTER_THAN_OTHERS = 1.0
+# Information at the best mirrored pose over that at the pose: see docs/verdict.md.
+OTHER_SIDE = 1.03
 # A pose that is clearly the best, with edges that agree, is right even where the anatomy differs much or the scan is
 # noisy (hippocampi of two people: structure 0.39). Wrong poses and other anatomy had less of one or the other.
 BEST_OF_ALL, ALIKE_EDGES = 1.15, 0.4
@@ -200,6 +202,11 @@ def _image_doubts(m: Measures, enough_structure: float) -> Judged:
         (
             _is_small(m) and not _is_recognised(m),
             f"The masks leave {m.masked_share or 0.0:.0%} of the anatomy, which is too little to tell.",
+        ),
+        (
+            m.mirrored_information is not None and m.mirrored_information > OTHER_SIDE,
+            "The scans resemble each other more when one of them is mirrored: check which side is which, and how left "
+            "and right are stored.",
         ),
         (closer, "The scans resemble each other more when they are moved a little from here: look at the borders."),
         (

@@ -10,7 +10,8 @@ import torch
 
 from DeepRegLib.evaluation import count_outside, covered, landmark_fit
 from DeepRegLib.evaluation.evidence import Compared, compared, displacements, edge_correlation, information
-from DeepRegLib.evaluation.pose_comparison import compare_pose, find_other_poses
+from DeepRegLib.evaluation.mirrored import other_side
+from DeepRegLib.evaluation.pose_comparison import compare_pose, find_other_poses, small_images
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.transforms import LinearTransform
 from Testing.synthetic import blobs, geometry_in, random_linear
@@ -29,7 +30,9 @@ def pair_of(fixed: WorkingImage, moving: WorkingImage) -> Compared:
 
 def test_an_image_agrees_with_itself_best_where_it_lies() -> None:
     image = working()
-    comparison = compare_pose(pair_of(image, image), np.eye(4), find_other_poses(image, image, ()))
+    comparison = compare_pose(
+        pair_of(image, image), np.eye(4), find_other_poses(image, image, small_images(image, image), ())
+    )
     assert comparison.here.seen == 1
     assert comparison.here.correlation == pytest.approx(1, abs=1e-5)
     assert comparison.here.information > comparison.close.information > comparison.nearby.information
@@ -40,9 +43,20 @@ def test_a_turned_pose_is_beaten_by_the_right_one() -> None:
     image = working()
     pair = pair_of(image, image)
     wrong = displacements(pair.places, (1.2,))[1]
-    comparison = compare_pose(pair, wrong, find_other_poses(image, image, ()))
+    comparison = compare_pose(pair, wrong, find_other_poses(image, image, small_images(image, image), ()))
     assert comparison.elsewhere.information > 1.5 * comparison.here.information
     assert comparison.distance == pytest.approx(np.linalg.norm(image_move(pair, wrong), axis=1).mean(), rel=0.3)
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_the_other_side_fits_better_only_where_a_scan_is_mirrored(axis: int) -> None:
+    image = working()
+    flipped = WorkingImage(image.intensity.flip(axis), image.weight, image.geometry)
+    own = other_side(pair_of(image, image), small_images(image, image), np.eye(4))
+    other = other_side(pair_of(image, flipped), small_images(image, flipped), np.eye(4))
+    assert own.information < 0.7
+    assert other.information > 1.5
+    assert other.edges > own.edges
 
 
 def image_move(pair: Compared, pose: np.ndarray) -> np.ndarray:

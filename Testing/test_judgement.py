@@ -65,6 +65,7 @@ def test_a_good_result_has_nothing_against_it() -> None:
         ({"information": 0.3, "information_elsewhere": 0.3}, CHECK, "another position"),
         ({"information": 0.25}, CHECK, "a little from here"),
         ({"edges": 0.45}, CHECK, "moved apart"),
+        ({"mirrored_information": 1.1}, CHECK, "mirrored"),
         (FAINT | {"structure_linear": 0.1}, FAILED, "same anatomy"),
         (FAINT | {"structure_linear": 0.35, "structure_after": 0.6}, FAILED, "same anatomy"),
         (FAINT | {"structure_linear": 0.5, "structure_after": 0.6}, CHECK, "little"),

