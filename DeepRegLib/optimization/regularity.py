@@ -12,8 +12,11 @@ from torch import Tensor
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.similarity.box import box_sum
+from DeepRegLib.transforms.sampling import field_gradient
 
 LEAST_DETERMINANT = 0.1
+# Below, the logarithm of a determinant says more about the few cells that nearly fold than about all others.
+LEAST_LOGARITHM = 0.05
 MAXIMUM_REACH = 15
 # As little as helps: on a brain, smoothing more widely than the few cells that fold cost a fifth of the overlap gained.
 REPAIR_SIGMA = 0.8
@@ -42,6 +45,30 @@ def corner_determinants(field: Tensor) -> Tensor:
         Shape ``(D - 1, H - 1, W - 1)``; 1 where nothing moves, 0 or below where the field folds.
     """
     return _smallest_determinant({bits: _corner(field, bits) for bits in _BITS})
+
+
+def log_jacobian_sd(field: Tensor) -> Tensor:
+    """Return the standard deviation of the logarithm of det(I + du/dp), by central differences; how rough a field is.
+
+    Parameters
+    ----------
+    field
+        Shape ``(3, D, H, W)``, components (i, j, k), in voxels. Determinants below 0.05, folds too, count as that.
+
+    Returns
+    -------
+    Tensor
+        Of no axes; 0 for a field that changes no volume.
+
+    Examples
+    --------
+    >>> float(log_jacobian_sd(torch.ones(3, 4, 4, 4)))
+    0.0
+    """
+    rows = field_gradient(field)
+    for axis in range(3):
+        rows[axis, axis] += 1
+    return _triple(rows[0], rows[1], rows[2]).clamp_min_(LEAST_LOGARITHM).log_().std()
 
 
 def repair_folds(

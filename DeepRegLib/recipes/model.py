@@ -235,8 +235,8 @@ class Model:
     consistent
         Ask it for both directions, which takes twice as long, and bring them nearer to being each other's inverse.
     if_needed
-        Ask it only where the search for large motion matches nearly as well as the coarse levels of the deformable
-        stage, or better. Elsewhere nothing has moved too far for them.
+        Ask it only where the search for large motion leads to a better match than the coarse levels of the deformable
+        stage. Elsewhere nothing has moved too far for them.
     uncertainty
         Also ask it again and again for images changed in what should not matter, and deliver how far its answers
         differ.
@@ -257,12 +257,14 @@ class LargeMotion:
     """The exhaustive search for displacements, between the linear and the deformable stage.
 
     For organs that have moved further than they are wide: other people's bodies, a deep breath. It reaches
-    ``shrink * radius`` working voxels along each axis at each level, each level on top of the one before.
+    ``shrink * radius`` working voxels along each axis at each level, each level on top of the one before. Nothing is
+    searched for where the coarse levels of the deformable stage match well by LNCC and hardly strain.
 
     Parameters
     ----------
     enabled
-        True starts the deformable stage from its result.
+        True starts the deformable stage from its result where that leads to a better match and not to a much rougher
+        field.
     similarity
         What is compared: ``"mind"`` (any contrasts) or ``"lncc"`` (one modality).
     shrink

@@ -17,7 +17,8 @@ from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import image_grid
 from DeepRegLib.optimization.regularity import PATIENT_ROUNDS, repair_folds, smooth_locally
 from DeepRegLib.optimization.sliding import sharpened, surface_of
-from DeepRegLib.stages.initialisation import FieldFunction, Initialisation, solve_levels
+from DeepRegLib.stages.candidates import FieldFunction
+from DeepRegLib.stages.initialisation import Initialisation, solve_levels
 from DeepRegLib.stages.levels import share_in_mask
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import (

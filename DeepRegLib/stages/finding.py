@@ -13,15 +13,16 @@ from DeepRegLib.models import ModelBundle
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.recipes import VELOCITY
 from DeepRegLib.request import Drivers
+from DeepRegLib.stages.candidates import FieldFunction, is_within_reach
 from DeepRegLib.stages.deformable import Deformed, deform, initial_field
 from DeepRegLib.stages.initialisation import (
-    FieldFunction,
     Initialisation,
     from_coarse_levels,
     parametrised,
     with_contrasts_mapped_again,
     with_predicted_if_better,
     with_searched_if_better,
+    without_search,
 )
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
@@ -32,8 +33,8 @@ from DeepRegLib.stages.run import Run, WorkingPair
 from DeepRegLib.stages.velocity import deform_by_flow
 from DeepRegLib.transforms import LinearTransform, Transform, linear_part
 
-# Of the stage that searches for large motion; the coarse levels, which its result is compared with, take the rest.
-SEARCH_SHARE = 0.85
+# Of the stage that searches for large motion: the coarse levels, which its result is compared with.
+COARSE_SHARE = 0.15
 
 
 def find_pose(run: Run, working: WorkingPair, drivers: Drivers) -> tuple[LinearTransform, Run]:
@@ -68,11 +69,10 @@ def find_field(
     searched: FieldFunction | None = None
     if "large motion" in run.plan:
         with run.monitor.stage("large motion"):
-            searched = large_motion_field(run, finest, end=SEARCH_SHARE)
-            start = with_searched_if_better(run, levels, from_coarse_levels(run, levels, begin=SEARCH_SHARE), searched)
+            start, searched = _searched(run, finest, levels)
     if bundle is not None:
         with run.monitor.stage("model"):
-            if searched is None:
+            if "large motion" not in run.plan:
                 start = from_coarse_levels(run, levels)
             if is_worth_asking(run, bundle, start):
                 start = with_predicted_if_better(run, levels, start, model_field(run, linear, bundle, searched))
@@ -82,3 +82,12 @@ def find_field(
         deformed = (deform_by_flow if by_flow else deform)(run, levels, linear, start)
         warn_of_unmet_landmarks(run, deformed.transform, finest.fixed.geometry.spacing[0])
         return deformed, run
+
+
+def _searched(run: Run, finest: Level, levels: Sequence[Level]) -> tuple[Initialisation, FieldFunction | None]:
+    """Search for large motion where coarse levels do not rule it out; return the start, and what was found."""
+    coarse = from_coarse_levels(run, levels, end=COARSE_SHARE)
+    if coarse.level and is_within_reach(run, levels, coarse.level, coarse.field):
+        return without_search(coarse), None
+    searched = large_motion_field(run, finest, begin=COARSE_SHARE)
+    return with_searched_if_better(run, levels, coarse, searched), searched

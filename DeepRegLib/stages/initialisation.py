@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
@@ -14,26 +13,15 @@ from DeepRegLib.optimization.deformable import (
     DeformableFit,
     Level,
     displacement_of,
-    match,
     register_deformable,
     transfer_field,
 )
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.velocity import logarithm
 from DeepRegLib.recipes import LNCC_NGF, VELOCITY, Recipe
+from DeepRegLib.stages.candidates import FieldFunction, better_of
 from DeepRegLib.stages.contrast import map_contrasts_again
 from DeepRegLib.stages.run import REPORT_EVERY, Run
-
-# Gives a field in voxels of the grid it is called with, ``(3, D, H, W)``.
-FieldFunction = Callable[[Geometry], Tensor]
-
-# A search looks so far that it also finds matches by accident: it must be better by this share.
-CLEARLY_BETTER = 0.015
-# A network proposes one field only, so any gain counts that is more than rounding.
-SLIGHTLY_BETTER = 0.001
-# Where the search matches worse by this share, nothing has moved further than the coarse levels reach. Of 24 pairs, a
-# network's field was better on four, and on none of them was the search worse by more than 2.1 %.
-CLEARLY_WORSE = 0.025
 
 # Of the progress of the deformable stage, where contrasts are learned again.
 LEARNING_SHARE = 0.2
@@ -50,7 +38,7 @@ class Initialisation:
     level
         The number of the first level that is still to be solved.
     within_capture_range
-        Whether a search has shown that nothing moved further than the levels already solved can capture.
+        Whether it was shown that nothing moved further than the levels already solved can capture.
     done
         How much of the deformable stage is already done, for the progress.
     """
@@ -72,7 +60,7 @@ def coarse_levels(recipe: Recipe) -> int:
     return min(coarser, len(recipe.deformable.shrink) - 1)
 
 
-def from_coarse_levels(run: Run, levels: Sequence[Level], begin: float = 0.0) -> Initialisation:
+def from_coarse_levels(run: Run, levels: Sequence[Level], end: float = 1.0) -> Initialisation:
     """Solve the levels coarser than the search for large motion from zero; return where that leads.
 
     Parameters
@@ -81,13 +69,18 @@ def from_coarse_levels(run: Run, levels: Sequence[Level], begin: float = 0.0) ->
         With every ``"auto"`` of its recipe decided.
     levels
         Coarse to fine.
-    begin
-        How much of the present stage is already done, for the progress.
+    end
+        How much of the present stage is done then, for the progress.
     """
     coarse = coarse_levels(run.recipe)
     if coarse == 0:
         return Initialisation()
-    return Initialisation(_as_function(_solve_levels(run, levels, slice(coarse), None, begin)), coarse)
+    return Initialisation(_as_function(_solve_levels(run, levels, slice(coarse), None, end=end)), coarse)
+
+
+def without_search(start: Initialisation) -> Initialisation:
+    """Return the initialisation of a run in which nothing has moved further than its coarse levels reach."""
+    return replace(start, within_capture_range=True)
 
 
 def with_searched_if_better(
@@ -100,8 +93,8 @@ def with_searched_if_better(
     field = parametrised(run, searched)
     if start.level == 0:
         return replace(start, field=field)
-    better, gain = _better_of(run, levels[start.level], start.field, field, "Search for large motion", CLEARLY_BETTER)
-    return replace(start, field=better, within_capture_range=gain < -CLEARLY_WORSE)
+    better, gain = better_of(run, levels, start.level, start.field, field, "Search for large motion")
+    return replace(start, field=better, within_capture_range=gain < 0)
 
 
 def with_predicted_if_better(
@@ -109,7 +102,7 @@ def with_predicted_if_better(
 ) -> Initialisation:
     """Return the initialisation with the displacement that a model predicts if that matches better."""
     field = parametrised(run, predicted)
-    better, _ = _better_of(run, levels[start.level], start.field, field, "The model's field", SLIGHTLY_BETTER)
+    better, _ = better_of(run, levels, start.level, start.field, field, "The model's field")
     return replace(start, field=better)
 
 
@@ -187,24 +180,6 @@ def _reporter(
         run.monitor.step(begin + (end - begin) * done / max(sum(costs), 1), float(similarity.max()))
 
     return report
-
-
-def _better_of(
-    run: Run, level: Level, so_far: FieldFunction | None, other: FieldFunction | None, what: str, margin: float
-) -> tuple[FieldFunction | None, float]:
-    """Return the other field if it matches better than that so far by more than a share, and by what share it does.
-
-    Which was taken and why is noted.
-    """
-    grid = field_grid(level.fixed.geometry)
-    still = torch.zeros(3, *grid.shape, device=level.fixed.device)
-    fields = (still if field is None else field(grid) for field in (so_far, other))
-    before, after = (match(level, field, run.recipe.deformable) for field in fields)
-    gain = (after - before) / max(abs(before), 1e-6)
-    better = gain > margin
-    reason = f"similarity {after:.3f} with it, {before:.3f} without"
-    run.log.add_decision(f"{what}: {'used' if better else 'not needed'} ({reason}).")
-    return other if better else so_far, gain
 
 
 def _as_velocity(run: Run, start: FieldFunction) -> FieldFunction:

@@ -9,11 +9,11 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.cost_volume import find_large_motion
 from DeepRegLib.optimization.deformable import Level, transfer_field
-from DeepRegLib.stages.initialisation import FieldFunction
+from DeepRegLib.stages.candidates import FieldFunction
 from DeepRegLib.stages.run import Run
 
 
-def large_motion_field(run: Run, level: Level, end: float = 1.0) -> FieldFunction:
+def large_motion_field(run: Run, level: Level, begin: float = 0.0) -> FieldFunction:
     """Find a field without folds and return the function that gives it on a grid, in voxels of that grid.
 
     Parameters
@@ -23,16 +23,17 @@ def large_motion_field(run: Run, level: Level, end: float = 1.0) -> FieldFunctio
     level
         The finest level of the deformable stage with its foreground weight, the moving image brought there by the
         linear transform.
-    end
-        How much of the present stage is done then, for the progress.
+    begin
+        How much of the present stage is already done, for the progress.
     """
     weight = level.fixed.weight if level.foreground is None else level.fixed.weight * level.foreground
     # What is compared has to survive a change of contrast anyway.
     inside = Level(replace(level.fixed, weight=weight, mapped=None), replace(level.moving, mapped=None))
-    monitor = run.monitor
-    field, nodes = find_large_motion(
-        inside, run.recipe.large_motion, on_step=lambda fraction: monitor.step(end * fraction), poll=monitor.poll
-    )
+
+    def report(fraction: float) -> None:
+        run.monitor.step(begin + (1 - begin) * fraction)
+
+    field, nodes = find_large_motion(inside, run.recipe.large_motion, on_step=report, poll=run.monitor.poll)
 
     def start(grid: Geometry) -> Tensor:
         return transfer_field(field, nodes, grid)

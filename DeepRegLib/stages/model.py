@@ -15,9 +15,10 @@ from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.recipes import Recipe
+from DeepRegLib.stages.candidates import FieldFunction
 from DeepRegLib.stages.contrast import map_contrasts_where_compared
 from DeepRegLib.stages.features import described_where_wanted
-from DeepRegLib.stages.initialisation import FieldFunction, Initialisation
+from DeepRegLib.stages.initialisation import Initialisation
 from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
