@@ -27,6 +27,23 @@ RADIUS = {"lncc": LNCC_RADIUS, "ssim": SSIM_RADIUS, "mind": MIND_RADIUS}
 
 
 @dataclass(frozen=True, eq=False)
+class FewSlices:
+    """Across which slices an affine transform may turn and shift, but not stretch or shear.
+
+    Parameters
+    ----------
+    fixed, moving
+        Normal of the image's slices, ``(3,)``, LPS, of length 1; None for an image that has slices enough.
+    """
+
+    fixed: NDArray[np.float64] | None = None
+    moving: NDArray[np.float64] | None = None
+
+
+NO_FEW_SLICES = FewSlices()
+
+
+@dataclass(frozen=True, eq=False)
 class LinearFit:
     """Refined poses, best first, and the best one's similarity at each iteration."""
 
@@ -44,6 +61,7 @@ def refine_poses(
     iterations: int,
     first_step: float,
     on_step: Callable[[int, Tensor], None],
+    few_slices: FewSlices = NO_FEW_SLICES,
 ) -> LinearFit:
     """Move every starting pose uphill on the similarity.
 
@@ -67,6 +85,8 @@ def refine_poses(
     on_step
         Called after every iteration with its number and the candidates' similarities ``(B,)`` on the device; may
         raise to stop.
+    few_slices
+        What the affine model leaves as it is in the poses given.
 
     Returns
     -------
@@ -87,9 +107,12 @@ def refine_poses(
             warped = problem.sample(state, problem.channels[:1])[:, 0]
         value, gradient = metric.value_and_gradient(warped)
         values.append(value)
+        across = problem.normals(state, few_slices) if model == "affine" else []
         direction = _project(problem.pose_gradient(state, gradient, warped), model)
         step = _step_length(iteration, iterations, first_step) * scale
-        state = problem.move(state, _adam(direction, moments, iteration) * step)
+        # Adam scales each number by itself, which brings back a part of what was taken out.
+        direction = _stiff(_adam(_stiff(direction, across), moments, iteration), across)
+        state = problem.move(state, direction * step)
         on_step(iteration, value)
     matrices = problem.matrices(state)
     scores = score_poses(fixed, moving, matrices, similarity)
@@ -199,6 +222,15 @@ class _LinearProblem:
         linear = to_moving @ moment @ self.to_world.T @ state[..., :3].transpose(1, 2)
         return torch.cat([linear / self.radius, to_moving @ total], dim=-1)
 
+    def normals(self, state: Tensor, few_slices: FewSlices) -> list[Tensor]:
+        """Return the normals of few slices in the moving world, ``(B, 3, 1)`` each."""
+        found = []
+        if few_slices.fixed is not None:
+            found.append(state[..., :3] @ self._tensor(few_slices.fixed)[:, None])
+        if few_slices.moving is not None:
+            found.append(self._tensor(few_slices.moving)[None, :, None].expand(len(state), 3, 1))
+        return [normal / normal.norm(dim=1, keepdim=True) for normal in found]
+
     def move(self, state: Tensor, step: Tensor) -> Tensor:
         """Apply a step in mm at the radius."""
         small = step[..., :3] / self.radius
@@ -223,6 +255,18 @@ def _project(gradient: Tensor, model: str) -> Tensor:
         trace = linear.diagonal(dim1=-2, dim2=-1).mean(-1)
         kept = kept + trace[:, None, None] * torch.eye(3, device=linear.device, dtype=linear.dtype)
     return torch.cat([kept, gradient[..., 3:]], dim=-1)
+
+
+def _stiff(direction: Tensor, across: Sequence[Tensor]) -> Tensor:
+    """Take out of ``(B, 3, 4)`` what stretches or shears across slices, given by their normals ``(B, 3, 1)``."""
+    for normal in across:
+        linear = direction[..., :3]
+        stretch = (linear + linear.transpose(1, 2)) / 2
+        along = stretch @ normal
+        kept = normal @ along.transpose(1, 2)
+        kept = kept + kept.transpose(1, 2) - (normal.transpose(1, 2) @ along) * (normal @ normal.transpose(1, 2))
+        direction = torch.cat([linear - kept, direction[..., 3:]], dim=-1)
+    return direction
 
 
 def _adam(gradient: Tensor, moments: tuple[Tensor, Tensor], iteration: int) -> Tensor:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import RegistrationError
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.global_search import Pose, distinct_poses, search_poses
-from DeepRegLib.optimization.linear import LinearFit, moved_onto, refine_poses
+from DeepRegLib.optimization.linear import FewSlices, LinearFit, moved_onto, refine_poses
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser, weighted_centroid
 from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES
@@ -30,6 +31,9 @@ SAME_POSE_VOXELS = 0.6
 # A pose far from the scanner's must be clearly better: small or symmetric images match by accident.
 SCANNER_POSE_BONUS = 1.05
 SCANNER_POSE_DEGREES = 45.0
+# A stack of fewer slices, thicker than this many times its pixels, says little of how anatomy is stretched across it.
+FEWEST_SLICES = 8
+THICK = 2.0
 
 
 def with_linear_similarity(run: Run) -> Run:
@@ -98,6 +102,7 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
     sizes = [n for n in COARSE_VOXELS if n < recipe.voxels] + [recipe.voxels]
     poses, scanner = starts, starts[0]
     fit = LinearFit([], np.zeros(0))
+    few_slices = _few_slices(run)
     for level, voxels in enumerate(sizes):
         finest = level == len(sizes) - 1
         if finest and recipe.similarity == AUTO:
@@ -117,12 +122,29 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
                 iterations=iterations,
                 first_step=FIRST_STEP_VOXELS[min(level, 2)],
                 on_step=run.reporter(level * len(rounds) + number, len(sizes) * len(rounds), iterations),
+                few_slices=few_slices,
             )
             poses = _preferred(fit, scanner, centre, count, distance)
             curves.append(fit.curve)
         run.log.add_curve(f"linear {level + 1}", np.concatenate(curves))
     _check_found(fit.poses)
     return LinearTransform(poses[0]), run
+
+
+def _few_slices(run: Run) -> FewSlices:
+    """Return the normals of the slices of images with too few of them to be stretched across; note it."""
+    sides = run.pair.fixed.original.geometry, run.pair.moving.original.geometry
+    normals = [_normal_of_few_slices(geometry) for geometry in sides]
+    if run.recipe.linear.model == "affine" and any(normal is not None for normal in normals):
+        run.log.add_decision(f"Linear: no stretch across slices, as there are fewer than {FEWEST_SLICES}.")
+    return FewSlices(*normals)
+
+
+def _normal_of_few_slices(geometry: Geometry) -> NDArray[np.float64] | None:
+    axis = int(np.argmax(geometry.spacing))
+    pixel = max(np.delete(geometry.spacing, axis))
+    few = geometry.size[axis] < FEWEST_SLICES and geometry.spacing[axis] > THICK * pixel
+    return geometry.axes[:, axis] if few else None
 
 
 def _rounds(level: int, levels: int, candidates: int, iterations: int) -> list[tuple[int, int]]:

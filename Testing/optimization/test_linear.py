@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegLib.optimization.linear import LinearFit, _LinearProblem, refine_poses, score_poses
+from DeepRegLib.optimization.linear import (
+    NO_FEW_SLICES,
+    FewSlices,
+    LinearFit,
+    _LinearProblem,
+    refine_poses,
+    score_poses,
+)
 from DeepRegLib.optimization.working import WorkingImage, coarser
 from DeepRegLib.recipes import CROSS_MODAL_SIMILARITIES
 from DeepRegLib.recipes.model import SIMILARITIES
@@ -45,6 +52,7 @@ def fit(
     similarity: str,
     iterations: int = 60,
     first_step: float = 0.4,
+    few_slices: FewSlices = NO_FEW_SLICES,
 ) -> LinearFit:
     return refine_poses(
         *images,
@@ -54,6 +62,7 @@ def fit(
         iterations=iterations,
         first_step=first_step,
         on_step=lambda n, value: None,
+        few_slices=few_slices,
     )
 
 
@@ -83,6 +92,26 @@ def test_an_inverted_contrast_is_no_obstacle_across_modalities(similarity):
     images = shrunk((replace(fixed, intensity=1 - fixed.intensity), moving), 2 * SPACING)
     found = fit(images, [started(truth)], "rigid", similarity).poses[0].matrix
     assert mean_distance(found, truth, POINTS) < 0.5 * 2 * SPACING
+
+
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+def test_nothing_is_stretched_or_sheared_across_few_slices_but_within_them(side):
+    normal = np.array([2.0, -1.0, 2.0]) / 3
+    within = [np.cross(normal, [0.0, 0.0, 1.0]), np.cross(normal, np.cross(normal, [0.0, 0.0, 1.0]))]
+    within = [vector / np.linalg.norm(vector) for vector in within]
+    stretch = np.eye(4)
+    stretch[:3, :3] += 0.06 * np.outer(normal, normal) + 0.06 * np.outer(within[0], within[0])
+    images = shrunk(pair(LinearTransform(stretch)), 2 * SPACING)
+    free, held = (
+        fit(images, [np.eye(4)], "affine", "ncc", 30, few_slices=few).poses[0].matrix[:3, :3]
+        for few in (NO_FEW_SLICES, FewSlices(**{side: normal}))
+    )
+    if side == "moving":  # how fast its own coordinates change
+        free, held = free.T, held.T
+    assert abs(np.linalg.norm(free @ normal) - 1) > 0.03
+    assert np.linalg.norm(held @ normal) == pytest.approx(1, abs=1e-3)
+    assert abs(np.linalg.norm(held @ within[0]) - 1) > 0.02
+    assert max(abs((held @ normal) @ (held @ vector)) for vector in within) < 0.01
 
 
 def test_candidates_in_one_batch_end_where_each_ends_alone():
