@@ -18,6 +18,7 @@ from DeepRegLib.stages.deformable import Deformed, deform, initial_field
 from DeepRegLib.stages.initialisation import (
     Initialisation,
     from_coarse_levels,
+    from_given,
     parametrised,
     with_contrasts_mapped_again,
     with_predicted_if_better,
@@ -64,8 +65,8 @@ def find_field(
         run, finest = with_deformable_similarity(run, finest_level(run, linear))
         run = with_useful_levels(run, finest)
         levels: Sequence[Level] = all_levels(run, finest, linear)
-    given = None if initial is None else initial_field(run, linear, initial)
-    start = Initialisation(parametrised(run, given))
+    given = None if initial is None else parametrised(run, initial_field(run, linear, initial))
+    start = Initialisation()
     searched: FieldFunction | None = None
     if "large motion" in run.plan:
         with run.monitor.stage("large motion"):
@@ -77,6 +78,8 @@ def find_field(
             if is_worth_asking(run, bundle, start):
                 start = with_predicted_if_better(run, levels, start, model_field(run, linear, bundle, searched))
     with run.monitor.stage("deformable"):
+        if given is not None:
+            levels, start = from_given(run, finest, levels, given)
         levels, start = with_contrasts_mapped_again(run, finest, levels, start)
         by_flow = run.recipe.deformable.parametrisation == VELOCITY
         deformed = (deform_by_flow if by_flow else deform)(run, levels, linear, start)

@@ -23,7 +23,7 @@ from DeepRegLib.stages.candidates import FieldFunction, better_of
 from DeepRegLib.stages.contrast import map_contrasts_again
 from DeepRegLib.stages.run import REPORT_EVERY, Run
 
-# Of the progress of the deformable stage, where contrasts are learned again.
+# Of the progress of the deformable stage, where contrasts are learned again, or levels begun from a given field.
 LEARNING_SHARE = 0.2
 
 
@@ -81,6 +81,38 @@ def from_coarse_levels(run: Run, levels: Sequence[Level], end: float = 1.0) -> I
 def without_search(start: Initialisation) -> Initialisation:
     """Return the initialisation of a run in which nothing has moved further than its coarse levels reach."""
     return replace(start, within_capture_range=True)
+
+
+def from_given(
+    run: Run, finest: Level, levels: Sequence[Level], given: FieldFunction
+) -> tuple[Sequence[Level], Initialisation]:
+    """Begin on the finest level from a field that is given, or from what coarser levels make of it if that is better.
+
+    A level is blind to what is smaller than its voxels: all of them, begun from a good field, led a liver from 2.28 to
+    4.28 mm. Those coarser than the search for large motion are left out, as the field has already come that far. The
+    levels come back with contrasts learned where the field aligns the scans, if the recipe compares those.
+
+    Parameters
+    ----------
+    run
+        With every ``"auto"`` of its recipe decided.
+    finest
+        As `map_contrasts_again` takes it.
+    levels
+        Coarse to fine.
+    given
+        As `parametrised` returns it.
+    """
+    last = len(levels) - 1
+    first = coarse_levels(run.recipe)
+    if run.recipe.deformable.similarity == LNCC_NGF:
+        displacement = displacement_of(run.recipe.deformable, given(field_grid(finest.fixed.geometry)))
+        levels = map_contrasts_again(run, finest, levels, displacement) or levels
+    if first == last:
+        return levels, Initialisation(given, last)
+    solved = _as_function(_solve_levels(run, levels, slice(first, last), given, end=LEARNING_SHARE))
+    better, _ = better_of(run, levels, last, given, solved, "Coarser levels, begun from the field given")
+    return levels, Initialisation(better, last, done=LEARNING_SHARE)
 
 
 def with_searched_if_better(
