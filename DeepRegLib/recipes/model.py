@@ -235,8 +235,8 @@ class Model:
     consistent
         Ask it for both directions, which takes twice as long, and bring them nearer to being each other's inverse.
     if_needed
-        Ask it only where the search for large motion leads to a better match than the coarse levels of the deformable
-        stage. Elsewhere nothing has moved too far for them.
+        Ask it only where what the search for large motion found is used, so that something has moved too far for the
+        coarse levels of the deformable stage.
     uncertainty
         Also ask it again and again for images changed in what should not matter, and deliver how far its answers
         differ.

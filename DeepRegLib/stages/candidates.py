@@ -88,20 +88,20 @@ def better_of(
     so_far: FieldFunction | None,
     other: FieldFunction | None,
     what: str,
-) -> tuple[FieldFunction | None, float]:
-    """Return the other field if it leads further than that so far, and by what share of the similarity it does.
+) -> FieldFunction | None:
+    """Return the other field if it leads further than that so far; note which was taken and why.
 
     Both are descended from for a few iterations. The other one is taken where it then matches clearly better and is not
-    much rougher for it. Which was taken and why is noted.
+    much rougher for it.
     """
     before, after = (outcome_of(run, levels, number, field, ITERATIONS) for field in (so_far, other))
     gain = (after.similarity - before.similarity) / max(abs(before.similarity), 1e-6)
-    better = gain > CLEARLY_BETTER and not is_too_rough(before, after)
+    refused = "not needed" if gain <= CLEARLY_BETTER else "too rough" if is_too_rough(before, after) else ""
     run.log.add_decision(
-        f"{what}: {'used' if better else 'not needed'} (similarity {after.similarity:.3f} with it, "
-        f"{before.similarity:.3f} without; sd log J {after.roughness:.2f} and {before.roughness:.2f})."
+        f"{what}: {refused or 'used'} (similarity {after.similarity:.3f} with it, {before.similarity:.3f} without; "
+        f"sd log J {after.roughness:.2f} and {before.roughness:.2f})."
     )
-    return other if better else so_far, gain
+    return so_far if refused else other
 
 
 def is_too_rough(before: Outcome, after: Outcome) -> bool:

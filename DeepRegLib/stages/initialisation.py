@@ -38,7 +38,7 @@ class Initialisation:
     level
         The number of the first level that is still to be solved.
     within_capture_range
-        Whether it was shown that nothing moved further than the levels already solved can capture.
+        Whether a search, or the levels already solved, found nothing that moved further than these can capture.
     done
         How much of the deformable stage is already done, for the progress.
     """
@@ -111,7 +111,7 @@ def from_given(
     if first == last:
         return levels, Initialisation(given, last)
     solved = _as_function(_solve_levels(run, levels, slice(first, last), given, end=LEARNING_SHARE))
-    better, _ = better_of(run, levels, last, given, solved, "Coarser levels, begun from the field given")
+    better = better_of(run, levels, last, given, solved, "Coarser levels, begun from the field given")
     return levels, Initialisation(better, last, done=LEARNING_SHARE)
 
 
@@ -125,8 +125,8 @@ def with_searched_if_better(
     field = parametrised(run, searched)
     if start.level == 0:
         return replace(start, field=field)
-    better, gain = better_of(run, levels, start.level, start.field, field, "Search for large motion")
-    return replace(start, field=better, within_capture_range=gain < 0)
+    better = better_of(run, levels, start.level, start.field, field, "Search for large motion")
+    return replace(start, field=better, within_capture_range=better is not field)
 
 
 def with_predicted_if_better(
@@ -134,7 +134,7 @@ def with_predicted_if_better(
 ) -> Initialisation:
     """Return the initialisation with the displacement that a model predicts if that matches better."""
     field = parametrised(run, predicted)
-    better, _ = better_of(run, levels, start.level, start.field, field, "The model's field")
+    better = better_of(run, levels, start.level, start.field, field, "The model's field")
     return replace(start, field=better)
 
 
