@@ -25,6 +25,7 @@ from Testing.benchmarks import (
     repeat,
     segmentation,
     speed,
+    symmetry,
     translation,
     transport,
     wrong,
@@ -58,6 +59,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "wrong": wrong.measure,
     "verdict": verdict.measure,
     "trust": trusted.measure,
+    "symmetry": symmetry.measure,
     "segmentation": segmentation.measure,
     "networks": networks.measure,
     "translation": translation.measure,
@@ -79,6 +81,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
 }
 # They take hours.
 ONLY_IF_NAMED = (
+    "symmetry",
     "segmentation",
     "networks",
     "translation",

@@ -38,6 +38,7 @@ def test_an_empty_folder_gives_an_empty_table(part, tmp_path):
 
 def test_what_takes_long_runs_only_if_it_is_named():
     assert set(PARTS) - set(parsed([])[1]) == {
+        "symmetry",
         "segmentation",
         "networks",
         "translation",
