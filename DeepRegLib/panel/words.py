@@ -35,6 +35,7 @@ def stage_name(stage: str) -> str:
         "read": _("Reading the atlases"),
         "fuse": _("Fusing the labels"),
         "segment": _("Segmenting"),
+        "translate": _("Translating"),
         "save": _("Writing the files"),
         "labels": _("Carrying over the segmentation"),
         "restoring": _("Bringing the former result back"),

@@ -26,28 +26,31 @@ def register(files: Files, output: Path, *more: object) -> tuple[object, ...]:
 
 
 @pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize("engine", ["local", f'"{sys.executable}" "{WORKER}"'])
-def test_the_files_are_those_of_a_run_without_an_engine(
-    deepreg: Deepreg, files: Files, tmp_path: Path, engine: str
-) -> None:
+def test_the_files_are_those_of_a_run_without_an_engine(deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
     plain = deepreg(*register(files, tmp_path / "plain"))
-    outcome = deepreg(*register(files, tmp_path / "engine", "--engine", engine))
-    assert outcome.code == plain.code, outcome.err
-    assert names(tmp_path / "engine") == names(tmp_path / "plain") == sorted(ALWAYS | {"warped_labels.nii.gz"})
+    engines = {"local": "local", "elsewhere": f'"{sys.executable}" "{WORKER}"'}
+    for place, engine in engines.items():
+        outcome = deepreg(*register(files, tmp_path / place, "--engine", engine))
+        assert outcome.code == plain.code, outcome.err
+        assert_same_files(tmp_path / place, tmp_path / "plain")
+        for stage in ("starting the engine", "preparing", "deformable", "measuring", "carrying labels", "writing"):
+            assert stage in outcome.err
+
+
+def assert_same_files(engine: Path, plain: Path) -> None:
+    assert names(engine) == names(plain) == sorted(ALWAYS | {"warped_labels.nii.gz"})
     for name in ("warped.nii.gz", "warped_labels.nii.gz"):
-        assert (tmp_path / "engine" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+        assert (engine / name).read_bytes() == (plain / name).read_bytes()
     for name in ("transform.h5", "inverse.h5"):
-        one, other = (read_transform(tmp_path / run / name) for run in ("engine", "plain"))
+        one, other = (read_transform(run / name) for run in (engine, plain))
         for part, twin in zip(parts_of(one), parts_of(other), strict=True):
             numbers = "matrix" if hasattr(part, "matrix") else "array"
             assert getattr(part, numbers).tobytes() == getattr(twin, numbers).tobytes()
-    tables = [json.loads((tmp_path / run / "result.json").read_text(encoding="utf-8")) for run in ("engine", "plain")]
+    tables = [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in (engine, plain)]
     for table in tables:
         for key in VARYING:
             del table[key]
     assert tables[0] == tables[1]
-    for stage in ("starting the engine", "preparing", "deformable", "measuring", "carrying labels", "writing"):
-        assert stage in outcome.err
 
 
 @pytest.mark.parametrize(

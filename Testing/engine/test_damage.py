@@ -20,7 +20,7 @@ INFINITY = float("inf")
 
 
 def test_damaged_messages_end_in_a_result_or_an_error_and_never_escape() -> None:
-    ends = {survives(seed) for seed in range(100)}
+    ends = {survives(seed) for seed in range(60)}
     assert {"result", "EngineError"} <= ends
 
 

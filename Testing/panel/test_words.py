@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +34,7 @@ def words(desktop: Desktop) -> ModuleType:
     return words
 
 
+@functools.cache
 def reported_stages() -> set[str]:
     """Return the stages that the library reports, from its sources: who calls what with a text first."""
     trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "DeepRegLib").rglob("*.py"))

@@ -230,7 +230,7 @@ def by_one_label() -> Registration:
     return run(fixed_labels=balls("fixed", (2,)), moving_labels=balls("moving", (2,)))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, *(slow(t) for t in (np.uint8, np.int64, np.bool_))])
+@pytest.mark.parametrize("dtype", [np.float32, slow(np.bool_)])
 def test_any_type_of_whole_numbers_will_do(dtype):
     labels = [balls(side, (2,), dtype) for side in ("fixed", "moving")]
     result = run(fixed_labels=labels[0], moving_labels=labels[1])
@@ -238,13 +238,13 @@ def test_any_type_of_whole_numbers_will_do(dtype):
     assert same_transform(result, by_one_label())
 
 
-@pytest.mark.parametrize("where", ["everything", slow("a slice"), slow("a corner voxel")])
+@pytest.mark.parametrize("where", ["everything", slow("a corner voxel")])
 def test_labels_of_odd_extent_do_no_harm(where):
     fixed, moving, _ = blank_pair()
     maps = []
     for image in (fixed, moving):
         array = np.zeros(image.array.shape, dtype=np.uint8)
-        array[{"everything": slice(None), "a slice": slice(12, 13), "a corner voxel": (0, 0, 0)}[where]] = 1
+        array[{"everything": slice(None), "a corner voxel": (0, 0, 0)}[where]] = 1
         maps.append(image.with_array(array))
     result = run(fixed_labels=maps[0], moving_labels=maps[1])
     assert result.measures.folds == 0
