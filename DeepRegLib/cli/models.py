@@ -110,6 +110,19 @@ def import_lapirn(
         _tell_added(screen, add_lapirn(weights, velocity=velocity))
 
 
+@app.command("import-anatomix")
+def import_anatomix(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="anatomix.pth, as its authors publish it.")],
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a model of your own of the weights of anatomix, whose features a recipe compares across modalities."""
+    with session(json_output, verbose) as screen:
+        from DeepRegLib.models import add_anatomix
+
+        _tell_added(screen, add_anatomix(weights))
+
+
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of one of your own models.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from DeepRegLib.models.anatomix import add_anatomix
 from DeepRegLib.models.bundle import ModelBundle, check_bundle, load_bundle, load_network, save_bundle
 from DeepRegLib.models.manifest import Manifest, ModelInput, read_manifest
 from DeepRegLib.models.registry import (
@@ -21,6 +22,7 @@ __all__ = [
     "Manifest",
     "ModelBundle",
     "ModelInput",
+    "add_anatomix",
     "add_lapirn",
     "add_model",
     "add_unigradicon",

@@ -23,6 +23,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.models.manifest import ModelInput
 from DeepRegLib.models.orientation import turn_to
 from DeepRegLib.monitoring import Poll, never_cancel
+from DeepRegLib.networks.anatomix import Anatomix
 from DeepRegLib.networks.features import FeatureNet, describe
 from DeepRegLib.optimization.cost_volume import made_consistent
 from DeepRegLib.optimization.deformable import Level
@@ -137,7 +138,7 @@ def predict(
 
 
 @torch.no_grad()
-def described(network: FeatureNet, image: WorkingImage, *, poll: Poll = never_cancel) -> WorkingImage:
+def described(network: FeatureNet | Anatomix, image: WorkingImage, *, poll: Poll = never_cancel) -> WorkingImage:
     """Return an image with the features that a network gives its voxels.
 
     Parameters

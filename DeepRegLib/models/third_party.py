@@ -65,7 +65,7 @@ def add_unigradicon(weights: str | Path) -> KnownModel:
         limits="Needs the package unigradicon. DeepReg has not measured it. It sees the scan with cubic voxels and a "
         "margin, where its authors stretch the scan to fill the cube.",
     )
-    return _added(manifest, tensors)
+    return added(manifest, tensors)
 
 
 def add_lapirn(weights: str | Path, *, velocity: bool = False) -> KnownModel:
@@ -102,10 +102,11 @@ def add_lapirn(weights: str | Path, *, velocity: bool = False) -> KnownModel:
         intended_use="A first field between two T1-weighted MR scans of brains without skull.",
         limits="Brains alone, skull removed, at their true size in mm.",
     )
-    return _added(manifest, tensors)
+    return added(manifest, tensors)
 
 
-def _added(manifest: Manifest, tensors: dict[str, Tensor]) -> KnownModel:
+def added(manifest: Manifest, tensors: dict[str, Tensor]) -> KnownModel:
+    """Save a bundle among the user's models; raises what `add_model` does."""
     with tempfile.TemporaryDirectory() as folder:
         return add_model(save_bundle(Path(folder) / manifest.name, manifest, tensors).folder)
 

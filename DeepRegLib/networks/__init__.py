@@ -10,6 +10,7 @@ from torch import nn
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.networks.affine import AffineNet
+from DeepRegLib.networks.anatomix import Anatomix
 from DeepRegLib.networks.autoencoder import DenoisingAutoencoder
 from DeepRegLib.networks.features import FeatureNet
 from DeepRegLib.networks.lapirn import LapIRN
@@ -27,6 +28,7 @@ __all__ = [
     "THIRD_PARTY",
     "TRANSLATES",
     "AffineNet",
+    "Anatomix",
     "DenoisingAutoencoder",
     "FeatureNet",
     "LapIRN",
@@ -54,7 +56,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 # What a network must be for each task of a training that is not about pairs.
 SEGMENTS, DENOISES, TRANSLATES = ("segmentation-unet", "segmentation-cnn"), ("autoencoder",), ("translator",)
 # Networks of others, for the weights they published, and not trained here.
-THIRD_PARTY: dict[str, type[nn.Module]] = {"lapirn": LapIRN, "unigradicon": UniGradICON}
+THIRD_PARTY: dict[str, type[nn.Module]] = {"anatomix": Anatomix, "lapirn": LapIRN, "unigradicon": UniGradICON}
 
 
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:

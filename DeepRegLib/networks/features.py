@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
+from DeepRegLib.networks.anatomix import Anatomix
 from DeepRegLib.networks.blocks import (
     ConvBlock,
     Encoder,
@@ -70,7 +71,7 @@ class FeatureNet(nn.Module):
         return functional.normalize(self.last(features), dim=1)
 
 
-def describe(network: FeatureNet, image: Tensor) -> Tensor:
+def describe(network: FeatureNet | Anatomix, image: Tensor) -> Tensor:
     """Return the features ``(B, C, D, H, W)`` of images ``(B, D, H, W)`` of any size.
 
     They are padded with zeros to what the network takes.

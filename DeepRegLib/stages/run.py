@@ -13,7 +13,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Monitor
-from DeepRegLib.networks import FeatureNet
+from DeepRegLib.networks import Anatomix, FeatureNet
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import PreparedPair, working_image
@@ -64,7 +64,7 @@ class Run:
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     labels: tuple[Image, Image] | None = None
     sliding_mask: Image | None = None
-    describing: FeatureNet | None = None
+    describing: FeatureNet | Anatomix | None = None
     searched: tuple[NDArray[np.float64], ...] = ()
 
     def with_recipe(self, recipe: Recipe) -> Run:
