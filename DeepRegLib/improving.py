@@ -69,7 +69,7 @@ def improve(
                     f"A dragged place stays {corrected.left:.1f} mm from where it was dragged to: the images or the "
                     "stiffness of the field hold it back. Drag it in smaller steps, or check the line."
                 )
-            run.log.add_provenance("corrections", [_record(each) for each in (*improvement.made, correction)])
+            run.log.add_provenance("corrections", [noted(each) for each in (*improvement.made, correction)])
         with monitor.stage("inverse"):
             inverse = corrected.inverse
             if not is_exact(consistency(run, corrected.transform, inverse, request.seed)):
@@ -89,5 +89,6 @@ def _decision(correction: Correction, corrected: Corrected) -> str:
     )
 
 
-def _record(correction: Correction) -> dict[str, list[list[float]]]:
+def noted(correction: Correction) -> dict[str, list[list[float]]]:
+    """Return a correction as the provenance of a result holds it."""
     return {"shown": correction.shown.tolist(), "wanted": correction.wanted.tolist()}

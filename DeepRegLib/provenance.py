@@ -7,10 +7,9 @@ import platform
 from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.image import Image
@@ -18,6 +17,9 @@ from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.transforms import DisplacementField, Transform, parts_of
 from DeepRegLib.version import VERSION
+
+if TYPE_CHECKING:
+    import torch
 
 LIBRARIES = ("torch", "numpy", "SimpleITK")
 HASHED_AT_ONCE = 1 << 24
@@ -39,6 +41,8 @@ def _library_version(name: str) -> str:
 
 def provenance_of(request: Request, device: torch.device, *, poll: Poll = never_cancel) -> dict[str, Any]:
     """Return versions, device, seed and input hashes of a run; `poll` may raise to stop."""
+    import torch  # late: Slicer's process, which hashes nothing but reads records, has none
+
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "versions": versions(),

@@ -66,9 +66,11 @@ def improve(
                         moving_mask=_image(moving_mask),
                         sliding_mask=_image(sliding_mask),
                         moving_labels=_image(moving_labels),
-                        background=saved.background,
+                        background=saved.record.background,
                     )
-                    request = Request(read_image(fixed), read_image(moving), saved.recipe, drivers, device, saved.seed)
+                    made = saved.record
+                    scans = read_image(fixed), read_image(moving)
+                    request = Request(*scans, made.recipe, drivers, device, made.seed)
                     wanted = _improvement(saved, request, (fixed_landmarks, moving_landmarks))
                 place.require_room(expected_bytes(request.fixed, request.recipe, request.drivers.moving_labels))
                 with interruptible(screen) as cancel:
@@ -92,13 +94,14 @@ def _improvement(saved: SavedResult, request: Request, points: tuple[Path, Path]
     from DeepRegLib.cli.pairs import read_landmark_pairs, warn_of_points_outside
     from DeepRegLib.correction import Improvement, correction_from_landmarks
 
-    saved.require_scans(request.fixed, request.moving)
-    for name in saved.missing(request.drivers):
-        logger.warning("The result was registered with a %s, which is not given now.", name.replace("_", " "))
+    record = saved.record
+    record.require_scans(request.fixed, request.moving)
+    for sentence in record.unlike(request.drivers):
+        logger.warning("%s", sentence)
     landmarks = read_landmark_pairs(*points)
     warn_of_points_outside(*landmarks, request.fixed, request.moving)
     correction = correction_from_landmarks(saved.inverse, *landmarks)
-    return Improvement(request, saved.transform, saved.inverse, correction, saved.decisions, saved.corrections)
+    return Improvement(request, saved.transform, saved.inverse, correction, record.decisions, record.corrections)
 
 
 def _image(path: Path | None) -> Image | None:

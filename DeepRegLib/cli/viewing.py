@@ -81,8 +81,8 @@ def _shown(output: Path, fixed: Path, moving: Path) -> Shown:
     from DeepRegLib.viewer import Shown
 
     result, scans = read_result(output), (read_image(fixed), read_image(moving))
-    result.require_scans(*scans)
+    result.record.require_scans(*scans)
     warped, labels, trust = (read_result_image(output, name) for name in ("warped", "warped_labels", "trust"))
     if warped is None:
         raise InputError(f"The result in {output} has no warped image.", "Register the scans again.")
-    return Shown(*scans, warped, result.verdict, result.recipe.name, labels, trust)
+    return Shown(*scans, warped, result.record.verdict, result.record.recipe.name, labels, trust)

@@ -11,12 +11,13 @@ from DeepRegLib.engine.improvement import IMPROVE
 from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.protocol import Message, ProtocolError
 from DeepRegLib.engine.registration import REGISTER
+from DeepRegLib.engine.restoring import RESTORE
 from DeepRegLib.engine.segmentation import SEGMENT
 from DeepRegLib.engine.task import TASK, Task
 from DeepRegLib.engine.tracking import TRACK
 
 TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType(
-    {task.name: task for task in (REGISTER, IMPROVE, FILES, SEGMENT, SEGMENT_WITH, TRACK)}
+    {task.name: task for task in (REGISTER, IMPROVE, RESTORE, FILES, SEGMENT, SEGMENT_WITH, TRACK)}
 )
 
 

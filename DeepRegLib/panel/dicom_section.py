@@ -55,15 +55,12 @@ class DicomSection:
 
     def refresh(self) -> None:
         """Show what the parameters say."""
-        run = self._registration.result
-        self._ui.exportDicomButton.enabled = (
-            run is not None and run.registration is not None and not self._registration.running
-        )
+        self._ui.exportDicomButton.enabled = self._registration.has_result and not self._registration.running
 
     def _on_export(self, _checked: bool = False) -> None:
-        run = self._registration.result
-        if run is None or run.registration is None:
-            return
+        self._registration.with_result(self._export)
+
+    def _export(self, run: Run) -> None:
         self._registration.show_error(None)
         try:
             export = _export_of(run)

@@ -16,6 +16,7 @@ from DeepRegLib.panel.appearance import CANCEL_STYLE, COLOURS, PRIMARY_STYLE, Ic
 from DeepRegLib.panel.comparison import BLEND, MODES, NONE
 from DeepRegLib.panel.double_click import OneClick
 from DeepRegLib.panel.parameters import Parameters, task_of
+from DeepRegLib.panel.restoring import restoring_task, saved_transform
 from DeepRegLib.panel.running import Listener, Run, Runner
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.task import Task, check
@@ -80,7 +81,7 @@ class RegistrationSection:
         self._ask = ask
         self._parameters: Parameters | None = None
         self.run: Run | None = None
-        self.result: Run | None = None  # the latest run with results, while these are in the scene
+        self._latest: Run | None = None  # with results, while these are in the scene
         self._one_click = OneClick()  # the second half of a double-click would cancel what the first has started
         ui.registerButton.installEventFilter(self._one_click)
         ui.registerButton.connect("clicked(bool)", self._on_button)
@@ -94,12 +95,39 @@ class RegistrationSection:
         """Whether a registration is under way."""
         return self.run is not None and not self.run.finished
 
+    @property
+    def result(self) -> Run | None:
+        """The result that the verdict is about, if its numbers are known: not where a scene brought it."""
+        return None if self._saved() is not None else self._latest
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a result to use, of this session or brought by a scene."""
+        return self._latest is not None or self._saved() is not None
+
+    def with_result(self, use: Callable[[Run], None]) -> None:
+        """Have the result used, at once or, if a scene brought it, when the engine has judged it anew."""
+        parameters, result, saved = self._parameters, self.result, self._saved()
+        if result is not None:
+            use(result)
+        elif parameters is not None and saved is not None and not self.running:
+            try:
+                task = restoring_task(parameters, saved)
+            except DeepRegError as error:
+                self.show_error(error)
+                return
+            self._start(task, use)
+
+    def _saved(self) -> slicer.vtkMRMLTransformNode | None:
+        """Return the transform of the result that the verdict is about, if a scene brought it."""
+        return saved_transform(self._parameters) if self._parameters is not None else None
+
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
         self._verdict.bind(parameters)
         if parameters is None:
-            self.result = None
+            self._latest = None
 
     def refresh(self) -> None:
         """Show what the parameters say, and whether they can be run."""
@@ -178,9 +206,16 @@ class RegistrationSection:
             if task is not None:
                 self._start(task)
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Task, use: Callable[[Run], None] | None = None) -> None:
+        """Start a task; `use` is called with its result, once what ended the run has returned."""
+
+        def finished(run: Run) -> None:
+            self._on_finished(run)
+            if use is not None:
+                qt.QTimer.singleShot(0, lambda: use(run))
+
         self.show_error(None)
-        listener = Listener(self._on_progress, self._on_finished, lambda error: self._on_failed(task, error))
+        listener = Listener(self._on_progress, finished, lambda error: self._on_failed(task, error, use))
         try:
             problem = self._engine_problem()
             if problem is not None:
@@ -226,42 +261,43 @@ class RegistrationSection:
         self._show_running(False)
         if parameters is None or registration is None or results is None:
             return
-        self.result = run
+        self._latest = run
         with NodeModify(parameters):  # the views change once
             self._verdict.keep(run, registration, results)
             parameters.comparedFixed = self._volume(run.task.fixed)
             parameters.comparedWarped = self._scene.GetNodeByID(results.warped) if results.warped else None
             parameters.linkedTransform = self._scene.GetNodeByID(results.transform) if results.transform else None
-            if parameters.compareMode not in MODES or parameters.compareMode == NONE:
+            restored = run.task.restore is not None  # nothing in the scene has changed
+            if not restored and (parameters.compareMode not in MODES or parameters.compareMode == NONE):
                 parameters.compareMode = BLEND
             # Even if all of that is as before: nodes may have been overwritten.
             parameters.Modified()  # type: ignore[attr-defined]  # the wrapper has it
         self.refresh()
-        if parameters.comparedFixed is not None:
+        if parameters.comparedFixed is not None and not restored:
             self._look_at(parameters.comparedFixed)
 
     def _volume(self, node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLVolumeNode | None:
         """Return what the views show of an input: the frame of a sequence; nothing if it was deleted."""
         return current_volume(node) if node is not None and node.GetScene() is not None else None
 
-    def _on_failed(self, task: Task, error: DeepRegError) -> None:
+    def _on_failed(self, task: Task, error: DeepRegError, use: Callable[[Run], None] | None) -> None:
         self._show_running(False)
         if isinstance(error, CancelledError):
             return
         self.show_error(error)
         if isinstance(error, MemoryShortageError) and error.device not in ("", CPU):
             # Not from here: the engine waits for this call to return, and would hear nothing while the question stands.
-            qt.QTimer.singleShot(0, lambda: self._offer_cpu(task))
+            qt.QTimer.singleShot(0, lambda: self._offer_cpu(task, use))
 
-    def _offer_cpu(self, task: Task) -> None:
+    def _offer_cpu(self, task: Task, use: Callable[[Run], None] | None) -> None:
         if not self.running and self._parameters is not None and self._ask(_memory_question()):
-            self._start(replace(task, device=CPU))
+            self._start(replace(task, device=CPU), use)
 
     def _on_remove(self, _checked: bool = False) -> None:
         parameters = self._parameters
         if parameters is not None:
             parameters.compareMode = NONE
-        self.result = None
+        self._latest = None
         remove_results(self._scene)
         if parameters is not None:
             self._verdict.drop()

@@ -57,8 +57,9 @@ class RepairSection:
         if self._parameters is None:
             return
         result, free = self._result(), not self._registration.running
-        self._ui.drawLineButton.enabled = result is not None
-        self._ui.improveButton.enabled = free and result is not None and self._parameters.repairMarkups is not None
+        there = result is not None or (self._registration.result is None and self._registration.has_result)
+        self._ui.drawLineButton.enabled = there
+        self._ui.improveButton.enabled = free and there and self._parameters.repairMarkups is not None
         self._ui.undoImproveButton.enabled = free and result is not None and result in self._before
 
     def _result(self) -> Run | None:
@@ -80,12 +81,14 @@ class RepairSection:
         logic.StartPlaceMode(False)
 
     def _on_improve(self, _checked: bool = False) -> None:
-        run = self._result()
-        if self._parameters is None or run is None or run.registration is None or run.results is None:
+        self._registration.with_result(self._improve)
+
+    def _improve(self, run: Run) -> None:
+        if self._parameters is None or run is not self._result() or run.registration is None or run.results is None:
             return
         repair = Repair(self._parameters.repairMarkups, run.registration, self._made(run))
         existing = dict(run.results.ids)
-        task = replace(run.task, existing=existing, overwrite=frozenset(existing), repair=repair)
+        task = replace(run.task, existing=existing, overwrite=frozenset(existing), repair=repair, restore=None)
         self._registration.start(task)
         started = self._registration.run
         if started is not None and started is not run and started.task.repair is repair:
@@ -93,7 +96,9 @@ class RepairSection:
 
     def _made(self, run: Run) -> tuple[Correction, ...]:
         """Return the corrections that led to a result."""
-        repair, reading = run.task.repair, run.reading
+        repair, reading, restore = run.task.repair, run.reading, run.task.restore
+        if restore is not None:
+            return restore.record.corrections
         if repair is None or reading is None or reading.improvement is None:
             return ()
         return (*repair.made, reading.improvement.correction)

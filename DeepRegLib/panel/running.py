@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.engine.improvement import IMPROVE
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.registration import REGISTER
+from DeepRegLib.engine.restoring import RESTORE
 from DeepRegLib.engine.tracking import TRACK
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError
 from DeepRegLib.monitoring import Progress
@@ -147,6 +148,10 @@ class Runner:
     def _register(self, run: Run, inputs: Inputs, reading: Reading) -> None:
         def done(registration: Registration) -> None:
             run.registration = registration
+            if run.task.restore is not None:  # its nodes are there
+                run.results = run.task.restore.results
+                run.listener.finished(run)
+                return
             self._insert(run, inputs, reading, registration, edited=lambda: _edited(reading))
 
         run.reading = reading
@@ -188,6 +193,8 @@ class Runner:
         submit = self.engine.submit
         if reading.improvement is not None:
             return submit(IMPROVE, reading.improvement, on_progress=progress, on_result=done, on_error=failed)
+        if reading.restoring is not None:
+            return submit(RESTORE, reading.restoring, on_progress=progress, on_result=done, on_error=failed)
         if reading.following is not None:
             return submit(TRACK, reading.following, on_progress=progress, on_result=done, on_error=failed)
         return submit(REGISTER, reading.request, on_progress=progress, on_result=done, on_error=failed)

@@ -17,7 +17,7 @@ from DeepRegLib.errors import CancelledError, DeepRegError
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.registration_section import RegistrationSection
-from DeepRegLib.result import Registration
+from DeepRegLib.panel.running import Run
 from DeepRegLib.saving import OUTPUT_FILES, is_output, reserved_output
 
 REPORT, VIEWER = OUTPUT_FILES["report"], OUTPUT_FILES["viewer"]
@@ -72,24 +72,16 @@ class SavingSection:
         """Show what the parameters say."""
         if self._parameters is None:
             return
-        possible = self._result() is not None and not self.working and not self._registration.running
+        possible = self._registration.has_result and not self.working and not self._registration.running
         for button in (self._ui.openReportButton, self._ui.saveResultsButton):
             button.enabled = possible
 
-    def _result(self) -> Registration | None:
-        """Return the latest result of this session; that of a scene that was opened has no numbers any more."""
-        run = self._registration.result
-        return run.registration if run is not None else None
-
     def _on_report(self, _checked: bool = False) -> None:
-        result = self._result()
-        if result is not None:
-            self._make(FilesRequest(result, only_report=True), self._open)
+        self._registration.with_result(lambda run: self._make(run, self._open, only_report=True))
 
     def _on_save(self, _checked: bool = False) -> None:
-        result = self._result()
         chosen = str(qt.QFileDialog.getExistingDirectory(None, _("Choose a folder for the results")) or "")
-        if result is None or not chosen:
+        if not chosen:
             return
         folder = Path(chosen)
         overwrite = _holds_result(folder)
@@ -102,9 +94,9 @@ class SavingSection:
                 place.commit(place.write(files.write_into))
             self._say(_saved(folder, files))
 
-        self._make(FilesRequest(result), save)
+        self._registration.with_result(lambda run: self._make(run, save))
 
-    def _make(self, request: FilesRequest, use: Callable[[ResultFiles], None]) -> None:
+    def _make(self, run: Run, use: Callable[[ResultFiles], None], *, only_report: bool = False) -> None:
         """Let the engine make files, and use them when they are there; returns at once."""
 
         def done(files: ResultFiles) -> None:
@@ -121,8 +113,11 @@ class SavingSection:
                 self._registration.show_error(error)
             self.refresh()
 
+        if run.registration is None:
+            return
+        request = FilesRequest(run.registration, only_report)
         self._registration.show_error(None)
-        self._say(_("Writing the report...") if request.only_report else _("Writing the results..."))
+        self._say(_("Writing the report...") if only_report else _("Writing the results..."))
         try:
             self._job = self._engine.submit(
                 FILES, request, on_progress=lambda *_progress: None, on_result=done, on_error=failed

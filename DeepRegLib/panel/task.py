@@ -13,10 +13,11 @@ from DeepRegLib.correction import Correction, Improvement
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
+from DeepRegLib.record import Record, Restoring
 from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.result import Registration, start_measures
 from DeepRegLib.scene.markups import correction_from_markups, landmark_pairs
-from DeepRegLib.scene.outputs import Outputs
+from DeepRegLib.scene.outputs import Outputs, Results
 from DeepRegLib.scene.segmentations import (
     LabelPair,
     SegmentLayers,
@@ -68,6 +69,26 @@ class Repair:
     made: tuple[Correction, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Restore:
+    """A result that came with the scene, to be judged anew rather than registered.
+
+    Parameters
+    ----------
+    record
+        How it was made.
+    results
+        Its nodes; there is a transform.
+    transform, inverse
+        Two of them; without an inverse it is found anew.
+    """
+
+    record: Record
+    results: Results
+    transform: slicer.vtkMRMLTransformNode
+    inverse: slicer.vtkMRMLTransformNode | None = None
+
+
 @dataclass(frozen=True)
 class Task:
     """What to register, how, and what to put into the scene.
@@ -102,6 +123,8 @@ class Task:
         What is corrected, where an earlier result is.
     last
         The result to go on from, for a patient who is followed.
+    restore
+        The result to judge anew, for one that came with the scene.
     """
 
     fixed: slicer.vtkMRMLNode | None
@@ -127,6 +150,7 @@ class Task:
     align_moving: bool = False
     repair: Repair | None = None
     last: Last | None = None
+    restore: Restore | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +171,8 @@ class Reading:
         What is corrected, where an earlier result is.
     following
         The same request with the result to go on from.
+    restoring
+        The same request with what is left of the result to judge anew.
     """
 
     request: Request
@@ -155,6 +181,7 @@ class Reading:
     label_names: Mapping[int, str] | None = None
     improvement: Improvement | None = None
     following: Following | None = None
+    restoring: Restoring | None = None
 
 
 def check(task: Task) -> None:
@@ -235,7 +262,20 @@ def reading_steps(task: Task) -> Steps[Reading]:
     request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
     names = pair.names if pair is not None else None
     following = None if task.last is None else Following(request, task.last)
-    return Reading(request, untouched, brought, names, _improvement(task.repair, request, correction), following)
+    restoring = yield from _restoring_steps(task.restore, request)
+    improvement = _improvement(task.repair, request, correction)
+    return Reading(request, untouched, brought, names, improvement, following, restoring)
+
+
+def _restoring_steps(restore: Restore | None, request: Request) -> Steps[Restoring | None]:
+    if restore is None:
+        return None
+    request = replace(request, recipe=restore.record.recipe)
+    transform = transform_from_node(_alive(restore.transform, _("The result's transform")))
+    yield
+    inverse = None if restore.inverse is None else transform_from_node(restore.inverse)
+    yield
+    return Restoring(request, restore.record, transform, inverse)
 
 
 def _improvement(repair: Repair | None, request: Request, correction: Correction | None) -> Improvement | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import slicer
@@ -15,6 +17,17 @@ from DeepRegLib.scene.sequences import current_volume
 # From a result's transform to what came with it.
 INVERSE_ROLE = "DeepReg.Inverse"
 WARPED_ROLE = "DeepReg.Warped"
+COMPANION_ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        "inverse": INVERSE_ROLE,
+        "warped": WARPED_ROLE,
+        "segmentation": "DeepReg.Segmentation",
+        "jacobian": "DeepReg.Jacobian",
+        "uncertainty": "DeepReg.Uncertainty",
+        "trust": "DeepReg.Trust",
+        "table": "DeepReg.Table",
+    }
+)
 
 FIXED, MOVING = "fixed", "moving"
 OTHER = {FIXED: MOVING, MOVING: FIXED}

@@ -13,6 +13,7 @@ from DeepRegLib.result import Registration
 from DeepRegLib.scene.nodes import VERDICT_ATTRIBUTE
 from DeepRegLib.scene.outputs import Inputs, Outputs, input_volume
 from DeepRegLib.scene.ownership import mark_segments
+from DeepRegLib.scene.records import write_record
 from DeepRegLib.scene.segmentations import SegmentLayers, labelmap_steps, set_segments
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.scene.tables import set_measures
@@ -83,6 +84,7 @@ def fillers_of(
     def fill_transform(node: slicer.vtkMRMLTransformNode) -> None:
         set_transform(node, registration.transform, data.transforms["transform"])
         node.SetAttribute(VERDICT_ATTRIBUTE, registration.verdict.level)
+        write_record(node, registration)
         _set_roles(scene, node, inputs.fixed, inputs.moving)
 
     def fill_inverse(node: slicer.vtkMRMLTransformNode) -> None:

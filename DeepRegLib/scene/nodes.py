@@ -16,6 +16,8 @@ OUTPUT_ATTRIBUTE = "DeepReg.Output"
 HELPER_ATTRIBUTE = "DeepReg.Helper"
 # On a transform: how far its registration can be trusted.
 VERDICT_ATTRIBUTE = "DeepReg.Verdict"
+# On a transform: how its registration was made, as JSON.
+RECORD_ATTRIBUTE = "DeepReg.Record"
 # A node's reference to the result it was put under. A reference, for ids change when one scene is added to another.
 APPLIED_ROLE = "DeepReg.Applied"
 # A segmentation's reference to the one that was made of it, for which it was hidden.

@@ -10,7 +10,7 @@ import slicer
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.alignment import unapply_all
 from DeepRegLib.scene.chosen_outputs import usable_nodes
-from DeepRegLib.scene.correspondence import INVERSE_ROLE, WARPED_ROLE
+from DeepRegLib.scene.correspondence import COMPANION_ROLES
 from DeepRegLib.scene.filling import ResultData, fillers_of, result_data_steps
 from DeepRegLib.scene.hierarchy import put_into, remove_folder, remove_item, result_folder, result_folders
 from DeepRegLib.scene.nodes import (
@@ -123,11 +123,11 @@ def _new_node(scene: slicer.vtkMRMLScene, name: str, prefix: str) -> slicer.vtkM
 
 
 def _set_companions(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:
-    """Let the transform know its inverse, the registered volume, and both scans, for which SlicerRT's exporter asks."""
+    """Let the transform know what came with it, and both scans, for which SlicerRT's exporter asks."""
     transform = scene.GetNodeByID(results.transform) if results.transform else None
     if transform is not None:
-        transform.SetNodeReferenceID(INVERSE_ROLE, results.inverse)
-        transform.SetNodeReferenceID(WARPED_ROLE, results.warped)
+        for name, role in COMPANION_ROLES.items():
+            transform.SetNodeReferenceID(role, results.ids.get(name))
         scans = input_volume(scene, inputs.fixed), input_volume(scene, inputs.moving)
         roles = transform.GetFixedNodeReferenceRole(), transform.GetMovingNodeReferenceRole()
         for role, scan in zip(roles, scans, strict=True):

@@ -53,7 +53,7 @@ def test_landmarks_draw_a_saved_result_to_where_they_belong(
     assert {path.name: path.read_bytes() for path in registered.iterdir()} == before
     table = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert any(decision.startswith("Corrected by hand: 1 places") for decision in table["decisions"])
-    (made,) = read_result(out).corrections
+    (made,) = read_result(out).record.corrections
     np.testing.assert_allclose(made.wanted, PLACE + SHIFT, atol=1e-6)
 
 
@@ -86,8 +86,10 @@ def test_a_mask_that_the_result_had_is_missed(files: Files, registered: Path, tm
     table = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     table["provenance"]["fixed_mask_sha256"] = "0" * 64
     (folder / "result.json").write_text(json.dumps(table), encoding="utf-8")
-    assert read_result(folder).missing(Drivers()) == ["fixed_mask"]
-    assert read_result(folder).missing(Drivers(fixed_mask=read_image(files.fixed))) == []
+    record = read_result(folder).record
+    assert record.unlike(Drivers()) == ["The result was registered with a fixed mask, which is not given now."]
+    other = Drivers(fixed_mask=read_image(files.fixed))
+    assert record.unlike(other) == ["The fixed mask is not the one that the result was registered with."]
 
 
 @pytest.mark.parametrize(
