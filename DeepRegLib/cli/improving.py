@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
+from DeepRegLib.cli.computing import Engine, compute
+from DeepRegLib.cli.dicom_objects import Dicom, wanted_export, with_objects, write_objects
+from DeepRegLib.cli.progress import reporter, undisturbed
+from DeepRegLib.cli.scans import Name, read_scan
 from DeepRegLib.cli.session import FAILED, Json, Verbose, reading, session
 from DeepRegLib.cli.summary import summarise
-from DeepRegLib.errors import CancelledError
 
 if TYPE_CHECKING:
     from DeepRegLib.correction import Improvement
@@ -36,9 +38,12 @@ def improve(
     moving_mask: Again = None,
     sliding_mask: Again = None,
     moving_labels: Annotated[
-        Path | None, typer.Option(help="Label map to carry over, on the moving scan's grid.")
+        Path | None, typer.Option(help="Labels to carry over: a map on the moving scan's grid, SEG or RTSTRUCT.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
+    engine: Engine = None,
+    name: Name = None,
+    dicom: Dicom = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
     json_output: Json = False,
     verbose: Verbose = False,
@@ -49,8 +54,9 @@ def improve(
     deformation allow; far from all pairs nothing changes. RESULT stays as it is.
     """
     with session(json_output, verbose) as screen:
-        from DeepRegLib.image import read_image
-        from DeepRegLib.request import Drivers, Request
+        from DeepRegLib.cli.label_files import read_label_pair
+        from DeepRegLib.engine.improvement import IMPROVE
+        from DeepRegLib.request import Drivers, Extras, Request
         from DeepRegLib.saved_result import read_result
         from DeepRegLib.saving import expected_bytes, reserved_output, write_into
 
@@ -61,26 +67,24 @@ def improve(
                 report("read", 0.0)
                 with reading(screen):
                     saved = read_result(result)
+                    export = wanted_export(fixed, moving, dicom, None)
+                    scans = read_scan(fixed, "fixed", name), read_scan(moving, "moving", name)
+                    labels = read_label_pair((fixed, scans[0], None), (moving, scans[1], moving_labels))
+                    export = with_objects(export, labels, None)
                     drivers = Drivers(
                         fixed_mask=_image(fixed_mask),
                         moving_mask=_image(moving_mask),
                         sliding_mask=_image(sliding_mask),
-                        moving_labels=_image(moving_labels),
+                        moving_labels=labels.moving,
                         background=saved.record.background,
                     )
-                    made = saved.record
-                    scans = read_image(fixed), read_image(moving)
-                    request = Request(*scans, made.recipe, drivers, device, made.seed)
+                    made, extras = saved.record, Extras(moving_layers=labels.layers)
+                    request = Request(*scans, made.recipe, drivers, device, made.seed, extras)
                     wanted = _improvement(saved, request, (fixed_landmarks, moving_landmarks))
                 place.require_room(expected_bytes(request.fixed, request.recipe, request.drivers.moving_labels))
-                with interruptible(screen) as cancel:
-                    if cancel():
-                        raise CancelledError
-                    from DeepRegLib.improving import improve  # seconds, for torch
-
-                    improved = improve(wanted, progress=report, cancel=cancel)
+                improved = compute(IMPROVE, wanted, engine, screen, report)
                 report("save", 1.0)
-                names = write_into(improved, place)
+                names = write_into(improved, place, lambda folder: write_objects(improved, export, folder))
                 with undisturbed():
                     place.commit(names)
                     screen.wrote(output)

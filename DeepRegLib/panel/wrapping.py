@@ -58,7 +58,9 @@ class WrappedLabels(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
 
 
 class GrowingTabs(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
-    """Lets a tab widget tell around itself that its contents need another size, which Qt's own does not.
+    """Lets a tab widget be as high as the tab that is shown, and tell around itself when that changes.
+
+    Qt's own is as high as its highest tab, and keeps to itself that its contents need another size.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ class GrowingTabs(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
         qt.QObject.__init__(self)
         self._tabs = tabs
         tabs.installEventFilter(self)
+        tabs.connect("currentChanged(int)", self._fit)
+        self._fit(tabs.currentIndex)
 
     def eventFilter(self, _watched: qt.QObject, event: qt.QEvent) -> bool:  # noqa: N802 - Qt's name
         """Pass on that something inside was laid out anew."""
@@ -80,3 +84,12 @@ class GrowingTabs(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
     def close(self) -> None:
         """Leave the tab widget: it is about to go."""
         self._tabs.removeEventFilter(self)
+
+    def _fit(self, current: int) -> None:
+        """Let the tabs that are not shown ask for no height."""
+        for number in range(self._tabs.count):
+            page = self._tabs.widget(number)
+            policy = page.sizePolicy
+            policy.setVerticalPolicy(qt.QSizePolicy.Preferred if number == current else qt.QSizePolicy.Ignored)
+            page.setSizePolicy(policy)
+        self._tabs.updateGeometry()

@@ -102,6 +102,24 @@ def test_labels_and_dose_are_left_as_dicom_on_the_fixed_scan(output: Path, scans
     assert registration == dcmread(output / "registration.dcm").SOPInstanceUID
 
 
+@pytest.mark.usefixtures("no_report")
+def test_an_improved_result_is_left_as_dicom_too(deepreg, output, scans, objects, tmp_path: Path) -> None:
+    place = small_pair()[0].geometry.centre[None]
+    write_points(place + np.array([0.0, 3.0, 0.0]), tmp_path / "f.csv")
+    write_points(read_transform(output / "transform.h5").apply_to_points(place), tmp_path / "m.csv")
+    words = (output, *scans, "--fixed-landmarks", tmp_path / "f.csv", "--moving-landmarks", tmp_path / "m.csv")
+    labels = ("--moving-labels", objects["structures"], "--dicom")
+    outcome = deepreg("improve", *words, *labels, "-o", tmp_path / "better")
+    assert outcome.code in (0, 1), outcome.err
+    written, usual = (read_transform(tmp_path / "better" / name) for name in ("registration.dcm", "transform.h5"))
+    points = small_pair()[0].geometry.points()[2:-2, 2:-2, 2:-2]
+    assert np.abs(written.apply_to_points(points) - usual.apply_to_points(points)).max() < 2e-4
+    carried = read_structures(
+        tmp_path / "better" / "structures.dcm", read_image(scans[0]).geometry, read_series(scans[0])
+    )
+    assert [structure.name for structure in carried.structures] == ["liver"]
+
+
 @pytest.mark.parametrize("kind", ["structures", "segmentation", "dose"])
 def test_apply_carries_dicom_objects_over(kind: str, deepreg, output, scans, objects, tmp_path: Path) -> None:
     words = ("apply", output / "registration.dcm", objects[kind], "--reference", scans[0], "--scan", scans[1])

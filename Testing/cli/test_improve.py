@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from DeepRegLib.engine.packing import Arrays
+from DeepRegLib.engine.task import Task
 from DeepRegLib.image import read_image
 from DeepRegLib.landmarks import write_points
+from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.pipeline import register
 from DeepRegLib.request import Drivers
 from DeepRegLib.saved_result import read_result
@@ -38,14 +42,37 @@ def landmarks(registered: Path, folder: Path) -> tuple[str, Path, str, Path]:
     return "--fixed-landmarks", files[0], "--moving-landmarks", files[1]
 
 
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Let workers be this process, to which requests are packed all the same; return the commands that start them."""
+    started: list[list[str]] = []
+
+    class Here:
+        def run(self, task: Task[Any, Any], asked: Any, *, progress: Progress, cancel: Cancel) -> Any:
+            arrays: Arrays = {}
+            return task.run(task.unpack_request(task.pack_request(asked, arrays), arrays), progress, cancel)
+
+        def close(self) -> None:
+            pass
+
+    def start(words: list[str], **_options: object) -> Here:
+        started.append(words)
+        return Here()
+
+    monkeypatch.setattr("DeepRegLib.engine.client.subprocess_client", start)
+    return started
+
+
 @pytest.mark.usefixtures("no_report")
 def test_landmarks_draw_a_saved_result_to_where_they_belong(
-    deepreg: Deepreg, files: Files, registered: Path, tmp_path: Path
+    deepreg: Deepreg, files: Files, registered: Path, tmp_path: Path, commands: list[list[str]]
 ) -> None:
     options, out = landmarks(registered, tmp_path), tmp_path / "better"
     before = {path.name: path.read_bytes() for path in registered.iterdir()}
-    outcome = deepreg("improve", registered, files.fixed, files.moving, "-o", out, *options, "--device", "cpu")
+    words = ("improve", registered, files.fixed, files.moving, "-o", out, *options, "--device", "cpu")
+    outcome = deepreg(*words, "--name", "Pair 7", "--engine", "ssh scanner python3")
     assert outcome.code in (0, 1), outcome.err
+    assert commands == [["ssh", "scanner", "python3"]]
     partner = read_transform(registered / "transform.h5").apply_to_points(PLACE)
     better = read_transform(out / "transform.h5").apply_to_points(PLACE + SHIFT)
     former = read_transform(registered / "transform.h5").apply_to_points(PLACE + SHIFT)
@@ -53,6 +80,7 @@ def test_landmarks_draw_a_saved_result_to_where_they_belong(
     assert {path.name: path.read_bytes() for path in registered.iterdir()} == before
     table = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert any(decision.startswith("Corrected by hand: 1 places") for decision in table["decisions"])
+    assert (table["fixed"]["name"], table["moving"]["name"]) == ("Pair 7 (fixed)", "Pair 7 (moving)")
     (made,) = read_result(out).record.corrections
     np.testing.assert_allclose(made.wanted, PLACE + SHIFT, atol=1e-6)
 

@@ -89,6 +89,20 @@ def test_a_list_of_segments_has_room_for_five(opened: OpenedPanel, played: Playe
     assert shown.viewport().height >= 2 * shown.sizeHintForRow(0)
 
 
+def test_a_short_tab_leaves_no_room_for_a_long_one(opened: OpenedPanel) -> None:
+    for name in ("driversButton", "outputsButton", "advancedButton"):
+        getattr(opened.ui, name).collapsed = False
+    show(opened, 330)
+    long = opened.ui.taskTabs.height
+    opened.ui.taskTabs.setCurrentWidget(opened.ui.segmentTab)
+    show(opened, 330)
+    assert opened.ui.taskTabs.height < 0.5 * long
+    assert cut_off(opened.area) == []
+    opened.ui.taskTabs.setCurrentWidget(opened.ui.registerTab)
+    show(opened, 330)
+    assert opened.ui.taskTabs.height == long
+
+
 def test_the_folder_of_wheels_has_room_for_a_path(opened: OpenedPanel) -> None:
     opened.ui.environmentButton.collapsed = False
     show(opened, 330)
