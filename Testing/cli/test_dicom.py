@@ -117,7 +117,7 @@ def test_an_improved_result_is_left_as_dicom_too(deepreg, output, scans, objects
     carried = read_structures(
         tmp_path / "better" / "structures.dcm", read_image(scans[0]).geometry, read_series(scans[0])
     )
-    assert [structure.name for structure in carried.structures] == ["liver"]
+    assert "liver" in [structure.name for structure in carried.structures]
 
 
 @pytest.mark.parametrize("kind", ["structures", "segmentation", "dose"])
