@@ -247,6 +247,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         fixedMask=None,
         movingMask=None,
         slidingMask=None,
+        rigidSegments=None,
         fixedLandmarks=None,
         movingLandmarks=None,
         initialTransform=None,
@@ -278,6 +279,8 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             Segmentation (all its segments) or label map; for some segments `DeepRegLib.panel.task.Mask(node, ids)`.
         slidingMask
             In the same way, on the fixed volume: an organ that slides along what surrounds it.
+        rigidSegments
+            In the same way, on the fixed volume: bones or tools, a segment each, that move but do not bend.
         fixedLandmarks, movingLandmarks, initialTransform
             Where to start.
         movingSegmentation, fixedSegmentation
@@ -329,6 +332,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             fixed_mask=mask(fixedMask),
             moving_mask=mask(movingMask),
             sliding_mask=mask(slidingMask),
+            rigid_segments=mask(rigidSegments),
             fixed_landmarks=fixedLandmarks,
             moving_landmarks=movingLandmarks,
             initial_transform=initialTransform,

@@ -16,8 +16,11 @@ from DeepRegLib.stages.correcting import Corrected, correct
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
-from DeepRegLib.stages.run_of_request import run_of
+from DeepRegLib.stages.rigid_segments import with_rigid_segments
+from DeepRegLib.stages.run_of_request import rigid_labels_of, run_of
 from DeepRegLib.transforms import linear_part
+
+LEAST_BENDING = 0.01  # mm: a rigid segment that a correction bends by less is left as it was
 
 
 def improve(
@@ -27,8 +30,8 @@ def improve(
 
     A place q to which anatomy is dragged from p is taken to where the earlier transform took p, as nearly as the images
     and the stiffness of the field allow. Beyond a radius about the dragged places, which is noted among the decisions,
-    nothing changes. Only the levels are solved that so long a drag needs, and only there, so that it takes a fraction
-    of a registration.
+    nothing changes, but that a rigid segment which is reached moves as a whole. Only the levels are solved that so long
+    a drag needs, and only there, so that it takes a fraction of a registration.
 
     Parameters
     ----------
@@ -70,13 +73,15 @@ def improve(
                     "stiffness of the field hold it back. Drag it in smaller steps, or check the line."
                 )
             run.log.add_provenance("corrections", [noted(each) for each in (*improvement.made, correction)])
+            found, rigid = Deformed(corrected.transform), rigid_labels_of(request.drivers)
+            found = with_rigid_segments(run, found, rigid, least_bending=LEAST_BENDING)
         with monitor.stage("inverse"):
             inverse = corrected.inverse
-            if not is_exact(consistency(run, corrected.transform, inverse, request.seed)):
-                inverse = invert_well(run, corrected.transform, request.seed)
+            if not is_exact(consistency(run, found.transform, inverse, request.seed)):
+                inverse = invert_well(run, found.transform, request.seed)
         with monitor.stage("judge"):
             start = linear_part(improvement.transform)
-            result = finish(run, request, start, Deformed(corrected.transform), inverse, at_start=improvement.at_start)
+            result = finish(run, request, start, found, inverse, at_start=improvement.at_start)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return with_extras(result, request.extras, monitor)

@@ -17,7 +17,8 @@ from DeepRegLib.recipes import Recipe, recipe_from_dict, without_folder
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.transforms import Transform
 
-MASKS = {"fixed_mask": "fixed", "moving_mask": "moving", "sliding_mask": "fixed"}  # on whose grid each lies
+# What a result must be given again, by on whose grid it lies.
+GIVEN_AGAIN = {"fixed_mask": "fixed", "moving_mask": "moving", "sliding_mask": "fixed", "rigid_labels": "fixed"}
 # The parts of a saved result's table that make a record.
 RECORDED = ("recipe", "fixed", "moving", "verdict", "warnings", "decisions", "provenance")
 
@@ -81,7 +82,7 @@ class Record:
     def unlike(self, drivers: Drivers) -> list[str]:
         """Return a sentence for each mask of the registration that these drivers lack or have another one for."""
         sentences = []
-        for name, role in MASKS.items():
+        for name, role in GIVEN_AGAIN.items():
             mask, words = getattr(drivers, name), name.replace("_", " ")
             if f"{name}_sha256" not in self.provenance:
                 continue

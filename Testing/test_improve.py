@@ -13,9 +13,12 @@ from DeepRegLib.engine.packing import Arrays
 from DeepRegLib.engine.protocol import Decoder, encode
 from DeepRegLib.engine.tasks import TASKS
 from DeepRegLib.errors import CancelledError
+from DeepRegLib.image import Image
 from DeepRegLib.improving import improve
+from DeepRegLib.monitoring import never_cancel
 from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.result import Registration, start_measures
+from DeepRegLib.stages.rigid_segments import rigid_motions
 from DeepRegLib.transforms import apply_to_image
 from Testing.small import small_pair, small_registration
 
@@ -66,6 +69,23 @@ def test_what_was_dragged_is_told_and_kept() -> None:
         {"shown": dragged().shown.tolist(), "wanted": dragged().wanted.tolist()}
     ]
     assert list(result.timings) == ["prepare", "correction", "inverse", "judge"]
+
+
+def test_a_rigid_segment_moves_as_a_whole_when_it_is_dragged() -> None:
+    grid = small_registration().fixed.geometry
+    inside = np.linalg.norm(grid.points() - grid.centre, axis=-1) < 5.0
+    bone = Image(inside.astype(np.uint8), grid, "bone")
+    made = improvement()
+    rigid = improve(replace(made, request=replace(made.request, drivers=Drivers(rigid_labels=bone), extras=Extras())))
+    (free,), (kept,) = (rigid_motions(each.transform, bone, never_cancel) for each in (improved(), rigid))
+    assert free.bending > 0.2
+    assert kept.bending < 0.02
+    assert any(decision.startswith("1 segments kept rigid") for decision in rigid.decisions)
+    assert rigid.measures.inverse_error_mean < 0.1
+    corner = grid.corners()[:1]
+    np.testing.assert_allclose(
+        rigid.transform.apply_to_points(corner), made.transform.apply_to_points(corner), atol=1e-3
+    )
 
 
 def test_an_earlier_correction_is_noted_before_the_new_one() -> None:

@@ -37,6 +37,7 @@ def improve(
     fixed_mask: Again = None,
     moving_mask: Again = None,
     sliding_mask: Again = None,
+    rigid_labels: Again = None,
     moving_labels: Annotated[
         Path | None, typer.Option(help="Labels to carry over: a map on the moving scan's grid, SEG or RTSTRUCT.")
     ] = None,
@@ -61,7 +62,7 @@ def improve(
         from DeepRegLib.saving import expected_bytes, reserved_output, write_into
 
         with reporter(screen) as report:
-            optional = [fixed_mask, moving_mask, sliding_mask, moving_labels]
+            optional = [fixed_mask, moving_mask, sliding_mask, rigid_labels, moving_labels]
             inputs = [fixed, moving, fixed_landmarks, moving_landmarks, *filter(None, optional)]
             with reserved_output(output, overwrite=overwrite, inputs=inputs) as place:
                 report("read", 0.0)
@@ -75,6 +76,7 @@ def improve(
                         fixed_mask=_image(fixed_mask),
                         moving_mask=_image(moving_mask),
                         sliding_mask=_image(sliding_mask),
+                        rigid_labels=_image(rigid_labels),
                         moving_labels=labels.moving,
                         background=saved.record.background,
                     )

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.dicom.series import series_of_files
 from DeepRegLib.dicom.structures import Structure
 from DeepRegLib.errors import DeepRegError, InputError
-from DeepRegLib.exporting import DicomExport, export_of, write_dicom
+from DeepRegLib.exporting import DicomExport, Dose, export_of, read_dose, write_dicom
 from DeepRegLib.files import write_folder
 from DeepRegLib.image import Image
 from DeepRegLib.panel.parameters import Parameters
@@ -27,6 +27,7 @@ from DeepRegLib.registration import Registration
 from DeepRegLib.scene.dicom_series import dicom_files
 from DeepRegLib.scene.segmentations import Segment
 from DeepRegLib.scene.sequences import current_volume
+from DeepRegLib.scene.volumes import own_geometry
 
 FOLDER = "DeepReg DICOM"
 FULL = 255
@@ -63,7 +64,7 @@ class DicomSection:
     def _export(self, run: Run) -> None:
         self._registration.show_error(None)
         try:
-            export = _export_of(run)
+            export = _export_of(run, self._parameters.movingDose if self._parameters is not None else None)
             chosen = str(qt.QFileDialog.getExistingDirectory(None, _("Choose a folder for the DICOM objects")) or "")
             if chosen:
                 self._write(run, export, Path(chosen) / FOLDER)
@@ -103,19 +104,41 @@ def with_own_numbers(
     return replace(registration, warped_labels=None, warped_layers=tuple(numbered)), tuple(structures)
 
 
-def _export_of(run: Run) -> DicomExport:
-    """Find the series of both volumes.
+def _export_of(run: Run, dose: slicer.vtkMRMLScalarVolumeNode | None) -> DicomExport:
+    """Find the series of both volumes, and the file of a dose of the moving one.
 
     Raises
     ------
     InputError
-        If a volume is gone or not of DICOM, or the series do not belong together.
+        If a volume is gone, not of DICOM or was registered elsewhere than its series lies, or the series do not belong
+        together; if the dose is none, or of another scan.
     """
     database: Any = getattr(slicer, "dicomDatabase", None)
-    series = []
-    for node in (run.task.fixed, run.task.moving):
-        if node is None or node.GetScene() is None:
+    result, series = run.registration, []
+    for role, node in (("fixed", run.task.fixed), ("moving", run.task.moving)):
+        if node is None or node.GetScene() is None or result is None:
             raise InputError(_("A volume of the result is no longer in the scene."), _("Register again."))
         volume = current_volume(node)
-        series.append(series_of_files(dicom_files(volume, database), str(volume.GetName())))
-    return export_of(series[0], series[1])
+        files = dicom_files(volume, database)
+        if not own_geometry(volume).is_close(getattr(result, role).geometry):
+            raise InputError(
+                _("{name} lay elsewhere when it was registered than its DICOM series does.").format(
+                    name=volume.GetName()
+                ),
+                _("Take it out of its transform, and register again."),
+            )
+        series.append(series_of_files(files, str(volume.GetName())))
+    export = export_of(series[0], series[1])
+    return export if dose is None else replace(export, dose=_dose_of(dose, database, export))
+
+
+def _dose_of(node: slicer.vtkMRMLScalarVolumeNode, database: object, export: DicomExport) -> Dose:
+    files = dicom_files(node, database)
+    if len(files) != 1:
+        raise InputError(
+            _("{name} was loaded from {count} DICOM files; a dose has one.").format(
+                name=node.GetName(), count=len(files)
+            ),
+            _("Choose a dose of the moving volume, or no dose."),
+        )
+    return read_dose(Path(files[0]), export.moving)

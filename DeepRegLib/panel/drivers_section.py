@@ -12,7 +12,7 @@ from DeepRegLib.panel.segment_list import SegmentList
 from DeepRegLib.panel.watching import Watch
 from DeepRegLib.scene.segmentations import segment_names
 
-SIDES = ("fixed", "moving", "sliding")
+SIDES = ("fixed", "moving", "sliding", "rigid")
 SEGMENT_EVENTS = (
     slicer.vtkSegmentation.SegmentAdded,
     slicer.vtkSegmentation.SegmentRemoved,

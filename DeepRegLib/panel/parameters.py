@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: the wrapper reads the annotations as types.
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Union
 
 import slicer
@@ -58,6 +58,8 @@ class Parameters:
         ids, all if there are none.
     slidingMask, slidingMaskSegments
         Of the fixed scan, in the same way: an organ that slides along what surrounds it.
+    rigidMask, rigidMaskSegments
+        Of the fixed scan too: bones or tools, a segment or a label each, that move but do not bend.
     fixedLandmarks, movingLandmarks, initialTransform
         Where the registration starts.
     movingSegmentation, fixedSegmentation, labelsPull
@@ -79,6 +81,8 @@ class Parameters:
         How the slice views show the result.
     linkedTransform
         What leads from one scan to the other for the linked cursors; the latest result's unless another is chosen.
+    movingDose
+        A dose of the moving volume that *Export DICOM* carries over.
     repairMarkups
         The line, or the pairs of points, that correct a result by hand.
     segmentScan
@@ -105,6 +109,8 @@ class Parameters:
     movingMaskSegments: list[str]
     slidingMask: Labels
     slidingMaskSegments: list[str]
+    rigidMask: Labels
+    rigidMaskSegments: list[str]
     fixedLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     movingLandmarks: slicer.vtkMRMLMarkupsFiducialNode
     initialTransform: slicer.vtkMRMLTransformNode
@@ -138,6 +144,7 @@ class Parameters:
     blend: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     linkedViews: bool = True
     linkedTransform: slicer.vtkMRMLTransformNode
+    movingDose: slicer.vtkMRMLScalarVolumeNode
     repairMarkups: Drags
 
     segmentScan: slicer.vtkMRMLScalarVolumeNode
@@ -184,7 +191,10 @@ def swap(parameters: Parameters) -> None:
             first, second = _held(parameters, fixed), _held(parameters, moving)
             setattr(parameters, fixed, second)
             setattr(parameters, moving, first)
-        parameters.slidingMask, parameters.slidingMaskSegments = None, []  # it lies on the scan that was fixed
+        # These lie on the scan that was fixed.
+        parameters.slidingMask, parameters.slidingMaskSegments = None, []
+        parameters.rigidMask, parameters.rigidMaskSegments = None, []
+        parameters.movingDose = None  # and this on the one that was moving
 
 
 def let_go(parameters: Parameters, node: slicer.vtkMRMLNode) -> None:
@@ -233,16 +243,16 @@ def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe)
     InputError
         If the value outside is not a number.
     """
-    fixed_mask, moving_mask, sliding_mask = parameters.fixedMask, parameters.movingMask, parameters.slidingMask
     recipe = recipe_of(parameters, load)
     nodes = {name: getattr(parameters, node) for name, (_wanted, node) in OUTPUTS.items() if node is not None}
     return Task(
         fixed=parameters.fixedVolume,
         moving=parameters.movingVolume,
         recipe=recipe,
-        fixed_mask=Mask(fixed_mask, tuple(parameters.fixedMaskSegments)) if fixed_mask is not None else None,
-        moving_mask=Mask(moving_mask, tuple(parameters.movingMaskSegments)) if moving_mask is not None else None,
-        sliding_mask=Mask(sliding_mask, tuple(parameters.slidingMaskSegments)) if sliding_mask is not None else None,
+        fixed_mask=_mask(parameters.fixedMask, parameters.fixedMaskSegments),
+        moving_mask=_mask(parameters.movingMask, parameters.movingMaskSegments),
+        sliding_mask=_mask(parameters.slidingMask, parameters.slidingMaskSegments),
+        rigid_segments=_mask(parameters.rigidMask, parameters.rigidMaskSegments),
         fixed_landmarks=parameters.fixedLandmarks,
         moving_landmarks=parameters.movingLandmarks,
         initial_transform=parameters.initialTransform,
@@ -257,6 +267,10 @@ def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe)
         prefix=parameters.namePrefix.strip(),
         align_moving=parameters.alignMoving,
     )
+
+
+def _mask(node: slicer.vtkMRMLNode | None, segments: Sequence[str]) -> Mask | None:
+    return None if node is None else Mask(node, tuple(segments))
 
 
 def _number(text: str) -> float | None:

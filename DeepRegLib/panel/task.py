@@ -22,6 +22,7 @@ from DeepRegLib.scene.segmentations import (
     LabelPair,
     SegmentLayers,
     common_steps,
+    label_map_steps,
     layer_steps,
     mask_steps,
     segment_names,
@@ -99,7 +100,7 @@ class Task:
         Scalar volumes, or sequences, of which the frame shown counts.
     recipe
         Shipped name, TOML file, or the recipe itself.
-    fixed_mask, moving_mask, sliding_mask, fixed_landmarks, moving_landmarks, initial_transform
+    fixed_mask, moving_mask, sliding_mask, rigid_segments, fixed_landmarks, moving_landmarks, initial_transform
         What drives the registration, each optional; landmarks go in pairs.
     moving_segmentation, fixed_segmentation
         Brought along, and what it is compared with.
@@ -133,6 +134,7 @@ class Task:
     fixed_mask: Mask | None = None
     moving_mask: Mask | None = None
     sliding_mask: Mask | None = None
+    rigid_segments: Mask | None = None
     fixed_landmarks: slicer.vtkMRMLNode | None = None
     moving_landmarks: slicer.vtkMRMLNode | None = None
     initial_transform: slicer.vtkMRMLNode | None = None
@@ -199,7 +201,7 @@ def check(task: Task) -> None:
         raise InputError(
             _("Landmarks are chosen for one of the volumes only."), _("Choose them for both, or for neither.")
         )
-    for mask in (task.fixed_mask, task.moving_mask, task.sliding_mask):
+    for mask in (task.fixed_mask, task.moving_mask, task.sliding_mask, task.rigid_segments):
         _check_segments(mask)
     if task.labels_pull and (task.fixed_segmentation is None or task.moving_segmentation is None):
         raise InputError(
@@ -235,16 +237,19 @@ def reading_steps(task: Task) -> Steps[Reading]:
     drivers = _drivers(task)
     recipe = with_model(load_recipe(task.recipe), task.model, uncertainty=task.outputs.uncertainty)
     sliding_mask = _started(_mask_steps(task.sliding_mask, fixed, _("The sliding mask")))
+    rigid = _started(_rigid_steps(task.rigid_segments, fixed))
     correction = None
     if task.repair is not None:
         correction = correction_from_markups(_alive(task.repair.markups, _("The line that corrects")))
     yield
     masks = (yield from fixed_mask), (yield from moving_mask), (yield from sliding_mask)
+    rigid_labels = yield from rigid
     drivers = replace(
         drivers,
         fixed_mask=drivers.fixed_mask if masks[0] is None else masks[0],
         moving_mask=drivers.moving_mask if masks[1] is None else masks[1],
         sliding_mask=drivers.sliding_mask if masks[2] is None else masks[2],
+        rigid_labels=drivers.rigid_labels if rigid_labels is None else rigid_labels,
     )
     brought, wanted = (yield from layers), (yield from compared)
     pair = None
@@ -334,6 +339,15 @@ def _mask_steps(mask: Mask | None, image: Image, what: str) -> Steps[Image | Non
         return None
     marked = yield from mask_steps(_alive(mask.node, what), mask.segments or None, image.geometry)
     return marked
+
+
+def _rigid_steps(chosen: Mask | None, image: Image) -> Steps[Image | None]:
+    if chosen is None:
+        yield
+        return None
+    node = _alive(chosen.node, _("The segmentation of what is rigid"))
+    labels = yield from label_map_steps(node, chosen.segments or None, image.geometry)
+    return labels
 
 
 def _layer_steps(node: slicer.vtkMRMLNode | None, what: str) -> Steps[SegmentLayers | None]:

@@ -200,6 +200,28 @@ def layer_steps(node: slicer.vtkMRMLNode | None) -> Steps[SegmentLayers]:
     return SegmentLayers(tuple(images), tuple(segments))
 
 
+def label_map_steps(
+    node: slicer.vtkMRMLNode | None, segment_ids: Sequence[str] | None, geometry: Geometry
+) -> Steps[Image]:
+    """Return in steps a label map on an image's grid: a number for each chosen segment, or each label of a label map.
+
+    Where segments overlap, a voxel belongs to the one listed first. Parameters and errors are as of `mask_from_node`;
+    before the first step it looks where the segmentation lies.
+    """
+    source = _require(node)
+    if source.IsA("vtkMRMLSegmentationNode"):
+        _require_segments(source, segment_ids)
+    layers = yield from layer_steps(source)
+    chosen = [each for each in layers.segments if segment_ids is None or each.segment_id in segment_ids]
+    labels = yield from _label_map_steps(layers, chosen, geometry)
+    if not labels.array.any():
+        raise InputError(
+            f"The segments chosen of {source.GetName()} are empty or lie outside the volume.",
+            "Choose segments that lie in this volume.",
+        )
+    return labels
+
+
 def add_segmentation(
     scene: slicer.vtkMRMLScene,
     layers: SegmentLayers,

@@ -97,11 +97,18 @@ def geometry_of_volume(node: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
         If a parent transform bends space or the voxel axes are not at right angles.
     """
     name = f"The volume {node.GetName()}"
+    return _placed(node, parent_to_world(node, name), name)
+
+
+def own_geometry(node: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
+    """Return the grid of a volume as it was loaded (LPS, mm), whatever transforms it is under; errors as above."""
+    return _placed(node, np.eye(4), f"The volume {node.GetName()}")
+
+
+def _placed(node: slicer.vtkMRMLScalarVolumeNode, to_world: NDArray[np.float64], name: str) -> Geometry:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return geometry_from_ras(
-        parent_to_world(node, name) @ array_from_matrix(matrix), node.GetImageData().GetDimensions(), name
-    )
+    return geometry_from_ras(to_world @ array_from_matrix(matrix), node.GetImageData().GetDimensions(), name)
 
 
 def add_volume(

@@ -60,7 +60,7 @@ class RigidSegment:
     bending: float
 
 
-def with_rigid_segments(run: Run, found: Deformed, labels: Image | None) -> Deformed:
+def with_rigid_segments(run: Run, found: Deformed, labels: Image | None, *, least_bending: float = 0.0) -> Deformed:
     """Return what the deformable stage found with every label of a map moving as one rigid body.
 
     Parameters
@@ -71,6 +71,8 @@ def with_rigid_segments(run: Run, found: Deformed, labels: Image | None) -> Defo
         A transform with a field; one without comes back as it is.
     labels
         Whole numbers on the fixed grid, or None for nothing rigid.
+    least_bending
+        Segments that are bent by less than so many mm on average are left as they are.
     """
     if labels is None or not has_field(found.transform):
         return found
@@ -78,6 +80,9 @@ def with_rigid_segments(run: Run, found: Deformed, labels: Image | None) -> Defo
     segments = rigid_motions(found.transform, labels, poll)
     if not segments:
         run.log.add_warning(f"{labels.name} has no segment of {FEWEST_VOXELS} voxels, so none is kept rigid.")
+        return found
+    segments = [segment for segment in segments if segment.bending >= least_bending]
+    if not segments:
         return found
     fixed, foreground = run.pair.fixed.original.geometry, run.pair.fixed.foreground
     reach, best = REACH, found

@@ -16,9 +16,10 @@ pytest.importorskip("pydicom")
 import pydicom
 import slicer
 
+from DeepRegLib.dicom.dose import write_dose
 from DeepRegLib.dicom.series import read_series
-from DeepRegLib.image import Image
-from DeepRegLib.transforms import read_transform
+from DeepRegLib.image import Image, read_image
+from DeepRegLib.transforms import apply_to_image, read_transform
 from Testing.dicom.scans import write_scan
 from Testing.panel.nodes import linear_node, segmentation
 from Testing.panel.opened import OpenedPanel
@@ -34,7 +35,9 @@ Database = dict[str, str]
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     """Stand in for Slicer's DICOM database, as far as it is asked: files by instance."""
     files: Database = {}
-    asked = SimpleNamespace(fileForInstance=lambda uid: files.get(uid, ""))
+    asked = SimpleNamespace(
+        fileForInstance=lambda uid: files.get(uid, ""), filesForSeries=lambda uid: [files[uid]] if uid in files else []
+    )
     monkeypatch.setattr(slicer, "dicomDatabase", asked, raising=False)
     return files
 
@@ -78,6 +81,53 @@ def test_registration_and_structures_refer_to_both_series(
     structures = pydicom.dcmread(folder / "structures.dcm")
     assert [str(roi.ROIName) for roi in structures.StructureSetROISequence] == ["liver", "spleen"]
     assert str(structures.PatientID) == "P1"
+
+
+def test_a_dose_that_slicerrt_loaded_is_carried_over(
+    opened: OpenedPanel, played: PlayedEngine, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = played.run()
+    nodes = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    for node, role, uid in zip(nodes, ("fixed", "moving"), UIDS, strict=True):
+        load(node, tmp_path / role, uid, database)
+    source = tmp_path / "dose.dcm"
+    values = np.abs(result.moving.array.astype(np.float64))
+    header = pydicom.dataset.Dataset()
+    header.DoseUnits, header.DoseType, header.DoseSummationType = "GY", "PHYSICAL", "PLAN"
+    moving_series = read_series(tmp_path / "moving")
+    write_dose(source, values, result.moving.geometry, header, moving_series)
+    dose = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "dose")
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    hierarchy.SetItemUID(hierarchy.GetItemByDataNode(dose), "DICOM", "1.2.9")
+    database["1.2.9"] = str(source)
+    opened.parameters.movingDose = dose
+    press(opened, monkeypatch, tmp_path)
+    assert opened.message == ""
+    carried = pydicom.dcmread(tmp_path / "DeepReg DICOM" / "dose.dcm")
+    assert carried.FrameOfReferenceUID == f"{UIDS[0]}.7"
+    expected = apply_to_image(
+        result.transform, result.moving.with_array(values), result.fixed.geometry, background=0
+    ).array
+    found = read_image(tmp_path / "DeepReg DICOM" / "dose.dcm").array
+    assert np.abs(found - np.maximum(expected, 0)).max() < 1e-3 * values.max()
+    opened.parameters.movingDose = nodes[0]
+    press(opened, monkeypatch, tmp_path)
+    assert "DICOM files; a dose has one" in opened.message
+
+
+def test_a_volume_that_was_registered_under_a_transform_is_not_exported(
+    opened: OpenedPanel, played: PlayedEngine, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    for node, role, uid in zip(nodes, ("fixed", "moving"), UIDS, strict=True):
+        load(node, tmp_path / role, uid, database)
+    shift = np.eye(4)
+    shift[0, 3] = 5.0
+    nodes[1].SetAndObserveTransformNodeID(linear_node(slicer.mrmlScene, shift, "table").GetID())
+    played.run()
+    press(opened, monkeypatch, tmp_path)
+    assert "lay elsewhere when it was registered" in opened.message
+    assert not (tmp_path / "DeepReg DICOM").exists()
 
 
 def test_what_cannot_be_exported_is_told_in_a_sentence(

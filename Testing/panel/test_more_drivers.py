@@ -75,6 +75,23 @@ def test_swapped_volumes_leave_the_sliding_organ_behind(opened: OpenedPanel, pla
     assert played.request().drivers.sliding_mask is None
 
 
+def test_each_chosen_segment_is_kept_rigid_for_itself(opened: OpenedPanel, played: PlayedEngine) -> None:
+    segmentation("bones")
+    open_drivers(opened)
+    opened.desktop.choose(opened.ui.rigidMaskSelector, "bones")
+    assert rows(opened.ui.rigidSegmentList) == dict.fromkeys(BALLS, True)
+    labels = played.request().drivers.rigid_labels
+    for number, centre in enumerate(BALLS.values(), start=1):
+        assert labels.array[ball(centre).array > 0].min() == labels.array[ball(centre).array > 0].max() == number
+    played.deliver()
+    toggle(opened, opened.ui.rigidSegmentList, "spleen")
+    labels = played.request().drivers.rigid_labels
+    assert volume_of(labels) == volume_of(ball(BALLS["liver"]))
+    played.deliver()
+    opened.desktop.click(opened.ui.swapButton)
+    assert played.request().drivers.rigid_labels is None
+
+
 def test_the_model_is_asked_as_often_as_the_user_says(opened: OpenedPanel, played: PlayedEngine) -> None:
     opened.ui.advancedButton.collapsed = False
     assert opened.ui.modelPassesSpinBox.text == "By recipe"

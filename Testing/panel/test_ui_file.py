@@ -93,7 +93,7 @@ def test_every_widget_named_in_the_code_exists() -> None:
 def test_every_control_is_connected() -> None:
     connected = {name for path in PANEL for name in connected_names(path)}
     bound = {name for name, element in widgets().items() if text(element, "SlicerParameterName")}
-    lists = {f"{side}SegmentList" for side in ("fixed", "moving", "sliding")}  # connected by `SegmentList`
+    lists = {f"{side}SegmentList" for side in ("fixed", "moving", "sliding", "rigid")}  # connected by `SegmentList`
     still = {"logView"}  # only shows
     for name, element in widgets().items():
         if element.get("class") in INTERACTIVE - {"ctkCollapsibleButton"}:
