@@ -6,7 +6,6 @@ import hashlib
 import platform
 from collections.abc import Callable
 from dataclasses import fields
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,27 +15,12 @@ from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.transforms import DisplacementField, Transform, parts_of
-from DeepRegLib.version import VERSION
+from DeepRegLib.versions import versions
 
 if TYPE_CHECKING:
     import torch
 
-LIBRARIES = ("torch", "numpy", "SimpleITK")
 HASHED_AT_ONCE = 1 << 24
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of DeepReg, Python and the libraries that decide a result."""
-    found = {"deepreg": VERSION, "python": platform.python_version()}
-    return found | {name: _library_version(name) for name in LIBRARIES}
-
-
-def _library_version(name: str) -> str:
-    # A library bundled with an application may have come without its package metadata.
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def provenance_of(request: Request, device: torch.device, *, poll: Poll = never_cancel) -> dict[str, Any]:

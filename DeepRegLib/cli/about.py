@@ -68,7 +68,7 @@ def doctor(json_output: Json = False, verbose: Verbose = False) -> None:
 def _versions() -> dict[str, str]:
     import platform
 
-    from DeepRegLib.provenance import versions
+    from DeepRegLib.versions import versions
 
     return versions() | {"platform": platform.platform()}
 

@@ -91,8 +91,9 @@ def _table(made: Phantom, appearance: Appearance) -> dict[str, Any]:
     import numpy as np
 
     from DeepRegLib.preprocessing import foreground_mask
-    from DeepRegLib.provenance import image_hash, transform_hash, versions
+    from DeepRegLib.provenance import image_hash, transform_hash
     from DeepRegLib.transforms import displacement_on_grid
+    from DeepRegLib.versions import versions
 
     moved = np.linalg.norm(displacement_on_grid(made.truth, made.fixed.geometry), axis=-1)
     inside = moved[foreground_mask(made.moving).array.astype(np.bool_)]

@@ -131,8 +131,9 @@ def _structures(read: Any, fixed: tuple[Any, ...], moving: tuple[Any, ...]) -> t
 
 
 def _about(measured: Measured, transform: Path, by: str | None, on: str | None, limits: Limits) -> dict[str, Any]:
-    from DeepRegLib.provenance import image_hash, points_hash, transform_hash, versions
+    from DeepRegLib.provenance import image_hash, points_hash, transform_hash
     from DeepRegLib.quality.sheet import distance_limit
+    from DeepRegLib.versions import versions
 
     hashes = {
         "fixed_sha256": image_hash(measured.fixed),

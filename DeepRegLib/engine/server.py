@@ -237,7 +237,7 @@ def introduction() -> dict[str, Any]:
     """Return what the worker says of itself; loads torch and the pipeline, so that the first run need not."""
     import DeepRegLib.pipeline  # noqa: F401  # loaded for its own sake
     from DeepRegLib.devices import available_devices
-    from DeepRegLib.provenance import versions
+    from DeepRegLib.versions import versions
 
     devices = available_devices()
     return {

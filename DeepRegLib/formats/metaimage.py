@@ -65,16 +65,25 @@ def read_metaimage(path: Path) -> Raster:
     fields, end = _header(path, name)
     if fields.get("ObjectType", "Image").lower() != "image":
         raise InputError(f"{name} holds a {fields['ObjectType'][:30]}, not an image.", "Give a volume.")
-    (count,) = whole_numbers(name, "NDims", _field(fields, name, "NDims"), 1)
-    if not 1 <= count <= MOST_AXES:
-        raise DamagedFileError(f"{name} is damaged: its header claims {count} axes.")
-    sizes = checked_sizes(name, whole_numbers(name, "DimSize", _field(fields, name, "DimSize"), count))
+    sizes = _sizes(fields, name)
     (channels,) = whole_numbers(name, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)
     checked_sizes(name, (*sizes, channels))
     flat = _voxels(path, end, fields, name, math.prod(sizes) * channels)
     array = flat.reshape(*sizes[::-1], *((channels,) if channels > 1 else ()))
-    spacing, origin, direction = _frame(fields, count, name)
+    spacing, origin, direction = _frame(fields, len(sizes), name)
     return Raster(array, channels, spacing, origin, direction, {})
+
+
+def metaimage_sizes(path: Path) -> tuple[int, ...]:
+    """Return how many voxels the header of a file claims along each axis; errors as of `read_metaimage`."""
+    return _sizes(_header(path, shown(path))[0], shown(path))
+
+
+def _sizes(fields: Mapping[str, str], name: str) -> tuple[int, ...]:
+    (count,) = whole_numbers(name, "NDims", _field(fields, name, "NDims"), 1)
+    if not 1 <= count <= MOST_AXES:
+        raise DamagedFileError(f"{name} is damaged: its header claims {count} axes.")
+    return checked_sizes(name, whole_numbers(name, "DimSize", _field(fields, name, "DimSize"), count))
 
 
 def _header(path: Path, name: str) -> tuple[dict[str, str], int]:

@@ -103,11 +103,7 @@ def spool_nifti(path: Path) -> Spooled:
 def _read(path: Path, *, on_disk: bool) -> tuple[Header, Raster]:
     """Return the header, and the voxels as they are stored."""
     name = shown(path)
-    header_path = _partner(path, ".img", ".hdr") if _ends(path, ".img") else path
-    start = first_bytes(header_path, HEADER_2)
-    if not is_nifti(start):
-        raise DamagedFileError(f"{shown(header_path)} has no NIfTI header.")
-    header = _parsed(start, name)
+    header_path, header = _header(path)
     data_path, skip = _where_voxels_are(header_path, header)
     kind, per_voxel = _voxel_type(header, name)
     sizes = checked_sizes(name, header.sizes)
@@ -119,6 +115,19 @@ def _read(path: Path, *, on_disk: bool) -> tuple[Header, Raster]:
     extra = array.ndim - (channels > 1) - 3
     placed = (*spacing, *(1.0,) * extra), (*origin, *(0.0,) * extra)
     return header, Raster(array, channels, *placed, direction, _marks(header), remarks)
+
+
+def nifti_sizes(path: Path) -> tuple[int, ...]:
+    """Return how many voxels the header of a file claims along each axis; errors as of `read_nifti`."""
+    return checked_sizes(shown(path), _header(path)[1].sizes)
+
+
+def _header(path: Path) -> tuple[Path, Header]:
+    header_path = _partner(path, ".img", ".hdr") if _ends(path, ".img") else path
+    start = first_bytes(header_path, HEADER_2)
+    if not is_nifti(start):
+        raise DamagedFileError(f"{shown(header_path)} has no NIfTI header.")
+    return header_path, _parsed(start, shown(path))
 
 
 def _ends(path: Path, ending: str) -> bool:

@@ -105,6 +105,11 @@ def _read(path: Path, *, on_disk: bool) -> Raster:
     return Raster(array, channels, spacing, origin, direction, marks)
 
 
+def nrrd_sizes(path: Path) -> tuple[int, ...]:
+    """Return how many samples the header of a file claims along each axis; errors as of `read_nrrd`."""
+    return _sizes(_header(path, shown(path)), shown(path))
+
+
 def _header(path: Path, name: str) -> Header:
     with path.open("rb") as stream:
         start = stream.read(LARGEST_HEADER)

@@ -14,12 +14,12 @@ from DeepRegLib.dicom.reading import is_dicom, read_dicom
 from DeepRegLib.errors import InputError
 from DeepRegLib.formats.isolated import read_with_itk
 from DeepRegLib.formats.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
-from DeepRegLib.formats.metaimage import read_metaimage
+from DeepRegLib.formats.metaimage import metaimage_sizes, read_metaimage
 from DeepRegLib.formats.nifti import SUFFIXES as NIFTI_SUFFIXES
-from DeepRegLib.formats.nifti import is_nifti, read_nifti, spool_nifti
+from DeepRegLib.formats.nifti import is_nifti, nifti_sizes, read_nifti, spool_nifti
 from DeepRegLib.formats.nrrd import MAGIC as NRRD_MAGIC
 from DeepRegLib.formats.nrrd import SUFFIXES as NRRD_SUFFIXES
-from DeepRegLib.formats.nrrd import read_nrrd, spool_nrrd
+from DeepRegLib.formats.nrrd import nrrd_sizes, read_nrrd, spool_nrrd
 from DeepRegLib.formats.raster import Raster, Spooled, native
 from DeepRegLib.formats.streams import first_bytes
 from DeepRegLib.geometry import Geometry
@@ -145,6 +145,44 @@ def spool_raster(source: Path) -> Spooled:
         if is_nifti(start) or lower.endswith(NIFTI_SUFFIXES):
             return spool_nifti(source)
     return Spooled(read_raster(source), native)
+
+
+def sizes_in_header(path: str | Path) -> tuple[int, ...] | None:
+    """Return how many voxels the header of a file claims along each axis, without reading the voxels.
+
+    Returns
+    -------
+    tuple of int or None
+        None for a DICOM series, and for a format that only ITK reads.
+
+    Raises
+    ------
+    InputError
+        If there is nothing there, or the header cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from DeepRegLib.image import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(Image(np.zeros((2, 3, 4), dtype=np.int16), Geometry((4, 3, 2))), Path(folder) / "scan.nii.gz")
+    ...     sizes_in_header(Path(folder) / "scan.nii.gz")
+    (4, 3, 2)
+    """
+    source = Path(path)
+    with guarded(source):
+        if source.is_dir():
+            return None
+        start, lower = first_bytes(source, HEADER_BYTES), source.name.lower()
+        if not start:
+            raise InputError(f"{shown(source)} is empty (0 bytes).", "Copy or export the file again.")
+        if start.startswith(NRRD_MAGIC) or lower.endswith(NRRD_SUFFIXES):
+            return nrrd_sizes(source)
+        if lower.endswith(METAIMAGE_SUFFIXES):
+            return metaimage_sizes(source)
+        if is_nifti(start) or lower.endswith(NIFTI_SUFFIXES):
+            return nifti_sizes(source)
+        return None
 
 
 def from_raster(raster: Raster, name: str) -> Image:

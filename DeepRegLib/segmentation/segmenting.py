@@ -318,7 +318,8 @@ def _first(verdict: Verdict) -> str:
 
 def _provenance(request: SegmentRequest, poll: Poll) -> dict[str, Any]:
     from DeepRegLib.devices import choose_device
-    from DeepRegLib.provenance import image_hash, versions
+    from DeepRegLib.provenance import image_hash
+    from DeepRegLib.versions import versions
 
     return {
         "versions": versions(),

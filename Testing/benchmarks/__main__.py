@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from DeepRegLib.provenance import versions
+from DeepRegLib.versions import versions
 from Testing.benchmarks import (
     cancel,
     carrying,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from DeepRegLib.provenance import versions
+from DeepRegLib.versions import versions
 from Testing.benchmarks.child import ROOT, last_line
 
 DEEPREG = "deepreg"
