@@ -78,6 +78,8 @@ HEIGHT = {
     "tracking": 16,
     "segments": 1,
     "engine": 17,
+    "cohort": 17,
+    "versions": 1,
     "cli": 18,
     "scene": 18,
     "panel": 19,
@@ -145,9 +147,11 @@ SLICER_ROOMS = {"scene": ("slicer", "vtk"), "panel": ("slicer", "vtk", "qt", "ct
 # The core needs numpy, SimpleITK and torch; everything else is an extra.
 EXTRAS = (
     *("PIL", "highdicom", "jinja2", "matplotlib", "monai", "nibabel", "nilearn", "pandas", "psutil", "pydicom", "rich"),
-    *("safetensors", "scipy", "skimage", "typer"),
+    *("safetensors", "scipy", "skimage", "typer", "bokeh", "cryptography", "dask", "dask_jobqueue", "distributed"),
 )
-ROOMS_WITH_EXTRAS = ("cli", "dicom", "report", "training", "viewer")
+# What is made of Dask, and imported by nothing but functions that need it.
+DASK_MODULES = ("DeepRegLib.cohort.clusters", "DeepRegLib.cohort.dask_hands")
+ROOMS_WITH_EXTRAS = ("cli", "cohort", "dicom", "report", "training", "viewer")
 
 IMPORTER = """
 import importlib, json, sys, traceback, warnings
@@ -229,7 +233,14 @@ def test_the_scene_needs_neither_torch_nor_qt() -> None:
     not any(room(name) in ROOMS_WITH_EXTRAS for name in modules()), reason="no module with extra packages yet"
 )
 def test_the_rooms_with_extra_packages_need_no_slicer() -> None:
-    failed = import_with(SLICER, [name for name in modules() if room(name) in ROOMS_WITH_EXTRAS])
+    names = [name for name in modules() if room(name) in ROOMS_WITH_EXTRAS and name not in DASK_MODULES]
+    failed = import_with((*SLICER, "dask", "distributed"), names)
+    assert not failed, report(failed)
+
+
+def test_the_cluster_needs_no_slicer_and_its_coordinator_no_torch() -> None:
+    pytest.importorskip("distributed", reason="the extra cohort is not installed", exc_type=ImportError)
+    failed = import_with((*SLICER, "torch"), [name for name in modules() if room(name) == "cohort"])
     assert not failed, report(failed)
 
 

@@ -11,6 +11,7 @@ import typer
 from DeepRegLib.cli import (
     about,
     change,
+    cohort,
     discordance,
     evaluate,
     improving,
@@ -66,6 +67,7 @@ for command in (
     translating.translate,
     series.series,
     tracking.track,
+    cohort.cohort,
     transforming.apply,
     transforming.invert,
     transforming.compose,

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Command] = {
             "fixed_mask": PATH,
             "moving_mask": PATH,
             "sliding_mask": PATH,
+            "rigid_labels": PATH,
             "fixed_landmarks": PATH,
             "moving_landmarks": PATH,
             "initial_transform": PATH,
@@ -48,10 +49,20 @@ COMMANDS: Mapping[str, Command] = {
             "moving_dose": PATH,
             "dicom": FLAG,
             "dicom_root": TEXT,
+            "viewer": FLAG,
         },
     ),
     "segment": Command(
-        ("scan",), {"atlas": PATH, "fusion": TEXT, "recipe": NAME_OR_PATH, "device": TEXT, "seed": TEXT}
+        ("scan",),
+        {
+            "atlas": PATH,
+            "model": NAME_OR_PATH,
+            "mirror": FLAG,
+            "fusion": TEXT,
+            "recipe": NAME_OR_PATH,
+            "device": TEXT,
+            "seed": TEXT,
+        },
     ),
 }
 

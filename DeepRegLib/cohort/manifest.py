@@ -39,7 +39,7 @@ class Manifest:
     problems: tuple[Problem, ...]
 
 
-def read_manifest(path: str | Path, defaults: Mapping[str, str]) -> Manifest:
+def read_manifest(path: str | Path, defaults: Mapping[str, str | None]) -> Manifest:
     """Read a table of cases.
 
     Parameters
@@ -48,7 +48,7 @@ def read_manifest(path: str | Path, defaults: Mapping[str, str]) -> Manifest:
         A CSV file in UTF-8, separated by commas, semicolons or tabs. Its paths are relative to its own folder. The
         column `case` names the case; without it the scans' names do.
     defaults
-        Values of columns for the rows that give none; their paths are absolute.
+        Values of columns for the rows that give none, of those that the command has; paths relative to where we are.
 
     Raises
     ------
@@ -66,8 +66,8 @@ def read_manifest(path: str | Path, defaults: Mapping[str, str]) -> Manifest:
     if not lines:
         raise InputError(f"{shown(source)} is empty.", "Give a heading and a row a case.")
     columns = [normal(column) for column in lines[0]]
-    command = _command(columns, defaults, source)
-    return manifest_of(command, columns, lines[1:], source.absolute().parent, defaults)
+    command = _command(columns, source)
+    return manifest_of(command, columns, lines[1:], source.absolute().parent, default_values(command, defaults))
 
 
 def manifest_of(
@@ -96,7 +96,7 @@ def manifest_of(
         if wrong:
             problems.append(Problem(number, name, " ".join(wrong)))
             continue
-        values = defaults | {c: _value(command, c, v, folder) for c, v in given.items() if c != CASE}
+        values = dict(defaults) | {c: _value(command, c, v, folder) for c, v in given.items() if c != CASE}
         cases.append(Case(name, number, command, values, {}))
     return Manifest(command, tuple(cases), tuple(problems))
 
@@ -107,7 +107,7 @@ def default_values(command: str, given: Mapping[str, str | None]) -> dict[str, s
     return {c: _value(command, c, v, Path.cwd()) for c, v in given.items() if v and c in known}
 
 
-def _command(columns: Sequence[str], defaults: Mapping[str, str], source: Path) -> str:
+def _command(columns: Sequence[str], source: Path) -> str:
     command = command_of(frozenset(columns))
     if command is None:
         ways = "; or ".join(f"{' and '.join(known.scans)} for {name}" for name, known in COMMANDS.items())
@@ -124,8 +124,6 @@ def _command(columns: Sequence[str], defaults: Mapping[str, str], source: Path) 
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise InputError(f"The column {twice[0]} of {shown(source)} is there twice.", "Leave one out.")
-    if command == "segment" and "atlas" not in columns and "atlas" not in defaults:
-        raise InputError(f"{shown(source)} has no column atlas.", "Give one, or --atlas for all rows.")
     return command
 
 

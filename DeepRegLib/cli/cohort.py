@@ -1,0 +1,330 @@
+"""`deepreg cohort`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from DeepRegLib.cli.cohort_screen import CohortScreen, tell_plan, tell_result
+from DeepRegLib.cli.progress import interruptible
+from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, session
+from DeepRegLib.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from DeepRegLib.cohort.coordinating import Hands, Tally
+    from DeepRegLib.cohort.manifest import Manifest
+    from DeepRegLib.cohort.plan import Choice, Plan, Planned
+    from DeepRegLib.cohort.work import Limits
+
+GIGABYTE = 1_000_000_000
+INSTALL = 'pip install "slicer-deepreg[cohort]"'
+
+
+def cohort(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    manifest: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TABLE]",
+            help="CSV file, one row a case: columns fixed and moving (for deepreg register) or scan (for deepreg "
+            "segment), case for its name, and any option of that command. Paths are relative to the file.",
+        ),
+    ] = None,
+    fixed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="In place of a table: 'sub-*/ses-1/*T1w.nii.gz'; pairs are made by what the stars stand for. With "
+            "--bids: entities, such as ses-1 or ses-1_T1w.",
+        ),
+    ] = None,
+    moving: Annotated[str | None, typer.Option(metavar="PATTERN", help="The moving scans, as --fixed.")] = None,
+    scan: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="In place of a table: the scans to segment.")
+    ] = None,
+    bids: Annotated[Path | None, typer.Option(metavar="ROOT", help="In place of a table: a BIDS data set.")] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Check every row and tell what would run, how long and how large, by a first case."
+        ),
+    ] = False,
+    local: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Cases at a time on this machine; by default what cores and memory allow."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster at tcp://host:port.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="For rows that give none; with --only-failed, the recipe for those again."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="For rows that give none.")] = None,
+    atlas: Annotated[Path | None, typer.Option(metavar="FOLDER", help="For rows that give none.")] = None,
+    device: Annotated[str | None, typer.Option(help="For rows that give none.")] = None,
+    gpus: Annotated[
+        int, typer.Option(metavar="N", help="Graphics cards of this machine to share out, one case at a time on each.")
+    ] = 0,
+    case_time: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="A case that takes longer is ended.")
+    ] = None,
+    case_memory: Annotated[
+        float | None, typer.Option(metavar="GB", help="A case that needs more memory is ended.")
+    ] = None,
+    retries: Annotated[int, typer.Option(help="How often a case that failed is tried again.")] = 1,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Only cases that failed, or whose verdict is failed.")
+    ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Run every Nth case beginning with the Kth, here, beside other parts."),
+    ] = None,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Run nothing; write the table and the report of what is there.")
+    ] = False,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Register or segment many cases, on this machine or a cluster; a second call goes on where the first ended.
+
+    Writes cases/NAME, a folder a case with what deepreg register or segment writes, its record case.json and log.txt;
+    failures/NAME.json for a case without a result; and the table cohort.csv. What lies there from the same files,
+    recipe, model, options and versions is not done again.
+    """
+    with session(json_output, verbose) as screen:
+        limits = _limits(case_time, case_memory, retries)
+        source = Source(manifest, fixed, moving, scan, bids)
+        defaults = {
+            "recipe": None if only_failed else recipe,
+            "model": model,
+            "atlas": None if atlas is None else str(atlas),
+            "device": device,
+        }
+        cases = manifest_from(source, defaults)
+        choice = _choice(only_failed, recipe, limits)
+        place = _Where(local, scheduler, gpus)
+        with interruptible(screen) as cancel:
+            if part is not None:
+                code = _run_part(screen, cases, output, choice, part, retries, cancel)
+            else:
+                what = "plan" if plan else "collect" if collect else "run"
+                code = _run_whole(screen, cases, output, choice, place, retries, cancel, what)
+        if code:
+            raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the cases come from: exactly one of a table, patterns, and a BIDS data set."""
+
+    table: Path | None
+    fixed: str | None
+    moving: str | None
+    scan: str | None
+    bids: Path | None
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where cases run: so many here, or on the cluster of a scheduler; and whether each gets a graphics card."""
+
+    local: int | None
+    scheduler: str | None
+    gpus: int
+
+
+def manifest_from(source: Source, defaults: dict[str, str | None]) -> Manifest:
+    """Read the cases.
+
+    Raises
+    ------
+    InputError
+        If none of the ways was chosen, or more than one.
+    """
+    from DeepRegLib.cohort.bids import cases_in_bids
+    from DeepRegLib.cohort.manifest import default_values, read_manifest
+    from DeepRegLib.cohort.rules import cases_by_rule
+
+    pair = source.fixed is not None and source.moving is not None
+    if (source.fixed is None) != (source.moving is None):
+        raise InputError("--fixed and --moving belong together.", "Give both.")
+    if sum((source.table is not None, pair, source.scan is not None)) != 1:
+        raise InputError("It is not clear which cases are meant.", "Give a table, --fixed and --moving, or --scan.")
+    register, segment = default_values("register", defaults), default_values("segment", defaults)
+    if source.bids is not None:
+        if source.fixed is None or source.moving is None:
+            raise InputError("--bids needs --fixed and --moving.", "Give entities, such as ses-1 and ses-2.")
+        return cases_in_bids(source.bids, source.fixed, source.moving, register)
+    if source.table is not None:
+        return read_manifest(source.table, defaults)
+    if source.fixed is not None and source.moving is not None:
+        return cases_by_rule("register", [source.fixed, source.moving], Path.cwd(), register)
+    return cases_by_rule("segment", [str(source.scan)], Path.cwd(), segment)
+
+
+def _limits(minutes: float | None, gigabytes: float | None, retries: int) -> Limits:
+    from DeepRegLib.cohort.work import Limits
+
+    for option, value in (("--case-time", minutes), ("--case-memory", gigabytes)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"{option} is {value:g}.", "Give a number above 0.")
+    if not 0 <= retries <= 100:
+        raise InputError(f"--retries is {retries}.", "Give 0 to 100.")
+    return Limits(None if minutes is None else 60 * minutes, None if gigabytes is None else round(gigabytes * GIGABYTE))
+
+
+def _choice(only_failed: bool, recipe: str | None, limits: Limits) -> Choice:
+    from DeepRegLib.cohort.manifest import default_values
+    from DeepRegLib.cohort.plan import Choice
+
+    instead = default_values("register", {"recipe": recipe}).get("recipe") if only_failed else None
+    return Choice(only_failed, instead, limits)
+
+
+def _run_whole(
+    screen: Session,
+    cases: Manifest,
+    output: Path,
+    choice: Choice,
+    place: _Where,
+    retries: int,
+    cancel: Callable[[], bool],
+    what: str,
+) -> int:
+    """Plan, run and tell all cases; return the exit code."""
+    from DeepRegLib.cohort.claiming import claimed
+    from DeepRegLib.cohort.summary import write_summary
+
+    with claimed(output):
+        planned = _planned(cases, output, choice, cancel)
+        todo = () if what == "collect" else planned.todo
+        if what == "plan" and not planned.done:
+            todo = todo[:1]  # what it takes is known from a first case; its result stays
+        elif what == "plan":
+            todo = ()
+        tally = None
+        if todo and not cancel():
+            with _hands(place, todo) as (hands, about):
+                screen.note(about)
+                tally = _run(screen, todo, hands, output, retries, cancel)
+        if what == "plan":
+            after = planned if tally is None else _planned(cases, output, choice, cancel)
+            tell_plan(screen, after, output, _count_here(place, after.todo))
+            return FAILED if after.problems else 0
+        lines = write_summary(cases, planned, output)
+        tell_result(screen, lines, planned, output)
+    if tally is not None and tally.disk_full:
+        raise OutputError(f"The run ended: {tally.disk_full}", "Run the same again; what is done is kept.")
+    if cancel():
+        return INTERRUPTED
+    good = all(line.status == "done" and line.verdict != "failed" for line in lines)
+    return 0 if good else FAILED
+
+
+def _run_part(
+    screen: Session,
+    cases: Manifest,
+    output: Path,
+    choice: Choice,
+    part: str,
+    retries: int,
+    cancel: Callable[[], bool],
+) -> int:
+    """Run a part of the cases in this process, as a task of an array job does; the table is for `--collect`."""
+    from DeepRegLib.cohort.own_hands import OwnHands
+
+    number, count = _part(part)
+    # By the rows of the table, so that every part means the same cases whatever is done already.
+    chosen = type(cases)(cases.command, cases.cases[number - 1 :: count], cases.problems if number == 1 else ())
+    planned = _planned(chosen, output, choice, cancel)
+    with OwnHands(1, {}) as hands:
+        tally = _run(screen, planned.todo, hands, output, retries, cancel)
+    if cancel():
+        return INTERRUPTED
+    return FAILED if tally.counts["failed"] or planned.problems else 0
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not slash or not number.isdigit() or not count.isdigit() or not 1 <= int(number) <= int(count):
+        raise InputError(f"--part is {text!r}.", "Give K/N, such as 3/20.")
+    return int(number), int(count)
+
+
+def _planned(cases: Manifest, output: Path, choice: Choice, cancel: Callable[[], bool]) -> Plan:
+    from DeepRegLib.cohort.plan import plan_of
+    from DeepRegLib.versions import versions
+
+    return plan_of(cases, output, versions(), choice, stopped=cancel)
+
+
+def _run(
+    screen: Session,
+    todo: tuple[Planned, ...],
+    hands: Hands,
+    output: Path,
+    retries: int,
+    cancel: Callable[[], bool],
+) -> Tally:
+    from DeepRegLib.cohort.coordinating import run_all
+
+    with CohortScreen(screen, len(todo), getattr(hands, "running", None)) as told:
+        return run_all(
+            (planned.work for planned in todo), hands, output, retries=retries, told=told.event, stopped=cancel
+        )
+
+
+def _count_here(place: _Where, todo: tuple[Planned, ...]) -> int:
+    """Return how many cases run at a time; without Dask, as many as a machine with enough memory would."""
+    if place.local is not None or place.gpus:
+        return place.local or place.gpus
+    try:
+        from DeepRegLib.cohort.clusters import largest, workers_here
+    except ModuleNotFoundError:
+        return 1
+    return workers_here(largest(planned.voxels for planned in todo))
+
+
+@contextmanager
+def _hands(place: _Where, todo: tuple[Planned, ...]) -> Iterator[tuple[Hands, str]]:
+    """Give what runs the cases, and say where that is."""
+    try:
+        from DeepRegLib.cohort.clusters import hands_of, local_cluster, running_cluster, threads_of
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("dask", "distributed", "psutil"):
+            raise
+        raise InputError(f"Cohorts need {error.name}, which is not installed.", f"Install it: {INSTALL}.") from error
+    if place.scheduler is not None:
+        if place.local is not None or place.gpus:
+            raise InputError("--scheduler was given with --local or --gpus.", "Give one of them.")
+        with running_cluster(place.scheduler) as cluster:
+            hands = hands_of(cluster, {}, a_gpu=False)
+            with _stopping(hands):
+                yield hands, _about(cluster.about, cluster.dashboard)
+        return
+    count = _count_here(place, todo)
+    if count < 1:
+        raise InputError(f"--local is {count}.", "Give 1 or more.")
+    with local_cluster(min(count, len(todo))) as cluster:
+        cards = tuple(map(str, range(place.gpus)))
+        hands = hands_of(cluster, threads_of(count), cards, a_gpu=bool(cards))
+        with _stopping(hands):
+            yield hands, _about(f"{min(count, len(todo))} at a time on this machine", cluster.dashboard)
+
+
+def _about(where: str, dashboard: str) -> str:
+    return f"Running on {where}." + (f" Dashboard: {dashboard}" if dashboard else "")
+
+
+@contextmanager
+def _stopping(hands: Hands) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        hands.stop()

@@ -1,0 +1,142 @@
+"""Cases run by the workers of a Dask cluster, whichever it is.
+
+A worker is light: it holds one warm process a thread, which runs the cases. What travels are the plain values of
+`DeepRegLib.cohort.work`; code, models and libraries are the worker's own.
+
+Rocklin, Dask: parallel computation with blocked algorithms and task scheduling, Proc. 14th Python in Science Conf.
+(2015) 130-136.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distributed import Client, Future, Worker, WorkerPlugin, get_worker
+
+from DeepRegLib.cohort.children import Children
+from DeepRegLib.cohort.work import DIED, STOPPED, Outcome, Work
+
+PLUGIN = "deepreg-cohort"
+LOOK_SECONDS = 1.0
+# So many cases are handed out for each that runs, that no worker waits for the next one.
+AHEAD = 2
+GPU = "GPU"
+
+
+class CasePlugin(WorkerPlugin):
+    """Gives a worker the processes that run cases, and ends them with it.
+
+    Parameters
+    ----------
+    environment
+        Variables of the processes.
+    gpus
+        Numbers of the graphics cards that the workers of one machine share out by their numbers; () to leave them all.
+    """
+
+    name = PLUGIN
+
+    def __init__(self, environment: Mapping[str, str], gpus: tuple[str, ...] = ()) -> None:
+        self._environment = dict(environment)
+        self._gpus = gpus
+        self._children: Children | None = None
+
+    def setup(self, worker: Worker) -> None:
+        """Be ready; the first process is started at the first case."""
+        own = {}
+        if self._gpus:
+            number = int(worker.name) if str(worker.name).isdigit() else 0
+            own = {"CUDA_VISIBLE_DEVICES": self._gpus[number % len(self._gpus)]}
+        self._children = Children(self._environment | own)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002  # Dask gives it
+        """End the processes."""
+        if self._children is not None:
+            self._children.close()
+
+    def run(self, work: Work) -> Outcome:
+        """Run a case, in the thread of a task."""
+        if self._children is None:
+            return Outcome(STOPPED, "The worker is ending.")
+        return self._children.run(work)
+
+
+def run_on_worker(work: Work) -> Outcome:
+    """Run a case on the worker that this is called on."""
+    plugin = get_worker().plugins.get(PLUGIN)
+    if not isinstance(plugin, CasePlugin):
+        return Outcome(STOPPED, "The run has ended.")
+    return plugin.run(work)
+
+
+class DaskHands:
+    """The workers of a cluster.
+
+    Parameters
+    ----------
+    client
+        Connected to it.
+    plugin
+        What each worker gets, those that come later too.
+    gpus
+        Whether a case needs the resource `GPU` of a worker, one at a time.
+    """
+
+    def __init__(self, client: Client, plugin: CasePlugin, *, gpus: bool = False) -> None:
+        self._client = client
+        self._resources = {GPU: 1} if gpus else None
+        self._key = f"case-{uuid.uuid4().hex[:8]}"
+        self._futures: dict[str, Future] = {}
+        self._stopped = False
+        self._slots, self._looked = 1, -LOOK_SECONDS
+        client.register_plugin(plugin)
+
+    def slots(self) -> int:
+        """Return how many cases may be handed out at a time."""
+        now = time.monotonic()
+        if now - self._looked > LOOK_SECONDS:
+            self._looked = now
+            self._slots = max(1, AHEAD * sum(self._client.nthreads().values()))
+        return self._slots
+
+    def begin(self, work: Work, done: Callable[[Outcome], None]) -> None:
+        """Hand out a case."""
+        name = f"{work.name}#{work.attempt}"
+        future = self._client.submit(
+            run_on_worker, work, key=(self._key, name), pure=False, resources=self._resources, retries=0
+        )
+        self._futures[name] = future
+        future.add_done_callback(lambda ended: done(self._outcome(name, ended)))
+
+    def stop(self) -> None:
+        """End what is running on every worker, and take back what waits."""
+        self._stopped = True
+        self._client.unregister_worker_plugin(PLUGIN)
+        for future in list(self._futures.values()):
+            if future.status == "pending":
+                future.cancel(reason="The run was stopped.", force=True)
+
+    def running(self) -> dict[str, str]:
+        """Return the case that each worker has, by the worker's address."""
+        found = {}
+        for worker, keys in self._client.processing().items():
+            own = [key[1].rpartition("#")[0] for key in keys if isinstance(key, tuple) and key[0] == self._key]
+            if own:
+                found[worker] = own[0]
+        return found
+
+    def _outcome(self, name: str, future: Future) -> Outcome:
+        self._futures.pop(name, None)
+        if future.status == "finished":
+            outcome: Outcome = future.result()
+            # The plugin of a worker that leaves in good order ends its cases; the run goes on elsewhere.
+            if outcome.kind == STOPPED and not self._stopped:
+                return Outcome(DIED, "Its worker ended.", host=outcome.host, seconds=outcome.seconds)
+            return outcome
+        if future.cancelled() or self._stopped:
+            return Outcome(STOPPED if self._stopped else DIED, "Its worker was lost.")
+        error: Any = future.exception()
+        return Outcome(DIED, f"Its worker was lost ({type(error).__name__}).")

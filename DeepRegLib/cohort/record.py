@@ -1,0 +1,123 @@
+"""What stands in the folders is all that is known of a run: what each case has become, and which failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from DeepRegLib.errors import OutputError
+from DeepRegLib.files import make_folder, write_text
+from DeepRegLib.files.output_folder import RESULT
+from DeepRegLib.saving import is_output, json_text
+from DeepRegLib.segmentation.saving import is_segmentation_file
+
+CASES, FAILURES = "cases", "failures"
+RECORD, LOG, THUMBNAIL = "case.json", "log.txt", "thumbnail.jpg"
+LARGEST_RECORD = 100_000_000
+
+
+def folder_of(output: str | Path, name: str) -> Path:
+    """Return the folder of a case's result."""
+    return Path(output) / CASES / name
+
+
+def failure_file(output: str | Path, name: str) -> Path:
+    """Return the file that tells why a case has no result."""
+    return Path(output) / FAILURES / f"{name}.json"
+
+
+def is_case_file(name: str) -> bool:
+    """Tell whether a file of this name may lie in a case's folder because it was put there by a run."""
+    return name in (RECORD, LOG, THUMBNAIL) or is_output(name) or is_segmentation_file(name)
+
+
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """Return what a case's folder says of itself; None if there is no whole result in it."""
+    if not (folder / RESULT).is_file():
+        return None
+    return read_json(folder / RECORD)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the table in a JSON file; None if there is none that can be read."""
+    try:
+        if path.stat().st_size > LARGEST_RECORD:
+            return None
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return table if isinstance(table, dict) else None
+
+
+def write_failure(output: str | Path, name: str, table: Mapping[str, Any]) -> None:
+    """Write why a case has no result; that even this cannot be written costs the reason, not the run."""
+    path = failure_file(output, name)
+    try:
+        make_folder(path.parent)
+        write_text(path, json_text(table))
+    except OutputError:
+        return
+
+
+def clear_failure(output: str | Path, name: str) -> None:
+    """Forget why a case had no result, now that it has one."""
+    try:
+        failure_file(output, name).unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def summary_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the table of all cases shows of a result: verdict, reasons, every measure, device and versions.
+
+    Parameters
+    ----------
+    result
+        What `result.json` holds.
+    """
+    verdict, provenance = _table(result.get("verdict")), _table(result.get("provenance"))
+    return {
+        "verdict": str(verdict.get("level", "")),
+        "reasons": list(verdict.get("reasons") or []),
+        "warnings": list(result.get("warnings") or []),
+        "measures": measures_of(result),
+        "device": str(provenance.get("device", "")),
+        "versions": _table(provenance.get("versions")),
+        "voxels": _voxels(result),
+    }
+
+
+def measures_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return every number that a result measures, by name; of a measure by label with the label behind it."""
+    found: dict[str, float] = {}
+    for name, value in _table(result.get("measures")).items():
+        entries = {f"{name}_{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        found |= {key: item for key, item in entries.items() if _is_number(item)}
+        if isinstance(value, dict) and entries:
+            numbers = [item for item in value.values() if _is_number(item)]
+            found |= {f"{name}_mean": sum(numbers) / len(numbers)} if numbers else {}
+    for segment in result.get("segments") or []:
+        for column in ("volume_ml", "agreement"):
+            if _is_number(segment.get(column)):
+                found[f"{column}_{segment.get('name')}"] = segment[column]
+    return found
+
+
+def _voxels(result: Mapping[str, Any]) -> int | None:
+    size = _table(result.get("fixed") or result.get("scan")).get("size")
+    if not isinstance(size, list):
+        return None
+    total = 1
+    for count in size:
+        total *= int(count)
+    return total
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""Cohorts: tables of cases, what runs them, what is left of them."""

@@ -1,0 +1,103 @@
+"""Cases handed out, tried again and ended: nothing is lost and nothing runs twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from DeepRegLib.cohort.coordinating import Event, run_all
+from DeepRegLib.cohort.work import DIED, DISK, DONE, INPUT, STOPPED, Outcome, Work
+
+
+def work(name: str) -> Work:
+    return Work({"name": name, "row": 2}, "/none", {"versions": {"torch": "1"}})
+
+
+class Played:
+    """Ends each case at once, as its name and attempt say; keeps `room` of them back until the next is handed out."""
+
+    def __init__(self, ends: Callable[[Work], Outcome], room: int = 1) -> None:
+        self.ends, self.room = ends, room
+        self.held: list[tuple[Work, Callable[[Outcome], None]]] = []
+        self.begun: list[tuple[str, int]] = []
+        self.most, self.stopped = 0, False
+
+    def slots(self) -> int:
+        return self.room
+
+    def begin(self, work: Work, done: Callable[[Outcome], None]) -> None:
+        self.begun.append((work.name, work.attempt))
+        self.held.append((work, done))
+        self.most = max(self.most, len(self.held))
+        if len(self.held) >= self.room:
+            case, first = self.held.pop(0)
+            first(self.ends(case))
+
+    def stop(self) -> None:
+        self.stopped = True
+        for _, done in self.held:
+            done(Outcome(STOPPED))
+        self.held.clear()
+
+
+def test_what_fails_is_tried_again_after_the_others_and_then_told(tmp_path: Path) -> None:
+    def ends(case: Work) -> Outcome:
+        if case.name == "late" and case.attempt == 3:
+            return Outcome(DONE, verdict="ok")
+        kinds = {"late": DIED, "never": DIED, "refused": INPUT}
+        return Outcome(kinds.get(case.name, DONE), "why", "log", verdict="check")
+
+    hands, events = Played(ends), list[Event]()
+    names = ("late", "refused", "never", "fine")
+    tally = run_all(map(work, names), hands, tmp_path, retries=2, told=events.append)
+    assert hands.begun[:4] == [(name, 1) for name in names]
+    assert sorted(hands.begun[4:]) == [("late", 2), ("late", 3), ("never", 2), ("never", 3)]
+    assert (tally.counts["done"], tally.counts["failed"], dict(tally.verdicts)) == (2, 2, {"check": 1, "ok": 1})
+    assert [event.kind for event in events if event.work.name == "refused"] == ["begun", "failed"]
+    assert sorted(path.stem for path in (tmp_path / "failures").iterdir()) == ["never", "refused"]
+    failure = json.loads((tmp_path / "failures" / "never.json").read_text(encoding="utf-8"))
+    assert (failure["attempts"], failure["reason"], failure["log"], failure["row"]) == (3, "why", "log", 2)
+
+
+def test_a_case_that_has_a_result_has_no_failure_left(tmp_path: Path) -> None:
+    run_all([work("a")], Played(lambda _: Outcome(INPUT, "why")), tmp_path)
+    assert (tmp_path / "failures" / "a.json").exists()
+    run_all([work("a")], Played(lambda _: Outcome(DONE, verdict="ok")), tmp_path)
+    assert not (tmp_path / "failures" / "a.json").exists()
+
+
+def test_cases_are_taken_as_there_is_room_for_them(tmp_path: Path) -> None:
+    taken = 0
+
+    def many() -> object:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield work(f"{number}")
+
+    hands = Played(lambda _: Outcome(DONE, verdict="ok"), room=1)
+    ahead = []
+    run_all(
+        many(),  # type: ignore[arg-type]  # a generator
+        hands,
+        tmp_path,
+        told=lambda event: ahead.append(taken - int(event.work.name)) if event.kind == DONE else None,
+    )
+    assert len(hands.begun) == 1000
+    assert max(ahead) <= 2
+
+
+def test_a_run_that_is_stopped_ends_what_runs_and_begins_nothing(tmp_path: Path) -> None:
+    hands = Played(lambda _: Outcome(DONE, verdict="ok"), room=3)
+    events = list[Event]()
+    tally = run_all(map(work, "abcdef"), hands, tmp_path, told=events.append, stopped=lambda: len(events) >= 5)
+    assert hands.stopped
+    assert tally.counts["done"] + tally.counts["stopped"] == len(hands.begun) < 6
+    assert not (tmp_path / "failures").exists()
+
+
+def test_a_full_disk_ends_the_run_and_is_told(tmp_path: Path) -> None:
+    hands = Played(lambda case: Outcome(DISK if case.name == "b" else DONE, "The disk holding x is full."))
+    tally = run_all(map(work, "abcdef"), hands, tmp_path)
+    assert (hands.begun[-1][0], tally.disk_full) == ("b", "The disk holding x is full.")
