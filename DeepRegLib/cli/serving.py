@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import signal
-import sys
 import threading
 from dataclasses import asdict
 from typing import Any
@@ -72,4 +71,4 @@ def _give_memory_back() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -210,7 +210,7 @@ def _by_psutil(pid: int) -> int:
     try:
         import psutil
     except ImportError as error:
-        raise InputError("The memory of a process cannot be seen without psutil.", "Leave out --case-memory.") from error
+        raise InputError("The memory of a process needs psutil to be seen.", "Leave out --case-memory.") from error
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

@@ -108,7 +108,8 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
 
 def _dashboard_here(cluster: LocalCluster) -> str:
     """Return the address of the dashboard; Dask's own names a host at which it does not listen."""
-    service = cluster.scheduler.services.get("dashboard")
+    services = {} if cluster.scheduler is None else cluster.scheduler.services
+    service = services.get("dashboard")
     return "" if service is None else f"http://127.0.0.1:{service.port}/status"
 
 

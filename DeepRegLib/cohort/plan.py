@@ -170,7 +170,7 @@ def _with_other_recipe(
     """Return the cases with another recipe; their results stand in for those of their own one."""
     others = [replace(case, values={**case.values, "recipe": recipe}) for case, *_ in todo]
     wanted = wanted_by_case(others, versions)
-    found = []
+    found: list[tuple[Case, Wanted, str, tuple[str, ...]]] = []
     for (_, own, why, _), other in zip(todo, others, strict=True):
         new = wanted[other.name]
         if isinstance(new, str):

@@ -70,7 +70,8 @@ def segment_by_model(
     """Segment a scan as a request asks; the rest is as in `segment_with`."""
     from DeepRegLib.devices import choose_device, memory_errors_explained
     from DeepRegLib.models.monai_bundle import is_monai_bundle
-    from DeepRegLib.provenance import image_hash, versions
+    from DeepRegLib.provenance import image_hash
+    from DeepRegLib.versions import versions
 
     begun = time.perf_counter()
     poll = poll_of(cancel or _never)

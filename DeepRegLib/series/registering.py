@@ -10,7 +10,6 @@ from DeepRegLib.devices import choose_device
 from DeepRegLib.errors import InputError
 from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.orientation import standard_order
-from DeepRegLib.provenance import versions
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
 from DeepRegLib.result import CHECK, FAILED, OK, Verdict
 from DeepRegLib.series.chain import registered_outward, registered_to_the_mean
@@ -21,6 +20,7 @@ from DeepRegLib.series.members import Running, prepared_reference
 from DeepRegLib.series.result import FrameRow, SeriesRegistration
 from DeepRegLib.series.rigid_motion import rigid_motion
 from DeepRegLib.series.stores import MemoryStore, Store
+from DeepRegLib.versions import versions
 
 MEAN = "mean"
 SMOOTHING = 0.5  # frame intervals: on a breathing liver 1.07 mm without, 0.99 mm with it

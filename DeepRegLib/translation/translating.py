@@ -49,7 +49,8 @@ def translate_with(
     from DeepRegLib.models import usable_bundle
     from DeepRegLib.models.manifest import TRANSLATE
     from DeepRegLib.models.translation import translated_by
-    from DeepRegLib.provenance import image_hash, versions
+    from DeepRegLib.provenance import image_hash
+    from DeepRegLib.versions import versions
 
     begun = time.perf_counter()
     poll = poll_of(cancel or _never)
