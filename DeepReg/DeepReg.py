@@ -253,7 +253,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         initialTransform=None,
         movingSegmentation=None,
         fixedSegmentation=None,
-        labelsPull=False,
+        labelsRole="judge",
         drivers=None,
         device=None,
         seed=0,
@@ -285,8 +285,9 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             Where to start.
         movingSegmentation, fixedSegmentation
             Brought along, and what it is compared with.
-        labelsPull
-            Let the structures that both segmentations have draw the field too.
+        labelsRole
+            What both segmentations do: ``"judge"`` only, ``"pull"`` on the field, ``"mask"`` the scans, or drive
+            ``"alone"``, without intensities.
         drivers
             What else drives it, as values instead of nodes (`DeepRegLib.request.Drivers`).
         device, seed, model
@@ -338,7 +339,7 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             initial_transform=initialTransform,
             moving_segmentation=movingSegmentation,
             fixed_segmentation=fixedSegmentation,
-            labels_pull=labelsPull,
+            labels_role=labelsRole,
             drivers=drivers or Drivers(),
             device=device,
             seed=seed,

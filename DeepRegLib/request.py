@@ -132,8 +132,8 @@ class Request:
     Raises
     ------
     InputError
-        If a mask or label map lies on another grid than its image, or the background is no value of the moving image's
-        type. What the voxels hold is checked when it runs.
+        If a mask or label map lies on another grid than its image, the recipe compares labels alone and there are none,
+        or the background is no value of the moving image's type. What the voxels hold is checked when it runs.
     """
 
     fixed: Image
@@ -146,6 +146,11 @@ class Request:
 
     def __post_init__(self) -> None:
         drivers, extras = self.drivers, self.extras
+        if self.recipe.prepare.labels_only and (drivers.fixed_labels is None or drivers.moving_labels is None):
+            raise InputError(
+                f"The recipe {self.recipe.name} compares labels alone, and there are not labels of both scans.",
+                "Give the labels of both (in Slicer: choose both segmentations), or take another recipe.",
+            )
         for mask in (drivers.fixed_mask, drivers.sliding_mask):
             check_mask_grid(mask, self.fixed)
         check_mask_grid(drivers.moving_mask, self.moving)

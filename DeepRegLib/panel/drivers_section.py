@@ -1,15 +1,18 @@
-"""Drivers: masks and their segments. Landmarks and the initial transform are bound by name."""
+"""Drivers: masks, their segments, what segmentations do. Landmarks and initial transform are bound by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import qt
 import slicer
 
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.segment_list import SegmentList
+from DeepRegLib.panel.task import LABEL_ROLES
 from DeepRegLib.panel.watching import Watch
+from DeepRegLib.panel.words import role_words, tooltip
 from DeepRegLib.scene.segmentations import segment_names
 
 SIDES = ("fixed", "moving", "sliding", "rigid")
@@ -21,7 +24,7 @@ SEGMENT_EVENTS = (
 
 
 class DriversSection:
-    """The lists of segments below the mask selectors.
+    """The lists of segments below the mask selectors, and the role of the segmentations.
 
     Parameters
     ----------
@@ -38,6 +41,12 @@ class DriversSection:
         self._lists = {
             side: SegmentList(getattr(ui, f"{side}SegmentList"), self._keeper(f"{side}MaskSegments")) for side in SIDES
         }
+        self._roles = ui.labelsRoleSelector
+        for role in LABEL_ROLES:
+            text, told = role_words(role)
+            self._roles.addItem(text, role)
+            self._roles.setItemData(self._roles.count - 1, tooltip(told), qt.Qt.ToolTipRole)
+        self._roles.connect("currentIndexChanged(int)", self._on_role_chosen)
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
@@ -50,6 +59,7 @@ class DriversSection:
         """Show what the parameters say."""
         if self._parameters is not None:
             masks = [getattr(self._parameters, f"{side}Mask") for side in SIDES]
+            self._show_role(self._parameters.labelsRole)
             self._watch.follow(node for node in masks if node is not None and node.IsA("vtkMRMLSegmentationNode"))
         for side, shown in self._lists.items():
             if self._parameters is not None:
@@ -57,6 +67,18 @@ class DriversSection:
                 self._forget_deleted_segments(side, self._parameters)
                 chosen = list(getattr(self._parameters, f"{side}MaskSegments"))
                 shown.show(getattr(self._parameters, f"{side}Mask"), chosen)
+
+    def _show_role(self, role: str) -> None:
+        index = self._roles.findData(role)
+        if index >= 0 and index != self._roles.currentIndex:
+            blocked = self._roles.blockSignals(True)
+            self._roles.setCurrentIndex(index)
+            self._roles.blockSignals(blocked)
+        self._roles.toolTip = tooltip(role_words(role)[1])
+
+    def _on_role_chosen(self, index: int) -> None:
+        if self._parameters is not None and index >= 0:
+            self._parameters.labelsRole = str(self._roles.itemData(index))
 
     def _forget_segments_of_another_mask(self, side: str, parameters: Parameters) -> None:
         mask = getattr(parameters, f"{side}Mask")

@@ -13,7 +13,7 @@ from slicer.util import NodeModify
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.panel.appearance import SMALL_ICON_PIXELS, Icons, set_icon
-from DeepRegLib.panel.parameters import Parameters, swap
+from DeepRegLib.panel.parameters import Parameters, recipe_name, swap
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.watching import Watch
 from DeepRegLib.panel.words import table_html, tooltip
@@ -87,7 +87,8 @@ class InputsSection:
         if self._parameters is None:
             return
         self._offer_scans(self._parameters)
-        recipe = self._parameters.recipe
+        recipe = recipe_name(self._parameters)
+        self._ui.recipeSelector.enabled = recipe == self._parameters.recipe
         index = self._ui.recipeSelector.findData(recipe)
         if index < 0:
             self._offer(Path(recipe).stem, recipe)

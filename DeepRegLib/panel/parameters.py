@@ -19,8 +19,8 @@ from DeepRegLib.panel.recipes import (
     with_passes,
     with_translation,
 )
-from DeepRegLib.panel.task import Mask, Task
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe
+from DeepRegLib.panel.task import ALONE, JUDGE, Mask, Task
+from DeepRegLib.recipes import AUTO, LABELS_ONLY, Recipe, load_recipe
 from DeepRegLib.request import Drivers
 from DeepRegLib.scene.outputs import Outputs
 
@@ -62,8 +62,9 @@ class Parameters:
         Of the fixed scan too: bones or tools, a segment or a label each, that move but do not bend.
     fixedLandmarks, movingLandmarks, initialTransform
         Where the registration starts.
-    movingSegmentation, fixedSegmentation, labelsPull
-        What to bring along, what to compare it with, and whether the structures that both have draw the field too.
+    movingSegmentation, fixedSegmentation, labelsRole
+        What to bring along, what to compare it with, and what both do for the registration
+        (`DeepRegLib.panel.task.LABEL_ROLES`).
     wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantTrust, wantTable
         Which results are put into the scene.
     transformOutput, inverseOutput, warpedOutput, segmentationOutput
@@ -116,7 +117,7 @@ class Parameters:
     initialTransform: slicer.vtkMRMLTransformNode
     movingSegmentation: Labels
     fixedSegmentation: Labels
-    labelsPull: bool = False
+    labelsRole: str = JUDGE
 
     wantTransform: bool = True
     wantInverse: bool = True
@@ -215,8 +216,13 @@ def _held(parameters: Parameters, name: str) -> object:
     return value if value is None or isinstance(value, slicer.vtkMRMLNode) else list(value)
 
 
+def recipe_name(parameters: Parameters) -> str:
+    """Return the name or path of the recipe that is run."""
+    return LABELS_ONLY if parameters.labelsRole == ALONE else parameters.recipe
+
+
 def recipe_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe) -> Recipe:
-    """Return the chosen recipe with the panel's changes.
+    """Return the chosen recipe with the panel's changes; where segmentations do it alone, the one without intensities.
 
     Parameters
     ----------
@@ -230,7 +236,7 @@ def recipe_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recip
     RecipeError
         If there is none, or a value leaves its allowed range.
     """
-    recipe = adjusted(load(parameters.recipe), parameters.resolution, parameters.smoothness)
+    recipe = adjusted(load(recipe_name(parameters)), parameters.resolution, parameters.smoothness)
     recipe = with_passes(with_choice(recipe, parameters.model), parameters.modelPasses)
     return with_translation(recipe, parameters.translation)
 
@@ -258,7 +264,7 @@ def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe)
         initial_transform=parameters.initialTransform,
         moving_segmentation=parameters.movingSegmentation,
         fixed_segmentation=parameters.fixedSegmentation,
-        labels_pull=parameters.labelsPull,
+        labels_role=parameters.labelsRole,
         drivers=Drivers(background=_number(parameters.background)),
         device=parameters.device or None,
         seed=parameters.seed,

@@ -51,11 +51,12 @@ def with_choice(recipe: Recipe, model: str) -> Recipe:
     Parameters
     ----------
     recipe
-        Returned as it is where it has no deformable stage, which would be needed to try what a model proposes.
+        Returned as it is where it has no deformable stage, which would be needed to try what a model proposes, and
+        where it compares labels alone.
     model
         Name or folder, `RECIPES_MODEL` or `NO_MODEL`.
     """
-    if model == RECIPES_MODEL or not recipe.deformable.enabled:
+    if model == RECIPES_MODEL or not recipe.deformable.enabled or recipe.prepare.labels_only:
         return recipe
     if model == NO_MODEL:
         return with_model(recipe, "")
@@ -81,12 +82,13 @@ def with_translation(recipe: Recipe, choice: str) -> Recipe:
     Parameters
     ----------
     recipe
-        Returned as it is where nothing was chosen, or a scene names what is no model of this computer.
+        Returned as it is where nothing was chosen, or a scene names what is no model of this computer, and where it
+        compares labels alone.
     choice
         The side and the name of a model, or `RECIPES_TRANSLATION`.
     """
     side, _, name = choice.partition(" ")
-    if choice == RECIPES_TRANSLATION or name not in translators():
+    if choice == RECIPES_TRANSLATION or recipe.prepare.labels_only or name not in translators():
         return recipe
     return replace(recipe, translate=Translate(name, side))
 

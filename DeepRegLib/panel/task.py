@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.correction import Correction, Improvement
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe, with_model
+from DeepRegLib.recipes import AUTO, LABELS_ONLY, Recipe, load_recipe, with_model
 from DeepRegLib.record import Record, Restoring
 from DeepRegLib.request import Drivers, Extras, Request
 from DeepRegLib.result import Registration, start_measures
@@ -33,6 +33,11 @@ from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.volumes import Untouched, image_from_volume
 from DeepRegLib.tracking import Following, Last
 from DeepRegLib.transforms import has_field
+
+# What the segmentations of both scans do: they are compared when all is done, draw the field too, limit where the scans
+# are looked at, or are all that is looked at.
+JUDGE, PULL, MASK, ALONE = "judge", "pull", "mask", "alone"
+LABEL_ROLES = (JUDGE, PULL, MASK, ALONE)
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,9 @@ class Task:
         What drives the registration, each optional; landmarks go in pairs.
     moving_segmentation, fixed_segmentation
         Brought along, and what it is compared with.
-    labels_pull
-        Whether the structures that both segmentations have draw the field, rather than being compared only.
+    labels_role
+        What the segmentations do, one of `LABEL_ROLES`; those that draw the field are not measured apart from it.
+        `ALONE` takes the recipe ``labels-only`` where another is given.
     drivers
         What else drives it, as values instead of nodes.
     device, seed, model
@@ -140,7 +146,7 @@ class Task:
     initial_transform: slicer.vtkMRMLNode | None = None
     moving_segmentation: slicer.vtkMRMLNode | None = None
     fixed_segmentation: slicer.vtkMRMLNode | None = None
-    labels_pull: bool = False
+    labels_role: str = JUDGE
     drivers: Drivers = field(default_factory=Drivers)
     device: str | None = None
     seed: int = 0
@@ -203,10 +209,15 @@ def check(task: Task) -> None:
         )
     for mask in (task.fixed_mask, task.moving_mask, task.sliding_mask, task.rigid_segments):
         _check_segments(mask)
-    if task.labels_pull and (task.fixed_segmentation is None or task.moving_segmentation is None):
+    if _labels_drive(task) and (task.fixed_segmentation is None or task.moving_segmentation is None):
         raise InputError(
-            _("Structures are to pull, but there is not a segmentation of each volume."),
-            _("Choose both segmentations under Outputs, or let structures not pull (Drivers)."),
+            _("Segmentations are to drive the registration, but there is not a segmentation of each volume."),
+            _("Choose both under Outputs, or let them judge only (Drivers), and take another recipe than labels-only."),
+        )
+    if task.labels_role == MASK and task.moving_segmentation is None:
+        raise InputError(
+            _("Segmentations are to be the masks, but none is chosen."),
+            _("Choose the moving volume's under Outputs, or both, or let them judge only (Drivers)."),
         )
     if task.fixed_segmentation is not None and task.moving_segmentation is None:
         raise InputError(
@@ -230,12 +241,12 @@ def reading_steps(task: Task) -> Steps[Reading]:
     ]
     fixed, moving = (image_from_volume(node, copy=False) for node in nodes)
     untouched = tuple(Untouched(node) for node in nodes)
-    fixed_mask = _started(_mask_steps(task.fixed_mask, fixed, _("The fixed mask")))
-    moving_mask = _started(_mask_steps(task.moving_mask, moving, _("The moving mask")))
+    fixed_mask = _started(_mask_steps(_mask(task, "fixed"), fixed, _("The fixed mask")))
+    moving_mask = _started(_mask_steps(_mask(task, "moving"), moving, _("The moving mask")))
     layers = _started(_layer_steps(task.moving_segmentation, _("The moving segmentation")))
     compared = _started(_layer_steps(task.fixed_segmentation, _("The fixed segmentation")))
     drivers = _drivers(task)
-    recipe = with_model(load_recipe(task.recipe), task.model, uncertainty=task.outputs.uncertainty)
+    recipe = with_model(_recipe(task), task.model, uncertainty=task.outputs.uncertainty)
     sliding_mask = _started(_mask_steps(task.sliding_mask, fixed, _("The sliding mask")))
     rigid = _started(_rigid_steps(task.rigid_segments, fixed))
     correction = None
@@ -255,14 +266,14 @@ def reading_steps(task: Task) -> Steps[Reading]:
     pair = None
     if brought is not None and wanted is not None:
         pair = yield from _common_steps(wanted, brought, fixed, moving)
-    measured = None if task.labels_pull else pair
+    measured = None if _labels_drive(task) else pair
     extras = Extras(
         compared_fixed_labels=measured.fixed if measured is not None else None,
         compared_moving_labels=measured.moving if measured is not None else None,
         moving_layers=tuple(brought.images) if brought is not None else (),
         jacobian=task.outputs.jacobian,
     )
-    if task.labels_pull and pair is not None:
+    if _labels_drive(task) and pair is not None:
         drivers = replace(drivers, fixed_labels=pair.fixed, moving_labels=pair.moving)
     request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
     names = pair.names if pair is not None else None
@@ -281,6 +292,22 @@ def _restoring_steps(restore: Restore | None, request: Request) -> Steps[Restori
     inverse = None if restore.inverse is None else transform_from_node(restore.inverse)
     yield
     return Restoring(request, restore.record, transform, inverse)
+
+
+def _recipe(task: Task) -> Recipe:
+    recipe = load_recipe(task.recipe)
+    return load_recipe(LABELS_ONLY) if task.labels_role == ALONE and not recipe.prepare.labels_only else recipe
+
+
+def _labels_drive(task: Task) -> bool:
+    return task.labels_role == PULL or _recipe(task).prepare.labels_only
+
+
+def _mask(task: Task, side: str) -> Mask | None:
+    """Return what limits where a scan is looked at: the mask that is chosen, or its segmentation as one."""
+    chosen: Mask | None = getattr(task, f"{side}_mask")
+    segmented = getattr(task, f"{side}_segmentation")
+    return Mask(segmented) if chosen is None and task.labels_role == MASK and segmented is not None else chosen
 
 
 def _improvement(repair: Repair | None, request: Request, correction: Correction | None) -> Improvement | None:

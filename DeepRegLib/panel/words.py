@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.models import KnownModel, ModelInput
+from DeepRegLib.panel.task import ALONE, JUDGE, MASK, PULL
 from DeepRegLib.result import CHECK, FAILED, OK, Registration
 
 SECONDS_SHOWN_AS_MINUTES = 90
@@ -227,3 +228,26 @@ def tooltip(text: str) -> str:
 def error_html(error: DeepRegError) -> str:
     """Return an error and what to do about it, in the rich text of a label."""
     return title_html(error.message) + reasons_html((error.hint,))
+
+
+def role_words(role: str) -> tuple[str, str]:
+    """Return what a role of the segmentations is called, and what it does."""
+    words = {
+        JUDGE: (_("Judge the result"), _("Segments of the same name are compared when all is done.")),
+        PULL: (
+            _("Judge, and draw the field"),
+            _("Segments of the same name draw the field onto each other; their overlap then proves nothing."),
+        ),
+        MASK: (
+            _("Judge, and limit where is compared"),
+            _("The scans are compared inside their segmentation, unless a mask is chosen; all segments count."),
+        ),
+        ALONE: (
+            _("Drive alone, without intensities"),
+            _(
+                "Nothing but segments of the same name is compared (recipe labels-only): for scans with no contrast in "
+                "common."
+            ),
+        ),
+    }
+    return words.get(role, words[JUDGE])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from DeepRegLib.errors import RecipeError
 
 AUTO = "auto"
+LABELS_ONLY = "labels-only"
 # For one modality: intensities that are equal (ssd, ssim), or equal up to a gain and an offset, of the image (ncc) or
 # of a window (lncc). For any two: how well one intensity tells the other (mi), which patches are alike (mind), which
 # way edges run (ngf).
@@ -45,6 +46,8 @@ class Prepare:
         Take noise out before anything is compared: ``"curvature"`` (edges stay), ``"median"``, ``"gaussian"``, or the
         name of a model of the task ``denoise`` or the folder of its bundle; "" for none. What is warped at the end is
         the scan as it was.
+    labels_only
+        Compare the label maps that are given for both scans, as signed distances, and no intensities.
     """
 
     clamp: tuple[float, float] = (0.1, 99.9)
@@ -52,6 +55,7 @@ class Prepare:
     cone_beam: bool = False
     mask_margin: float = 0.0
     denoise: str = ""
+    labels_only: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.clamp
@@ -332,6 +336,13 @@ class Recipe:
         # What a network says is a proposal only; without the stage that tries it, it would be the result.
         alone = bool(self.model.name) and not self.deformable.enabled
         _require(not alone, "model.name", self.model.name, "none where deformable.enabled is false")
+        if self.prepare.labels_only:  # networks know scans
+            for key, name in (("model.name", self.model.name), ("translate.model", self.translate.model)):
+                _require(not name, key, name, "none where prepare.labels_only is true")
+            similarity = self.deformable.similarity
+            _require(
+                similarity != FEATURES, "deformable.similarity", similarity, "another, as only labels are compared"
+            )
 
 
 def _require(condition: bool, key: str, value: object, wanted: str) -> None:

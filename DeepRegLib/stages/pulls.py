@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from DeepRegLib.evaluation import target_registration_error
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, execute, to_sitk
+from DeepRegLib.image import Image
+from DeepRegLib.label_preparation import label_boxes
 from DeepRegLib.monitoring import Poll
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import field_grid
@@ -124,7 +125,7 @@ def _label_maps(run: Run, grid: Geometry, linear: LinearTransform) -> list[_Labe
         return []
     poll = run.monitor.poll
     fixed, moving = run.labels
-    boxes, others = (_boxes(labels, run) for labels in run.labels)
+    boxes, others = (label_boxes(labels, poll) for labels in run.labels)
     common = sorted(boxes.keys() & others.keys())
     _note(run, common, sorted(boxes.keys() ^ others.keys()))
     back, chain = linear.inverse(), transform_to_sitk(linear)
@@ -146,19 +147,6 @@ def _note(run: Run, common: list[int], alone: list[int]) -> None:
     if alone:
         named = _listed([str(label) for label in alone[:NAMED_AT_MOST]], len(alone))
         run.log.add_decision(f"Labels on one image only do not pull: {named}.")
-
-
-def _boxes(labels: Image, run: Run) -> dict[int, tuple[slice, slice, slice]]:
-    """Return the part (k, j, i) of the array that holds each nonzero label."""
-    statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.ComputePerimeterOff()
-    execute(statistics, run.monitor.poll, to_sitk(labels))
-    boxes = {}
-    for label in statistics.GetLabels():
-        first, size = np.array(statistics.GetBoundingBox(label)).reshape(2, 3)
-        i, j, k = (slice(int(start), int(start + n)) for start, n in zip(first, size, strict=True))
-        boxes[int(label)] = (k, j, i)
-    return boxes
 
 
 def _mask(labels: Image, label: int, box: tuple[slice, slice, slice]) -> Image:

@@ -6,6 +6,7 @@ import torch
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
+from DeepRegLib.label_preparation import LabelledScan, prepare_labels
 from DeepRegLib.labels import label_map
 from DeepRegLib.masks import checked_mask
 from DeepRegLib.monitoring import Monitor
@@ -35,15 +36,19 @@ def run_of(
         for each in (drivers.fixed_labels, drivers.moving_labels)
     ]
     masks = [None if each is None else in_standard_order(each) for each in (drivers.fixed_mask, drivers.moving_mask)]
-    pair = prepare_pair(
-        fixed,
-        moving,
-        recipe.prepare,
-        *masks,
-        prepared_fixed=prepared_fixed,
-        translate=recipe.translate,
-        poll=monitor.poll,
-    )
+    if recipe.prepare.labels_only and labels[0] is not None and labels[1] is not None:
+        sides = LabelledScan(fixed, labels[0], masks[0]), LabelledScan(moving, labels[1], masks[1])
+        pair = prepare_labels(*sides, recipe.prepare, poll=monitor.poll)
+    else:
+        pair = prepare_pair(
+            fixed,
+            moving,
+            recipe.prepare,
+            *masks,
+            prepared_fixed=prepared_fixed,
+            translate=recipe.translate,
+            poll=monitor.poll,
+        )
     return Run(
         pair,
         recipe,

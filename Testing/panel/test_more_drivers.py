@@ -15,12 +15,19 @@ from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
 from Testing.panel.test_drivers import rows, toggle, volume_of
 
+JUDGE, PULL = "Judge the result", "Judge, and draw the field"
+MASK, ALONE = "Judge, and limit where is compared", "Drive alone, without intensities"
+
 
 def open_drivers(opened: OpenedPanel) -> None:
     opened.desktop.click(opened.ui.driversButton)
 
 
-def test_structures_of_both_scans_pull_after_a_click_and_are_compared_only_without(
+def choose_role(opened: OpenedPanel, role: str) -> None:
+    opened.desktop.choose(opened.ui.labelsRoleSelector, role)
+
+
+def test_structures_of_both_scans_pull_if_chosen_and_are_compared_only_without(
     opened: OpenedPanel, played: PlayedEngine
 ) -> None:
     opened.parameters.movingSegmentation = segmentation("of moving")
@@ -30,7 +37,7 @@ def test_structures_of_both_scans_pull_after_a_click_and_are_compared_only_witho
     assert request.extras.compared_moving_labels is not None
     played.deliver()
     open_drivers(opened)
-    opened.desktop.click(opened.ui.labelsPullCheckBox)
+    choose_role(opened, PULL)
     request = played.request()
     assert set(np.unique(request.drivers.fixed_labels.array)) == {0, 1, 2}
     assert set(np.unique(request.drivers.moving_labels.array)) == {0, 1, 2}
@@ -39,12 +46,43 @@ def test_structures_of_both_scans_pull_after_a_click_and_are_compared_only_witho
     played.deliver()
 
 
-def test_structures_cannot_pull_without_both_segmentations(opened: OpenedPanel, played: PlayedEngine) -> None:
+def test_segmentations_alone_take_the_recipe_without_intensities_and_give_the_chosen_one_back(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    opened.parameters.movingSegmentation = segmentation("of moving")
+    opened.parameters.fixedSegmentation = segmentation("of fixed")
     open_drivers(opened)
-    opened.desktop.click(opened.ui.labelsPullCheckBox)
+    choose_role(opened, ALONE)
+    assert opened.ui.recipeSelector.currentText == "labels-only"
+    assert not opened.ui.recipeSelector.isEnabled()
+    request = played.request()
+    assert request.recipe.prepare.labels_only
+    assert request.drivers.fixed_labels is not None
+    played.deliver()
+    choose_role(opened, JUDGE)
+    assert opened.ui.recipeSelector.currentText == "auto"
+    assert opened.ui.recipeSelector.isEnabled()
+
+
+def test_segmentations_are_masks_where_no_other_is_chosen(opened: OpenedPanel, played: PlayedEngine) -> None:
+    opened.parameters.movingSegmentation = segmentation("of moving")
+    opened.parameters.fixedSegmentation = segmentation("of fixed")
+    opened.parameters.fixedMask = segmentation("mask", names=("liver",))
+    open_drivers(opened)
+    choose_role(opened, MASK)
+    request = played.request()
+    assert volume_of(request.drivers.fixed_mask) == volume_of(ball(BALLS["liver"]))
+    assert volume_of(request.drivers.moving_mask) > volume_of(request.drivers.fixed_mask)
+    assert request.extras.compared_fixed_labels is not None
+
+
+@pytest.mark.parametrize("role", [PULL, ALONE])
+def test_segmentations_cannot_drive_without_both(opened: OpenedPanel, played: PlayedEngine, role: str) -> None:
+    open_drivers(opened)
+    choose_role(opened, role)
     assert not opened.ui.registerButton.isEnabled()
     assert "there is not a segmentation of each volume" in opened.ui.registerButton.toolTip
-    opened.desktop.click(opened.ui.labelsPullCheckBox)
+    choose_role(opened, JUDGE)
     assert opened.ui.registerButton.isEnabled()
 
 
