@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,14 @@ def test_a_trained_model_is_asked(run: Run, scans: dict[str, str], tmp_path: Pat
     said = run("08_train", scans["fixed"], scans["moving"], str(tmp_path / "out"), "2")
     assert "The model's field" in said
     assert (tmp_path / "out" / "model" / "weights.safetensors").is_file()
+
+
+def test_a_tumour_is_carried_over_and_what_moved_is_told(run: Run, scans: dict[str, str]) -> None:
+    said = run("09_tumour", scans["fixed"], scans["moving"], scans["moving_labels"], "", scans["recipe"])
+    volumes = re.findall(r"label 2: ([\d.]+) ml before, where it was: ([\d.]+) ml", said)
+    before, after = map(float, volumes[0])
+    assert 0.5 < after / before < 2
+    assert "near it" in said
 
 
 def test_each_example_is_short_and_says_how_it_is_called() -> None:

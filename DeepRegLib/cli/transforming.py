@@ -69,16 +69,19 @@ def apply(
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Carry a volume, a label map, points, or a DICOM segmentation (SEG), structure set (RTSTRUCT) or dose over.
+    """Carry a volume, label map, segmentation, points, or a DICOM SEG, RTSTRUCT or dose over.
 
     Mind the direction. A transform maps fixed points to moving points. With transform.h5, moving VOLUMES and LABELS
     come onto the fixed grid (give --reference FIXED), and POINTS placed on the FIXED image land on the moving image. To
     bring points placed on the MOVING image onto the fixed one, give inverse.h5.
 
+    A .seg.nrrd that becomes a .seg.nrrd keeps overlapping segments, names, colours and codes.
+
     With an output that ends in .dcm, a SEG, RTSTRUCT or RTDOSE becomes one that refers to the fixed series.
     """
     with session(json_output, verbose) as screen:
         from DeepRegLib.cli.applying_dicom import apply_to_object, is_for_objects
+        from DeepRegLib.cli.applying_segments import apply_to_segments, is_for_segments
         from DeepRegLib.cli.series import apply_series
         from DeepRegLib.landmarks import SUFFIXES
 
@@ -92,6 +95,10 @@ def apply(
                     f"{data} tells itself how it is resampled.", "Leave out --labels, --nearest and --background."
                 )
             apply_to_object(screen, transform, data, output, reference, scan)
+        elif scan is None and is_for_segments(data, output):
+            if background is not None:
+                raise InputError(f"{data} has no value outside of its segments.", "Leave out --background.")
+            apply_to_segments(screen, transform, data, output, reference, smooth=not nearest)
         elif scan is not None:
             raise InputError(f"{data} is no DICOM segmentation or structure set.", "Leave out --scan.")
         elif data.name.lower().endswith(SUFFIXES):

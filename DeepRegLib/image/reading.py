@@ -267,7 +267,7 @@ def _components_refused(raster: Raster, name: str) -> InputError:
     if any(key.startswith("Segment") for key in raster.marks) or name.lower().endswith(".seg.nrrd"):
         return InputError(
             f"{name} is a segmentation of {count} layers, whose segments overlap.",
-            "Save the segments as one label map each, or export them as a label map without overlap.",
+            "Carry it over with deepreg apply, or export its segments as a label map without overlap.",
         )
     if raster.marks.get("component kind", "").lower() in ("list", "time", "vector") and count > 4:
         return InputError(f"{name} holds {count} volumes in one file.", "Extract the volume to be registered.")

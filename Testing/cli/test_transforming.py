@@ -12,6 +12,8 @@ import pytest
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.landmarks import read_points, write_points
+from DeepRegLib.segmentation.seg_nrrd import read_layers, write_layers
+from DeepRegLib.segments import Segment
 from DeepRegLib.transforms import DisplacementField, LinearTransform, read_transform, write_transform
 from Testing.cli.conftest import Deepreg, Files
 from Testing.small import small_pair, small_registration
@@ -37,6 +39,28 @@ def test_apply_to_labels_invents_none(deepreg: Deepreg, files: Files, saved: Pat
     nearest = read_image(tmp_path / "nearest.nii.gz").array
     np.testing.assert_array_equal(nearest, read_image(tmp_path / "both.nii.gz").array)
     assert set(np.unique(nearest)) <= {0, 2, 7, 250}
+
+
+def test_overlapping_segments_are_carried_over_with_names_colours_and_volumes(
+    deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path
+) -> None:
+    labels = small_pair()[3]
+    layers = labels, labels.with_array((labels.array > 0).astype(np.uint8))
+    segments = Segment(2, "Région", (1.0, 0.5, 0.0), "a~b"), Segment(1, "all of it", (0.0, 0.0, 1.0), layer=1)
+    write_layers(layers, segments, tmp_path / "plan.seg.nrrd")
+    words = ("apply", saved / "transform.h5", tmp_path / "plan.seg.nrrd", "-o", tmp_path / "now.seg.nrrd")
+    outcome = deepreg(*words, "--reference", files.fixed, "--json")
+    assert outcome.code == 0, outcome.err
+    carried, found = read_layers(tmp_path / "now.seg.nrrd")
+    expected = small_registration().with_labels(labels).warped_labels
+    np.testing.assert_array_equal(carried[0].array, expected.array)
+    assert [s for s in found if s.name in ("Région", "all of it")] == list(segments)
+    assert {(s.layer, s.label) for s in found} == {(0, 2), (0, 7), (0, 250), (1, 1)}
+    row = json.loads(outcome.out)["segments"][-1]
+    assert row["name"] == "all of it"
+    assert row["volume_before_ml"] == pytest.approx((labels.array > 0).sum() * labels.geometry.voxel_volume / 1000)
+    assert row["volume_after_ml"] == pytest.approx(np.sum(carried[1].array) * carried[1].geometry.voxel_volume / 1000)
+    assert "needs a grid" in deepreg(*words).err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".fcsv", ".mrk.json"])

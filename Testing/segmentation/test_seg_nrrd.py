@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.segmentation import Segment
-from DeepRegLib.segmentation.seg_nrrd import read_segmentation, write_segmentation
+from DeepRegLib.segmentation.seg_nrrd import read_layers, read_segmentation, write_layers, write_segmentation
 from DeepRegLib.segmentation.segments import colour_of
 from Testing.segmentation.atlases import SEGMENTS
 from Testing.synthetic import geometry_in, label_map
@@ -76,3 +77,54 @@ def test_slicer_reads_the_segments(scene, tmp_path: Path) -> None:
     assert [segment.GetName() for segment in found] == [segment.name for segment in SEGMENTS]
     np.testing.assert_allclose([segment.GetColor() for segment in found], [s.colour for s in SEGMENTS], atol=1e-5)
     assert [segment.GetLabelValue() for segment in found] == [2, 7, 250]
+    layers, segments = overlapping()
+    write_layers(layers, segments, tmp_path / "overlapping.seg.nrrd")
+    segmentation = slicer.util.loadSegmentation(str(tmp_path / "overlapping.seg.nrrd")).GetSegmentation()
+    names = [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
+    assert names == [segment.name for segment in segments]
+    assert segmentation.GetNumberOfLayers() == len(layers)
+
+
+def overlapping() -> tuple[tuple[Image, ...], tuple[Segment, ...]]:
+    rng = np.random.default_rng(0)
+    layers = tuple(Image((rng.random(GRID.shape) > 0.6) * np.uint8(top), GRID) for top in (1, 1, 7))
+    segments = (
+        Segment(1, "肝臓", (0.8, 0.2, 0.1), "Segmentation category and type~SCT^123037004^Anatomical Structure~"),
+        Segment(1, "a name with spaces", (0.1, 0.2, 0.3), layer=1),
+        Segment(7, "Tumor", (0.5, 1.0, 0.0), layer=2),
+    )
+    return layers, segments
+
+
+def test_overlapping_segments_come_back_with_all_that_belongs_to_them(tmp_path: Path) -> None:
+    layers, segments = overlapping()
+    write_layers(layers, segments, tmp_path / "plan.seg.nrrd")
+    again, found = read_layers(tmp_path / "plan.seg.nrrd")
+    assert found == segments
+    for layer, other in zip(layers, again, strict=True):
+        np.testing.assert_array_equal(layer.array, other.array)
+        assert layer.geometry.is_close(other.geometry)
+
+
+def test_itk_reads_overlapping_segments_as_components_on_the_same_grid(tmp_path: Path) -> None:
+    layers, segments = overlapping()
+    write_layers(layers, segments, tmp_path / "plan.seg.nrrd")
+    picture = sitk.ReadImage(str(tmp_path / "plan.seg.nrrd"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(picture)[..., 2], layers[2].array)
+    np.testing.assert_allclose(picture.GetDirection(), GRID.direction, atol=1e-6)
+    np.testing.assert_allclose(picture.GetOrigin(), GRID.origin, atol=1e-6)
+    assert picture.GetMetaData("Segment2_Name") == "Tumor"
+    assert picture.GetMetaData("Segment1_Layer") == "1"
+
+
+def test_a_segment_in_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    layers, segments = overlapping()
+    write_layers(layers, (*segments, Segment(3, "lost", (1.0, 1.0, 1.0), layer=9)), tmp_path / "plan.seg.nrrd")
+    with pytest.raises(InputError, match="lies in the layer '9', of 3"):
+        read_layers(tmp_path / "plan.seg.nrrd")
+
+
+def test_one_layer_is_written_as_a_plain_segmentation(tmp_path: Path) -> None:
+    write_layers((label_map(GRID),), SEGMENTS, tmp_path / "plan.seg.nrrd")
+    assert read_segmentation(tmp_path / "plan.seg.nrrd")[1] == SEGMENTS
+    assert read_layers(tmp_path / "plan.seg.nrrd")[1] == SEGMENTS
