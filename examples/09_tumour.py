@@ -31,7 +31,7 @@ def main(fixed: str, moving: str, tumour: str, cavity: str = "", recipe: str = "
     radius = NEAR + (3000 * sum(row.volume_after for row in result.carried) / (4 * np.pi)) ** (1 / 3)
     near = np.linalg.norm(points - centre, axis=-1) < radius
     print(
-        f"beyond the rigid motion, tissue moved {moved[near].mean():.1f} mm near it, {moved[~near].mean():.1f} mm elsewhere"
+        f"beyond the rigid motion, tissue moved {moved[near].mean():.1f} mm near it, {moved.mean():.1f} mm on the whole"
     )
 
 
