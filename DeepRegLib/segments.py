@@ -27,8 +27,6 @@ class Segment:
         Red, green and blue, 0 to 1.
     terminology
         What it is by a coding scheme, as Slicer writes it (the value of its tag ``TerminologyEntry``), or empty.
-    layer
-        Which label map holds it, where overlapping segments need several.
 
     Raises
     ------
@@ -40,7 +38,6 @@ class Segment:
     name: str
     colour: Colour
     terminology: str = ""
-    layer: int = 0
 
     def __post_init__(self) -> None:
         if self.label < 1:

@@ -47,40 +47,38 @@ def apply_to_segments(
         layers, segments = read_layers(data)
         given = read_between(transform, (reference, grid), (data, layers[0].geometry))
     carried = [apply_to_labels(given, layer, grid, smooth=smooth) for layer in layers]
-    named = _all_named(layers, segments)
+    named = [_all_named(layer, each) for layer, each in zip(layers, segments, strict=True)]
     write_layers(carried, named, output)
     screen.wrote(output)
     for layer, result in zip(layers, carried, strict=True):
         for warning in lost_labels_message(layer, result):
             screen.warn(warning)
-    rows = [_row(segment, layers[segment.layer], carried[segment.layer]) for segment in named]
+    places = [(number, segment) for number, each in enumerate(named) for segment in each]
+    rows = [_row(number, segment, layers[number], carried[number]) for number, segment in places]
     screen.emit({"output": output.name, "size": list(grid.size), "spacing": list(grid.spacing), "segments": rows})
     for row in rows:
         screen.say(f"{row['name']}: {row['volume_before_ml']:.3f} ml, now {row['volume_after_ml']:.3f} ml")
     screen.say(f"Written to {output}, {len(layers)} layers")
 
 
-def _all_named(layers: Sequence[Image], segments: Sequence[Segment]) -> list[Segment]:
-    """Return the segments of a file, and one for each label that it does not name."""
-    from dataclasses import replace
-
+def _all_named(labels: Image, known: Sequence[Segment]) -> list[Segment]:
+    """Return the segments of a layer, and one for each label that the file does not name."""
     import numpy as np
 
     from DeepRegLib.segments import unnamed
 
-    known = {(segment.layer, segment.label): segment for segment in segments}
-    for number, layer in enumerate(layers):
-        for label in np.unique(layer.array).tolist():
-            if label > 0:
-                known.setdefault((number, int(label)), replace(unnamed(int(label)), layer=number))
-    return [known[place] for place in sorted(known)]
+    named = {segment.label: segment for segment in known}
+    for label in np.unique(labels.array).tolist():
+        if label > 0:
+            named.setdefault(int(label), unnamed(int(label)))
+    return [named[label] for label in sorted(named)]
 
 
-def _row(segment: Segment, before: Image, after: Image) -> dict[str, Any]:
+def _row(layer: int, segment: Segment, before: Image, after: Image) -> dict[str, Any]:
     return {
         "name": segment.name,
         "label": segment.label,
-        "layer": segment.layer,
+        "layer": layer,
         "volume_before_ml": _volume(before, segment.label),
         "volume_after_ml": _volume(after, segment.label),
     }

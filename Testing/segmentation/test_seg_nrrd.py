@@ -81,17 +81,17 @@ def test_slicer_reads_the_segments(scene, tmp_path: Path) -> None:
     write_layers(layers, segments, tmp_path / "overlapping.seg.nrrd")
     segmentation = slicer.util.loadSegmentation(str(tmp_path / "overlapping.seg.nrrd")).GetSegmentation()
     names = [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
-    assert names == [segment.name for segment in segments]
+    assert names == [segment.name for each in segments for segment in each]
     assert segmentation.GetNumberOfLayers() == len(layers)
 
 
-def overlapping() -> tuple[tuple[Image, ...], tuple[Segment, ...]]:
+def overlapping() -> tuple[tuple[Image, ...], tuple[tuple[Segment, ...], ...]]:
     rng = np.random.default_rng(0)
     layers = tuple(Image((rng.random(GRID.shape) > 0.6) * np.uint8(top), GRID) for top in (1, 1, 7))
     segments = (
-        Segment(1, "肝臓", (0.8, 0.2, 0.1), "Segmentation category and type~SCT^123037004^Anatomical Structure~"),
-        Segment(1, "a name with spaces", (0.1, 0.2, 0.3), layer=1),
-        Segment(7, "Tumor", (0.5, 1.0, 0.0), layer=2),
+        (Segment(1, "肝臓", (0.8, 0.2, 0.1), "Segmentation category and type~SCT^123037004^Anatomical Structure~"),),
+        (Segment(1, "a name with spaces", (0.1, 0.2, 0.3)),),
+        (Segment(7, "Tumor", (0.5, 1.0, 0.0)),),
     )
     return layers, segments
 
@@ -119,12 +119,14 @@ def test_itk_reads_overlapping_segments_as_components_on_the_same_grid(tmp_path:
 
 def test_a_segment_in_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
     layers, segments = overlapping()
-    write_layers(layers, (*segments, Segment(3, "lost", (1.0, 1.0, 1.0), layer=9)), tmp_path / "plan.seg.nrrd")
+    write_layers(layers, segments, tmp_path / "plan.seg.nrrd")
+    content = (tmp_path / "plan.seg.nrrd").read_bytes()
+    (tmp_path / "plan.seg.nrrd").write_bytes(content.replace(b"Segment2_Layer:=2", b"Segment2_Layer:=9"))
     with pytest.raises(InputError, match="lies in the layer '9', of 3"):
         read_layers(tmp_path / "plan.seg.nrrd")
 
 
 def test_one_layer_is_written_as_a_plain_segmentation(tmp_path: Path) -> None:
-    write_layers((label_map(GRID),), SEGMENTS, tmp_path / "plan.seg.nrrd")
+    write_layers((label_map(GRID),), (SEGMENTS,), tmp_path / "plan.seg.nrrd")
     assert read_segmentation(tmp_path / "plan.seg.nrrd")[1] == SEGMENTS
-    assert read_layers(tmp_path / "plan.seg.nrrd")[1] == SEGMENTS
+    assert read_layers(tmp_path / "plan.seg.nrrd")[1] == (SEGMENTS,)
