@@ -14,7 +14,7 @@ COPY_AGAIN = "Copy or export the file again."
 
 
 @contextmanager
-def guarded(source: Path, advice: str = COPY_AGAIN) -> Iterator[None]:
+def guarded(source: Path, advice: str = COPY_AGAIN, kind: type[InputError] = InputError) -> Iterator[None]:
     """Turn everything that the body raises into an `InputError` that names the file, in one line.
 
     A `DeepRegError` keeps its kind and its words, cut to a line; what is raised by accident (a number that is none, a
@@ -26,6 +26,8 @@ def guarded(source: Path, advice: str = COPY_AGAIN) -> Iterator[None]:
         The file or folder that is read.
     advice
         What to do about a damaged file.
+    kind
+        What is raised: a child of `InputError`.
 
     Raises
     ------
@@ -43,25 +45,23 @@ def guarded(source: Path, advice: str = COPY_AGAIN) -> Iterator[None]:
             raise
         raise type(error)(message, hint) from error
     except PermissionError as error:
-        raise InputError(f"{name} cannot be opened: no permission.", "Change its permissions.") from error
+        raise kind(f"{name} cannot be opened: no permission.", "Change its permissions.") from error
     except FileNotFoundError as error:
-        raise InputError(f"{name} does not exist.", "Check the path.") from error
+        raise kind(f"{name} does not exist.", "Check the path.") from error
     except IsADirectoryError as error:
-        raise InputError(f"{name} is a folder.", "Give a file.") from error
+        raise kind(f"{name} is a folder.", "Give a file.") from error
     except (EOFError, UnicodeError) as error:
-        raise InputError(f"{name} cannot be read: it is damaged or of another kind.", advice) from error
+        raise kind(f"{name} cannot be read: it is damaged or of another kind.", advice) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"{name} cannot be opened: {reason}.", "Check the path.") from error
+        raise kind(f"{name} cannot be opened: {reason}.", "Check the path.") from error
     except MemoryError as error:
-        raise InputError(
-            f"{name} does not fit into memory.", "Close other programs or resample the image first."
-        ) from error
+        raise kind(f"{name} does not fit into memory.", "Close other programs or resample the image first.") from error
     except RecursionError as error:
-        raise InputError(f"{name} cannot be read: it is nested too deeply.", advice) from error
+        raise kind(f"{name} cannot be read: it is nested too deeply.", advice) from error
     except Exception as error:  # a reader's last line of defence: what nobody foresaw in a stranger's file
         reason = in_one_line(str(error), 120) or "no reason given"
-        raise InputError(f"{name} is damaged: {reason} ({type(error).__name__}).", advice) from error
+        raise kind(f"{name} is damaged: {reason} ({type(error).__name__}).", advice) from error
 
 
 def in_one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:

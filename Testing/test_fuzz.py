@@ -11,24 +11,28 @@ import numpy as np
 import pytest
 
 from Testing.damage import KINDS, READ, REFUSED, damaged, outcome
+from Testing.damage_of_results import RESULT_KINDS
 
 HERE = {name: kind for name, kind in KINDS.items() if not kind.elsewhere}
 ELSEWHERE = {name: kind for name, kind in KINDS.items() if kind.elsewhere}
 
 
-@pytest.mark.parametrize("name", KINDS)
+EVERY = {**KINDS, **RESULT_KINDS}
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_whole_file_is_read(name: str, tmp_path: Path) -> None:
-    path, _ = KINDS[name].make(tmp_path)
-    assert outcome(KINDS[name], path) == READ
+    path, _ = EVERY[name].make(tmp_path)
+    assert outcome(EVERY[name], path) == READ
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", [*HERE, *RESULT_KINDS])
 def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
-    kind = KINDS[name]
+    kind = EVERY[name]
     path, target = kind.make(tmp_path)
     whole = target.read_bytes()
     found = set()
-    for seed in range(60):
+    for seed in range(60 if name in HERE else 25):
         target.write_bytes(damaged(whole, np.random.default_rng(seed)))
         found.add(outcome(kind, path))
     assert REFUSED in found

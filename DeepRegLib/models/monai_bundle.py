@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from DeepRegLib.errors import ModelError
-from DeepRegLib.guarding import in_one_line
+from DeepRegLib.guarding import guarded, in_one_line
 from DeepRegLib.models.monai_config import MonaiConfig, monai_config
 from DeepRegLib.segments import Segment, colour_of
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 INFERENCE, METADATA = "configs/inference.json", "configs/metadata.json"
 # Whichever is there first is read.
 WEIGHTS = ("models/model.safetensors", "models/model.pt", "models/model.ts")
+CHANNEL = re.compile("[1-9][0-9]{0,2}")
 LARGEST_CONFIG, LARGEST_WEIGHTS = 4 << 20, 8 << 30
 WANTED = f"Give the folder or zip file of a MONAI bundle, with {INFERENCE} and models/model.pt or the like."
 
@@ -75,15 +78,14 @@ def read_monai_bundle(source: str | Path) -> MonaiBundle:
         If a file is missing or damaged, leads out of the bundle, or the configuration names what it may not.
     """
     path = Path(source)
-    try:
+    with guarded(path, WANTED, ModelError):
         if path.is_dir():
             return _read(_FolderFiles(path), path.name)
-        with zipfile.ZipFile(path) as archive:
-            return _read(_ZipFiles(archive, path.name), path.stem)
-    except OSError as error:
-        raise ModelError(f"{path.name} cannot be read: {error.strerror}.", WANTED) from error
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, or locked by a password
-        raise ModelError(f"{path.name} cannot be unpacked: {in_one_line(str(error), 200)}.", WANTED) from error
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return _read(_ZipFiles(archive, path.name), path.stem)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:  # damaged, or locked by a password
+            raise ModelError(f"{path.name} cannot be unpacked: {in_one_line(str(error), 200)}.", WANTED) from error
 
 
 class _FolderFiles:
@@ -126,7 +128,9 @@ class _ZipFiles:
             return None
         if entry.file_size > largest:
             raise ModelError(f"{name} of the bundle has {entry.file_size >> 20} MB.", WANTED)
-        return self._archive.read(entry)
+        from DeepRegLib.models.torch_files import unpacked
+
+        return unpacked(self._archive, entry.filename)
 
 
 def _read(files: _FolderFiles | _ZipFiles, called: str) -> MonaiBundle:
@@ -194,5 +198,5 @@ def _segments(metadata: Mapping[str, Any]) -> tuple[Segment, ...]:
     for key in ("network_data_format", "outputs", "pred", "channel_def"):
         found = found.get(key, {}) if isinstance(found, dict) else {}
     names = found if isinstance(found, dict) else {}
-    labels = sorted(int(key) for key in names if str(key).isdecimal() and 0 < int(key) < 1024)
-    return tuple(Segment(label, in_one_line(str(names[str(label)]), 200), colour_of(label)) for label in labels)
+    called = {int(key): in_one_line(str(name), 200) for key, name in names.items() if CHANNEL.fullmatch(key)}
+    return tuple(Segment(label, called[label], colour_of(label)) for label in sorted(called))

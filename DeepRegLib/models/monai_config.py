@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -43,7 +44,7 @@ TYPES = re.compile(r"\$(?:torch|np|numpy)\.((?:float|int|uint)(?:8|16|32|64))")
 # What a section that is not used here may name; it is never built.
 HARMLESS = re.compile(r"(?:(?:monai|torch|ignite)(?:\.\w+)+|[A-Z]\w*)")
 REFERENCE = re.compile(r"@[\w:#]+")
-DEEPEST = 32
+DEEPEST, MOST_VALUES = 32, 100_000
 UNUSED_KEYS = ("_target_", "_desc_", "_disabled_")
 ADVICE = "Ask its author for a bundle whose inference is configured without it, or run it in MONAI if you trust it."
 
@@ -104,15 +105,16 @@ def monai_config(table: Any) -> MonaiConfig:
     if not isinstance(table, dict):
         raise ModelError("The configuration of the bundle is no table.", "Give a MONAI bundle.")
     _check_everywhere(table, "", 0)
-    network = _named(table, _first(table, "network_def", "network"), "network", NETWORKS)
-    before = _transforms(table, table.get("preprocessing"), (*PREPROCESSING, *LEFT_OUT))
-    after = _transforms(table, table.get("postprocessing"), (*POSTPROCESSING, *LEFT_OUT))
+    steps = count()
+    network = _named(table, _first(table, "network_def", "network"), "network", NETWORKS, steps)
+    before = _transforms(table, table.get("preprocessing"), (*PREPROCESSING, *LEFT_OUT), steps)
+    after = _transforms(table, table.get("postprocessing"), (*POSTPROCESSING, *LEFT_OUT), steps)
     wanted = table.get("inferer", {"_target_": "SimpleInferer"})
     readers = [each for each in before if each.name == "LoadImaged"]
     return MonaiConfig(
         network,
         tuple(each for each in before if each.name not in LEFT_OUT),
-        _named(table, wanted, "inferer", INFERERS),
+        _named(table, wanted, "inferer", INFERERS, steps),
         tuple(each for each in after if each.name not in LEFT_OUT),
         any(bool(each.arguments.get("ensure_channel_first")) for each in readers),
     )
@@ -143,7 +145,9 @@ def _first(table: Mapping[str, Any], *keys: str) -> Any:
     raise ModelError(f"The configuration of the bundle has no {keys[0]}.", "Give a MONAI bundle for segmentation.")
 
 
-def _transforms(table: Mapping[str, Any], value: Any, allowed: tuple[str, ...]) -> tuple[Named, ...]:
+def _transforms(
+    table: Mapping[str, Any], value: Any, allowed: tuple[str, ...], steps: Iterator[int]
+) -> tuple[Named, ...]:
     """Return the transforms of a ``Compose``, or of a list."""
     value = _followed(table, value, 0)
     if value is None:
@@ -153,10 +157,10 @@ def _transforms(table: Mapping[str, Any], value: Any, allowed: tuple[str, ...]) 
     each = value if isinstance(value, list) else [value]
     found = [_followed(table, item, 0) for item in each]
     on = [item for item in found if not (isinstance(item, dict) and item.get("_disabled_") is True)]
-    return tuple(_named(table, item, "transform", allowed) for item in on)
+    return tuple(_named(table, item, "transform", allowed, steps) for item in on)
 
 
-def _named(table: Mapping[str, Any], value: Any, kind: str, allowed: tuple[str, ...]) -> Named:
+def _named(table: Mapping[str, Any], value: Any, kind: str, allowed: tuple[str, ...], steps: Iterator[int]) -> Named:
     value = _followed(table, value, 0)
     if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
         raise ModelError(f"The bundle's {kind} is {_shown(value)}, which would have to be executed.", ADVICE)
@@ -166,7 +170,7 @@ def _named(table: Mapping[str, Any], value: Any, kind: str, allowed: tuple[str, 
     if name not in allowed or not at_home:
         raise ModelError(f"The bundle names {_shown(target)} as {kind}, which is not on the list.", ADVICE)
     arguments = {
-        key: _plain(table, item, key, 0)
+        key: _plain(table, item, key, 0, steps)
         for key, item in value.items()
         if key not in UNUSED_KEYS
         and not (name in LEFT_OUT and key != "ensure_channel_first")
@@ -184,17 +188,19 @@ def _bare(target: Any) -> str:
     return name.removesuffix("D") + "d" if name.endswith("D") else name
 
 
-def _plain(table: Mapping[str, Any], value: Any, key: str, depth: int) -> Any:
+def _plain(table: Mapping[str, Any], value: Any, key: str, depth: int, steps: Iterator[int]) -> Any:
     """Return an argument as plain values, or refuse it."""
+    if next(steps) > MOST_VALUES:  # references to lists of references
+        raise ModelError("The configuration of the bundle has too many values.", ADVICE)
     value = _followed(table, value, depth)
     if isinstance(value, dict):
         if "_target_" in value:
             raise ModelError(
                 f"The bundle names {_shown(value['_target_'])} as {key}, which is not on the list.", ADVICE
             )
-        return {name: _plain(table, item, key, depth + 1) for name, item in value.items()}
+        return {name: _plain(table, item, key, depth + 1, steps) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(table, item, key, depth + 1) for item in value]
+        return [_plain(table, item, key, depth + 1, steps) for item in value]
     if isinstance(value, str):
         return _text(value, key)
     return value

@@ -7,9 +7,11 @@ other data, and only what a table of tensors is made of is understood (docs/deci
 
 from __future__ import annotations
 
+import math
 import pickletools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from DeepRegLib.errors import ModelError
+from DeepRegLib.guarding import guarded, in_one_line
 
 TYPES = {
     "torch FloatStorage": torch.float32,
@@ -32,6 +35,8 @@ TABLE, TENSOR, PARAMETER = (
     "torch._utils _rebuild_parameter",
 )
 PROGRAM = "data.pkl"
+# Numbers do not get much smaller by packing; what does is made to fill the memory.
+SURELY_FITS, LARGEST_RATIO = 16 << 20, 20
 ADVICE = "Give a file of weights alone, saved by torch 1.6 or newer as torch.save(network.state_dict(), file)."
 
 
@@ -77,15 +82,21 @@ def tensors_of(file: BinaryIO, name: str) -> dict[str, Tensor]:
     ModelError
         If it holds anything else.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            table = TensorReader(archive).table()
-    except (zipfile.BadZipFile, ValueError, TypeError, LookupError, RuntimeError) as error:
-        # The instructions may be any: those of a damaged file fail wherever they make no sense.
-        raise ModelError(f"{name} holds no table of tensors: {error}.", ADVICE) from error
+    with reading(name, "table of tensors", ADVICE), zipfile.ZipFile(file) as archive:
+        table = TensorReader(archive).table()
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in table.items()):
         raise ModelError(f"{name} holds more than tensors by name.", ADVICE)
     return table
+
+
+@contextmanager
+def reading(name: str, what: str, advice: str) -> Iterator[None]:
+    """Say in a sentence that a file is not what it should be, however that shows: its instructions may be any."""
+    with guarded(Path(name), advice, ModelError):
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, RuntimeError, AttributeError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{name} holds no {what}: {in_one_line(str(error), 200)}.", advice) from error
 
 
 class TensorReader:
@@ -172,7 +183,21 @@ class TensorReader:
         return kept
 
     def _entry(self, name: str) -> bytes:
-        return self._archive.read(self._folder + name)
+        return unpacked(self._archive, self._folder + name)
+
+
+def unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return an entry of an archive, unless it is many times as large as what it is unpacked from.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    """
+    entry = archive.getinfo(name)
+    if entry.file_size > max(SURELY_FITS, LARGEST_RATIO * entry.compress_size):
+        raise ValueError(f"the entry {name} grows from {entry.compress_size} to {entry.file_size} bytes")
+    return archive.read(entry)
 
 
 PLAIN = ("BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1")
@@ -196,7 +221,10 @@ def _made(what: Any, arguments: Any) -> Any:
         return _checked(arguments[0])
     if name == TENSOR:
         storage, offset, shape, stride = arguments[:4]
-        return _checked(storage).as_strided(shape, stride, offset).clone()
+        numbers = _checked(storage)
+        if math.prod(shape) > max(numbers.numel(), SURELY_FITS):
+            raise ValueError(f"a tensor of {math.prod(shape)} numbers is made of {numbers.numel()}")
+        return numbers.as_strided(shape, stride, offset).clone()
     raise ValueError(f"it calls {name}")
 
 

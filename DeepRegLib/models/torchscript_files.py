@@ -8,16 +8,17 @@ kept. The network itself must be built by a class that is known (docs/decisions/
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from itertools import count
 from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from DeepRegLib.errors import ModelError
-from DeepRegLib.models.torch_files import TensorReader
+from DeepRegLib.models.torch_files import TensorReader, reading
 
 MODULE = "__torch__."
 LISTS = "torch.jit._pickle build_"
-DEEPEST = 64
+DEEPEST, MOST_PARTS = 64, 100_000
 ADVICE = "Give a file that torch.jit.save has written."
 
 
@@ -26,7 +27,7 @@ def is_torchscript(file: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return any("/code/__torch__" in name for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError):
         return False
 
 
@@ -45,12 +46,9 @@ def torchscript_tensors_of(file: BinaryIO, name: str) -> dict[str, Tensor]:
     ModelError
         If it holds something else.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            found: dict[str, Tensor] = {}
-            _gather(_ScriptReader(archive).root(), "", found, 0)
-    except (zipfile.BadZipFile, ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{name} holds no network of TorchScript: {error}.", ADVICE) from error
+    found: dict[str, Tensor] = {}
+    with reading(name, "network of TorchScript", ADVICE), zipfile.ZipFile(file) as archive:
+        _gather(_ScriptReader(archive).root(), "", found, 0, count())
     return found
 
 
@@ -86,7 +84,9 @@ class _ScriptReader(TensorReader):
             super().follow(instruction, argument)
 
 
-def _gather(part: Any, name: str, found: dict[str, Tensor], depth: int) -> None:
+def _gather(part: Any, name: str, found: dict[str, Tensor], depth: int, steps: Iterator[int]) -> None:
+    if next(steps) > MOST_PARTS:  # a part that stands in many places, and in it another one
+        raise ValueError("it has too many parts")
     if depth > DEEPEST:
         raise ValueError("its modules lie too deep in each other")
     if isinstance(part, Tensor):
@@ -94,4 +94,4 @@ def _gather(part: Any, name: str, found: dict[str, Tensor], depth: int) -> None:
     elif isinstance(part, dict):
         for key, value in part.items():
             if isinstance(key, str):
-                _gather(value, f"{name}.{key}" if name else key, found, depth + 1)
+                _gather(value, f"{name}.{key}" if name else key, found, depth + 1, steps)

@@ -17,10 +17,12 @@ from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table
 from Testing.damage import KINDS, READ, REFUSED, damaged, outcome
+from Testing.damage_of_results import RESULT_KINDS
 
 TITLE = "Damaged files"
 BATCH_SECONDS = 12.0
 MOST_FILES = 4000
+EVERY = {**KINDS, **RESULT_KINDS}
 LONGEST_SECONDS, MOST_MEMORY = 25.0, 1 << 30
 COLUMNS = ("kind", "files", READ, REFUSED, "undeclared", "crashed", "slowest (s)", "memory (MB)")
 
@@ -28,7 +30,7 @@ COLUMNS = ("kind", "files", READ, REFUSED, "undeclared", "crashed", "slowest (s)
 def measure(options: Options) -> Table:
     """Damage files of each kind, in a process a kind, for some seconds."""
     rows = []
-    for name in KINDS:
+    for name in EVERY:
         if options.only not in name:
             continue
         answer = run_fresh(__spec__.name, name, BATCH_SECONDS * options.repeats, limit=3600.0)
@@ -49,7 +51,7 @@ def _is_good(row: dict[str, Any]) -> bool:
 
 def run(name: str, seconds: str) -> dict[str, Any]:
     """Damage files of one kind until the time is up."""
-    kind = KINDS[name]
+    kind = EVERY[name]
     counts = {"files": 0, READ: 0, REFUSED: 0, "undeclared": 0}
     slowest, first = 0.0, ""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -14,6 +14,7 @@ from torch import nn
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.models.torch_files import read_tensors
+from DeepRegLib.models.torchscript_files import torchscript_tensors_of
 
 
 def saved(path: Path, value: Any) -> Path:
@@ -134,3 +135,24 @@ def test_a_tensor_that_reaches_past_its_numbers_is_refused(tmp_path: Path) -> No
     assert program.count(b"K\x02\x85") == 1
     with pytest.raises(ModelError, match="out of bounds"):
         read_tensors(rewritten(path, "data.pkl", program.replace(b"K\x02\x85", b"K\x7f\x85")))
+
+
+def test_a_small_file_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "weights.pth", {"a": torch.ones(4)})
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.namelist():
+            new.writestr(entry, bytes(64 << 20) if entry.endswith("data/0") else old.read(entry))
+    with pytest.raises(ModelError, match="grows from"):
+        read_tensors(tmp_path / "bomb.pth")
+    with pytest.raises(ModelError, match="is made of 1"):
+        read_tensors(saved(tmp_path / "wide.pth", {"a": torch.ones(1).expand(1 << 15, 1 << 15)}))
+
+
+def test_a_part_that_stands_in_many_places_is_not_followed_for_ever(tmp_path: Path) -> None:
+    table: dict[str, Any] = {}
+    for _ in range(60):
+        table = {"one": table, "other": table}
+    with zipfile.ZipFile(tmp_path / "m.ts", "w") as archive:
+        archive.writestr("m/data.pkl", pickle.dumps(table, 2))
+    with (tmp_path / "m.ts").open("rb") as file, pytest.raises(ModelError, match="too many parts"):
+        torchscript_tensors_of(file, "m.ts")

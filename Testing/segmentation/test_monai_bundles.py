@@ -167,6 +167,13 @@ def test_a_configuration_deeper_than_python_counts_is_refused() -> None:
         monai_config(with_section(handlers=deep))
 
 
+def test_references_to_lists_of_references_are_not_followed_for_ever() -> None:
+    lists = {f"l{number}": [f"@l{number + 1}"] * 8 for number in range(24)}
+    network = {**INFERENCE["network_def"], "channels": "@l0"}
+    with pytest.raises(ModelError, match="too many values"):
+        monai_config(with_section(network_def=network, l24=[1], **lists))
+
+
 def test_a_zip_file_whose_entries_lead_out_of_it_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "slip.zip"
     with zipfile.ZipFile(archive, "w") as file:
