@@ -10,6 +10,7 @@ from typing import Any
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.files.output_folder import LARGEST_RESULT, RESULT
+from DeepRegLib.guarding import guarded
 from DeepRegLib.image import Image, read_image
 from DeepRegLib.record import Record, damaged, part, record_of
 from DeepRegLib.transforms import Transform, read_transform
@@ -48,6 +49,11 @@ def read_result(folder: str | Path) -> SavedResult:
         If there is no result, or a file of it is missing or damaged.
     """
     path = Path(folder) / RESULT
+    with guarded(path, AGAIN):
+        return _read(Path(folder), path)
+
+
+def _read(folder: Path, path: Path) -> SavedResult:
     table = _table(path)
     files = part(table, "files", dict, str(path))
     record = record_of(table, str(path))
@@ -67,8 +73,9 @@ def read_result_image(folder: str | Path, name: str) -> Image | None:
         If it is listed, but missing or damaged.
     """
     path = Path(folder) / RESULT
-    files = part(_table(path), "files", dict, str(path))
-    return read_image(_file(folder, files, name)) if name in files else None
+    with guarded(path, AGAIN):
+        files = part(_table(path), "files", dict, str(path))
+        return read_image(_file(folder, files, name)) if name in files else None
 
 
 def _table(path: Path) -> dict[str, Any]:

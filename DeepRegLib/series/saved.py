@@ -8,9 +8,11 @@ from pathlib import Path
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.guarding import guarded
 from DeepRegLib.series.saving import SERIES_JSON
 from DeepRegLib.series.stores import INVERSE, TRANSFORM, SavedTransforms
 
+AGAIN = "Register the series again."
 LARGEST = 100_000_000
 MOST_FRAMES = 100_000
 
@@ -49,7 +51,12 @@ def read_series_folder(folder: Path) -> SavedSeries:
     InputError
         If it is damaged, or a frame's transform is missing.
     """
-    damaged = InputError(f"{folder / SERIES_JSON} is damaged.", "Register the series again.")
+    with guarded(folder / SERIES_JSON, AGAIN):
+        return _read(folder)
+
+
+def _read(folder: Path) -> SavedSeries:
+    damaged = InputError(f"{folder / SERIES_JSON} is damaged.", AGAIN)
     try:
         if (folder / SERIES_JSON).stat().st_size > LARGEST:
             raise damaged
@@ -66,7 +73,7 @@ def read_series_folder(folder: Path) -> SavedSeries:
     places = [folder / f"frame_{number:04d}" for number in range(len(times))]
     missing = next((p for p in places if not all((p / file).is_file() for file in (TRANSFORM, INVERSE))), None)
     if missing is not None:
-        raise InputError(f"{missing} lacks its transform or inverse.", "Register the series again.")
+        raise InputError(f"{missing} lacks its transform or inverse.", AGAIN)
     return SavedSeries(
         geometry,
         times,
