@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydicom.dataset import Dataset
 
+from DeepRegLib.cohort.manifest import read_manifest
 from DeepRegLib.dicom.contours_writing import write_contours
 from DeepRegLib.dicom.dose import read_dose_header, write_dose
 from DeepRegLib.dicom.registration_reading import read_registration_object
@@ -23,10 +24,11 @@ from DeepRegLib.formats.nifti_series import write_nifti_series
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.models.bundle import ModelBundle, load_bundle, load_network
-from DeepRegLib.models.manifest import read_manifest
+from DeepRegLib.models.manifest import read_manifest as read_model_manifest
 from DeepRegLib.models.monai_bundle import read_monai_bundle
 from DeepRegLib.models.torch_files import read_tensors
 from DeepRegLib.recipes import load_recipe, recipe_to_dict
+from DeepRegLib.record import record_of_text
 from DeepRegLib.saved_result import read_result
 from DeepRegLib.segmentation import Segment
 from DeepRegLib.segmentation.seg_nrrd import read_segmentation, write_segmentation
@@ -107,7 +109,7 @@ def _read_bundle(folder: Path) -> object:
 def _read_weights(folder: Path) -> object:
     """Read weights that the manifest vouches for, whatever they are: a stranger writes both."""
     content = (folder / "weights.safetensors").read_bytes()
-    manifest = replace(read_manifest(folder), weights_sha256=hashlib.sha256(content).hexdigest())
+    manifest = replace(read_model_manifest(folder), weights_sha256=hashlib.sha256(content).hexdigest())
     return load_network(ModelBundle(folder, manifest), "cpu", build=build)
 
 
@@ -159,10 +161,20 @@ def _result(folder: Path) -> Made:
         "provenance": {"seed": 0, "background": -1000, "corrections": [{"shown": [[1, 2, 3]], "wanted": [[1, 2, 4]]}]},
         "recipe": recipe_to_dict(load_recipe("rigid")),
         "decisions": ["none"],
+        "warnings": [],
         "verdict": {"level": "ok", "reasons": []},
     }
     (folder / "out" / "result.json").write_text(json.dumps(table), encoding="utf-8")
     return folder / "out", folder / "out" / "result.json"
+
+
+def _record(folder: Path) -> Made:
+    path = _result(folder)[1]
+    return path, path
+
+
+def _read_record(path: Path) -> object:
+    return record_of_text(path.read_bytes().decode("utf-8", "replace"), "The scene")
 
 
 def _series(folder: Path) -> Made:
@@ -177,6 +189,16 @@ def _series(folder: Path) -> Made:
 
 def _read_series(folder: Path) -> object:
     return [each[0] for each in (read_series_folder(folder).transforms, read_series_folder(folder).inverses)]
+
+
+def _cases(folder: Path) -> Made:
+    path = folder / "cases.csv"
+    path.write_text("case;fixed;moving;recipe\na;f.nii.gz;m1.nii.gz;fast\nb;f.nii.gz;m2.nii.gz;\n", encoding="utf-8")
+    return path, path
+
+
+def _read_cases(path: Path) -> object:
+    return read_manifest(path, {})
 
 
 def _frames(folder: Path) -> Made:
@@ -215,7 +237,9 @@ RESULT_KINDS = {
     "monai, torchscript": Kind(read_monai_bundle, _monai("models/model.ts")),
     "monai, archive": Kind(read_monai_bundle, _monai_archive),
     "result folder": Kind(read_result, _result),
+    "record in a scene": Kind(_read_record, _record),
     "series folder": Kind(_read_series, _series),
+    "table of cases": Kind(_read_cases, _cases),
     "frames, nifti": Kind(_read_frames, _frames),
     "frames, sequence": Kind(_read_frames, _sequence),
 }
