@@ -147,8 +147,14 @@ def _built(kind: Any, content: Any, arrays: Mapping[str, NDArray[np.generic]], g
 def _options(kind: Any) -> tuple[Any, ...]:
     """Return the types a value may have, but for None."""
     if get_origin(kind) not in (Union, types.UnionType):
-        return (kind,)
-    return tuple(each for each in get_args(kind) if each is not type(None))
+        return (_without_alias(kind),)
+    return tuple(_without_alias(each) for each in get_args(kind) if each is not type(None))
+
+
+def _without_alias(kind: Any) -> Any:
+    """Return what an alias stands for: from Python 3.12 on numpy 2.5 makes its NDArray one, which hides the array."""
+    stands_for = getattr(get_origin(kind), "__value__", None)
+    return kind if stands_for is None else stands_for[get_args(kind)]
 
 
 def _named(options: tuple[Any, ...], content: Any) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import pytest
 
 from DeepRegLib.engine.errors import pack_error, unpack_error
+from DeepRegLib.engine.packing import pack, unpack
 from DeepRegLib.engine.protocol import Decoder, EngineError, Message, ProtocolError, encode
 from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.tasks import TASKS, task_of
@@ -23,6 +25,8 @@ from DeepRegLib.transforms import CompositeTransform, parts_of
 from Testing.engine.fakes import hand_made_registration, random_field, tiny_image
 from Testing.requests import request_of
 from Testing.synthetic import ORIENTATIONS, geometry_in, random_linear, smooth_field
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 def sent(message: Message) -> Message:
@@ -178,3 +182,25 @@ def test_a_wrong_result_is_refused_in_words() -> None:
             REGISTER.result_of(Message("result", 1, content, message.arrays), request)
     with pytest.raises(ProtocolError, match="incomplete"):
         REGISTER.result_of(Message("result", 1), request)
+
+
+class Alias:
+    """What Python 3.12 makes of ``type Alias[T] = np.ndarray[..., np.dtype[T]]``, as numpy 2.5 does for its NDArray."""
+
+    __value__ = np.ndarray[Any, np.dtype[ScalarT]]
+
+
+def test_an_alias_of_an_array_travels_as_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = random_field(geometry_in("LPS", (5, 4, 3), 1.7))
+    alias = types.GenericAlias(Alias, (np.floating,))
+    hints = get_type_hints(type(field)) | {"array": alias}
+    monkeypatch.setattr("DeepRegLib.engine.packing._hints", lambda kind: hints if kind is type(field) else {})
+    arrays: dict[str, Any] = {}
+    content = pack(replace(field), "field", arrays, without=("geometry",))
+    assert list(arrays) == ["field.array"]
+    back = unpack(type(field), content, arrays, {"geometry": field.geometry})
+    assert back.array.tobytes() == field.array.tobytes()
+    with pytest.raises(ProtocolError, match="numbers"):
+        unpack(
+            type(field), content, {"field.array": np.zeros((3, 4, 5, 3), dtype=np.int16)}, {"geometry": field.geometry}
+        )
