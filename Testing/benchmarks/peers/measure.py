@@ -17,7 +17,7 @@ from Testing.benchmarks.peers import machine, scoring
 from Testing.benchmarks.peers.job import NOT_INSTALLED
 from Testing.benchmarks.peers.scoring import Truth, known_truth, read_chain, score
 from Testing.benchmarks.peers.store import Row, Store
-from Testing.benchmarks.peers.summary import BEFORE, Comparison
+from Testing.benchmarks.peers.summary import BEFORE, EARLIER, Comparison
 from Testing.benchmarks.peers.tools import Tool, hash_of, install, interpreter, tools_named, version_of
 
 LONG = 600.0  # seconds; a registration that takes longer is timed once
@@ -116,10 +116,18 @@ class Bench:
         self._store.put(with_answer(row, answer, self._options.peers.limit))
 
     def row(self, key: Row) -> Row | None:
-        """Return what is known of a tool on this case; None if it was not run."""
-        if key["version"] == NOT_INSTALLED:
-            return key | {"runs": [], "error": NOT_INSTALLED}
-        return self._store.get(key)
+        """Return what is known of a tool on this case; None if nothing.
+
+        What another version or another machine has measured is marked as earlier.
+        """
+        known = self._store.get(key)
+        if known is not None:
+            return known
+        earlier = self._store.latest(self._case.name, key["tool"])
+        if earlier is not None:
+            return earlier | {EARLIER: True}
+        missing = key["version"] == NOT_INSTALLED and not self._store.has(key["tool"])
+        return key | {"runs": [], "error": NOT_INSTALLED} if missing else None
 
     def _known_truth(self) -> Truth:
         if self._truth is None:

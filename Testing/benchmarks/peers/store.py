@@ -39,6 +39,15 @@ class Store:
         """Return the row with the identity of another."""
         return self._rows.get(identity(key))
 
+    def latest(self, case: str, tool: str) -> Row | None:
+        """Return what was measured last of a tool on a case, whatever its version and options were."""
+        found = [row for row in self._rows.values() if (row["case"], row["tool"]) == (case, tool)]
+        return found[-1] if found else None
+
+    def has(self, tool: str) -> bool:
+        """Tell whether a tool was run on any case."""
+        return any(row["tool"] == tool for row in self._rows.values())
+
     def put(self, row: Row) -> None:
         """Keep a row in place of the one with its identity."""
         self._rows[identity(row)] = row

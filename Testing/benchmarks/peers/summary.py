@@ -23,6 +23,9 @@ UNITS = {"Dice": "Dice", "TRE": "TRE mm"}
 # What is to be beaten, and by how much: Dice by a hundredth, TRE by a twentieth.
 CLASSICAL = ("greedy", "greedy-sv", "ants-quick", "elastix")
 BUSY = 0.1  # share of the machine
+# The key of a row that another version or machine than today's has measured, and how that is shown.
+EARLIER, MARK = "earlier", "†"
+LONG_AGO = "measured earlier, with the version that is named last where there are two, or on the machine named last."
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,12 @@ class Comparison:
         lines = [
             f"# {TITLE}",
             "",
-            f"{machine.description()}; {self.threads} threads a tool.{self._graphics()} Each run is a process of its "
+            f"{self._machines()}; {self.threads} threads a tool.{self._graphics()} Each run is a process of its "
             "own, the tools take turns on each pair, and one scorer has SimpleITK apply the transform file each wrote: "
             "labels by nearest neighbour, mean Dice over the labels of both maps, mean distance of landmarks (TRE).",
             "",
             *tools,
+            *(["", f"{MARK}: {LONG_AGO}"] if self._has_earlier() else []),
         ]
         return "\n".join(lines)
 
@@ -123,7 +127,8 @@ class Comparison:
             for measure in DIGITS:
                 values = {name: self._score(case.name, name, measure) for name in (BEFORE, *self._names)}
                 if values[BEFORE] is not None:
-                    rows.append({"pair": case.name, "measure": UNITS[measure], **marked(values, measure)})
+                    cells = self._dated([case.name], marked(values, measure))
+                    rows.append({"pair": case.name, "measure": UNITS[measure], **cells})
         return Table("By pair", ("pair", "measure", BEFORE, *self._names), rows)
 
     def lost(self) -> Table:
@@ -158,9 +163,9 @@ class Comparison:
         for case in self.cases:
             folds = {name: share(self._row(case.name, name)) for name in self._names}
             spread = {name: self._score(case.name, name, "sd log J") for name in self._names}
-            rows.append({"pair": case.name, "measure": "folds %", **folds})
             shown = {name: None if value is None else f"{value:.3f}" for name, value in spread.items()}
-            rows.append({"pair": case.name, "measure": "sd log J", **shown})
+            for measure, cells in (("folds %", folds), ("sd log J", shown)):
+                rows.append({"pair": case.name, "measure": measure, **self._dated([case.name], cells)})
         summary = ("Digital folds and log J on the fixed grid, inside the fixed foreground.",)
         return Table("Regularity", ("pair", "measure", *self._names), rows, summary)
 
@@ -171,17 +176,19 @@ class Comparison:
             runs = {name: self._row(case.name, name).get("runs", []) for name in self._names}
             seconds = {name: median(run["seconds"]["register"] for run in of) for name, of in runs.items() if of}
             own = seconds.get(DEEPREG)
+            here = self._machine_of(case.name, DEEPREG)
             busy = {name for name, of in runs.items() if any((run["others"] or 0) > BUSY for run in of)}
             peaks = {name: [run["peak GB"] for run in of if "peak GB" in run] for name, of in runs.items()}
             memory = {name: f"{max(of):.2f}" for name, of in peaks.items() if of}
             texts = {name: f"{value:.1f}{'~' if name in busy else ''}" for name, value in seconds.items()}
             whole = {name: f"{median(run['whole'] for run in of):.1f}" for name, of in runs.items() if of}
-            rows.append({"pair": case.name, "measure": "seconds", **texts})
-            rows.append({"pair": case.name, "measure": "whole process", **whole})
+            rows.append({"pair": case.name, "measure": "seconds", **self._dated([case.name], texts)})
+            rows.append({"pair": case.name, "measure": "whole process", **self._dated([case.name], whole)})
             if own:
-                ratios = {name: f"{value / own:.2g} x" for name, value in seconds.items() if name != DEEPREG}
+                others = [name for name in seconds if name != DEEPREG and self._machine_of(case.name, name) == here]
+                ratios = {name: f"{seconds[name] / own:.2g} x" for name in others}
                 rows.append({"pair": case.name, "measure": "of DeepReg's", **ratios})
-            rows.append({"pair": case.name, "measure": "peak GB", **memory})
+            rows.append({"pair": case.name, "measure": "peak GB", **self._dated([case.name], memory)})
         summary = (
             "Seconds of the registration proper, without start-up, reading and writing (greedy and ANTs write their "
             "transforms meanwhile), and of the whole process; medians of the runs. Memory of the whole process; - if "
@@ -238,12 +245,32 @@ class Comparison:
             tool: f"{text} ({found.failures[tool]} failed)" if found.failures[tool] else text
             for tool, text in marked(means, found.measure).items()
         }
-        row = {"set": found.name, "pairs": found.pairs, "measure": UNITS[found.measure], **cells}
+        names = [case.name for case in self.cases if case.set_name() == found.name]
+        dated = self._dated(names, cells)
+        row = {"set": found.name, "pairs": found.pairs, "measure": UNITS[found.measure], **dated}
         return row | {"target": target(means, found.measure)}
 
     def _version(self, tool: Tool) -> str:
-        found = {row["version"] for row in self.rows if row["tool"] == tool.name}
-        return ", ".join(sorted(found))
+        rows = [row for row in self.rows if row["tool"] == tool.name]
+        found = sorted({(row.get(EARLIER, False), row["version"]) for row in rows})
+        return ", ".join(version for _, version in found)
+
+    def _machines(self) -> str:
+        """Return the machines that the rows come from, today's first."""
+        rows = [row for row in self.rows if row["tool"] != BEFORE]
+        found = sorted({(row.get(EARLIER, False), row["options"]["machine"]) for row in rows})
+        return ", and before ".join(dict.fromkeys(name for _, name in found)) or machine.description()
+
+    def _machine_of(self, case: str, tool: str) -> str | None:
+        return self._row(case, tool).get("options", {}).get("machine")
+
+    def _has_earlier(self) -> bool:
+        return any(row.get(EARLIER, False) for row in self.rows)
+
+    def _dated(self, cases: Sequence[str], cells: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Return the cells of some cases by tool, marked where an earlier version has measured one of them."""
+        old = {tool for tool in cells if any(self._row(case, tool).get(EARLIER, False) for case in cases)}
+        return {tool: f"{text}{MARK}" if text and tool in old else text for tool, text in cells.items()}
 
     def _graphics(self) -> str:
         devices = sorted({row["device"] for row in self.rows if "device" in row})

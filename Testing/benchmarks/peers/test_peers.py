@@ -493,3 +493,21 @@ def test_cases_come_in_sets(tmp_path):
     assert named("spine_b", kind="multimodal", set="cord").set_name() == "cord"
     assert named("spine_c", kind="multimodal").is_multimodal()
     assert not named("spine_d").is_multimodal()
+
+
+def test_what_an_earlier_version_measured_is_shown_and_marked_as_such(options):
+    measured(options, [exact()])
+    path = options.output / "peers.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    for row in rows:
+        row["version"] = row["version"] and "long ago"
+    path.write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    gone = dataclasses.replace(exact(), packages=("no-such-package",))
+    for tool in (exact(), gone):
+        comparison = measured(dataclasses.replace(options, repeats=0), [tool])
+        assert rows_of(comparison)["exact"]["Dice"] == 1.0
+        text = comparison.markdown()
+        assert "**exact** long ago" in text
+        assert "**1.000**†" in text
+        assert "†: measured earlier" in text
+        assert NOT_INSTALLED not in text
