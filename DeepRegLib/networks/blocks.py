@@ -177,16 +177,27 @@ class Matches(nn.Module):
 def convolution(channels: int, out: int, *, kernel: int = 3, stride: int = 1, bias: bool = True) -> nn.Conv3d:
     """Return a centred convolution, initialised for a LeakyReLU behind it (He et al. 2015)."""
     layer = nn.Conv3d(channels, out, kernel, stride=stride, padding=(kernel - stride + 1) // 2, bias=bias)
-    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+    draw_he(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
 
 
+def draw_he(weight: Tensor) -> None:
+    """Draw weights for a LeakyReLU behind them, in place (He et al. 2015).
+
+    On the meta device, where a network is built for its shapes alone, there is nothing to draw, and PyTorch would
+    import its compiler to do so, which takes as long as a small scan's descent.
+    """
+    if not weight.is_meta:
+        nn.init.kaiming_normal_(weight, a=SLOPE)
+
+
 def last_layer(channels: int, out: int = 3, *, kernel: int = 3) -> nn.Conv3d:
     """Return a convolution that gives almost zero until it is trained."""
     layer = nn.Conv3d(channels, out, kernel, padding=kernel // 2)
-    nn.init.normal_(layer.weight, std=SMALL)
+    if not layer.weight.is_meta:
+        nn.init.normal_(layer.weight, std=SMALL)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # None only where it is asked for
     return layer
 

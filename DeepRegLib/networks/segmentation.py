@@ -14,6 +14,7 @@ from DeepRegLib.networks.blocks import (
     UpBlock,
     check_image,
     convolution,
+    draw_he,
     require,
     require_channels,
 )
@@ -108,5 +109,5 @@ class SegmentationCNN(nn.Module):
 
 def _dilated(channels: int, dilation: int) -> nn.Sequential:
     layer = nn.Conv3d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
-    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+    draw_he(layer.weight)
     return nn.Sequential(layer, InstanceNorm(channels), nn.LeakyReLU(SLOPE))
