@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from DeepRegLib.networks.blocks import ConvBlock, UpBlock, check_image, last_layer, require_channels
+from DeepRegLib.networks.blocks import last_layer
+from DeepRegLib.networks.encoder_decoder import EncoderDecoder
 
 
-class DenoisingAutoencoder(nn.Module):
+class DenoisingAutoencoder(EncoderDecoder):
     """Encode an image with noise, decode what is noise of it, and take that away.
 
     An encoder and a decoder of convolutions with the detail of each level passed across (Mao et al. 2016, RED-Net),
@@ -31,24 +31,10 @@ class DenoisingAutoencoder(nn.Module):
     """
 
     def __init__(self, channels: Sequence[int] = (16, 32, 48)) -> None:
-        require_channels(channels, 2)
-        super().__init__()
-        self.multiple = 2 ** (len(channels) - 1)
-        downs = [ConvBlock(1, channels[0]), *(ConvBlock(a, b, kernel=2, stride=2) for a, b in pairwise(channels))]
-        self.encoder = nn.ModuleList(
-            nn.Sequential(down, ConvBlock(size, size)) for down, size in zip(downs, channels, strict=True)
-        )
-        self.decoder = nn.ModuleList(UpBlock(coarse, fine, fine) for fine, coarse in pairwise(channels))
+        super().__init__(channels)
         self.last = last_layer(channels[0], 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return images ``(B, 1, D, H, W)`` with less noise."""
-        check_image(image, self.multiple)
-        levels: list[Tensor] = []
-        for block in self.encoder:
-            levels.append(block(levels[-1] if levels else image))
-        *skips, features = levels
-        for block, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
-            features = block(features, skip)
-        cleaned: Tensor = image - self.last(features)
+        cleaned: Tensor = image - self.last(self.decoded(self.encoded(image)))
         return cleaned
