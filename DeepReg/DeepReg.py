@@ -191,9 +191,9 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Connect the panel with the scene's parameter node, which may have come with a scene."""
         if self._parameters is not None or slicer.mrmlScene.IsClosing():
             return
-        from DeepRegLib.panel.parameters import Parameters
+        from DeepRegLib.panel.parameters import parameters_of
 
-        self._parameters = Parameters(self.logic.getParameterNode())
+        self._parameters = parameters_of(self.logic.getParameterNode())
         self._guiTag = self._parameters.connectGui(self.ui)
         self.addObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self.panel.bind(self._parameters, with_scene=withScene)

@@ -120,7 +120,7 @@ class Parameters:
     labelsRole: str = JUDGE
 
     wantTransform: bool = True
-    wantInverse: bool = True
+    wantInverse: bool = False
     wantWarped: bool = True
     wantSegmentation: bool = True
     wantJacobian: bool = False
@@ -163,6 +163,7 @@ class Parameters:
     verdictPlaces: list[str]
 
 
+MOST_ITEMS = 10_000  # of a list in a scene
 # Each pair changes places when fixed and moving are swapped.
 PAIRS = (
     ("fixedVolume", "movingVolume"),
@@ -183,6 +184,37 @@ OUTPUTS = {
     "trust": ("wantTrust", None),
     "table": ("wantTable", None),
 }
+
+
+def parameters_of(node: slicer.vtkMRMLScriptedModuleNode) -> Parameters:
+    """Return the parameters that a node holds; what of it cannot be read is forgotten, and has its default.
+
+    A scene may be someone else's: a number that is none would raise whenever the panel looks at it.
+    """
+    aside = slicer.vtkMRMLScriptedModuleNode()
+    tried = Parameters(aside)
+    held = list(node.GetParameterNames())
+    for name in tried.allParameters:  # type: ignore[attr-defined]  # the wrapper has it
+        keys = [key for key in held if key == name or key.startswith(f"{name}.")]
+        if not _can_be_read(tried, aside, name, {key: str(node.GetParameter(key)) for key in keys}):
+            for key in keys:
+                node.UnsetParameter(key)
+    return Parameters(node)
+
+
+def _can_be_read(tried: Parameters, aside: slicer.vtkMRMLScriptedModuleNode, name: str, stored: dict[str, str]) -> bool:
+    """Tell whether what is stored of a parameter is one, by reading it from a node aside."""
+    length = stored.get(f"{name}.len", "0")
+    if not (length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= MOST_ITEMS):
+        return False
+    for key, value in stored.items():
+        aside.SetParameter(key, value)
+    try:
+        value = getattr(tried, name)
+        setattr(tried, name, list(value) if f"{name}.len" in stored else value)  # which looks at its range too
+    except Exception:  # noqa: BLE001  # Slicer's wrapper raises what its types do
+        return False
+    return True
 
 
 def swap(parameters: Parameters) -> None:

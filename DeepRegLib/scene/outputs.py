@@ -48,10 +48,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which results are put into the scene; those that a registration lacks are left out."""
+    """Which results are put into the scene; those that a registration lacks are left out.
+
+    Slicer solves the inverse of a transform where it is used, so a field goes into a scene once; the inverse as a node
+    of its own takes three times as much room there as the transform.
+    """
 
     transform: bool = True
-    inverse: bool = True
+    inverse: bool = False
     warped: bool = True
     segmentation: bool = True
     jacobian: bool = False

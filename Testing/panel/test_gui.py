@@ -86,6 +86,7 @@ def test_two_loaded_volumes_need_one_click(opened: OpenedPanel, tmp_path: Path) 
     opened.use_quick_recipe(tmp_path)
     assert opened.parameters.fixedVolume is fixed
     assert opened.parameters.movingVolume is moving
+    opened.parameters.wantInverse = True
 
     opened.press()
     assert opened.ui.registerButton.text == "Cancel"

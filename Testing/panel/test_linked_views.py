@@ -69,6 +69,7 @@ def crosses() -> dict[str, np.ndarray]:
 @pytest.fixture
 def linked(opened: OpenedPanel, played: PlayedEngine) -> OpenedPanel:
     """Register, show the fixed scan in Red, the moving one in Yellow and Green, and link the cursors by a click."""
+    opened.parameters.wantInverse = True
     played.run()
     choose(opened, "Views as they were")
     for name, volume in zip(

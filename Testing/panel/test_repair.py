@@ -46,7 +46,7 @@ def result_state(opened: OpenedPanel) -> dict[str, Any]:
     """Return what the result's nodes and the panel hold."""
     nodes = {name: slicer.mrmlScene.GetNodeByID(i) for name, i in opened.results.ids.items()}
     probes = START + np.array([[0, 0, 0], [12, -8, 5], [-20, 10, 0]])
-    state = {name: to_moving(nodes[name], probes) for name in ("transform", "inverse")}
+    state = {name: to_moving(nodes[name], probes) for name in nodes.keys() & {"transform", "inverse"}}
     state["warped"] = slicer.util.arrayFromVolume(nodes["warped"]).copy()
     state["ids"] = dict(opened.results.ids)
     state["verdict"] = (opened.parameters.verdictLevel, list(opened.parameters.verdictReasons))
@@ -120,6 +120,7 @@ def test_the_improved_result_is_in_the_same_nodes_and_undo_brings_all_of_the_for
     opened: OpenedPanel, played: PlayedEngine
 ) -> None:
     opened.parameters.movingSegmentation = segmentation()
+    opened.parameters.wantInverse = True
     played.run()
     former = result_state(opened)
     draw(opened, START, END)

@@ -31,7 +31,7 @@ DEFAULTS = {
     "seedSpinBox": 0,
     "linkedCheckBox": True,
     "wantTransformCheckBox": True,
-    "wantInverseCheckBox": True,
+    "wantInverseCheckBox": False,
     "wantWarpedCheckBox": True,
     "wantSegmentationCheckBox": True,
     "wantTableCheckBox": True,

@@ -117,3 +117,23 @@ def test_a_strangers_recipe_leads_to_no_folder_of_a_model_without_a_question(
     asked = answer(opened, monkeypatch, True)
     opened.press()
     assert ["of a stranger.toml" in asked[0], "folder of a stranger" in asked[1], len(asked)] == [True, True, 2]
+
+
+def test_what_cannot_be_read_of_a_scenes_parameters_is_forgotten_and_the_rest_kept(opened: OpenedPanel) -> None:
+    from DeepRegLib.panel.parameters import parameters_of
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    damaged = {
+        "seed": "None",
+        "blend": "[",
+        "resolution": "9e99",
+        "verdictReasons.len": "x",
+        "verdictPlaces.len": "9" * 9,
+    }
+    for name, text in {**damaged, "namePrefix": "mine", "modelPasses": "3"}.items():
+        node.SetParameter(name, text)
+    found = parameters_of(node)
+    assert (found.seed, found.blend, found.resolution) == (0, 0.5, 1.0)
+    assert (list(found.verdictReasons), list(found.verdictPlaces)) == ([], [])
+    assert (found.namePrefix, found.modelPasses) == ("mine", 3)
+    assert parameters_of(node).seed == 0

@@ -70,6 +70,7 @@ def test_there_is_nothing_to_update_before_a_result_and_of_another_fixed_volume(
 def test_the_volume_as_it_is_now_is_registered_from_the_result_and_a_plan_under_the_inverse_goes_along(
     opened: OpenedPanel, played: PlayedEngine
 ) -> None:
+    opened.parameters.wantInverse = True
     first = played.run()
     ids = dict(opened.results.ids)
     plan = markups_node(slicer.mrmlScene, [[0.0, 0.0, 0.0]])

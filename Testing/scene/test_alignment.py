@@ -77,7 +77,7 @@ def added(
 ) -> tuple[Results, slicer.vtkMRMLNode, slicer.vtkMRMLNode]:
     fixed = volume_node(scene, registration.fixed, "fixed")
     moving = volume_node(scene, registration.moving, "moving")
-    return add_results(scene, registration, inputs_of(fixed, moving), Outputs()), fixed, moving
+    return add_results(scene, registration, inputs_of(fixed, moving), Outputs(inverse=True)), fixed, moving
 
 
 @pytest.mark.parametrize("make", [made_registration, linear_registration])
@@ -139,7 +139,7 @@ def test_hardened_and_propagated_segments_are_the_same(scene: slicer.vtkMRMLScen
     fixed, moving = volume_node(scene, registration.fixed, "fixed"), volume_node(scene, registration.moving, "moving")
     plan = segmentation_node(scene, organs, [{1: "near"}, {1: "far"}], "plan")
     layers = layers_from_node(plan)
-    results = add_results(scene, registration, inputs_of(fixed, moving, plan), Outputs(), layers=layers)
+    results = add_results(scene, registration, inputs_of(fixed, moving, plan), Outputs(inverse=True), layers=layers)
     propagated = scene.GetNodeByID(results.segmentation)
     apply_to_moving(results, moving, plan)
     plan.HardenTransform()
@@ -163,7 +163,7 @@ def test_a_moving_volume_with_transforms_of_its_own_lands_right(scene: slicer.vt
     parent, grandparent = linear_node(scene, low.matrix, "low"), linear_node(scene, high.matrix, "high")
     moving.SetAndObserveTransformNodeID(parent.GetID())
     parent.SetAndObserveTransformNodeID(grandparent.GetID())
-    results = add_results(scene, registration, inputs_of(fixed, moving), Outputs())
+    results = add_results(scene, registration, inputs_of(fixed, moving), Outputs(inverse=True))
     apply_to_moving(results, moving)
     resliced = resampled_by_vtk(moving, fixed)
     within = compared(own)

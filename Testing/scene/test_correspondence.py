@@ -25,7 +25,7 @@ INSIDE = FIXED_GRID.to_world(np.array([[12.3, 20.1, 9.7], [5.5, 8.25, 25.0], [25
 def nodes(scene: slicer.vtkMRMLScene) -> tuple[Results, slicer.vtkMRMLNode, slicer.vtkMRMLNode]:
     registration = made_registration()
     fixed, moving = add_volume(scene, registration.fixed, "fixed"), add_volume(scene, registration.moving, "moving")
-    return add_results(scene, registration, inputs_of(fixed, moving), Outputs()), fixed, moving
+    return add_results(scene, registration, inputs_of(fixed, moving), Outputs(inverse=True)), fixed, moving
 
 
 @pytest.mark.parametrize("point", INSIDE.tolist())

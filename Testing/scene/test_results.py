@@ -10,6 +10,8 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 
+import vtk
+
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
@@ -23,6 +25,7 @@ from DeepRegLib.scene.volumes import image_from_volume
 from Testing.scene.case import ALL, Case, hierarchy_of
 from Testing.scene.nodes import all_ids, linear_node
 from Testing.scene.results import FIXED_GRID, made_registration
+from Testing.synthetic import points_in
 
 
 def test_what_takes_long_is_made_in_small_steps_before_and_only_handed_to_the_nodes(case: Case) -> None:
@@ -113,6 +116,17 @@ def test_an_output_the_registration_lacks_is_left_out(case: Case) -> None:
         case.registration, jacobian=None, uncertainty=None, trust=None, synthetic=None, warped_layers=()
     )
     assert set(case.add().ids) == {"transform", "inverse", "warped", "table"}
+
+
+def test_a_field_lies_in_the_scene_once_and_its_transform_leads_both_ways(case: Case) -> None:
+    results = case.add(Outputs())
+    assert results.inverse is None
+    node, back = case.node(results, "transform"), vtk.vtkGeneralTransform()
+    node.GetTransformToWorld(back)
+    points = points_in(FIXED_GRID, 20, margin=6.0)
+    there = case.registration.transform.apply_to_points(points)
+    found = [np.array(back.TransformPoint((point * (-1, -1, 1)).tolist())) * (-1, -1, 1) for point in there]
+    np.testing.assert_allclose(found, points, atol=0.01)
 
 
 def test_the_transform_says_what_was_registered_and_how_well(case: Case) -> None:
