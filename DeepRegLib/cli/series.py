@@ -63,7 +63,8 @@ def series(
         from DeepRegLib.series.frames import read_frames
         from DeepRegLib.series.saving import reserved_series, write_series
 
-        with reporter(screen) as report, reserved_series(output, overwrite=overwrite) as place:
+        inputs = frames if labels is None else [*frames, labels]
+        with reporter(screen) as report, reserved_series(output, overwrite=overwrite, inputs=inputs) as place:
             report("read", 0.0)
             with reading(screen):
                 given = read_frames(frames[0] if len(frames) == 1 else list(frames))

@@ -6,9 +6,9 @@ import contextlib
 import csv
 import io
 import logging
+import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from DeepRegLib.saving import json_text
 from DeepRegLib.series.frames import SECONDS
 from DeepRegLib.series.products import labels_on_frame, motion_maps, stabilised
 from DeepRegLib.series.result import SeriesRegistration
-from DeepRegLib.series.stores import FOUND, FOUND_JSON, FolderStore
+from DeepRegLib.series.stores import FOUND, FOUND_JSON, INVERSE, TRANSFORM, FolderStore, SavedTransforms
+from DeepRegLib.transforms import Transform
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ SERIES_FILES: Mapping[str, str] = {
 FRAME = re.compile(r"frame_[0-9]{4,}")
 PASS = re.compile(r"pass_[0-9]+")
 FRAME_LABELS = "labels.nii.gz"
+OF_FRAME = (TRANSFORM, INVERSE, FRAME_LABELS)
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,25 @@ class SeriesFolder:
 
 
 @contextlib.contextmanager
-def reserved_series(directory: str | Path, *, overwrite: bool = False) -> Iterator[SeriesFolder]:
+def reserved_series(
+    directory: str | Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+) -> Iterator[SeriesFolder]:
     """Reserve a folder for a series. What an interrupted run left in it is gone on from; see `FolderStore`.
+
+    Parameters
+    ----------
+    directory
+        The folder; made where there is none.
+    overwrite
+        Whether an earlier result in it may be replaced.
+    inputs
+        Files and folders that the run reads, which must not be among those it replaces.
 
     Raises
     ------
     InputError
-        If it is a file, or holds a whole result and `overwrite` is false.
+        If it is a file, holds a whole result or files called as those of a result and `overwrite` is false, or would
+        replace an input.
     OutputError
         If it cannot be written, or another run has it.
     """
@@ -76,6 +90,13 @@ def reserved_series(directory: str | Path, *, overwrite: bool = False) -> Iterat
     if (folder / SERIES_JSON).exists() and not overwrite:
         raise InputError(
             f"{folder} already holds a series.",
+            "Choose another output folder, or give --overwrite (overwrite=True in Python).",
+        )
+    _refuse_inputs(folder, inputs)
+    present = _present(folder)
+    if present and not overwrite and not _is_begun(folder):
+        raise InputError(
+            f"{folder / present[0]} is there and not of a series, and would be replaced.",
             "Choose another output folder, or give --overwrite (overwrite=True in Python).",
         )
     make_folder(folder)
@@ -110,7 +131,7 @@ def write_series(
     for index in range(count):
         poll()
         name = f"frame_{index:04d}"
-        if not (folder / name / "transform.h5").exists():  # made with another store
+        if not _lies_at(series.transforms, index, folder / name / TRANSFORM):  # made with another store
             place.store.finish(name, series.transforms[index], series.inverses[index])
         if labels is not None:
             write_image(labels_on_frame(series, labels, index, poll=poll), folder / name / FRAME_LABELS)
@@ -251,19 +272,62 @@ def _write_pictures(series: SeriesRegistration, folder: Path, poll: Poll) -> lis
 
 
 def _remove_stale(folder: Path, count: int) -> None:
-    """Remove the folders of frames that an earlier, longer series had."""
-    for place in folder.iterdir():
-        if place.is_dir() and FRAME.fullmatch(place.name) and int(place.name.split("_")[1]) >= count:
-            shutil.rmtree(place)
+    """Remove what an earlier, longer series had of more frames; what else lies in their folders stays."""
+    for place in _frame_folders(folder):
+        if int(place.name.split("_")[1]) < count:
+            continue
+        _remove_found_in(place)
+        for name in OF_FRAME:
+            (place / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty: somebody else's
+            place.rmdir()
+
+
+def _refuse_inputs(folder: Path, inputs: Iterable[str | Path]) -> None:
+    """Make sure that no input is a file that a series' folder gets, or lies in a frame's."""
+    home = Path(os.path.realpath(folder))
+    for given in inputs:
+        path = Path(os.path.realpath(given))
+        inside = path.relative_to(home).parts if path.is_relative_to(home) else ("elsewhere",)
+        if not inside or inside[0] in SERIES_FILES.values() or FRAME.fullmatch(inside[0]):
+            raise InputError(
+                f"{given} is an input of this run, and its result would replace it.", "Choose another output folder."
+            )
+
+
+def _lies_at(transforms: Sequence[Transform], index: int, path: Path) -> bool:
+    """Tell whether a transform is the one in a file: one that only lies there may be an earlier series'."""
+    return isinstance(transforms, SavedTransforms) and transforms.paths[index] == path
+
+
+def _present(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder and is called as what a series' folder gets."""
+    frames = [f"{place.name}/{n}" for place in _frame_folders(folder) for n in OF_FRAME if (place / n).exists()]
+    return [name for name in SERIES_FILES.values() if (folder / name).exists()] + frames
+
+
+def _is_begun(folder: Path) -> bool:
+    """Tell whether a folder holds what a run left that was interrupted."""
+    return any((place / FOUND_JSON).is_file() for place in _frame_folders(folder))
+
+
+def _frame_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(place for place in folder.iterdir() if FRAME.fullmatch(place.name) and place.is_dir())
 
 
 def _remove_found(folder: Path) -> None:
     """Remove what is only there for a run that goes on: the result is whole."""
-    for place in folder.iterdir():
-        if not (place.is_dir() and FRAME.fullmatch(place.name)):
-            continue
+    for place in _frame_folders(folder):
+        _remove_found_in(place)
+
+
+def _remove_found_in(place: Path) -> None:
+    passes = [inner for inner in place.iterdir() if PASS.fullmatch(inner.name) and inner.is_dir()]
+    for found in (place, *passes):
         for name in (FOUND, FOUND_JSON):
-            (place / name).unlink(missing_ok=True)
-        for inner in place.iterdir():
-            if inner.is_dir() and PASS.fullmatch(inner.name):
-                shutil.rmtree(inner)
+            (found / name).unlink(missing_ok=True)
+    for inner in passes:
+        with contextlib.suppress(OSError):  # as above
+            inner.rmdir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ from DeepRegLib.recipes import recipe_to_dict
 from DeepRegLib.series.frames import read_frames
 from DeepRegLib.series.report import series_report
 from DeepRegLib.series.saved import read_series_folder
-from DeepRegLib.series.saving import save_series
+from DeepRegLib.series.saving import reserved_series, save_series
+from DeepRegLib.transforms import LinearTransform
 from Testing.series.breathing import GRID, breath, inner_points, rigid_recipe
 from Testing.series.test_registering import breathing
 
@@ -62,8 +65,6 @@ def test_the_picture_moves_and_the_page_needs_nothing_else(folder: Path) -> None
 
 
 def test_names_are_text_in_the_page_and_never_markup() -> None:
-    from dataclasses import replace
-
     series = breathing()
     rows = (replace(series.rows[0], name="<script>x</script>"), *series.rows[1:])
     assert "<script>" not in series_report(replace(series, rows=rows), b"")
@@ -124,3 +125,35 @@ def _toml(table: dict) -> str:
         if isinstance(value, dict):
             lines += [f"[{key}]", *(f"{name} = {json.dumps(each)}" for name, each in value.items())]
     return "\n".join(lines)
+
+
+def test_files_of_the_users_are_neither_replaced_nor_removed(tmp_path: Path) -> None:
+    scans = tmp_path / "frame_0007"
+    scans.mkdir()
+    (scans / "notes.txt").write_text("mine")
+    (tmp_path / "stabilised.nii.gz").write_text("mine")
+    with (
+        pytest.raises(InputError, match="is there and not of a series"),
+        reserved_series(tmp_path),
+    ):
+        pass
+    for given in (tmp_path, scans, scans / "1.dcm", tmp_path / "stabilised.nii.gz"):
+        with pytest.raises(InputError, match="is an input"), reserved_series(tmp_path, overwrite=True, inputs=[given]):
+            pass
+    save_series(breathing(), tmp_path, overwrite=True)
+    assert (scans / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "frame_0000" / "found.json").exists()
+
+
+def test_a_series_saved_over_an_earlier_one_has_its_own_transforms(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "series")
+    series = breathing()
+    moved = np.eye(4)
+    moved[:3, 3] = (1, 2, 3)
+    save_series(
+        replace(series, transforms=tuple(LinearTransform(moved) for _ in series.frames)),
+        tmp_path / "series",
+        overwrite=True,
+    )
+    again = read_series_folder(tmp_path / "series").transforms[0]
+    np.testing.assert_allclose(again.apply_to_points([[0.0, 0.0, 0.0]]), [[1, 2, 3]], atol=1e-4)
