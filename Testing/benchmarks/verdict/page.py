@@ -17,7 +17,7 @@ RIGHT_MM, WRONG_MM = 3.0, 10.0
 MOST_WRONG_OK, MOST_RIGHT_DOUBTED = 0.02, 0.05
 INTRODUCTION = """# How far the verdict can be believed
 
-Results were made on purpose from the public pairs and the demo: right ones, and wrong ones of each kind below, refined
+Results were made on purpose from public pairs of scans, listed below: right ones, and wrong ones of each kind, refined
 as the recipe does and measured as in every run. The pairs are shared out into two halves, to set limits on one and
 give figures of the other. The limits of information and edges were first set with poses of scans of both halves, so
 the second half is not wholly new to them.
@@ -60,7 +60,17 @@ class Verdicts:
         if not self.rows:
             return f"{text}\n\n(no case)"
         halves = [self._half(half) for half in (FIGURES, LIMITS)]
-        return "\n\n".join([text, *halves, self._by("recipe"), self._by("voxel"), self._missed()])
+        return "\n\n".join([text, self._made_of(), *halves, self._by("recipe"), self._by("voxel"), self._missed()])
+
+    def _made_of(self) -> str:
+        voxels = ", ".join(f"{voxel:g}" for voxel in sorted({row["voxel"] for row in self.rows}))
+        deformed = sum(bool(row["deformed"]) for row in self.rows)
+        pairs = {half: {row["pair"] for row in self.rows if row["half"] == half} for half in (FIGURES, LIMITS)}
+        return (
+            f"{len(self.rows)} results with voxels of {voxels} mm, {deformed} of them deformed; "
+            f"{len(pairs[FIGURES])} pairs in the half for the figures ({_listed(pairs[FIGURES])}), "
+            f"{len(pairs[LIMITS])} in the other ({_listed(pairs[LIMITS])})."
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as plain values; the measures stay in the file they were kept in."""
@@ -87,15 +97,19 @@ class Verdicts:
 
     def _missed(self) -> str:
         missed = [
-            {**row, "verdict": level_of(row), "prominence": prominence(row["measures"])}
+            {**row, "verdict": level_of(row), "prominence": prominence(row["measures"]), "reason": reason_of(row)}
             for row in self.rows
             if row["half"] == FIGURES
             and (
                 (row["error"] > WRONG_MM and level_of(row) == OK) or (row["error"] <= RIGHT_MM and level_of(row) != OK)
             )
         ]
-        columns = ("pair", "kind", "recipe", "voxel", "error", "verdict", "prominence")
+        columns = ("pair", "kind", "recipe", "voxel", "error", "verdict", "prominence", "reason")
         return Table("Where the verdict was wrong", columns, missed).markdown()
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 COLUMNS = (
@@ -152,3 +166,8 @@ class Counts:
 def level_of(row: Mapping[str, Any]) -> str:
     """Return the verdict of today's limits on a row."""
     return verdict_on(row["measures"], deformed=row["deformed"]).level
+
+
+def reason_of(row: Mapping[str, Any]) -> str:
+    """Return the first reason of the verdict on a row, empty where there is none."""
+    return next(iter(verdict_on(row["measures"], deformed=row["deformed"]).reasons), "")
