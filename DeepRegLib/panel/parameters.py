@@ -192,14 +192,14 @@ def parameters_of(node: slicer.vtkMRMLScriptedModuleNode) -> Parameters:
     A scene may be someone else's: a number that is none would raise whenever the panel looks at it.
     """
     aside = slicer.vtkMRMLScriptedModuleNode()
-    tried = Parameters(aside)
+    tried = Parameters(aside)  # type: ignore[call-arg]  # the wrapper makes it so
     held = list(node.GetParameterNames())
     for name in tried.allParameters:  # type: ignore[attr-defined]  # the wrapper has it
         keys = [key for key in held if key == name or key.startswith(f"{name}.")]
         if not _can_be_read(tried, aside, name, {key: str(node.GetParameter(key)) for key in keys}):
             for key in keys:
                 node.UnsetParameter(key)
-    return Parameters(node)
+    return Parameters(node)  # type: ignore[call-arg]
 
 
 def _can_be_read(tried: Parameters, aside: slicer.vtkMRMLScriptedModuleNode, name: str, stored: dict[str, str]) -> bool:
