@@ -86,7 +86,8 @@ class RepairSection:
     def _improve(self, run: Run) -> None:
         if self._parameters is None or run is not self._result() or run.registration is None or run.results is None:
             return
-        repair = Repair(self._parameters.repairMarkups, run.registration, self._made(run))
+        untouched = run.reading.untouched if run.reading is not None else ()
+        repair = Repair(self._parameters.repairMarkups, run.registration, self._made(run), untouched)
         existing = dict(run.results.ids)
         task = replace(run.task, existing=existing, overwrite=frozenset(existing), repair=repair, restore=None)
         self._registration.start(task)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -68,11 +67,14 @@ class Repair:
         The result.
     made
         The corrections it has had.
+    untouched
+        Whether the voxels of each scan are still those it was made of.
     """
 
     markups: slicer.vtkMRMLNode
     registration: Registration
     made: tuple[Correction, ...] = ()
+    untouched: tuple[Untouched, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,16 +324,24 @@ def _improvement(repair: Repair | None, request: Request, correction: Correction
         correction,
         result.decisions,
         repair.made,
-        start_measures(result.measures) if _holds_of(result, request) else None,
+        start_measures(result.measures) if _holds_of(repair, request) else None,
     )
 
 
-def _holds_of(result: Registration, request: Request) -> bool:
+def _holds_of(repair: Repair, request: Request) -> bool:
     """Tell whether what a result measured of its linear part holds of a request: the images are still the same."""
-    initial, pairs = request.drivers.initial_transform, ((result.fixed, request.fixed), (result.moving, request.moving))
+    initial, result = request.drivers.initial_transform, repair.registration
     if initial is not None and has_field(initial):
         return False
-    return all(a.geometry == b.geometry and np.array_equal(a.array, b.array) for a, b in pairs)
+    pairs = (result.fixed, request.fixed), (result.moving, request.moving)
+    return bool(repair.untouched) and all(repair.untouched) and all(_is_of_same_voxels(*pair) for pair in pairs)
+
+
+def _is_of_same_voxels(one: Image, other: Image) -> bool:
+    """Tell whether two images show the same piece of memory, which takes no time, in the same place."""
+    a, b = one.array, other.array
+    same = (a.ctypes.data, a.shape, a.strides, a.dtype) == (b.ctypes.data, b.shape, b.strides, b.dtype)
+    return same and one.geometry == other.geometry
 
 
 def read(task: Task) -> Reading:

@@ -73,10 +73,24 @@ def nodes_with(scene: slicer.vtkMRMLScene, attribute: str) -> list[slicer.vtkMRM
 def remove_with_companions(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
     """Remove a node and the display and storage nodes that only it uses."""
     companions = list(_companions(node))
+    if node.IsA("vtkMRMLSegmentationNode"):
+        remove_segments(node)
     scene.RemoveNode(node)
     for companion in companions:
         if companion.GetScene() is scene and not _is_used(scene, companion):
             scene.RemoveNode(companion)
+
+
+def remove_segments(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Remove all segments of a segmentation.
+
+    Each lets go of its label map first: Slicer would erase it there, voxel by voxel, for others that share the map.
+    """
+    changed, segmentation = node.StartModify(), node.GetSegmentation()
+    for number in range(segmentation.GetNumberOfSegments()):
+        segmentation.GetNthSegment(number).RemoveAllRepresentations()
+    segmentation.RemoveAllSegments()
+    node.EndModify(changed)
 
 
 def parents_of(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRMLTransformNode]:

@@ -20,7 +20,7 @@ from DeepRegLib.scene.label_arrays import (
     value_steps,
     whole_labels,
 )
-from DeepRegLib.scene.nodes import new_node
+from DeepRegLib.scene.nodes import new_node, remove_segments
 from DeepRegLib.scene.shared_labelmaps import (
     LABELMAP,
     labelmap_geometry,
@@ -264,7 +264,7 @@ def set_segments(
     changed = node.StartModify()
     node.SetAndObserveTransformNodeID(None)
     segmentation = node.GetSegmentation()
-    segmentation.RemoveAllSegments()
+    remove_segments(node)
     segmentation.SetSourceRepresentationName(LABELMAP)
     for segment in layers.segments:
         new = slicer.vtkSegment()

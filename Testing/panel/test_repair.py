@@ -18,7 +18,7 @@ import slicer
 
 from DeepRegLib.engine.improvement import IMPROVE
 from DeepRegLib.panel.self_test import example_pair
-from DeepRegLib.result import Verdict
+from DeepRegLib.result import Verdict, start_measures
 from DeepRegLib.transforms import LinearTransform
 from Testing.panel.nodes import markups_node, segmentation
 from Testing.panel.opened import OpenedPanel, to_moving
@@ -153,6 +153,20 @@ def test_each_improvement_starts_from_the_one_before_and_is_undone_alone(
     opened.desktop.click(opened.ui.undoImproveButton)
     assert_same(result_state(opened), once)
     assert opened.ui.undoImproveButton.isEnabled()
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_the_linear_part_is_measured_again_only_if_a_scan_was_edited(
+    opened: OpenedPanel, played: PlayedEngine, edited: bool
+) -> None:
+    earlier = played.run()
+    if edited:
+        slicer.util.arrayFromVolume(opened.parameters.movingVolume)[5:9] += 7
+        slicer.util.arrayFromVolumeModified(opened.parameters.movingVolume)
+    draw(opened, START, END)
+    opened.desktop.click(opened.ui.improveButton)
+    asked = answer_improvement(opened, played)
+    assert asked.at_start == (None if edited else start_measures(earlier.measures))
 
 
 def test_pairs_of_points_drag_too(opened: OpenedPanel, played: PlayedEngine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
@@ -11,6 +12,8 @@ slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not inst
 from DeepRegLib.scene.alignment import apply_to_moving
 from DeepRegLib.scene.outputs import NODE_OF, Outputs
 from DeepRegLib.scene.results import remove_results
+from DeepRegLib.scene.segmentations import segment_names
+from DeepRegLib.scene.world import voxels_of
 from Testing.scene.case import Case, hierarchy_of
 from Testing.scene.nodes import all_ids, volume_node
 from Testing.synthetic import blobs, geometry_in
@@ -88,3 +91,17 @@ def test_inputs_deleted_meanwhile_are_done_without(case: Case) -> None:
     assert case.node(results, "transform").GetNodeReferenceID("spatialRegistrationFixed") is None
     remove_results(case.scene)
     assert all_ids(case.scene) == before
+
+
+@pytest.mark.parametrize("way", ["removed", "overwritten"])
+def test_segments_that_go_are_not_erased_voxel_by_voxel(case: Case, way: str) -> None:
+    node = case.node(case.add(), "segmentation")
+    labelmap = node.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap")
+    before = voxels_of(labelmap).copy()
+    if way == "removed":
+        remove_results(case.scene)
+    else:
+        case.add(segmentation=node)
+        assert segment_names(node) == segment_names(case.plan)
+    np.testing.assert_array_equal(voxels_of(labelmap), before)
+    assert before.any()
