@@ -33,6 +33,7 @@ PROBE = START + np.array([[0.0, 0.0, 0.0], [12.0, -8.0, 5.0]])
 def reopened(opened: OpenedPanel, played: PlayedEngine, tmp_path: Path) -> Registration:
     """Save a scene with a result, close it and open it again; return the result."""
     opened.parameters.movingSegmentation = segmentation("plan")
+    opened.parameters.wantInverse = True
     result = played.run()
     assert slicer.util.saveScene(str(tmp_path / "case.mrb"))
     slicer.mrmlScene.Clear(0)
@@ -112,6 +113,14 @@ def test_it_can_be_improved_in_its_nodes_and_that_undone(
     assert opened.results.ids == former
     np.testing.assert_allclose(to_moving(transform(), PROBE), before, atol=1e-6)
     assert opened.parameters.verdictReasons[0] == "Judged anew."
+
+
+def test_an_inverse_that_is_not_in_the_scene_is_left_to_the_engine(
+    opened: OpenedPanel, played: PlayedEngine, reopened: Registration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByName("self-test moving inverse transform"))
+    save(opened, played, tmp_path / "out", monkeypatch)
+    assert RESTORE.request_of(played.orders[-1]).inverse is None
 
 
 def missing_record(_opened: OpenedPanel) -> str:
