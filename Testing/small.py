@@ -32,6 +32,16 @@ def small_recipe() -> Recipe:
     )
 
 
+def shortest_recipe() -> Recipe:
+    """Return the small recipe with hardly an iteration, for what does not depend on how well it matches."""
+    small = small_recipe()
+    return replace(
+        small,
+        linear=replace(small.linear, voxels=2000, iterations=3),
+        deformable=replace(small.deformable, voxels=2000, iterations=(2, 1)),
+    )
+
+
 @functools.cache
 def small_pair() -> tuple[Image, Image, Image, Image]:
     """Return a fixed and a moving phantom and their labels; `TRUTH` takes fixed points to moving points."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -48,7 +49,13 @@ def recipes(
             screen.out.print(table)
 
 
-def doctor(json_output: Json = False, verbose: Verbose = False) -> None:
+def doctor(
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="Also time each stage of a registration on each device; minutes.")
+    ] = False,
+    json_output: Json = False,
+    verbose: Verbose = False,
+) -> None:
     """Say what is installed, which devices there are, and whether each computes what the CPU computes."""
     with session(json_output, verbose) as screen:
         checks: dict[str, dict[str, Any]] = {
@@ -58,9 +65,12 @@ def doctor(json_output: Json = False, verbose: Verbose = False) -> None:
             "devices": _devices(),
         }
         healthy = all(check["ok"] for group in ("recipes", "devices") for check in checks[group].values())
-        screen.emit({**checks, "ok": healthy})
+        timed = _benchmark(checks["devices"], screen) if benchmark else {}
+        healthy &= all(each["ok"] for each in timed.values())
+        screen.emit({**checks, **({"benchmark": timed} if benchmark else {}), "ok": healthy})
         if not screen.json_output:
             _show(screen, checks)
+            _show_benchmark(screen, timed)
         if not healthy:
             raise typer.Exit(FAILED)
 
@@ -119,6 +129,26 @@ def _device(name: str) -> Finding:
         return finding | {"ok": False, "error": one_line(str(error))[:200]}
 
 
+def _benchmark(devices: dict[str, Finding], screen: Session) -> dict[str, Finding]:
+    """Time the devices that compute rightly; their seconds by stage and how far they are from the CPU, in mm."""
+    from DeepRegLib.cli.benchmarking import benchmark_pair, benchmark_recipe, timed_on
+    from DeepRegLib.cli.progress import reporter
+
+    with reporter(screen) as report:
+        working = [name for name, device in devices.items() if device["ok"]]
+        timed = timed_on(working, benchmark_pair(), benchmark_recipe(), report)
+    return {
+        name: {
+            "ok": each.agrees,
+            "name": devices[name]["name"],
+            "seconds": dict(each.seconds),
+            "mean_difference_mm": each.mean,
+            "largest_difference_mm": each.largest,
+        }
+        for name, each in timed.items()
+    }
+
+
 def _show(screen: Session, checks: dict[str, dict[str, Any]]) -> None:
     for name, value in checks["versions"].items():
         screen.say(_line(None, name, value))
@@ -134,6 +164,28 @@ def _show(screen: Session, checks: dict[str, dict[str, Any]]) -> None:
         outcome = device.get("error") or f"differs from the CPU by {device['difference_mm']:.1e} mm"
         detail = f"{device['name']}; free memory {free}"
         screen.say(_line(device["ok"], name, detail if name == "cpu" and device["ok"] else f"{detail}; {outcome}"))
+
+
+def _show_benchmark(screen: Session, timed: dict[str, Finding]) -> None:
+    """Show the seconds as a Markdown table, for an issue report."""
+    if not timed:
+        return
+    reference = timed["cpu"]["seconds"]
+    stages = [stage for stage in reference if all(stage in each["seconds"] for each in timed.values())]
+    rows = [["stage", *(f"{name} ({each['name']})" for name, each in timed.items())], ["---"] * (1 + len(timed))]
+    rows += [[stage, *(_seconds([stage], each["seconds"], reference) for each in timed.values())] for stage in stages]
+    rows.append(["all", *(_seconds(stages, each["seconds"], reference) for each in timed.values())])
+    rows.append(["differs from the CPU, mean", *(f"{each['mean_difference_mm']:.1e} mm" for each in timed.values())])
+    rows.append(["differs at most", *(f"{each['largest_difference_mm']:.1e} mm" for each in timed.values())])
+    rows.append(["agrees", *("yes" if each["ok"] else "no" for each in timed.values())])
+    screen.say("")
+    for row in rows:
+        screen.say("| " + " | ".join(row) + " |")
+
+
+def _seconds(stages: Sequence[str], seconds: Mapping[str, float], reference: Mapping[str, float]) -> str:
+    spent, expected = (sum(each[stage] for stage in stages) for each in (seconds, reference))
+    return f"{spent:.3f} s" if seconds is reference else f"{spent:.3f} s ({expected / max(spent, 1e-9):.1f} x as fast)"
 
 
 def _line(ok: bool | None, name: str, detail: str, bad: str = "failed") -> Text:

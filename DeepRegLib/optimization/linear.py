@@ -16,7 +16,7 @@ from DeepRegLib.optimization.rotations import rotation_from_vector
 from DeepRegLib.optimization.working import WorkingImage, weighted_centroid, weighted_radius
 from DeepRegLib.recipes import CROSS_MODAL_SIMILARITIES
 from DeepRegLib.similarity import Similarity, make_similarity
-from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample_images
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, on_device, sample_images
 
 FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
 WEIGHT_REFRESH = 5
@@ -226,9 +226,9 @@ class _LinearProblem:
         """Return the normals of few slices in the moving world, ``(B, 3, 1)`` each."""
         found = []
         if few_slices.fixed is not None:
-            found.append(state[..., :3] @ self._tensor(few_slices.fixed)[:, None])
+            found.append(state[..., :3] @ on_device(few_slices.fixed.tolist(), state)[:, None])
         if few_slices.moving is not None:
-            found.append(self._tensor(few_slices.moving)[None, :, None].expand(len(state), 3, 1))
+            found.append(on_device(few_slices.moving.tolist(), state)[None, :, None].expand(len(state), 3, 1))
         return [normal / normal.norm(dim=1, keepdim=True) for normal in found]
 
     def move(self, state: Tensor, step: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.optimization.smoothing import smooth
-from DeepRegLib.transforms.sampling import central_difference, identity_grid, sample, sample_images
+from DeepRegLib.transforms.sampling import central_difference, identity_grid, on_device, sample, sample_images
 
 # The force of a landmark, or of a label's border, that lies one voxel of the images off.
 FORCE_A_VOXEL = 2.0
@@ -163,7 +163,7 @@ class LabelPull:
         difference = field.new_zeros(1)
         for structure in self._structures:
             region = structure.region
-            first = places.new_tensor(structure.corner[::-1])
+            first = on_device([float(n) for n in structure.corner[::-1]], places)
             warped = sample(structure.moving[None], places[region] - first, padding="zeros")[0]
             missing = structure.fixed - warped
             counted = missing * seen[region]

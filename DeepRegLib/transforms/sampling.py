@@ -6,6 +6,8 @@ voxel p to p + u(p). All functions run on CPU, CUDA and MPS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -87,7 +89,15 @@ def _sample_on_threads(volume: Tensor, index: Tensor, padding: str, threads: int
 def _places(volume: Tensor, index: Tensor) -> Tensor:
     """Return voxel indices (i, j, k) as torch's kernel wants them, -1 to 1 across the voxel centres."""
     scale = [2 / max(n - 1, 1) for n in reversed(volume.shape[-3:])]
-    return index * torch.tensor(scale, device=index.device, dtype=index.dtype) - 1
+    return index * on_device(scale, index) - 1
+
+
+def on_device(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """Return a few numbers as a tensor where another one lies and of its type, without waiting for the device.
+
+    A tensor that is sent to a GPU waits for all that the GPU has to do; one that is filled there does not.
+    """
+    return torch.stack([torch.full((), number, dtype=like.dtype, device=like.device) for number in numbers])
 
 
 def _tracked(*tensors: Tensor) -> bool:

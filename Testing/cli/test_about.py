@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from DeepRegLib.cli import about, hardware
+from DeepRegLib.cli import about, benchmarking, hardware
 from DeepRegLib.recipes import load_recipe, recipe_names, recipe_to_dict
 from Testing.cli.conftest import Deepreg
+from Testing.simulated_card import simulated_card
+from Testing.small import shortest_recipe, small_pair
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"PIL", "SimpleITK", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "torch"}
@@ -53,6 +55,25 @@ def test_the_doctor_finds_this_machine_well(deepreg: Deepreg) -> None:
     assert table["devices"]["cpu"]["difference_mm"] == 0
     assert set(table["recipes"]) == set(recipe_names())
     assert table["extras"]["typer"]["ok"]
+
+
+def test_the_doctor_times_each_stage_on_each_device_and_compares(
+    deepreg: Deepreg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmarking, "benchmark_pair", lambda: small_pair()[:2])
+    monkeypatch.setattr(benchmarking, "benchmark_recipe", shortest_recipe)
+    with simulated_card():
+        outcome = deepreg("doctor", "--benchmark")
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in outcome.out.splitlines() if "|" in line]
+    assert rows[0] == ["stage", "cuda:0 (simulated card)", f"cpu ({hardware.device_name('cpu')})"]
+    assert {"prepare", "linear", "deformable", "inverse", "judge", "all"} <= {row[0] for row in rows}
+    assert rows[-1] == ["agrees", "yes", "yes"]
+    assert outcome.code == 0, outcome.out
+
+
+def test_a_device_that_computes_something_else_does_not_agree() -> None:
+    assert benchmarking.Timed({}, 0.01, 3.0).agrees
+    assert not benchmarking.Timed({}, 0.05, 0.06).agrees
 
 
 def test_the_doctor_finds_what_is_broken(deepreg: Deepreg, monkeypatch: pytest.MonkeyPatch) -> None:
