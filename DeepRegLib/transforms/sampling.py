@@ -96,6 +96,11 @@ def on_device(numbers: Sequence[float], like: Tensor) -> Tensor:
     """Return a few numbers as a tensor where another one lies and of its type, without waiting for the device.
 
     A tensor that is sent to a GPU waits for all that the GPU has to do; one that is filled there does not.
+
+    Examples
+    --------
+    >>> on_device([0.5, 2.0], torch.zeros(3)).tolist()
+    [0.5, 2.0]
     """
     return torch.stack([torch.full((), number, dtype=like.dtype, device=like.device) for number in numbers])
 
