@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import typer
 from DeepRegLib.cli.cohort_screen import CohortScreen, tell_plan, tell_result
 from DeepRegLib.cli.progress import interruptible
 from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, session
+from DeepRegLib.cohort.queue_options import KINDS, Queue, array_script
 from DeepRegLib.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -69,7 +71,11 @@ def cohort(
     atlas: Annotated[Path | None, typer.Option(metavar="FOLDER", help="For rows that give none.")] = None,
     device: Annotated[str | None, typer.Option(help="For rows that give none.")] = None,
     gpus: Annotated[
-        int, typer.Option(metavar="N", help="Graphics cards of this machine to share out, one case at a time on each.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="Graphics cards: of this machine to share out, or of each job; one case at a time on each.",
+        ),
     ] = 0,
     case_time: Annotated[
         float | None, typer.Option(metavar="MINUTES", help="A case that takes longer is ended.")
@@ -81,6 +87,25 @@ def cohort(
     only_failed: Annotated[
         bool, typer.Option("--only-failed", help="Only cases that failed, or whose verdict is failed.")
     ] = False,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Run in jobs of Slurm that this call asks for.")] = False,
+    pbs: Annotated[bool, typer.Option("--pbs", help="The same with PBS.")] = False,
+    lsf: Annotated[bool, typer.Option("--lsf", help="The same with LSF.")] = False,
+    sge: Annotated[bool, typer.Option("--sge", help="The same with SGE.")] = False,
+    array: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Run nothing; write the script of a Slurm array job, for nodes without Dask."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Of a batch system: how many jobs at a time.")] = 1,
+    partition: Annotated[str, typer.Option(help="Partition or queue; by default the site's own.")] = "",
+    time: Annotated[float, typer.Option(metavar="MINUTES", help="That a job may run; it is replaced then.")] = 60.0,
+    cores: Annotated[int, typer.Option(help="Of each job.")] = 1,
+    job_memory: Annotated[int, typer.Option(metavar="GB", help="Of each job.")] = 4,
+    job_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Another directive of the batch system, such as --account=ab12; repeatable."),
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Run every Nth case beginning with the Kth, here, beside other parts."),
@@ -94,7 +119,8 @@ def cohort(
     """Register or segment many cases, on this machine or a cluster; a second call goes on where the first ended.
 
     Writes cases/NAME, a folder a case with what deepreg register or segment writes, its record case.json and log.txt;
-    failures/NAME.json for a case without a result; and the table cohort.csv. What lies there from the same files,
+    failures/NAME.json for a case without a result; the table cohort.csv and the report cohort.html, worst cases first.
+    With --bids the results also get the names of BIDS derivatives. What lies there from the same files,
     recipe, model, options and versions is not done again.
     """
     with session(json_output, verbose) as screen:
@@ -108,13 +134,23 @@ def cohort(
         }
         cases = manifest_from(source, defaults)
         choice = _choice(only_failed, recipe, limits)
-        place = _Where(local, scheduler, gpus)
+        named = [kind for kind, asked in zip(KINDS, (slurm, pbs, lsf, sge), strict=True) if asked]
+        if array is not None:
+            named.append("slurm")
+        if len(named) > 1 or (named and (local is not None or scheduler is not None)):
+            raise InputError("It is not clear where to run.", "Give one of --local, --scheduler, --slurm and the like.")
+        queue = (
+            Queue(named[0], jobs, partition, time, cores, job_memory, gpus, tuple(job_option or ())) if named else None
+        )
+        place = _Where(local, scheduler, gpus, queue, output)
         with interruptible(screen) as cancel:
-            if part is not None:
+            if array is not None and queue is not None:
+                code = _write_array(screen, array, queue, source, cases, output, _words(choice, defaults, retries))
+            elif part is not None:
                 code = _run_part(screen, cases, output, choice, part, retries, cancel)
             else:
                 what = "plan" if plan else "collect" if collect else "run"
-                code = _run_whole(screen, cases, output, choice, place, retries, cancel, what)
+                code = _run_whole(screen, cases, output, choice, place, retries, cancel, what, source)
         if code:
             raise typer.Exit(code)
 
@@ -132,11 +168,13 @@ class Source:
 
 @dataclass(frozen=True)
 class _Where:
-    """Where cases run: so many here, or on the cluster of a scheduler; and whether each gets a graphics card."""
+    """Where cases run: so many here, on the cluster of a scheduler, or in jobs; and who has graphics cards."""
 
     local: int | None
     scheduler: str | None
     gpus: int
+    queue: Queue | None
+    output: Path
 
 
 def manifest_from(source: Source, defaults: dict[str, str | None]) -> Manifest:
@@ -196,10 +234,12 @@ def _run_whole(
     retries: int,
     cancel: Callable[[], bool],
     what: str,
+    source: Source,
 ) -> int:
     """Plan, run and tell all cases; return the exit code."""
     from DeepRegLib.cohort.claiming import claimed
-    from DeepRegLib.cohort.summary import write_summary
+    from DeepRegLib.cohort.summary import write_derivatives, write_summary
+    from DeepRegLib.version import VERSION
 
     with claimed(output):
         planned = _planned(cases, output, choice, cancel)
@@ -208,16 +248,19 @@ def _run_whole(
             todo = todo[:1]  # what it takes is known from a first case; its result stays
         elif what == "plan":
             todo = ()
-        tally = None
+        tally, where = None, "nothing was run"
         if todo and not cancel():
             with _hands(place, todo) as (hands, about):
+                where = about
                 screen.note(about)
                 tally = _run(screen, todo, hands, output, retries, cancel)
         if what == "plan":
             after = planned if tally is None else _planned(cases, output, choice, cancel)
             tell_plan(screen, after, output, _count_here(place, after.todo))
             return FAILED if after.problems else 0
-        lines = write_summary(cases, planned, output)
+        lines = write_summary(cases, planned, output, _about_run(source, choice, where))
+        if source.bids is not None:
+            write_derivatives(cases, lines, output, source.bids, VERSION)
         tell_result(screen, lines, planned, output)
     if tally is not None and tally.disk_full:
         raise OutputError(f"The run ended: {tally.disk_full}", "Run the same again; what is done is kept.")
@@ -248,6 +291,52 @@ def _run_part(
     if cancel():
         return INTERRUPTED
     return FAILED if tally.counts["failed"] or planned.problems else 0
+
+
+def _about_run(source: Source, choice: Choice, where: str) -> dict[str, str]:
+    """Return what the report says of a run, without folders, which may tell more of a patient than they should."""
+    table = source.table
+    told = {"Where": where.partition(" Dashboard")[0]}
+    if table is not None:
+        told["Table"] = f"{table.name}, SHA-256 {hashlib.sha256(table.read_bytes()).hexdigest()}"
+    patterns = {"Fixed": source.fixed, "Moving": source.moving, "Scan": source.scan}
+    told |= {name: pattern for name, pattern in patterns.items() if pattern is not None}
+    if choice.only_failed:
+        told["Cases"] = "only those that had failed" + (f", by {Path(choice.instead).name}" if choice.instead else "")
+    return told
+
+
+def _words(choice: Choice, defaults: dict[str, str | None], retries: int) -> list[str]:
+    """Return the words of this call that say how cases run, for a task of an array job."""
+    recipe = choice.instead if choice.only_failed else defaults["recipe"]
+    paths = {name: defaults[name] for name in ("model", "atlas", "device")} | {"recipe": recipe}
+    words = [f"--{name}={_absolute(value)}" for name, value in paths.items() if value]
+    words += [f"--retries={retries}", *(["--only-failed"] if choice.only_failed else [])]
+    seconds, memory = choice.limits.seconds, choice.limits.bytes
+    words += [] if seconds is None else [f"--case-time={seconds / 60:g}"]
+    return words if memory is None else [*words, f"--case-memory={memory / GIGABYTE:g}"]
+
+
+def _absolute(value: str) -> str:
+    """Return a path from anywhere; a name as it is."""
+    return str(Path(value).absolute()) if Path(value).exists() else value
+
+
+def _write_array(
+    screen: Session, script: Path, queue: Queue, source: Source, cases: Manifest, output: Path, words: list[str]
+) -> int:
+    """Write the script of an array job, and say how it is sent."""
+    from DeepRegLib.files import make_folder, write_text
+
+    if source.table is None:
+        raise InputError("--array needs a table.", "Write the cases into a CSV file.")
+    if not cases.cases:
+        raise InputError("The table has no case that can run.", "Look at it with --plan.")
+    logs = make_folder(output / "jobs").absolute()
+    call = ["cohort", str(source.table.absolute()), f"--output={output.absolute()}", *words]
+    write_text(script, array_script(queue, len(cases.cases), call, logs))
+    screen.say(f"Send it: sbatch {script}. Afterwards: deepreg cohort {source.table} -o {output} --collect")
+    return 0
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -282,6 +371,8 @@ def _run(
 
 def _count_here(place: _Where, todo: tuple[Planned, ...]) -> int:
     """Return how many cases run at a time; without Dask, as many as a machine with enough memory would."""
+    if place.queue is not None:
+        return place.queue.jobs
     if place.local is not None or place.gpus:
         return place.local or place.gpus
     try:
@@ -297,9 +388,17 @@ def _hands(place: _Where, todo: tuple[Planned, ...]) -> Iterator[tuple[Hands, st
     try:
         from DeepRegLib.cohort.clusters import hands_of, local_cluster, running_cluster, threads_of
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("dask", "distributed", "psutil"):
+        if (error.name or "").partition(".")[0] not in ("dask", "dask_jobqueue", "distributed", "psutil"):
             raise
         raise InputError(f"Cohorts need {error.name}, which is not installed.", f"Install it: {INSTALL}.") from error
+    if place.queue is not None:
+        from DeepRegLib.cohort.queues import environment_of, queue_cluster
+
+        with queue_cluster(place.queue, place.output) as cluster:
+            hands = hands_of(cluster, environment_of(place.queue), a_gpu=place.gpus > 0)
+            with _stopping(hands):
+                yield hands, _about(cluster.about, cluster.dashboard)
+        return
     if place.scheduler is not None:
         if place.local is not None or place.gpus:
             raise InputError("--scheduler was given with --local or --gpus.", "Give one of them.")

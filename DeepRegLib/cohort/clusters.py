@@ -92,7 +92,7 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
     """
     with (
         dask.config.set(SETTINGS),
-        _quiet(),
+        quiet(),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -122,7 +122,7 @@ def running_cluster(address: str) -> Iterator[Cluster]:
     ClusterError
         If it does not answer.
     """
-    with dask.config.set(SETTINGS), _quiet():
+    with dask.config.set(SETTINGS), quiet():
         try:
             client = Client(address, set_as_default=False, timeout=CONNECT_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
@@ -156,7 +156,7 @@ def largest(voxels: Iterable[int | None]) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Dask's chatter to itself; what matters of it comes back as an outcome."""
     logger = logging.getLogger("distributed")
     level = logger.level

@@ -60,7 +60,13 @@ def test_a_table_of_cases_ends_in_a_folder_each_and_one_table(
     }
     assert (found["b"]["dice_after_mean"], found["b"]["host"]) == ("0.75", socket.gethostname())
     assert found["refused"]["reasons"] == "fixed.nii.gz is damaged."
-    assert sorted(path.name for path in output.iterdir()) == ["cases", "cohort.csv", "failures"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "cases",
+        "cohort.csv",
+        "cohort.html",
+        "cohort.json",
+        "failures",
+    ]
     assert sorted(path.name for path in (output / "cases").iterdir()) == ["a, ü 肝", "b", "once", "wrong"]
 
     before = (output / "cases" / "b" / "case.json").stat().st_mtime_ns
