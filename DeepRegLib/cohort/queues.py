@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def _settings(queue: Queue, private: str) -> dict[str, Any]:
     return settings | _cores(queue)
 
 
-def _cores(queue: Queue) -> Mapping[str, Any]:
+def _cores(queue: Queue) -> dict[str, Any]:
     """Return how a batch system is asked for the cores of a job."""
     if queue.kind == "slurm":
         return {"job_cpu": queue.cores}
