@@ -46,7 +46,7 @@ class DriversSection:
             text, told = role_words(role)
             self._roles.addItem(text, role)
             self._roles.setItemData(self._roles.count - 1, tooltip(told), qt.Qt.ToolTipRole)
-        self._roles.connect("currentIndexChanged(int)", self._on_role_chosen)
+        ui.labelsRoleSelector.connect("currentIndexChanged(int)", self._on_role_chosen)
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
