@@ -13,11 +13,12 @@ from DeepRegLib.engine.protocol import Message, ProtocolError
 from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.restoring import RESTORE
 from DeepRegLib.engine.segmentation import SEGMENT
+from DeepRegLib.engine.series import SERIES
 from DeepRegLib.engine.task import TASK, Task
 from DeepRegLib.engine.tracking import TRACK
 
 TASKS: Mapping[str, Task[Any, Any]] = MappingProxyType(
-    {task.name: task for task in (REGISTER, IMPROVE, RESTORE, FILES, SEGMENT, SEGMENT_WITH, TRACK)}
+    {task.name: task for task in (REGISTER, IMPROVE, RESTORE, FILES, SEGMENT, SEGMENT_WITH, TRACK, SERIES)}
 )
 
 

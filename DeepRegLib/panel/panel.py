@@ -25,6 +25,7 @@ from DeepRegLib.panel.repair_section import RepairSection
 from DeepRegLib.panel.running import Runner
 from DeepRegLib.panel.saving_section import SavingSection
 from DeepRegLib.panel.segment_section import SegmentSection
+from DeepRegLib.panel.series_section import SeriesSection
 from DeepRegLib.panel.settings import Store
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.stable_section import StableSection
@@ -88,6 +89,7 @@ class Panel:
         self.dicom = DicomSection(ui, self.registration)
         self.stable = StableSection(ui, scene, self.registration, self.registration.press)
         self.segment = SegmentSection(ui, runner.engine, scene, self.environment.problem, images)
+        self.series = SeriesSection(ui, runner.engine, scene, self.environment.problem, images)
         self.saving = SavingSection(ui, runner.engine, self.registration, ask)
         self.advanced = AdvancedSection(ui, self._sources, lambda: runner.engine.worker, self.registration.show_error)
         self._sections = (
@@ -105,6 +107,7 @@ class Panel:
             self.saving,
             self.advanced,
             self.segment,
+            self.series,
         )
         self._parameters: Parameters | None = None
         labels = [widget for widget in vars(ui).values() if isinstance(widget, qt.QLabel) and widget.wordWrap]

@@ -88,6 +88,8 @@ class Parameters:
         The line, or the pairs of points, that correct a result by hand.
     segmentScan
         What the tab *Segment* segments.
+    seriesBrowser, seriesContours
+        The frames that the tab *Series* registers, and the segmentation that is carried onto each.
     comparedFixed, comparedWarped
         The volumes of the latest result to look at.
     verdictOf, verdictHasNode, verdictFixed, verdictMoving, verdictNames
@@ -149,6 +151,8 @@ class Parameters:
     repairMarkups: Drags
 
     segmentScan: slicer.vtkMRMLScalarVolumeNode
+    seriesBrowser: slicer.vtkMRMLSequenceBrowserNode
+    seriesContours: slicer.vtkMRMLSegmentationNode
 
     comparedFixed: slicer.vtkMRMLScalarVolumeNode
     comparedWarped: slicer.vtkMRMLScalarVolumeNode

@@ -34,6 +34,7 @@ def stage_name(stage: str) -> str:
         "judge": _("Judging the result"),
         "jacobian": _("Computing the change of volume"),
         "read": _("Reading the atlases"),
+        "frames": _("Reading the frames"),
         "fuse": _("Fusing the labels"),
         "segment": _("Segmenting"),
         "translate": _("Translating"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.scene.nodes import new_node
+from DeepRegLib.scene.nodes import new_node, nodes_of_class
 from DeepRegLib.scene.steps import Steps, run_through, slabs
 from DeepRegLib.scene.world import (
     FLIP,
@@ -131,9 +131,13 @@ def restore_interpolation(scene: slicer.vtkMRMLScene) -> None:
 
     Slicer saves a field's vectors but not its interpolation, and reads every field as cubic.
     """
-    nodes = scene.GetNodesByClass("vtkMRMLTransformNode")
-    nodes.UnRegister(None)
-    for node in (nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())):
+    frames = [
+        sequence.GetNthDataNode(number)
+        for sequence in nodes_of_class(scene, "vtkMRMLSequenceNode")
+        for number in range(sequence.GetNumberOfDataNodes())
+    ]
+    stored = [node for node in frames if node is not None and node.IsA("vtkMRMLTransformNode")]
+    for node in [*nodes_of_class(scene, "vtkMRMLTransformNode"), *stored]:
         if node.GetAttribute(LINEAR_ATTRIBUTE):
             for part in _flattened(node.GetTransformFromParent()):
                 if part.IsA("vtkGridTransform"):

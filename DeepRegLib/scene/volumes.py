@@ -139,7 +139,7 @@ def add_volume(
 def add_label_volume(scene: slicer.vtkMRMLScene, image: Image, name: str) -> slicer.vtkMRMLLabelMapVolumeNode:
     """Add a label map (or a mask) to a scene as a label map volume; the voxels are copied."""
     node = new_node(scene, "vtkMRMLLabelMapVolumeNode", name)
-    _set_voxels(node, image)
+    set_voxels(node, image)
     node.CreateDefaultDisplayNodes()
     return node
 
@@ -156,9 +156,22 @@ def set_volume(
     `data` are the voxels as VTK holds them, made beforehand by `image_data_steps`; by default they are copied here.
     """
     node.SetAndObserveTransformNodeID(None)
-    _set_voxels(node, image, data)
+    set_voxels(node, image, data)
     if not node.IsA("vtkMRMLLabelMapVolumeNode"):
         _set_display(node, image, like)
+
+
+def show_like(node: slicer.vtkMRMLScalarVolumeNode, pattern: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Let a volume that has a display be shown in the colours and the window of another."""
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    _show_as(display, pattern.GetDisplayNode())
+
+
+def _show_as(display: slicer.vtkMRMLScalarVolumeDisplayNode, pattern: slicer.vtkMRMLScalarVolumeDisplayNode) -> None:
+    display.SetAndObserveColorNodeID(pattern.GetColorNodeID())
+    display.SetWindowLevel(pattern.GetWindow(), pattern.GetLevel())
+    display.SetInterpolate(pattern.GetInterpolate())
 
 
 def set_millimetres(node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -203,7 +216,8 @@ def _require_volume(node: slicer.vtkMRMLVolumeNode | None) -> slicer.vtkMRMLScal
     return node
 
 
-def _set_voxels(node: slicer.vtkMRMLVolumeNode, image: Image, data: vtk.vtkImageData | None = None) -> None:
+def set_voxels(node: slicer.vtkMRMLVolumeNode, image: Image, data: vtk.vtkImageData | None = None) -> None:
+    """Give a volume node, in a scene or not, the voxels of an image and where they lie; `data` as of `set_volume`."""
     node.SetIJKToRASMatrix(matrix_from_array(ijk_to_ras(image.geometry)))
     node.SetAndObserveImageData(image_data(image.array) if data is None else data)
 
@@ -221,9 +235,7 @@ def _set_display(
     # Left to itself the node measures a histogram of all voxels, a quarter of a second for 256^3.
     display.SetAutoWindowLevel(False)
     if pattern is not None and pattern.IsA("vtkMRMLScalarVolumeDisplayNode"):
-        display.SetAndObserveColorNodeID(pattern.GetColorNodeID())
-        display.SetWindowLevel(pattern.GetWindow(), pattern.GetLevel())
-        display.SetInterpolate(pattern.GetInterpolate())
+        _show_as(display, pattern)
     else:
         low, high = value_range(image.array, *DISPLAYED_PERCENTILES)
         display.SetWindowLevelMinMax(low, high)

@@ -74,10 +74,17 @@ def labels_on_frame(
     InputError
         If there is no such frame, or the label map lies on another grid.
     """
-    target = frame_image(series, index)
     source = series.reference if drawn_on is None else frame_image(series, drawn_on)
     check_label_grid(labels, source)
-    return apply_to_labels(_between(series, index, drawn_on), label_map(labels), target.geometry, poll=poll)
+    return labels_between(series, label_map(labels), index, drawn_on=drawn_on, poll=poll)
+
+
+def labels_between(
+    series: SeriesRegistration, labels: Image, index: int, *, drawn_on: int | None = None, poll: Poll = never_cancel
+) -> Image:
+    """As `labels_on_frame`, of a label map on any grid in the world of the frame it was drawn on."""
+    target = frame_image(series, index)
+    return apply_to_labels(_between(series, index, drawn_on), labels, target.geometry, poll=poll)
 
 
 def trajectories(

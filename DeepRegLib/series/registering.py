@@ -87,7 +87,7 @@ def register_series(
     running = Running(chosen, device, seed, store or MemoryStore(), progress, cancel or _never)
     clock = _Clock()
     with clock.step("look"):
-        running.tell("read", 0.0)
+        running.tell("frames", 0.0)
         looks = look_at(given, running.poll)
         index = _reference_index(reference, given, looks)
         found_cyclic = is_cyclic(given, looks) if cyclic is None else cyclic

@@ -75,18 +75,18 @@ class Store(Protocol):
 
 @dataclass(eq=False)
 class MemoryStore:
-    """Keeps everything in memory."""
+    """Keeps everything in memory; `found` holds what was found by name and key."""
 
-    _found: dict[tuple[str, str], Found] = field(default_factory=dict)
+    found: dict[tuple[str, str], Found] = field(default_factory=dict)
     _finished: dict[str, tuple[Transform, Transform]] = field(default_factory=dict)
 
     def load(self, name: str, key: str) -> Found | None:
         """As `Store` has it."""
-        return self._found.get((name, key))
+        return self.found.get((name, key))
 
     def save(self, name: str, key: str, found: Found) -> Found:
         """As `Store` has it."""
-        self._found[name, key] = found
+        self.found[name, key] = found
         return found
 
     def finish(self, name: str, transform: Transform, inverse: Transform) -> None:

@@ -111,6 +111,8 @@ def test_every_label_that_the_code_writes_says_whether_it_is_markup() -> None:
         "progressLabel": "Qt::PlainText",
         "segmentMessageLabel": "Qt::RichText",
         "segmentProgressLabel": "Qt::PlainText",
+        "seriesMessageLabel": "Qt::RichText",
+        "seriesProgressLabel": "Qt::PlainText",
         "environmentStatusLabel": "Qt::PlainText",
         "messageLabel": "Qt::RichText",
         "verdictLabel": "Qt::RichText",
@@ -127,6 +129,7 @@ def test_every_task_has_a_tab_that_says_what_it_does_and_the_environment_stands_
     assert [tab.findtext("attribute[@name='title']/string") for tab in tabs.findall("widget")] == [
         "Register",
         "Segment",
+        "Series",
     ]
     for tab in tabs.findall("widget"):
         assert (tab.findtext("attribute[@name='toolTip']/string") or "").endswith(".")
