@@ -105,8 +105,8 @@ def series_result_steps(
     except BaseException:
         _remove(scene, made, folder)
         raise
-    ids = [each.GetID() for each in (transforms, stable)]
-    return SeriesNodes(folder, *ids, "" if contours is None else contours.GetID(), *maps, table.GetID())
+    shown = "" if contours is None else contours.GetID()
+    return SeriesNodes(folder, transforms.GetID(), stable.GetID(), shown, *maps, table.GetID())
 
 
 def _sequence(
@@ -151,7 +151,7 @@ def _put(
 
 def _map_steps(
     scene: slicer.vtkMRMLScene, result: SeriesResult, name: str, made: list[slicer.vtkMRMLNode]
-) -> Steps[list[str]]:
+) -> Steps[tuple[str, str, str]]:
     titles = {"volume change": result.volume_change, "peak strain": result.peak_strain, "motion": result.motion}
     ids = []
     for title, image in titles.items():
@@ -163,7 +163,8 @@ def _map_steps(
         ids.append(node.GetID())
         yield
     set_millimetres(made[-1])
-    return ids
+    change, strain, motion = ids
+    return change, strain, motion
 
 
 def _play(

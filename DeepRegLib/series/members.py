@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.image import Image
@@ -17,7 +17,7 @@ from DeepRegLib.preparation import PreparedScan
 from DeepRegLib.provenance import image_hash, transform_hash
 from DeepRegLib.recipes import LargeMotion, Model, Recipe, recipe_to_dict
 from DeepRegLib.request import Drivers, Request
-from DeepRegLib.result import CHECK, FAILED, OK, Verdict, start_measures
+from DeepRegLib.result import CHECK, FAILED, OK, StartMeasures, Verdict, start_measures
 from DeepRegLib.series.looking import coarse_grid, most_alike, picture
 from DeepRegLib.series.stores import Found, Store
 from DeepRegLib.transforms import Transform
@@ -30,6 +30,10 @@ FINEST_SHARE = 0.5
 # Edges of a good result agree to within this from scan to scan.
 DROP = 0.05
 RANK = {OK: 0, CHECK: 1, FAILED: 2}
+_MEASURED = {"ncc_before": 0.0, "nmi_before": 1.0, "structure_before": 0.0, "structure_linear": 0.0}
+NOT_COMPARED = StartMeasures(**{each.name: _MEASURED.get(each.name) for each in fields(StartMeasures)})
+# As what is known of another scan: nothing compares worse, so other poses are not asked.
+UNJUDGED = Found(None, Verdict(FAILED, ()), 0.0, NOT_COMPARED, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -276,7 +276,7 @@ def _remove_stale(folder: Path, count: int) -> None:
     for place in _frame_folders(folder):
         if int(place.name.split("_")[1]) < count:
             continue
-        _remove_found_in(place)
+        remove_found_in(place)
         for name in OF_FRAME:
             (place / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: somebody else's
@@ -320,10 +320,11 @@ def _frame_folders(folder: Path) -> list[Path]:
 def _remove_found(folder: Path) -> None:
     """Remove what is only there for a run that goes on: the result is whole."""
     for place in _frame_folders(folder):
-        _remove_found_in(place)
+        remove_found_in(place)
 
 
-def _remove_found_in(place: Path) -> None:
+def remove_found_in(place: Path) -> None:
+    """Remove from the folder of a frame or member what is only there for a run that goes on."""
     passes = [inner for inner in place.iterdir() if PASS.fullmatch(inner.name) and inner.is_dir()]
     for found in (place, *passes):
         for name in (FOUND, FOUND_JSON):
