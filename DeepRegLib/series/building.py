@@ -21,7 +21,7 @@ from DeepRegLib.image import Image, as_image, from_sitk, to_sitk
 from DeepRegLib.labels import check_label_grid, label_map
 from DeepRegLib.monitoring import Cancel, Progress
 from DeepRegLib.naming import base_name, shown
-from DeepRegLib.provenance import image_hash, versions
+from DeepRegLib.provenance import image_hash
 from DeepRegLib.recipes import AUTO, LargeMotion, Model, Recipe, load_recipe
 from DeepRegLib.result import CHECK, FAILED, OK, Verdict
 from DeepRegLib.series.fields import centred, common_grid, field_of, mean_image, weighted_sum
@@ -31,6 +31,7 @@ from DeepRegLib.series.stores import Found, MemoryStore, Store
 from DeepRegLib.series.template import MemberRow, Template
 from DeepRegLib.stages.inverse import solved_well
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_labels
+from DeepRegLib.versions import versions
 
 GROUP_MEAN = "mean"
 PASSES = 3

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.image import Image
@@ -30,8 +31,9 @@ FINEST_SHARE = 0.5
 # Edges of a good result agree to within this from scan to scan.
 DROP = 0.05
 RANK = {OK: 0, CHECK: 1, FAILED: 2}
-_MEASURED = {"ncc_before": 0.0, "nmi_before": 1.0, "structure_before": 0.0, "structure_linear": 0.0}
-NOT_COMPARED = StartMeasures(**{each.name: _MEASURED.get(each.name) for each in fields(StartMeasures)})
+_NOTHING: dict[str, Any] = dict.fromkeys(each.name for each in fields(StartMeasures))
+_WORST = {"ncc_before": 0.0, "nmi_before": 1.0, "structure_before": 0.0, "structure_linear": 0.0}
+NOT_COMPARED = StartMeasures(**_NOTHING | _WORST)
 # As what is known of another scan: nothing compares worse, so other poses are not asked.
 UNJUDGED = Found(None, Verdict(FAILED, ()), 0.0, NOT_COMPARED, 0.0)
 

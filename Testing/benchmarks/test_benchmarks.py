@@ -43,6 +43,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "networks",
         "translation",
         "carrying",
+        "series",
         "fuzz",
         "verdict",
         "trust",
