@@ -97,7 +97,7 @@ def series_result_steps(
         _fill(table, result.rows)
         folder = result_folder(scene, f"{name} series", browser.GetProxyNode(source))
         sequences = [each for each in (transforms, stable, contours) if each is not None]
-        _play(browser, sequences, made)
+        yield from _play_steps(browser, sequences, made)
         transforms.SetAttribute(VERDICT_ATTRIBUTE, result.verdict.level)
         for node in made:
             node.SetAttribute(RESULT_ATTRIBUTE, "1")
@@ -167,23 +167,25 @@ def _map_steps(
     return change, strain, motion
 
 
-def _play(
+def _play_steps(
     browser: slicer.vtkMRMLSequenceBrowserNode,
     sequences: list[slicer.vtkMRMLSequenceNode],
     made: list[slicer.vtkMRMLNode],
-) -> None:
+) -> Steps[None]:
     """Let a browser play sequences beside what it plays; the nodes that show them are added to those made."""
     frames = browser.GetProxyNode(volume_sequence(browser))
     for sequence in sequences:
         browser.AddSynchronizedSequenceNodeID(sequence.GetID())
+        yield
         browser.SetOverwriteProxyName(sequence, False)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    for sequence in sequences:
+        yield
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
         shown = browser.GetProxyNode(sequence)
         made.append(shown)
         shown.SetName(sequence.GetName().replace(" transforms", " transform"))
         if shown.IsA("vtkMRMLScalarVolumeNode") and frames is not None and frames.GetDisplayNode() is not None:
             show_like(shown, frames)
+        yield
 
 
 def _remove(scene: slicer.vtkMRMLScene, made: list[slicer.vtkMRMLNode], folder: int) -> None:
