@@ -123,11 +123,11 @@ def write_template(
         assert image is not None  # noqa: S101  # for mypy: it is written
         write_image(image, place.folder / name)
     write_text(place.folder / TEMPLATE_JSON, json_text(template_to_dict(template, written)))
-    _remove_stale(place.folder, written, len(template.rows))
+    _remove_stale(place.folder, written, {f"member_{row.index:04d}" for row in template.rows if row.used})
     return [*written, TEMPLATE_JSON]
 
 
-def _remove_stale(folder: Path, written: Sequence[str], count: int) -> None:
+def _remove_stale(folder: Path, written: Sequence[str], used: set[str]) -> None:
     """Remove what an earlier template had and this one has not, and what is only there for a run that goes on."""
     for path in folder.iterdir():
         if path.name not in written and (path.name in IMAGES or CHANGE.fullmatch(path.name)):
@@ -135,7 +135,7 @@ def _remove_stale(folder: Path, written: Sequence[str], count: int) -> None:
         if not (MEMBER.fullmatch(path.name) and path.is_dir()):
             continue
         remove_found_in(path)
-        if int(path.name.split("_")[1]) >= count:
+        if path.name not in used:
             for name in (TRANSFORM, INVERSE):
                 (path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: somebody else's
