@@ -12,7 +12,7 @@ from typing import Any
 
 import dask
 import psutil
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
 from DeepRegLib.cohort.dask_hands import GPU, CasePlugin, DaskHands
@@ -103,10 +103,10 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield Cluster(client, _dashboard_here(cluster), f"{workers} on this machine")
+        yield Cluster(client, dashboard_here(cluster), f"{workers} on this machine")
 
 
-def _dashboard_here(cluster: LocalCluster) -> str:
+def dashboard_here(cluster: SpecCluster) -> str:
     """Return the address of the dashboard; Dask's own names a host at which it does not listen."""
     services = {} if cluster.scheduler is None else cluster.scheduler.services
     service = services.get("dashboard")

@@ -17,7 +17,7 @@ import dask
 from distributed import Client
 from distributed.security import Security
 
-from DeepRegLib.cohort.clusters import SETTINGS, THREADS, Cluster, ClusterError, quiet
+from DeepRegLib.cohort.clusters import DASHBOARD, SETTINGS, THREADS, Cluster, ClusterError, dashboard_here, quiet
 from DeepRegLib.cohort.dask_hands import GPU
 from DeepRegLib.cohort.queue_options import Queue
 
@@ -56,7 +56,7 @@ def queue_cluster(queue: Queue, output: Path) -> Iterator[Cluster]:
             raise ClusterError(f"The cluster of {queue.kind} cannot be made: {error}.", "Check its options.") from error
         with cluster, Client(cluster, set_as_default=False) as client:
             cluster.adapt(minimum_jobs=queue.jobs, maximum_jobs=queue.jobs)
-            yield Cluster(client, cluster.dashboard_link or "", f"{queue.jobs} jobs of {queue.kind}")
+            yield Cluster(client, dashboard_here(cluster), f"{queue.jobs} jobs of {queue.kind}")
 
 
 def environment_of(queue: Queue) -> dict[str, str]:
@@ -83,7 +83,7 @@ def _settings(queue: Queue, private: str) -> dict[str, Any]:
         "security": Security.temporary(),
         "protocol": "tls://",
         "shared_temp_directory": private,
-        "scheduler_options": {"dashboard_address": ":0"},
+        "scheduler_options": {"dashboard_address": DASHBOARD},
         "silence_logs": logging.ERROR,
     }
     if queue.partition:
