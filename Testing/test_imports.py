@@ -18,6 +18,7 @@ LIBRARY = ROOT / "DeepRegLib"
 HEIGHT = {
     "errors": 0,
     "naming": 0,
+    "mesh_files": 3,
     "process_setup": 0,
     "version": 0,
     "devices": 1,

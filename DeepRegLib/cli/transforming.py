@@ -46,7 +46,12 @@ OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.
 def apply(
     transform: TransformFile,
     data: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Volume, label map, or points (.csv, .fcsv, .mrk.json).")
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="Volume, label map, segmentation (.seg.nrrd), points and curves (.csv, .fcsv, .mrk.json), or model "
+            "(.vtk, .stl, .obj).",
+        ),
     ],
     output: OutputFile,
     reference: Annotated[
@@ -69,11 +74,11 @@ def apply(
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Carry a volume, label map, segmentation, points, or a DICOM SEG, RTSTRUCT or dose over.
+    """Carry a volume, label map, segmentation, points, a model, or a DICOM SEG, RTSTRUCT or dose over.
 
     Mind the direction. A transform maps fixed points to moving points. With transform.h5, moving VOLUMES and LABELS
     come onto the fixed grid (give --reference FIXED), and POINTS placed on the FIXED image land on the moving image. To
-    bring points placed on the MOVING image onto the fixed one, give inverse.h5.
+    bring points placed on the MOVING image onto the fixed one, give inverse.h5. The points of a model go the same way.
 
     A .seg.nrrd that becomes a .seg.nrrd keeps overlapping segments, names, colours and codes.
 
@@ -81,9 +86,11 @@ def apply(
     """
     with session(json_output, verbose) as screen:
         from DeepRegLib.cli.applying_dicom import apply_to_object, is_for_objects
+        from DeepRegLib.cli.applying_points import apply_to_points
         from DeepRegLib.cli.applying_segments import apply_to_segments, is_for_segments
         from DeepRegLib.cli.series import apply_series
         from DeepRegLib.landmarks import SUFFIXES
+        from DeepRegLib.mesh_files import SUFFIXES as MODEL_SUFFIXES
 
         if transform.is_dir():
             if reference is not None or nearest or scan is not None:
@@ -101,10 +108,13 @@ def apply(
             apply_to_segments(screen, transform, data, output, reference, smooth=not nearest)
         elif scan is not None:
             raise InputError(f"{data} is no DICOM segmentation or structure set.", "Leave out --scan.")
-        elif data.name.lower().endswith(SUFFIXES):
-            _apply_to_points(
-                screen, transform, data, output, reference is not None or labels or nearest or background is not None
-            )
+        elif data.name.lower().endswith((*SUFFIXES, *MODEL_SUFFIXES)):
+            if reference is not None or labels or nearest or background is not None:
+                raise InputError(
+                    f"{data} holds points, which have no grid and no voxels.",
+                    "Leave out --reference, --labels, --nearest and --background.",
+                )
+            apply_to_points(screen, transform, data, output)
         else:
             _apply_to_volume(screen, transform, data, output, reference, Sampling(labels, nearest, background))
 
@@ -199,27 +209,6 @@ def jacobian(
         screen.say(f"Folded voxels: {folds} of {voxels}")
         screen.say("Determinant: " + ", ".join(f"{name} {value:.4f}" for name, value in statistics.items()))
         screen.say(f"Written to {output}")
-
-
-def _apply_to_points(screen: Session, transform: Path, data: Path, output: Path, volume_options: bool) -> None:
-    from DeepRegLib.landmarks import SUFFIXES, read_point_list, write_points
-    from DeepRegLib.transforms import read_transform
-
-    if volume_options:
-        raise InputError(
-            f"{data} holds points, which have no grid and no voxels.",
-            "Leave out --reference, --labels, --nearest and --background.",
-        )
-    check_output_file(output, SUFFIXES, transform, data)
-    listed = read_point_list(data).placed_only()
-    points, labels = listed.points, listed.labels
-    with reading(screen):
-        given = read_transform(transform)
-    moved = given.apply_to_points(points)
-    write_points(moved, output, labels if any(labels) else None)
-    screen.wrote(output)
-    screen.emit({"output": output.name, "points": moved})
-    screen.say(f"{len(points)} points mapped. Written to {output}")
 
 
 def _apply_to_volume(

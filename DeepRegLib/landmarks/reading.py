@@ -66,14 +66,25 @@ def read_point_list(path: str | Path) -> PointList:
     suffix = suffix_of(source)
     name = shown(source)
     with guarded(source, EXPORT_AGAIN):
-        entries = READERS[suffix](name, _text(source))
+        entries = READERS[suffix](name, file_text(source))
     if not any(entry.position[0] == entry.position[0] for entry in entries):
         raise InputError(f"{name} holds no points.", "Place the points and save the list again.")
     points = np.array([entry.position for entry in entries], dtype=np.float64)
     return PointList(points, tuple(entry.label for entry in entries), name)
 
 
-def _text(source: Path) -> str:
+def file_text(source: Path) -> str:
+    r"""Return the text of a file of points, if it is one and no larger than such files are.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "points.csv"
+    ...     _ = file.write_text("x,y,z\n1,2,3\n")
+    ...     file_text(file).splitlines()
+    ['x,y,z', '1,2,3']
+    """
     if not source.is_file():
         raise InputError(f"{shown(source)} does not exist or is a folder.", "Check the path.")
     if source.stat().st_size > LARGEST_FILE:

@@ -6,16 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from DeepRegLib import pipeline
 from DeepRegLib.cli.session import FAILED
 from DeepRegLib.image import write_image
-from DeepRegLib.models import Manifest, ModelInput, save_bundle
-from DeepRegLib.networks import SegmentationCNN
-from DeepRegLib.segments import Segment
 from Testing.cli.conftest import Deepreg, Files
 from Testing.segmentation.atlases import write_atlases
+from Testing.segmentation.tiny_model import tiny_model
 from Testing.small import small_pair, small_registration
 
 
@@ -38,25 +35,6 @@ def test_the_command_writes_what_it_says(
     outcome = deepreg("segment", files.fixed, "--atlas", tmp_path / "none", "-o", tmp_path / "other")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert not (tmp_path / "other").exists()
-
-
-def tiny_model(folder: Path) -> Path:
-    """Write a model that has learned nothing, and return its folder."""
-    torch.manual_seed(0)
-    manifest = Manifest(
-        name="tiny",
-        version="1",
-        task="segmentation",
-        architecture="segmentation-cnn",
-        arguments={"channels": 2, "out": 2},
-        input=ModelInput(4.0, (16, 16, 16)),
-        trained_on="nothing",
-        licence="CC0",
-        intended_use="Tests.",
-        limits="All but tests.",
-        segments=(Segment(3, "Leber 肝", (0.5, 0.2, 0.1)),),
-    )
-    return save_bundle(folder, manifest, SegmentationCNN(2, 2).state_dict()).folder
 
 
 def test_a_model_in_place_of_atlases_writes_its_confidence(deepreg: Deepreg, tmp_path: Path) -> None:

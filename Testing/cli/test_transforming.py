@@ -79,6 +79,43 @@ def test_points_of_the_fixed_image_land_on_the_moving_one(
     assert np.linalg.norm(read_points(tmp_path / f"back{suffix}") - points, axis=1).max() < 0.5
 
 
+def test_a_curve_stays_a_curve_and_a_model_a_model(deepreg: Deepreg, saved: Path, tmp_path: Path) -> None:
+    result = small_registration()
+    points = points_in(result.fixed.geometry, 4, margin=4)
+    write_points(points, tmp_path / "curve.mrk.json", ["a", "b", "c", "d"])
+    content = json.loads((tmp_path / "curve.mrk.json").read_text(encoding="utf-8"))
+    markup = content["markups"][0]
+    markup |= {"type": "ClosedCurve", "display": {"color": [0.1, 0.2, 0.3]}, "coordinateSystem": "RAS"}
+    for control in markup["controlPoints"]:
+        control["position"] = [-control["position"][0], -control["position"][1], control["position"][2]]
+    markup["controlPoints"][1] |= {"positionStatus": "undefined"}
+    (tmp_path / "curve.mrk.json").write_text(json.dumps(content), encoding="utf-8")
+    outcome = deepreg("apply", saved / "transform.h5", tmp_path / "curve.mrk.json", "-o", tmp_path / "now.mrk.json")
+    assert outcome.code == 0, outcome.err
+    moved = json.loads((tmp_path / "now.mrk.json").read_text(encoding="utf-8"))["markups"][0]
+    assert (moved["type"], moved["display"], len(moved["controlPoints"])) == ("ClosedCurve", markup["display"], 4)
+    expected = result.transform.apply_to_points(points)[[0, 2, 3]]
+    np.testing.assert_allclose(read_points(tmp_path / "now.mrk.json"), expected, atol=1e-4)
+
+    lines = "".join(f"v {x} {y} {z}\n" for x, y, z in points.tolist()) + "f 1 2 3\n"
+    (tmp_path / "model.obj").write_text(lines, encoding="utf-8")
+    outcome = deepreg("apply", saved / "transform.h5", tmp_path / "model.obj", "-o", tmp_path / "now.obj")
+    assert outcome.code == 0, outcome.err
+    written = (tmp_path / "now.obj").read_text(encoding="utf-8").splitlines()
+    assert written[-1] == "f 1 2 3"
+    there = np.array([[float(word) for word in line.split()[1:]] for line in written[:-1]])
+    np.testing.assert_allclose(there, result.transform.apply_to_points(points), atol=1e-4)
+
+
+def test_a_box_that_would_be_bent_is_refused(deepreg: Deepreg, saved: Path, tmp_path: Path) -> None:
+    write_points([[1, 2, 3]], tmp_path / "box.mrk.json")
+    text = (tmp_path / "box.mrk.json").read_text(encoding="utf-8").replace('"Fiducial"', '"ROI"')
+    (tmp_path / "box.mrk.json").write_text(text, encoding="utf-8")
+    outcome = deepreg("apply", saved / "transform.h5", tmp_path / "box.mrk.json", "-o", tmp_path / "now.mrk.json")
+    assert "which may be bent" in outcome.err.replace("\n", " ")
+    assert not (tmp_path / "now.mrk.json").exists()
+
+
 @pytest.mark.parametrize("tool", ["ants/transform.mat", "fsl/transform.mat", "freesurfer/transform.lta"])
 def test_a_transform_of_another_tool_brings_the_scans_together(deepreg: Deepreg, tmp_path: Path, tool: str) -> None:
     folder = Path(__file__).resolve().parents[1] / "transforms" / "tools" / "oblique"

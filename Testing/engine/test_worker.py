@@ -17,15 +17,19 @@ import pytest
 from DeepRegLib.engine.client import EngineClient, subprocess_client
 from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.liveness import Limits
+from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.protocol import PROTOCOL_VERSION, Decoder, EngineError, Message, MissingLibraryError, encode
 from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.engine.transport import SubprocessTransport, default_command
 from DeepRegLib.errors import CancelledError, InputError
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Recipe
+from DeepRegLib.segmentation.by_model import segment_by_model
+from DeepRegLib.segmentation.model_request import ModelRequest
 from DeepRegLib.transforms import apply_to_labels, jacobian_determinant, parts_of
 from Testing.engine.fakes import HELLO, alive
 from Testing.requests import request_of
+from Testing.segmentation.tiny_model import tiny_model
 from Testing.small import TRUTH, small_pair, small_recipe, small_registration
 from Testing.synthetic import CENTRE
 
@@ -436,3 +440,11 @@ def test_a_hundred_starts_and_stops_leave_no_process() -> None:
     assert len({transport.pid for transport in transports}) == 100
     wait_until(lambda: not any(alive(transport.pid) for transport in transports), 2)
     wait_until(lambda: not any(transport.is_running() for transport in transports), 1)
+
+
+def test_a_model_segments_there_as_it_does_here(client: EngineClient, tmp_path: Path) -> None:
+    request = ModelRequest(small_pair()[0], str(tiny_model(tmp_path / "tiny")), device="cpu")
+    there, here = client.run(SEGMENT_WITH, request), segment_by_model(request)
+    np.testing.assert_array_equal(there.labels.array, here.labels.array)
+    np.testing.assert_allclose(there.agreement.array, here.agreement.array, atol=1e-6)
+    assert (there.segments, there.model) == (here.segments, here.model)
