@@ -77,9 +77,10 @@ def with_layers(
         If a voxel is not a whole number.
     """
     grid = registration.fixed.geometry
-    warped, warnings = [], registration.warnings
+    warped, rows, warnings = [], [], registration.warnings
     for layer in map(label_map, layers):
         moved = apply_to_labels(registration.transform, layer, grid, poll=poll)
         warped.append(moved)
+        rows.append(carried_labels(registration.transform, registration.inverse, layer, moved, poll=poll))
         warnings = (*warnings, *lost_labels_message(layer, moved))
-    return replace(registration, warped_layers=tuple(warped), warnings=warnings)
+    return replace(registration, warped_layers=tuple(warped), carried_layers=tuple(rows), warnings=warnings)

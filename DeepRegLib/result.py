@@ -218,6 +218,8 @@ class Registration:
         Where most error is to be expected, the worst first; at most three, none near another.
     carried
         What became of each of the moving labels, ascending; empty without any.
+    carried_layers
+        The same of each of the warped layers.
     fixed_foreground
         Bool image on the fixed grid: where the measures were taken.
     measures, verdict, warnings
@@ -252,6 +254,7 @@ class Registration:
     synthetic: Image | None = None
     worst_places: tuple[WorstPlace, ...] = ()
     carried: tuple[CarriedLabel, ...] = ()
+    carried_layers: tuple[tuple[CarriedLabel, ...], ...] = ()
     warnings: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

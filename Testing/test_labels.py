@@ -28,7 +28,11 @@ def test_each_layer_comes_from_its_own_grid_onto_the_fixed_one() -> None:
         Image(np.full(corner.shape, 7, np.int16), corner, "corner"),
         Image(np.ones(fixed.shape, bool), fixed, "all"),
     ]
-    first, second = with_layers(identity, layers).warped_layers
+    result = with_layers(identity, layers)
+    first, second = result.warped_layers
+    ((told,), (other,)) = result.carried_layers
+    assert (told.label, told.volume_before, told.outside) == (7, pytest.approx(60 * fixed.voxel_volume / 1000), 0.0)
+    assert other.volume_after == pytest.approx(fixed.voxel_volume * second.array.size / 1000)
     assert (first.geometry, first.name, first.array.dtype) == (fixed, "corner", np.int16)
     assert np.all(first.array[:3, :4, :5] == 7)
     assert np.count_nonzero(first.array) == 60

@@ -132,7 +132,8 @@ def fillers_of(
     made = {name: fill for name, fill in fillers.items() if name in data.volumes or name in data.transforms}
     if data.labelmaps:
         made["segmentation"] = fill_segmentation
-    return made | {"table": lambda node: set_measures(node, registration, label_names)}
+    names = {} if layers is None else {(each.layer, each.value): each.name for each in layers.segments}
+    return made | {"table": lambda node: set_measures(node, registration, label_names, names)}
 
 
 def _set_roles(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLTransformNode, fixed: str, moving: str) -> None:

@@ -42,11 +42,17 @@ def add_measures_table(
 
 
 def set_measures(
-    node: slicer.vtkMRMLTableNode, registration: Registration, label_names: Mapping[int, str] | None = None
+    node: slicer.vtkMRMLTableNode,
+    registration: Registration,
+    label_names: Mapping[int, str] | None = None,
+    segment_names: Mapping[tuple[int, int], str] | None = None,
 ) -> None:
-    """Fill a table node as `add_measures_table` does, in place of what it holds."""
+    """Fill a table node as `add_measures_table` does, in place of what it holds.
+
+    `segment_names` are those of the segments that were brought along, by layer and label.
+    """
     maps = [*_uncertainty_rows(registration), *_trust_rows(registration)]
-    rows = [*_rows(registration.measures, label_names or {}), *maps]
+    rows = [*_rows(registration.measures, label_names or {}), *_volume_rows(registration, segment_names or {}), *maps]
     changed = node.StartModify()
     node.RemoveAllColumns()
     cells = [[measure, _text(before), _text(after), unit, "", ""] for measure, before, after, unit in rows]
@@ -92,6 +98,15 @@ def _rows(m: Measures, label_names: Mapping[int, str]) -> Iterator[Row]:
     yield "Irregularity (sd of log Jacobian)", None, m.log_jacobian_sd, ""
     yield "Inverse error, mean", None, m.inverse_error_mean, "mm"
     yield "Inverse error, 99 % below", None, m.inverse_error_p99, "mm"
+
+
+def _volume_rows(registration: Registration, names: Mapping[tuple[int, int], str]) -> Iterator[Row]:
+    for layer, rows in enumerate(registration.carried_layers):
+        for row in rows:
+            name = names.get((layer, row.label), f"label {row.label}")
+            yield f"Volume of {name}", row.volume_before, row.volume_after, "ml"
+            if row.outside > 0:
+                yield f"Outside of the fixed scan, {name}", None, 100 * row.outside, "%"
 
 
 def _uncertainty_rows(registration: Registration) -> Iterator[Row]:

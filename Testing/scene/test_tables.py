@@ -10,7 +10,9 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 
 from DeepRegLib.image import Image
-from DeepRegLib.scene.tables import add_measures_table
+from DeepRegLib.result import CarriedLabel
+from DeepRegLib.scene.nodes import new_node
+from DeepRegLib.scene.tables import add_measures_table, set_measures
 from Testing.scene.results import FIXED_GRID, made_registration
 
 
@@ -55,3 +57,15 @@ def test_the_table_shows_landmarks_and_leaves_out_what_is_not_known(scene: slice
     rows = {node.GetCellText(n, 0): [node.GetCellText(n, c) for c in (1, 2, 3)] for n in range(node.GetNumberOfRows())}
     assert rows["Landmark distance, mean"] == ["8.25", "1.5", "mm"]
     assert rows["Cross correlation"][0] == ""
+
+
+def test_the_volume_of_each_segment_is_told_by_its_name(scene: slicer.vtkMRMLScene) -> None:
+    rows = ((CarriedLabel(2, 12.5, 11.0, 1.1, 0.25),), (CarriedLabel(2, 3.0, 0.0, None, 0.0),))
+    registration = replace(made_registration(), carried_layers=rows)
+    node = new_node(scene, "vtkMRMLTableNode", "measures")
+    set_measures(node, registration, None, {(0, 2): "Leber 肝", (1, 2): "nerve"})
+    told = {node.GetCellText(n, 0): [node.GetCellText(n, c) for c in (1, 2, 3)] for n in range(node.GetNumberOfRows())}
+    assert told["Volume of Leber 肝"] == ["12.5", "11", "ml"]
+    assert told["Volume of nerve"] == ["3", "0", "ml"]
+    assert told["Outside of the fixed scan, Leber 肝"] == ["", "25", "%"]
+    assert "Outside of the fixed scan, nerve" not in told
