@@ -77,11 +77,9 @@ def move_markups(source: str | Path, target: str | Path, move: Move) -> NDArray[
         raise InputError(f"{name} holds no placed points.", "Place the points and save the list again.")
     moved = points.copy()
     moved[placed] = move(points[placed])
-    controls = markup["controlPoints"]
-    markup["controlPoints"] = [
-        _moved_control(control, position if is_placed else None)
-        for control, position, is_placed in zip(controls, moved.tolist(), placed.tolist(), strict=True)
-    ]
+    places = [point.tolist() if here else None for point, here in zip(moved, placed, strict=True)]
+    controls = zip(markup["controlPoints"], places, strict=True)
+    markup["controlPoints"] = [_moved_control(control, position) for control, position in controls]
     markup |= {"coordinateSystem": "LPS", "coordinateUnits": "mm", "measurements": []}
     write_text(Path(target), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return moved[placed]
