@@ -72,7 +72,7 @@ def move_markups(source: str | Path, target: str | Path, move: Move) -> NDArray[
             f"Give one of {', '.join(MOVABLE)}, or turn it into a model.",
         )
     points = np.array([entry.position for entry in entries], dtype=np.float64).reshape(-1, 3)
-    placed = np.isfinite(points).all(axis=1)
+    placed: NDArray[np.bool_] = np.isfinite(points).min(axis=1)
     if not placed.any():
         raise InputError(f"{name} holds no placed points.", "Place the points and save the list again.")
     moved = points.copy()
