@@ -138,18 +138,6 @@ def hands_of(cluster: Cluster, environment: dict[str, str], gpus: tuple[str, ...
     return DaskHands(cluster.client, CasePlugin(environment, gpus), gpus=a_gpu)
 
 
-def differing_workers(cluster: Cluster, versions: dict[str, str]) -> list[str]:
-    """Return a line for each worker there is whose libraries are not those of this process."""
-    from DeepRegLib.versions import versions as versions_there
-
-    lines = []
-    for address, theirs in cluster.client.run(versions_there).items():
-        other = [f"{name} {theirs.get(name)}" for name, own in versions.items() if theirs.get(name) != own]
-        if other:
-            lines.append(f"{address}: {', '.join(other)}")
-    return lines
-
-
 def largest(voxels: Iterable[int | None]) -> int:
     """Return about how much memory the largest of some cases takes, bytes."""
     return max((memory_of_case(count) for count in voxels), default=PROCESS_BYTES)

@@ -55,14 +55,6 @@ def content_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def bytes_of(path: str | Path) -> int:
-    """Return how many bytes the files hold; 0 if they cannot be seen."""
-    try:
-        return sum(file.stat().st_size for file in files_of(path))
-    except OSError:
-        return 0
-
-
 def changed_file(files: Mapping[str, str], recorded: Mapping[str, Mapping[str, str]]) -> str:
     """Return the column of the first file that is not the recorded one; "" if all are.
 

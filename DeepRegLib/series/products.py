@@ -127,13 +127,6 @@ def motion_maps(series: SeriesRegistration, *, poll: Poll = never_cancel) -> Mot
     )
 
 
-def jacobian_of_frame(series: SeriesRegistration, index: int, *, poll: Poll = never_cancel) -> Image:
-    """Return the volume in a frame per volume in the reference, float32, on the grid of the maps."""
-    check_index(series, index)
-    grid = map_grid(series.reference.geometry)
-    return _map(jacobian_and_strain(series.transforms[index], grid, poll)[0], grid, "Jacobian determinant")
-
-
 def frame_image(series: SeriesRegistration, index: int) -> Image:
     """Read a frame by its number.
 

@@ -38,11 +38,6 @@ class SavedSeries:
     inverses: SavedTransforms
 
 
-def is_series_folder(path: Path) -> bool:
-    """Tell whether a path is the folder of a whole series."""
-    return path.is_dir() and (path / SERIES_JSON).is_file()
-
-
 def read_series_folder(folder: Path) -> SavedSeries:
     """Read the table of a series' folder.
 
