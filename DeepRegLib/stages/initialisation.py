@@ -220,14 +220,17 @@ def _as_velocity(run: Run, start: FieldFunction) -> FieldFunction:
     Kept beside a velocity v, as exp(v) o start, a start would need an inverse of its own, which can only be solved
     numerically; so it is replaced by the flow that comes nearest to it.
     """
+    told: list[Geometry] = []  # said once, of the first grid it is asked for on
 
     @functools.cache
     def velocity(geometry: Geometry) -> Tensor:
         found = logarithm(start(geometry), poll=run.monitor.poll)
         mean, largest = (float(error * geometry.spacing[0]) for error in (found.mean_error, found.largest_error))
-        run.log.add_decision(
-            f"Start: a flow that ends {mean:.2g} mm from the field given on average, {largest:.2g} mm at most."
-        )
+        if not told:
+            run.log.add_decision(
+                f"Start: a flow that ends {mean:.2g} mm from the field given on average, {largest:.2g} mm at most."
+            )
+            told.append(geometry)
         return found.velocity
 
     return velocity

@@ -203,7 +203,7 @@ def test_no_slider_leaves_what_a_recipe_allows(
     opened: OpenedPanel, played: PlayedEngine, extremes: tuple[float, float]
 ) -> None:
     opened.ui.resolutionSlider.value, opened.ui.smoothnessSlider.value = extremes
-    for name in recipe_names():
+    for name in (name for name in recipe_names() if not load_recipe(name).prepare.labels_only):
         opened.desktop.choose(opened.ui.recipeSelector, name)
         assert opened.ui.registerButton.isEnabled(), (name, opened.ui.registerButton.toolTip)
 

@@ -122,7 +122,7 @@ def test_the_found_field_is_the_same_each_time_and_the_input_is_not_touched():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", [name for name in recipe_names() if not load_recipe(name).prepare.labels_only])
 def test_every_shipped_recipe_registers_a_small_pair(name):
     grid = geometry_in("LPS", (26, 28, 24), 3.0)
     field = smooth_field(grid, 3.0)
