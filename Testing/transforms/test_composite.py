@@ -70,7 +70,9 @@ def test_a_chain_survives_itk_and_its_file(chain: list[Transform], ending: str) 
         path = Path(folder) / f"t{ending}"
         write_transform(transform, path)
         back = read_transform(path)
-    assert np.abs(back.apply_to_points(POINTS) - ours).max() < 1e-4
+    # Each field is rounded to less than 1e-4 mm in the file.
+    fields = sum(isinstance(part, DisplacementField) for part in parts_of(transform))
+    assert np.abs(back.apply_to_points(POINTS) - ours).max() < 1e-4 * max(fields, 1)
     assert [type(part) for part in parts_of(back)] == [type(part) for part in parts_of(transform)]
 
 
