@@ -12,18 +12,16 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.segmentation import SEGMENT
 from DeepRegLib.engine.task import Task
-from DeepRegLib.errors import CancelledError, DeepRegError, InputError
-from DeepRegLib.panel.appearance import CANCEL_STYLE, PRIMARY_STYLE, Icons, set_icon
-from DeepRegLib.panel.double_click import OneClick
+from DeepRegLib.errors import DeepRegError, InputError
+from DeepRegLib.panel.appearance import Icons
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.segment_by import SegmentBy
-from DeepRegLib.panel.slicing import Sliced
-from DeepRegLib.panel.words import error_html, progress_text, tooltip
+from DeepRegLib.panel.task_run import TaskRun, TaskWidgets
+from DeepRegLib.panel.words import error_html
 from DeepRegLib.recipes import load_recipe, recipe_names
 from DeepRegLib.result import CHECK, FAILED, OK
 from DeepRegLib.scene.segmentation_results import SegmentationNodes, add_segmentation_result, segmentation_steps
@@ -43,7 +41,6 @@ from DeepRegLib.segmentation.request import (
 from DeepRegLib.segmentation.result import Segmentation
 
 LOG = logging.getLogger(__name__)
-FULL = 1000
 MOST_TOLD = 8
 
 
@@ -73,55 +70,54 @@ class SegmentSection:
         icons: Icons,
     ) -> None:
         self._ui = ui
-        self._engine = engine
         self._scene = scene
         self._engine_problem = engine_problem
-        self._icons = icons
         self._parameters: Parameters | None = None
-        self._slices: Sliced[Any] | None = None
-        self._job: Job[SegmentRequest, Segmentation] | Job[ModelRequest, Segmentation] | None = None
-        self.running = False
         self.results: SegmentationNodes | None = None
-        self._one_click = OneClick()  # the second half of a double-click would cancel what the first has started
+        self._run = TaskRun(
+            TaskWidgets(
+                ui.segmentButton,
+                ui.segmentProgressBar,
+                ui.segmentProgressLabel,
+                ui.segmentMessageLabel,
+                start=_("Segment"),
+                stop=_("Stop the segmentation; the scene stays as it is."),
+            ),
+            engine,
+            scene,
+            icons,
+            self._on_pressed,
+            self.refresh,
+        )
+        ui.segmentButton.connect("clicked(bool)", self._run.press)
         for fusion in FUSIONS:
             ui.fusionSelector.addItem(_fusion_text(fusion), fusion)
         ui.fusionSelector.setCurrentIndex(FUSIONS.index(DEFAULT_FUSION))
         for name in recipe_names():
             ui.segmentRecipeSelector.addItem(name, name)
         ui.segmentRecipeSelector.setCurrentIndex(recipe_names().index(DEFAULT_RECIPE))
-        ui.segmentButton.installEventFilter(self._one_click)
-        ui.segmentButton.connect("clicked(bool)", self._on_button)
         ui.fusionSelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.segmentRecipeSelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.atlasFolderEdit.connect("currentPathChanged(QString)", self._on_choice)
         self._by = SegmentBy(ui, self.refresh)
-        self._show_button()
+
+    @property
+    def running(self) -> bool:
+        """Whether a volume is being segmented."""
+        return self._run.running
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
         if parameters is None:
-            self.cancel()
-            self._tell("")
+            self._run.cancel()
+            self._run.tell("")
 
     def refresh(self) -> None:
         """Show whether it can be run."""
         if self._parameters is None or self.running:
             return
-        problem = self._problem()
-        self._ui.segmentButton.enabled = problem is None
-        tip = _("Segment the volume.") if problem is None else str(problem)
-        self._ui.segmentButton.toolTip = tooltip(tip)
-
-    def cancel(self) -> None:
-        """Stop what runs; does nothing when nothing does."""
-        if not self.running:
-            return
-        self._ui.segmentProgressLabel.text = progress_text("cancelling", None, None)
-        if self._slices is not None and self._slices.stop():
-            self._failed(CancelledError())
-        elif self._job is not None:
-            self._job.cancel()
+        self._run.show_problem(self._problem(), _("Segment the volume."))
 
     def _problem(self) -> DeepRegError | None:
         scan = None if self._parameters is None else self._parameters.segmentScan
@@ -139,57 +135,39 @@ class SegmentSection:
     def _on_choice(self, _value: object = None) -> None:
         self.refresh()
 
-    def _on_button(self, _checked: bool = False) -> None:
-        if self.running:
-            self.cancel()
-        elif self._parameters is not None:
-            self._start(self._parameters)
-
-    def _start(self, parameters: Parameters) -> None:
-        scan = parameters.segmentScan
-        self._tell("")
+    def _on_pressed(self) -> None:
+        if self._parameters is None:
+            return
+        scan = self._parameters.segmentScan
+        self._run.tell("")
         try:
             problem = self._problem() or self._engine_problem()
             if problem is not None:
                 raise problem
             files = atlas_files(self._folder()) if self._by.atlases else ()
         except DeepRegError as error:
-            self._tell(error_html(error))
+            self._run.tell(error_html(error))
             return
-        self.running = True
-        self._job = None
-        self._show_button()
-        self._on_progress("read", 0.0, None, None)
-        self._slices = self._reading(scan, files, parameters.device or None)
-        try:
-            self._slices.start()
-        except DeepRegError as error:
-            self._failed(error)
+        self._read(scan, files, self._parameters.device or None)
 
-    def _reading(
+    def _read(
         self, scan: slicer.vtkMRMLScalarVolumeNode, files: Sequence[tuple[str, Path, Path]], device: str | None
-    ) -> Sliced[Any]:
-        """Return what reads scan and atlases, and then has the engine segment."""
+    ) -> None:
+        """Read scan and atlases, and then have the engine segment."""
         if not self._by.atlases:
             wanted = _model_steps(scan, self._by.model, self._by.mirror, device)
-            return Sliced(wanted, lambda request: self._submit(SEGMENT_WITH, request, scan), self._failed)
+            self._run.read("read", wanted, lambda request: self._submit(SEGMENT_WITH, request, scan))
+            return
         recipe, fusion = (
             str(selector.itemData(selector.currentIndex))
             for selector in (self._ui.segmentRecipeSelector, self._ui.fusionSelector)
         )
         steps = _request_steps(scan, files, recipe, fusion, device)
-        return Sliced(steps, lambda request: self._submit(SEGMENT, request, scan), self._failed)
+        self._run.read("read", steps, lambda request: self._submit(SEGMENT, request, scan))
 
     def _submit(self, task: Task[Any, Segmentation], request: Any, scan: slicer.vtkMRMLScalarVolumeNode) -> None:
         name = str(scan.GetName())
-        self._on_progress("waiting", 0.0, None, None)
-        self._job = self._engine.submit(
-            task,
-            request,
-            on_progress=self._on_progress,
-            on_result=lambda result: self._arrived(result, scan, name),
-            on_error=self._failed,
-        )
+        self._run.submit(task, request, lambda result: self._arrived(result, scan, name))
 
     def _arrived(self, result: Segmentation, scan: slicer.vtkMRMLScalarVolumeNode, name: str) -> None:
         def added(labelmaps: tuple[slicer.vtkOrientedImageData, ...]) -> None:
@@ -198,45 +176,11 @@ class SegmentSection:
                 self.results = add_segmentation_result(self._scene, result, labelmaps, there, name)
             except Exception as error:
                 LOG.exception("The segmentation could not be put into the scene")
-                self._failed(error if isinstance(error, DeepRegError) else _not_added(error))
+                self._run.fail(error if isinstance(error, DeepRegError) else _not_added(error))
                 return
-            self._finish()
-            self._tell(result_html(result))
+            self._run.finish(result_html(result))
 
-        if self._scene.IsClosing():
-            self._failed(CancelledError())
-            return
-        self._slices = Sliced(segmentation_steps(result), added, self._failed)
-        self._slices.start()
-
-    def _failed(self, error: DeepRegError) -> None:
-        self._finish()
-        if not isinstance(error, CancelledError):
-            self._tell(error_html(error))
-
-    def _finish(self) -> None:
-        self.running = False
-        self._slices = None
-        self._show_button()
-        self.refresh()
-
-    def _on_progress(self, stage: str, fraction: float, similarity: float | None, seconds_left: float | None) -> None:
-        self._ui.segmentProgressBar.value = round(FULL * fraction)
-        self._ui.segmentProgressLabel.text = progress_text(stage, similarity, seconds_left)
-
-    def _tell(self, text: str) -> None:
-        self._ui.segmentMessageLabel.text = text
-        self._ui.segmentMessageLabel.visible = bool(text)
-
-    def _show_button(self) -> None:
-        button, running = self._ui.segmentButton, self.running
-        button.text = _("Cancel") if running else _("Segment")
-        button.setStyleSheet(CANCEL_STYLE if running else PRIMARY_STYLE)
-        set_icon(button, self._icons.icon("Cancel" if running else "Register"))
-        if running:
-            button.toolTip = tooltip(_("Stop the segmentation; the scene stays as it is."))
-        self._ui.segmentProgressBar.visible = running
-        self._ui.segmentProgressLabel.visible = running
+        self._run.add(segmentation_steps(result), added)
 
 
 def result_html(result: Segmentation) -> str:

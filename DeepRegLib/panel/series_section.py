@@ -7,20 +7,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from DeepRegLib.engine.job import Job
 from DeepRegLib.engine.series import SERIES
-from DeepRegLib.errors import CancelledError, DeepRegError
-from DeepRegLib.panel.appearance import CANCEL_STYLE, PRIMARY_STYLE, Icons, set_icon
-from DeepRegLib.panel.double_click import OneClick
+from DeepRegLib.errors import DeepRegError
+from DeepRegLib.panel.appearance import Icons
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.parameters import Parameters
-from DeepRegLib.panel.slicing import Sliced
-from DeepRegLib.panel.words import error_html, progress_text, tooltip
+from DeepRegLib.panel.task_run import TaskRun, TaskWidgets
+from DeepRegLib.panel.words import error_html
 from DeepRegLib.recipes import AUTO, load_recipe, recipe_names
 from DeepRegLib.result import CHECK, FAILED, OK
 from DeepRegLib.scene.segmentations import SegmentLayers, layer_steps
@@ -30,7 +27,6 @@ from DeepRegLib.scene.steps import Steps
 from DeepRegLib.series.request import SeriesRequest, SeriesResult
 
 LOG = logging.getLogger(__name__)
-FULL = 1000
 SHOWN = "shown"
 MEAN = "mean"
 
@@ -67,16 +63,27 @@ class SeriesSection:
         icons: Icons,
     ) -> None:
         self._ui = ui
-        self._engine = engine
         self._scene = scene
         self._engine_problem = engine_problem
-        self._icons = icons
         self._parameters: Parameters | None = None
-        self._slices: Sliced[Any] | None = None
-        self._job: Job[SeriesRequest, SeriesResult] | None = None
-        self.running = False
         self.results: SeriesNodes | None = None
-        self._one_click = OneClick()  # the second half of a double-click would cancel what the first has started
+        self._run = TaskRun(
+            TaskWidgets(
+                ui.seriesButton,
+                ui.seriesProgressBar,
+                ui.seriesProgressLabel,
+                ui.seriesMessageLabel,
+                start=_("Register series"),
+                stop=_("Stop; frames that are done are kept for the next run."),
+                cancelled=html.escape(_("Cancelled. Frames that are done are kept: press again to go on from them.")),
+            ),
+            engine,
+            scene,
+            icons,
+            self._on_pressed,
+            self.refresh,
+        )
+        ui.seriesButton.connect("clicked(bool)", self._run.press)
         for text, value in ((_("automatic"), AUTO), (_("the frame shown now"), SHOWN), (_("mean of all frames"), MEAN)):
             ui.seriesReferenceSelector.addItem(text, value)
         for name in recipe_names():
@@ -84,35 +91,24 @@ class SeriesSection:
         ui.seriesRecipeSelector.setCurrentIndex(recipe_names().index(AUTO))
         ui.seriesReferenceSelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.seriesRecipeSelector.connect("currentIndexChanged(int)", self._on_choice)
-        ui.seriesButton.installEventFilter(self._one_click)
-        ui.seriesButton.connect("clicked(bool)", self._on_button)
-        self._show_button()
+
+    @property
+    def running(self) -> bool:
+        """Whether a series is being registered."""
+        return self._run.running
 
     def bind(self, parameters: Parameters | None) -> None:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
         if parameters is None:
-            self.cancel()
-            self._tell("")
+            self._run.cancel()
+            self._run.tell("")
 
     def refresh(self) -> None:
         """Show whether it can be run."""
         if self._parameters is None or self.running:
             return
-        problem = self._problem()
-        self._ui.seriesButton.enabled = problem is None
-        tip = _("Register the frames of the sequence.") if problem is None else str(problem)
-        self._ui.seriesButton.toolTip = tooltip(tip)
-
-    def cancel(self) -> None:
-        """Stop what runs; does nothing when nothing does."""
-        if not self.running:
-            return
-        self._ui.seriesProgressLabel.text = progress_text("cancelling", None, None)
-        if self._slices is not None and self._slices.stop():
-            self._failed(CancelledError())
-        elif self._job is not None:
-            self._job.cancel()
+        self._run.show_problem(self._problem(), _("Register the frames of the sequence."))
 
     def _problem(self) -> DeepRegError | None:
         try:
@@ -124,93 +120,34 @@ class SeriesSection:
     def _on_choice(self, _value: object = None) -> None:
         self.refresh()
 
-    def _on_button(self, _checked: bool = False) -> None:
-        if self.running:
-            self.cancel()
-        elif self._parameters is not None:
-            self._start(self._parameters)
-
-    def _start(self, parameters: Parameters) -> None:
-        self._tell("")
+    def _on_pressed(self) -> None:
+        parameters = self._parameters
+        if parameters is None:
+            return
         problem = self._problem() or self._engine_problem()
+        self._run.tell("" if problem is None else error_html(problem))
         if problem is not None:
-            self._tell(error_html(problem))
             return
         browser = parameters.seriesBrowser
-        self.running = True
-        self._job = None
-        self._show_button()
-        self._on_progress("frames", 0.0, None, None)
         reference, recipe = (
             str(selector.itemData(selector.currentIndex))
             for selector in (self._ui.seriesReferenceSelector, self._ui.seriesRecipeSelector)
         )
         steps = _request_steps(browser, parameters.seriesContours, reference, recipe, parameters.device or None)
-        self._slices = Sliced(steps, lambda read: self._submit(read, browser), self._failed)
-        try:
-            self._slices.start()
-        except DeepRegError as error:
-            self._failed(error)
+        self._run.read("frames", steps, lambda read: self._submit(read, browser))
 
     def _submit(self, read: _Read, browser: slicer.vtkMRMLSequenceBrowserNode) -> None:
         name = str(volume_sequence(browser).GetName())
-        self._on_progress("waiting", 0.0, None, None)
-        self._job = self._engine.submit(
-            SERIES,
-            read.request,
-            on_progress=self._on_progress,
-            on_result=lambda result: self._arrived(result, read, browser, name),
-            on_error=self._failed,
-        )
+        self._run.submit(SERIES, read.request, lambda result: self._arrived(result, read, browser, name))
 
     def _arrived(
         self, result: SeriesResult, read: _Read, browser: slicer.vtkMRMLSequenceBrowserNode, name: str
     ) -> None:
         def added(nodes: SeriesNodes) -> None:
             self.results = nodes
-            self._finish()
-            self._tell(series_html(result))
+            self._run.finish(series_html(result))
 
-        if self._scene.IsClosing():
-            self._failed(CancelledError())
-            return
-        steps = _explained(series_result_steps(self._scene, browser, result, read.layers, name))
-        self._slices = Sliced(steps, added, self._failed)
-        try:
-            self._slices.start()
-        except DeepRegError as error:
-            self._failed(error)
-
-    def _failed(self, error: DeepRegError) -> None:
-        self._finish()
-        if isinstance(error, CancelledError):
-            self._tell(html.escape(_("Cancelled. Frames that are done are kept: press again to go on from them.")))
-        else:
-            self._tell(error_html(error))
-
-    def _finish(self) -> None:
-        self.running = False
-        self._slices = None
-        self._show_button()
-        self.refresh()
-
-    def _on_progress(self, stage: str, fraction: float, similarity: float | None, seconds_left: float | None) -> None:
-        self._ui.seriesProgressBar.value = round(FULL * fraction)
-        self._ui.seriesProgressLabel.text = progress_text(stage, similarity, seconds_left)
-
-    def _tell(self, text: str) -> None:
-        self._ui.seriesMessageLabel.text = text
-        self._ui.seriesMessageLabel.visible = bool(text)
-
-    def _show_button(self) -> None:
-        button, running = self._ui.seriesButton, self.running
-        button.text = _("Cancel") if running else _("Register series")
-        button.setStyleSheet(CANCEL_STYLE if running else PRIMARY_STYLE)
-        set_icon(button, self._icons.icon("Cancel" if running else "Register"))
-        if running:
-            button.toolTip = tooltip(_("Stop; frames that are done are kept for the next run."))
-        self._ui.seriesProgressBar.visible = running
-        self._ui.seriesProgressLabel.visible = running
+        self._run.add(_explained(series_result_steps(self._scene, browser, result, read.layers, name)), added)
 
 
 def series_html(result: SeriesResult) -> str:
