@@ -326,9 +326,11 @@ def test_a_result_does_not_bear_the_name_of_a_dicom_folder_and_bears_that_which_
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    registration = small_registration()  # before what computes it is replaced
+
     def answer(request: Request, **_settings: object) -> Registration:
         warned = f"{request.fixed.name} is odd."
-        return replace(small_registration(), fixed=request.fixed, moving=request.moving, warnings=(warned,))
+        return replace(registration, fixed=request.fixed, moving=request.moving, warnings=(warned,))
 
     monkeypatch.setattr("DeepRegLib.pipeline.run_request", answer)
     write_dicom_series(tmp_path / "SMITH JOHN", small_pair()[0])
