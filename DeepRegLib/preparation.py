@@ -20,7 +20,6 @@ from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preprocessing import (
-    DENOISING_METHODS,
     background_is_blank,
     bias_field_corrected,
     blank_region,
@@ -35,7 +34,7 @@ from DeepRegLib.preprocessing import (
     smooth_and_resample,
     window,
 )
-from DeepRegLib.recipes import Prepare, Translate
+from DeepRegLib.recipes import DENOISING_METHODS, Prepare, Translate
 from DeepRegLib.transforms import Transform, transform_to_sitk
 
 # A brain cut out of its head keeps less than this share of the head's volume.

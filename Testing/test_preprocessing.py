@@ -15,6 +15,7 @@ from DeepRegLib import preprocessing
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image
+from DeepRegLib.recipes import DENOISING_METHODS
 
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -311,7 +312,7 @@ def test_a_large_head_is_masked_quickly() -> None:
 # --- filters ---
 
 
-@pytest.mark.parametrize("method", preprocessing.DENOISING_METHODS)
+@pytest.mark.parametrize("method", DENOISING_METHODS)
 def test_denoising_brings_the_image_nearer_to_the_truth(method: str) -> None:
     clean, _ = head()
     noisy = clean.with_array(clean.array + np.random.default_rng(0).normal(0, 12, clean.array.shape))

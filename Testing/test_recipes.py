@@ -11,7 +11,9 @@ from DeepRegLib.errors import InputError, RecipeError
 from DeepRegLib.recipes import (
     Deformable,
     Recipe,
+    Translate,
     load_recipe,
+    models_of,
     recipe_from_dict,
     recipe_names,
     recipe_to_dict,
@@ -170,3 +172,11 @@ def test_a_hostile_recipe_is_refused_in_a_line(text: str, tmp_path: Path) -> Non
         load_recipe(path)
     assert len(str(caught.value)) < 1500
     assert str(caught.value).isprintable()
+
+
+def test_every_model_that_a_recipe_asks_is_named_and_no_filter() -> None:
+    recipe = load_recipe("auto")
+    assert models_of(recipe) == ("anatomy",)
+    cleaned = replace(recipe, prepare=replace(recipe.prepare, denoise="clean"), translate=Translate("t2-as-t1"))
+    assert models_of(cleaned) == ("anatomy", "t2-as-t1", "clean")
+    assert models_of(replace(recipe, prepare=replace(recipe.prepare, denoise="curvature"))) == ("anatomy",)

@@ -147,12 +147,11 @@ def register(
 
 def _recipe(recipe: str, model: str | None, uncertainty: bool, *, elsewhere: bool) -> Recipe:
     from DeepRegLib.models import find_model
-    from DeepRegLib.recipes import load_recipe, with_model
+    from DeepRegLib.recipes import load_recipe, models_of, with_model
 
     chosen = with_model(load_recipe(recipe), model, uncertainty=uncertainty)
-    for name in (chosen.model.name, chosen.deformable.features):
-        if name and not elsewhere:
-            find_model(name)
+    for name in () if elsewhere else models_of(chosen):
+        find_model(name)
     return chosen
 
 

@@ -12,7 +12,7 @@ from DeepRegLib.cohort.cases import Case
 from DeepRegLib.cohort.files import changed_file
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.models import look_up
-from DeepRegLib.recipes import load_recipe, recipe_to_dict, with_model
+from DeepRegLib.recipes import load_recipe, models_of, recipe_to_dict, with_model
 from DeepRegLib.segmentation.request import DEFAULT_RECIPE
 
 SCHEMA = 1
@@ -107,13 +107,13 @@ def _recipe_and_models(case: Case) -> tuple[str, dict[str, str]]:
     if case.command == "segment":
         return ("", _weights([model])) if model else (_digest(recipe_to_dict(recipe)), {})
     recipe = with_model(recipe, model, uncertainty=bool(case.values.get("uncertainty")))
-    return _digest(recipe_to_dict(recipe)), _weights([recipe.model.name, recipe.deformable.features])
+    return _digest(recipe_to_dict(recipe)), _weights(models_of(recipe))
 
 
 def _weights(names: Iterable[str]) -> dict[str, str]:
     models = {}
     for name in names:
-        manifest = look_up(name).manifest if name else None
+        manifest = look_up(name).manifest
         if manifest is not None:
             models[manifest.name] = manifest.weights_sha256
     return models

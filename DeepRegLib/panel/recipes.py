@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from DeepRegLib.models import known_models
-from DeepRegLib.models.manifest import TRANSLATE
-from DeepRegLib.recipes import Recipe, Translate, with_model
+from DeepRegLib.models.manifest import NAME, TRANSLATE
+from DeepRegLib.recipes import SIDES, Recipe, Translate, with_model
 
 # Choices of a model that are no name of one: those begin with a letter or a digit.
 RECIPES_MODEL, NO_MODEL = "", "-"
@@ -82,13 +82,13 @@ def with_translation(recipe: Recipe, choice: str) -> Recipe:
     Parameters
     ----------
     recipe
-        Returned as it is where nothing was chosen, or a scene names what is no model of this computer, and where it
-        compares labels alone.
+        Returned as it is where nothing was chosen, or what a scene names can be no model's name, and where it compares
+        labels alone.
     choice
         The side and the name of a model, or `RECIPES_TRANSLATION`.
     """
     side, _, name = choice.partition(" ")
-    if choice == RECIPES_TRANSLATION or recipe.prepare.labels_only or name not in translators():
+    if recipe.prepare.labels_only or side not in SIDES or not NAME.fullmatch(name):
         return recipe
     return replace(recipe, translate=Translate(name, side))
 

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from DeepRegLib.errors import RecipeError
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.recipes import with_choice
-from DeepRegLib.recipes import AUTO, Recipe, load_recipe, recipe_names
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe, models_of, recipe_names
 
 PATH_SIGNS = ("/", "\\", ":")
 
@@ -60,7 +60,7 @@ class Sources:
             )
         recipe = self._read_once(source)
         if source in self._of_scenes:
-            for name in _models_of(recipe):
+            for name in models_of(recipe):
                 self._distrust_model(name)
         return recipe
 
@@ -91,7 +91,7 @@ class Sources:
         if not self.may_read(parameters.recipe):
             return parameters.recipe
         recipe = with_choice(self.load(parameters.recipe), parameters.model)
-        return next((model for model in _models_of(recipe) if not self.may_read(model)), None)
+        return next((model for model in models_of(recipe) if not self.may_read(model)), None)
 
     def _distrust(self, source: str) -> None:
         self._of_scenes.add(source)
@@ -101,11 +101,6 @@ class Sources:
     def _distrust_model(self, name: str) -> None:
         if any(sign in name for sign in PATH_SIGNS):
             self._distrust(name)
-
-
-def _models_of(recipe: Recipe) -> tuple[str, ...]:
-    """Return every name or folder of a model in a recipe; where one may be empty or a filter, that is no path."""
-    return recipe.model.name, recipe.prepare.denoise, recipe.translate.model, recipe.deformable.features
 
 
 def _stamp(source: str) -> Stamp:

@@ -32,13 +32,14 @@ class TranslationSection:
             self._look()
 
     def refresh(self) -> None:
-        """Show what the parameters say."""
+        """Show what the parameters say; a model that a scene names and this computer lacks is forgotten."""
         if self._parameters is None:
             return
-        chosen = self._parameters.translation
+        if self._parameters.translation not in self._values:
+            self._parameters.translation = RECIPES_TRANSLATION
         selector = self._ui.translationSelector
         blocked = selector.blockSignals(True)
-        selector.setCurrentIndex(self._values.index(chosen) if chosen in self._values else 0)
+        selector.setCurrentIndex(self._values.index(self._parameters.translation))
         selector.blockSignals(blocked)
 
     def _look(self) -> None:

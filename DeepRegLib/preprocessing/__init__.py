@@ -6,7 +6,6 @@ from DeepRegLib.preprocessing.background import background_is_blank, blank_regio
 from DeepRegLib.preprocessing.ct import CT_WINDOWS, ct_window_for_registration, is_ct, window
 from DeepRegLib.preprocessing.cylinder import scanned_cylinder
 from DeepRegLib.preprocessing.filters import (
-    DENOISING_METHODS,
     bias_field_corrected,
     denoise,
     equalise_histogram,
@@ -18,7 +17,6 @@ from DeepRegLib.preprocessing.resampling import Smoothed, isotropic, smooth_and_
 
 __all__ = [
     "CT_WINDOWS",
-    "DENOISING_METHODS",
     "Smoothed",
     "background_is_blank",
     "bias_field_corrected",

@@ -17,8 +17,8 @@ from DeepRegLib.preprocessing.arrays import (
     with_picture,
 )
 from DeepRegLib.preprocessing.resampling import shrink_factors
+from DeepRegLib.recipes import DENOISING_METHODS
 
-DENOISING_METHODS = ("median", "gaussian", "curvature")
 BIAS_GRID_VOXELS = 60_000
 BIAS_ITERATIONS = (30, 30, 20)
 CURVATURE_ITERATIONS = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from DeepRegLib.recipes.loading import (
     load_recipe,
+    models_of,
     recipe_from_dict,
     recipe_names,
     recipe_to_dict,
@@ -14,10 +15,12 @@ from DeepRegLib.recipes.loading import (
 from DeepRegLib.recipes.model import (
     AUTO,
     CROSS_MODAL_SIMILARITIES,
+    DENOISING_METHODS,
     DISPLACEMENT,
     FEATURES,
     LABELS_ONLY,
     LNCC_NGF,
+    SIDES,
     VELOCITY,
     Deformable,
     LargeMotion,
@@ -32,10 +35,12 @@ from DeepRegLib.recipes.model import (
 __all__ = [
     "AUTO",
     "CROSS_MODAL_SIMILARITIES",
+    "DENOISING_METHODS",
     "DISPLACEMENT",
     "FEATURES",
     "LABELS_ONLY",
     "LNCC_NGF",
+    "SIDES",
     "VELOCITY",
     "Deformable",
     "LargeMotion",
@@ -46,6 +51,7 @@ __all__ = [
     "Search",
     "Translate",
     "load_recipe",
+    "models_of",
     "recipe_from_dict",
     "recipe_names",
     "recipe_to_dict",

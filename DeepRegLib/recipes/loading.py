@@ -11,7 +11,7 @@ from typing import Any
 from DeepRegLib.errors import InputError, RecipeError
 from DeepRegLib.guarding import guarded
 from DeepRegLib.naming import base_name, shown
-from DeepRegLib.recipes.model import Recipe
+from DeepRegLib.recipes.model import DENOISING_METHODS, Recipe
 from DeepRegLib.tables import from_table, read_toml
 
 FOLDER = Path(__file__).parent
@@ -90,6 +90,13 @@ def without_folder(recipe: Recipe) -> Recipe:
         model=replace(recipe.model, name=base_name(recipe.model.name)),
         deformable=replace(recipe.deformable, features=base_name(recipe.deformable.features)),
     )
+
+
+def models_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the name, or the folder of the bundle, of each model that a recipe asks."""
+    denoise = recipe.prepare.denoise
+    asked = (recipe.model.name, recipe.translate.model, recipe.deformable.features)
+    return tuple(name for name in (*asked, "" if denoise in DENOISING_METHODS else denoise) if name)
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

@@ -21,6 +21,8 @@ FORMER_LNCC_NGF = "matched"
 FEATURES = "features"
 DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", LNCC_NGF, "mind", "ngf", FEATURES)
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
+# What takes noise out without a model.
+DENOISING_METHODS = ("median", "gaussian", "curvature")
 DISPLACEMENT, VELOCITY = "displacement", "velocity"
 PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)
 SIDES = ("moving", "fixed")
