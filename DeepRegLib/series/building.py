@@ -24,9 +24,16 @@ from DeepRegLib.naming import base_name, shown
 from DeepRegLib.provenance import image_hash
 from DeepRegLib.recipes import AUTO, LargeMotion, Model, Recipe, load_recipe
 from DeepRegLib.result import CHECK, FAILED, OK, Verdict
-from DeepRegLib.series.fields import centred, common_grid, field_of, mean_image, weighted_sum
+from DeepRegLib.series.fields import common_grid, field_of, mean_image, weighted_sum
 from DeepRegLib.series.measures import points_inside
-from DeepRegLib.series.members import UNJUDGED, Reference, Running, prepared_reference, register_member
+from DeepRegLib.series.members import (
+    UNJUDGED,
+    Reference,
+    Running,
+    freed_of_their_mean,
+    prepared_reference,
+    register_member,
+)
 from DeepRegLib.series.stores import Found, MemoryStore, Store
 from DeepRegLib.series.template import MemberRow, Template
 from DeepRegLib.stages.inverse import solved_well
@@ -123,15 +130,16 @@ def build_template(
     shifts = []
     for number in range(passes + 1):
         _require_enough(found)
-        found, shift = _freed(running, group, found, anchor)
+        used = [n for n in group.order if n in _used(found)]
+        found, shift = freed_of_their_mean(running, found, used, [group.weights[n] for n in used], anchor)
         shifts.append(shift)
-        image = _mean(running, group, found, anchor, sharpen=sharpen)[0]
+        image, spread = _mean(running, group, found, anchor, sharpen=sharpen)
         anchor = prepared_reference(image, running)
         if number < passes:
             begin = (number + 1) * share
             found = _pass(running, group, anchor, found, known, number + 1, (begin, begin + share))
             known = found if number == 0 else known
-    return _finished(running, group, found, anchor, drawn, tuple(shifts), sharpen=sharpen)
+    return _finished(running, group, found, anchor, drawn, spread, tuple(shifts), sharpen=sharpen)
 
 
 def member_folder(index: int) -> str:
@@ -233,17 +241,6 @@ def _require_enough(found: Sequence[Found]) -> None:
         )
 
 
-def _freed(running: Running, group: _Group, found: list[Found], anchor: Reference) -> tuple[list[Found], float]:
-    """Compose the mean displacement of the members that are used back; those left out keep theirs."""
-    used = [n for n in group.order if n in _used(found)]
-    transforms = [found[n].transform for n in used]
-    grid = common_grid(transforms, anchor.image.geometry)
-    device = str(choose_device(running.device))
-    freed, shift = centred(transforms, [group.weights[n] for n in used], grid, device, running.poll)
-    given = dict(zip(used, freed, strict=True))
-    return [replace(each, kept=given[n]) if n in given else each for n, each in enumerate(found)], shift
-
-
 def _mean(
     running: Running, group: _Group, found: Sequence[Found], anchor: Reference, *, sharpen: bool
 ) -> tuple[Image, Image]:
@@ -264,12 +261,12 @@ def _finished(
     found: list[Found],
     anchor: Reference,
     drawn: list[Image] | None,
+    spread: Image,
     shifts: tuple[float, ...],
     *,
     sharpen: bool,
 ) -> Template:
     geometry, used = anchor.image.geometry, _used(found)
-    spread = _mean(running, group, found, anchor, sharpen=sharpen)[1]
     grid = common_grid([found[n].transform for n in used], geometry)
     share = np.array([group.weights[n] for n in used]) / sum(group.weights[n] for n in used)
     fields = [field_of(found[n].transform, grid, running.poll) for n in used]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from DeepRegLib.devices import choose_device
 from DeepRegLib.errors import RegistrationError
 from DeepRegLib.result import FAILED, OK, Verdict
-from DeepRegLib.series.fields import centred, common_grid, mean_image
+from DeepRegLib.series.fields import mean_image
 from DeepRegLib.series.frames import Frames
-from DeepRegLib.series.members import Reference, Running, prepared_reference, register_member
+from DeepRegLib.series.members import Reference, Running, freed_of_their_mean, prepared_reference, register_member
 from DeepRegLib.series.stores import Found
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform
 
@@ -120,13 +118,9 @@ def registered_to_the_mean(
 
 
 def _freed(running: Running, found: Sequence[Found], anchor: Reference) -> tuple[list[Found], float]:
-    known = [each.transform for each in found if each.registered]
     require_some(found)
-    grid = common_grid(known, anchor.image.geometry)
-    device = str(choose_device(running.device))
-    freed, shift = centred(known, [1.0] * len(known), grid, device, running.poll)
-    rest = iter(freed)
-    return [each if not each.registered else replace(each, kept=next(rest)) for each in found], shift
+    known = [n for n, each in enumerate(found) if each.registered]
+    return freed_of_their_mean(running, found, known, [1.0] * len(known), anchor)
 
 
 def require_some(found: Sequence[Found]) -> None:

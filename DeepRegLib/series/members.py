@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from DeepRegLib.devices import choose_device
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.image import Image
 from DeepRegLib.judgement import Inherited
@@ -19,6 +20,7 @@ from DeepRegLib.provenance import image_hash, transform_hash
 from DeepRegLib.recipes import LargeMotion, Model, Recipe, recipe_to_dict
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import CHECK, FAILED, OK, StartMeasures, Verdict, start_measures
+from DeepRegLib.series.fields import centred, common_grid
 from DeepRegLib.series.looking import coarse_grid, most_alike, picture
 from DeepRegLib.series.stores import Found, Store
 from DeepRegLib.transforms import Transform
@@ -248,3 +250,24 @@ def _key(running: Running, recipe: Recipe, reference: Reference, image: Image, s
         "start": None if start is None else transform_hash(start, poll=running.poll),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def freed_of_their_mean(
+    running: Running, found: Sequence[Found], used: Sequence[int], weights: Sequence[float], reference: Reference
+) -> tuple[list[Found], float]:
+    """Compose the mean displacement of some members back; return all, the others as they are, and how far it was, mm.
+
+    Parameters
+    ----------
+    running, found, reference
+        What all share, what was found of each, and what they were registered to.
+    used
+        The numbers of those that count.
+    weights
+        One of each of these.
+    """
+    transforms = [found[n].transform for n in used]
+    grid = common_grid(transforms, reference.image.geometry)
+    freed, shift = centred(transforms, weights, grid, str(choose_device(running.device)), running.poll)
+    given = dict(zip(used, freed, strict=True))
+    return [replace(each, kept=given[n]) if n in given else each for n, each in enumerate(found)], shift

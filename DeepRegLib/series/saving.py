@@ -84,9 +84,7 @@ def reserved_series(
     OutputError
         If it cannot be written, or another run has it.
     """
-    folder = Path(directory)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, not a folder.", "Choose another output folder.")
+    folder = folder_for(directory)
     if (folder / SERIES_JSON).exists() and not overwrite:
         raise InputError(
             f"{folder} already holds a series.",
@@ -99,10 +97,36 @@ def reserved_series(
             f"{folder / present[0]} is there and not of a series, and would be replaced.",
             "Choose another output folder, or give --overwrite (overwrite=True in Python).",
         )
+    with held(folder) as place:
+        yield place
+
+
+def folder_for(directory: str | Path) -> Path:
+    """Return the folder that a result goes into.
+
+    Raises
+    ------
+    InputError
+        If it is a file.
+    """
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder.", "Choose another output folder.")
+    return folder
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[SeriesFolder]:
+    """Make a folder if there is none, and keep other runs out of it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or another run has it.
+    """
     make_folder(folder)
     try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(workplace(folder, folder.absolute().name))
+        with workplace(folder, folder.absolute().name):
             yield SeriesFolder(folder, FolderStore(folder))
     except OSError as error:
         raise output_error(folder, error) from error

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.files import make_folder, output_error, write_text
-from DeepRegLib.files.workplace import workplace
+from DeepRegLib.files import write_text
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.naming import without_folders
 from DeepRegLib.recipes import recipe_to_dict, without_folder
 from DeepRegLib.saving import json_text
 from DeepRegLib.series.frames import VOLUME_SUFFIXES
-from DeepRegLib.series.saving import SeriesFolder, remove_found_in
-from DeepRegLib.series.stores import INVERSE, TRANSFORM, FolderStore
+from DeepRegLib.series.saving import SeriesFolder, folder_for, held, remove_found_in
+from DeepRegLib.series.stores import INVERSE, TRANSFORM
 from DeepRegLib.series.template import Template, change_between
 
 SCHEMA_VERSION = 1
@@ -53,9 +52,7 @@ def reserved_template(
     OutputError
         If it cannot be written, or another run has it.
     """
-    folder = Path(directory)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, not a folder.", "Choose another output folder.")
+    folder = folder_for(directory)
     home = Path(os.path.realpath(folder))
     given = next((each for each in inputs if Path(os.path.realpath(each)).is_relative_to(home)), None)
     if given is not None:
@@ -66,13 +63,8 @@ def reserved_template(
             f"{folder} already holds {present[0]}.",
             "Choose another output folder, or give --overwrite (overwrite=True in Python).",
         )
-    make_folder(folder)
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(workplace(folder, folder.absolute().name))
-            yield SeriesFolder(folder, FolderStore(folder))
-    except OSError as error:
-        raise output_error(folder, error) from error
+    with held(folder) as place:
+        yield place
 
 
 def member_files(folder: Path, labels: Path | None = None) -> tuple[list[Path], list[Path] | None]:
