@@ -34,14 +34,29 @@ def never_cancel() -> None:
     """Poll for those who never want to stop."""
 
 
-def poll_of(cancel: Cancel) -> Poll:
-    """Return a poll that raises `CancelledError` once `cancel` returns true."""
+def poll_of(cancel: Cancel | None) -> Poll:
+    """Return a poll that raises `CancelledError` once `cancel` returns true; one that never does without any."""
+    if cancel is None:
+        return never_cancel
 
     def poll() -> None:
         if cancel():
             raise CancelledError
 
     return poll
+
+
+def reporter_of(stage: str, progress: Progress | None, poll: Poll) -> Callable[[float], None]:
+    """Return what is told the fraction done of a run of one stage: it polls, and reports that with the seconds left."""
+    begun = time.perf_counter()
+
+    def report(fraction: float) -> None:
+        poll()
+        if progress is not None:
+            elapsed = time.perf_counter() - begun
+            progress(stage, fraction, None, elapsed * (1 - fraction) / fraction if fraction > 0 else None)
+
+    return report
 
 
 class Monitor:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
-from DeepRegLib.cli.summary import VERDICTS
+from DeepRegLib.cli.summary import say_verdict
 from DeepRegLib.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -153,7 +153,6 @@ def _by_atlases(atlas: Path, recipe: str | None, fusion: str | None, device: str
 
 def _summarise(screen: Session, result: Segmentation, output: Path, written: list[str]) -> None:
     from DeepRegLib.files.output_folder import RESULT
-    from DeepRegLib.naming import without_folders
 
     if screen.json_output:
         screen.emit_text((output / RESULT).read_text(encoding="utf-8"))
@@ -161,12 +160,7 @@ def _summarise(screen: Session, result: Segmentation, output: Path, written: lis
     screen.out.print(_segments(result))
     if result.atlases:
         screen.out.print(_atlases(result))
-    style, words = VERDICTS[result.verdict.level]
-    screen.say(Text(words, style=style))
-    for reason in without_folders(result.verdict.reasons, [result.scan.name]):
-        screen.say(f"  - {reason}")
-    for warning in without_folders(result.warnings, [result.scan.name]):
-        screen.warn(warning)
+    say_verdict(screen, result.verdict, result.warnings, [result.scan.name])
     if screen.verbose:
         for decision in result.decisions:
             screen.note(Text(decision, style="dim"))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
-from DeepRegLib.cli.summary import VERDICTS
+from DeepRegLib.cli.summary import say_verdict
 from DeepRegLib.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -146,13 +146,8 @@ def _summarise(screen: Session, result: SeriesRegistration, output: Path, writte
     screen.out.print(table)
     if len(result.rows) > MOST_ROWS:
         screen.say(f"and {len(result.rows) - MOST_ROWS} more, in frames.csv")
-    style, words = VERDICTS[result.verdict.level]
     names = [result.reference.name, result.frames.name]
-    screen.say(Text(words, style=style))
-    for reason in without_folders(result.verdict.reasons, names):
-        screen.say(f"  - {reason}")
-    for warning in without_folders(result.warnings, names):
-        screen.warn(warning)
+    say_verdict(screen, result.verdict, result.warnings, names)
     for decision in without_folders(result.decisions, names):
         screen.note(Text(decision, style="dim"))
     screen.say(f"{sum(result.timings.values()):.1f} s. Written to {output}: {', '.join(written)}")

@@ -11,7 +11,9 @@ from rich.text import Text
 from DeepRegLib.cli.session import Session
 
 if TYPE_CHECKING:
-    from DeepRegLib.result import Measures, Registration
+    from collections.abc import Sequence
+
+    from DeepRegLib.result import Measures, Registration, Verdict
 
 VERDICTS = {
     "ok": ("bold green", "OK: no sign of failure was found. Compare the pictures before you rely on it."),
@@ -30,16 +32,23 @@ def summarise(screen: Session, result: Registration, output: Path, written: list
         return
     names = (result.fixed.name, result.moving.name)
     screen.out.print(_table(result.measures))
-    style, words = VERDICTS[result.verdict.level]
-    screen.say(Text(words, style=style))
-    for reason in without_folders(result.verdict.reasons, names):
-        screen.say(f"  - {reason}")
-    for warning in without_folders(result.warnings, names):
-        screen.warn(warning)
+    say_verdict(screen, result.verdict, result.warnings, names)
     if screen.verbose:
         for decision in without_folders(result.decisions, names):
             screen.note(Text(decision, style="dim"))
     screen.say(f"{sum(result.timings.values()):.1f} s. Written to {output}: {', '.join(written)}")
+
+
+def say_verdict(screen: Session, verdict: Verdict, warnings: Sequence[str], names: Sequence[str]) -> None:
+    """Print what a verdict says, its reasons and the warnings; scans are named without the folders they lie in."""
+    from DeepRegLib.naming import without_folders
+
+    style, words = VERDICTS[verdict.level]
+    screen.say(Text(words, style=style))
+    for reason in without_folders(verdict.reasons, names):
+        screen.say(f"  - {reason}")
+    for warning in without_folders(warnings, names):
+        screen.warn(warning)
 
 
 def _table(measures: Measures) -> Table:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
-from DeepRegLib.cli.summary import VERDICTS
+from DeepRegLib.cli.summary import say_verdict
 from DeepRegLib.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -105,11 +105,6 @@ def _summarise(screen: Session, result: Template, output: Path, written: list[st
         moved = "left out" if row.displacement is None else f"{row.displacement:.2f}"
         table.add_row(Text(row.name), row.verdict.level, moved, "" if row.folds is None else str(row.folds))
     screen.out.print(table)
-    style, words = VERDICTS[result.verdict.level]
-    screen.say(Text(words, style=style))
-    for reason in result.verdict.reasons:
-        screen.say(f"  - {reason}")
-    for warning in result.warnings:
-        screen.warn(warning)
+    say_verdict(screen, result.verdict, result.warnings, ())
     screen.say(f"Mean displacement of the members from the template: {result.bias:.4f} mm.")
     screen.say(f"Written to {output}: {', '.join(written)}")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
-from DeepRegLib.cli.summary import VERDICTS
+from DeepRegLib.cli.summary import say_verdict
 from DeepRegLib.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -60,15 +60,11 @@ def translate(
 
 def _summarise(screen: Session, result: Translation, output: Path, written: list[str]) -> None:
     from DeepRegLib.files.output_folder import RESULT
-    from DeepRegLib.naming import without_folders
 
     if screen.json_output:
         screen.emit_text((output / RESULT).read_text(encoding="utf-8"))
         return
-    style, words = VERDICTS[result.verdict.level]
-    screen.say(Text(words, style=style))
-    for reason in without_folders(result.verdict.reasons, [result.scan.name]):
-        screen.say(f"  - {reason}")
+    say_verdict(screen, result.verdict, (), [result.scan.name])
     screen.say(f"Edges run like those of the scan to {result.structure:.0%}.")
     if screen.verbose:
         for decision in result.decisions:

@@ -9,7 +9,7 @@ from typing import Any
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.image import Image, as_image
-from DeepRegLib.monitoring import Cancel, Poll, Progress, poll_of
+from DeepRegLib.monitoring import Cancel, Poll, Progress, poll_of, reporter_of
 from DeepRegLib.preprocessing.network_input import on_grid, world_grid
 from DeepRegLib.result import CHECK, FAILED, OK, Verdict
 from DeepRegLib.segmentation.answers import Answer, most_probable
@@ -74,15 +74,8 @@ def segment_by_model(
     from DeepRegLib.versions import versions
 
     begun = time.perf_counter()
-    poll = poll_of(cancel or _never)
-
-    def on_step(fraction: float) -> None:
-        poll()
-        if progress is not None:
-            elapsed = time.perf_counter() - begun
-            left = elapsed * (1 - fraction) / fraction if fraction > 0 else None
-            progress("segment", fraction, None, left)
-
+    poll = poll_of(cancel)
+    on_step = reporter_of("segment", progress, poll)
     device = choose_device(request.device)
     on_step(0.0)
     with memory_errors_explained(device):
@@ -169,7 +162,3 @@ def _rows(answer: Answer) -> tuple[SegmentRow, ...]:
         mean = sure[segment.label] / number if number else None
         rows.append(SegmentRow(segment.label, segment.name, number * ml, None, mean))
     return tuple(rows)
-
-
-def _never() -> bool:
-    return False

@@ -89,7 +89,7 @@ def segment_request(
 ) -> Segmentation:
     """Segment a scan as a request asks; the rest is as in `segment`."""
     clock = _Clock()
-    poll = poll_of(cancel or _never)
+    poll = poll_of(cancel)
     with clock.step("atlases"):
         carried = _carried(request, progress, cancel)
     used = [each for each in carried if each.labels is not None]
@@ -172,10 +172,6 @@ class _Carried:
     decisions: tuple[str, ...] = field(default=())
 
 
-def _never() -> bool:
-    return False
-
-
 def _carried(request: SegmentRequest, progress: Progress | None, cancel: Cancel | None) -> list[_Carried]:
     from DeepRegLib.pipeline import prepare_fixed  # torch, which the client of an engine has not
 
@@ -213,7 +209,7 @@ def _carry(pair: Request, atlas: Atlas, fixed: Any, progress: Progress | None, c
 
 
 def _labels(found: Registration, atlas: Atlas, cancel: Cancel | None) -> Image:
-    poll = poll_of(cancel or _never)
+    poll = poll_of(cancel)
     return apply_to_labels(found.transform, label_map(atlas.labels), found.fixed.geometry, poll=poll)
 
 

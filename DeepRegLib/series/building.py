@@ -115,7 +115,7 @@ def build_template(
     if passes < 1:
         raise InputError(f"The number of passes is {passes}.", "Give 1 or more.")
     chosen = load_recipe(recipe)
-    running = Running(chosen, device, seed, store or MemoryStore(), progress, cancel or _never)
+    running = Running(chosen, device, seed, store or MemoryStore(), progress, cancel)
     running.tell("frames", 0.0)
     share = (1 - FINISHING) / (passes + 1)
     anchor = prepared_reference(_first(initial, group), running)
@@ -145,10 +145,6 @@ def build_template(
 def member_folder(index: int) -> str:
     """Return under which name what belongs to a member is kept."""
     return f"member_{index:04d}"
-
-
-def _never() -> bool:
-    return False
 
 
 def _group(members: Sequence[Image | str | Path], weights: Sequence[float] | None) -> _Group:

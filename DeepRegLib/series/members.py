@@ -59,7 +59,7 @@ class Running:
     seed: int
     store: Store
     progress: Progress | None
-    cancel: Cancel
+    cancel: Cancel | None
 
     def poll(self) -> None:
         """Raise `CancelledError` if the caller wants to stop."""

@@ -84,7 +84,7 @@ def register_series(
     given = read_frames(frames)
     chosen = load_recipe(recipe)
     sigma = _checked_smoothing(smoothing, chosen)
-    running = Running(chosen, device, seed, store or MemoryStore(), progress, cancel or _never)
+    running = Running(chosen, device, seed, store or MemoryStore(), progress, cancel)
     clock = _Clock()
     with clock.step("look"):
         running.tell("frames", 0.0)
@@ -137,10 +137,6 @@ def register_series(
             "reference_sha256": anchor.sha256,
         },
     )
-
-
-def _never() -> bool:
-    return False
 
 
 class _Clock:

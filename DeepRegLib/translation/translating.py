@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from DeepRegLib.image import Image, as_image
-from DeepRegLib.monitoring import Cancel, Progress, poll_of
+from DeepRegLib.monitoring import Cancel, Progress, poll_of, reporter_of
 from DeepRegLib.translation.belief import belief_in
 from DeepRegLib.translation.result import Translation
 
@@ -53,14 +53,8 @@ def translate_with(
     from DeepRegLib.versions import versions
 
     begun = time.perf_counter()
-    poll = poll_of(cancel or _never)
-
-    def on_step(fraction: float) -> None:
-        poll()
-        if progress is not None:
-            elapsed = time.perf_counter() - begun
-            progress("translate", fraction, None, elapsed * (1 - fraction) / fraction if fraction > 0 else None)
-
+    poll = poll_of(cancel)
+    on_step = reporter_of("translate", progress, poll)
     image, where = as_image(scan), choose_device(device)
     bundle = usable_bundle(str(model), TRANSLATE)
     on_step(0.0)
@@ -78,7 +72,3 @@ def translate_with(
         provenance={"versions": versions(), "device": str(where), "scan_sha256": image_hash(image, poll=poll)},
         model=dict(bundle.identity),
     )
-
-
-def _never() -> bool:
-    return False
