@@ -22,6 +22,7 @@ from Testing.desktop.module_loader import LoadedModule, load_module
 from Testing.desktop.scene import boot_scene, clear_scene, keep_present_nodes
 from Testing.desktop.ui_loader import UiLoader
 
+NESTED = 8  # how deep widgets lie in each other, at most
 LEFT_PART = (QCheckBox, QRadioButton, ctkCollapsibleButton)  # widgets that answer to clicks there, not in the middle
 
 
@@ -65,8 +66,12 @@ class Desktop:
         self.process_events()
 
     def grab(self, widget: QWidget, path: Path, size: tuple[int, int] | None = None) -> None:
-        """Write a picture of a widget to a PNG file."""
+        """Write a picture of a widget to a PNG file; higher than `size` where its contents need that."""
         self.show(widget, size)
+        if size is not None:
+            for _ in range(NESTED):  # what needs more room is told from one widget to that around it
+                widget.resize(size[0], max(size[1], QWidget.minimumSizeHint(widget).height()))
+                self.process_events()
         if not widget.grab().save(str(path)):
             raise OSError(f"{path} could not be written")
 
