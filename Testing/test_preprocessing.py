@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from DeepRegLib import preprocessing
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image
+from DeepRegLib.preprocessing import foreground
 from DeepRegLib.recipes import DENOISING_METHODS
+from Testing.synthetic import geometry_in
 
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -280,6 +283,17 @@ def test_the_mask_of_a_ct_is_the_body_with_its_lungs_and_without_the_table() -> 
     assert dice(mask, body) > 0.95
     assert mask[0, 40, 28]
     assert not mask[:, 74:76].any()
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "oblique"])
+def test_each_axial_slice_is_filled_as_a_picture_of_its_own(orientation: str) -> None:
+    geometry = geometry_in(orientation, (13, 17, 11), 2.0)
+    region = np.random.default_rng(0).random(geometry.shape) < 0.6
+    filled = foreground._filled_across_axial_slices(Image(region, geometry), region)
+    axial = 2 - int(np.abs(geometry.axes[2]).argmax())
+    for index in range(region.shape[axial]):
+        alone = sitk.GetImageFromArray(region.take(index, axial).astype(np.uint8))
+        np.testing.assert_array_equal(filled.take(index, axial), sitk.GetArrayFromImage(sitk.BinaryFillhole(alone)))
 
 
 def test_a_lung_cut_open_by_the_field_of_view_stays_in_the_mask() -> None:
