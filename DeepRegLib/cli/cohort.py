@@ -74,7 +74,8 @@ def cohort(
         int,
         typer.Option(
             metavar="N",
-            help="Graphics cards: of this machine to share out, or of each job; one case at a time on each.",
+            help="Graphics cards: of this machine to share out, or of each job; one case at a time on each. With "
+            "--scheduler, 1 for workers that were started with --resources GPU=1.",
         ),
     ] = 0,
     case_time: Annotated[
@@ -142,7 +143,7 @@ def cohort(
         queue = (
             Queue(named[0], jobs, partition, time, cores, job_memory, gpus, tuple(job_option or ())) if named else None
         )
-        place = _Where(local, scheduler, gpus, queue, output)
+        place = _Where(local, scheduler, gpus, queue, output, screen.note)
         with interruptible(screen) as cancel:
             if array is not None and queue is not None:
                 code = _write_array(screen, array, queue, source, cases, output, _words(choice, defaults, retries))
@@ -175,6 +176,7 @@ class _Where:
     gpus: int
     queue: Queue | None
     output: Path
+    say: Callable[[str], None]
 
 
 def manifest_from(source: Source, defaults: dict[str, str | None]) -> Manifest:
@@ -264,6 +266,10 @@ def _run_whole(
         tell_result(screen, lines, planned, output)
     if tally is not None and tally.disk_full:
         raise OutputError(f"The run ended: {tally.disk_full}", "Run the same again; what is done is kept.")
+    if tally is not None and tally.trouble:
+        from DeepRegLib.cohort.clusters import ClusterError
+
+        raise ClusterError(f"The run ended: {tally.trouble}", "Run the same again; what is done is kept.")
     if cancel():
         return INTERRUPTED
     good = all(line.status == "done" and line.verdict != "failed" for line in lines)
@@ -394,16 +400,16 @@ def _hands(place: _Where, todo: tuple[Planned, ...]) -> Iterator[tuple[Hands, st
     if place.queue is not None:
         from DeepRegLib.cohort.queues import environment_of, queue_cluster
 
-        with queue_cluster(place.queue, place.output) as cluster:
+        with queue_cluster(place.queue, place.output, place.say) as cluster:
             hands = hands_of(cluster, environment_of(place.queue), a_gpu=place.gpus > 0)
             with _stopping(hands):
                 yield hands, _about(cluster.about, cluster.dashboard)
         return
     if place.scheduler is not None:
-        if place.local is not None or place.gpus:
-            raise InputError("--scheduler was given with --local or --gpus.", "Give one of them.")
+        if place.local is not None:
+            raise InputError("--scheduler was given with --local.", "Give one of them.")
         with running_cluster(place.scheduler) as cluster:
-            hands = hands_of(cluster, {}, a_gpu=False)
+            hands = hands_of(cluster, {}, a_gpu=place.gpus > 0)
             with _stopping(hands):
                 yield hands, _about(cluster.about, cluster.dashboard)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from DeepRegLib.cohort.child import Child, ChildError
 from DeepRegLib.cohort.work import DIED, STOPPED, Outcome, Work
@@ -16,11 +16,14 @@ class Children:
     Parameters
     ----------
     environment
-        Variables besides those of this process: how many threads each may use, which graphics card.
+        Variables besides those of this process: how many threads each may use.
+    cards
+        Numbers of the graphics cards; each process gets one of its own as long as there are. () leaves them all to all.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], cards: Sequence[str] = ()) -> None:
         self._environment = environment
+        self._cards = list(cards)
         self._free: list[Child] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -30,7 +33,7 @@ class Children:
         with self._lock:
             if self._closed.is_set():
                 return Outcome(STOPPED, "The run was stopped.")
-            child = self._free.pop() if self._free else Child(self._environment)
+            child = self._free.pop() if self._free else self._new()
         try:
             return child.run(work, self._closed.is_set)
         except ChildError as error:
@@ -45,6 +48,10 @@ class Children:
             free, self._free = self._free, []
         for child in free:
             child.close()
+
+    def _new(self) -> Child:
+        own = {"CUDA_VISIBLE_DEVICES": self._cards.pop(0)} if self._cards else {}
+        return Child({**self._environment, **own})
 
     def _give_back(self, child: Child) -> None:
         with self._lock:

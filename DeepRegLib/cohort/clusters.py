@@ -15,7 +15,8 @@ import psutil
 from distributed import Client, LocalCluster, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
-from DeepRegLib.cohort.dask_hands import GPU, CasePlugin, DaskHands
+from DeepRegLib.cohort.dask_hands import GPU, CasePlugin, DaskHands, Watch
+from DeepRegLib.cohort.watching import Patience
 from DeepRegLib.errors import DeepRegError
 
 CONNECT_SECONDS = 30.0
@@ -31,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    "distributed.deploy.lost-worker-timeout": "2s",
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:.0f}s",
 }
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -55,11 +57,14 @@ class Cluster:
         Address of its web page; "" without one.
     about
         What it is, in some words.
+    watch
+        Knows whether workers may still come.
     """
 
     client: Client
     dashboard: str
     about: str
+    watch: Watch
 
 
 def memory_of_case(voxels: int | None) -> int:
@@ -103,7 +108,7 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield Cluster(client, dashboard_here(cluster), f"{workers} on this machine")
+        yield Cluster(client, dashboard_here(cluster), f"{workers} on this machine", Patience("this machine"))
 
 
 def dashboard_here(cluster: SpecCluster) -> str:
@@ -130,12 +135,12 @@ def running_cluster(address: str) -> Iterator[Cluster]:
                 f"No Dask scheduler answers at {address} ({type(error).__name__}).", "Check its address."
             ) from error
         with client:
-            yield Cluster(client, client.dashboard_link or "", address)
+            yield Cluster(client, client.dashboard_link or "", address, Patience(address))
 
 
 def hands_of(cluster: Cluster, environment: dict[str, str], gpus: tuple[str, ...] = (), *, a_gpu: bool) -> DaskHands:
     """Return what runs cases on a cluster; with `a_gpu` each takes a graphics card for itself."""
-    return DaskHands(cluster.client, CasePlugin(environment, gpus), gpus=a_gpu)
+    return DaskHands(cluster.client, CasePlugin(environment, gpus), cluster.watch, gpus=a_gpu)
 
 
 def largest(voxels: Iterable[int | None]) -> int:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from DeepRegLib.cohort.record import clear_failure, write_failure
-from DeepRegLib.cohort.work import DISK, DONE, FINAL, STOPPED, Outcome, Work
+from DeepRegLib.cohort.work import DISK, DONE, FINAL, LEFT, STOPPED, Outcome, Work
 
 WAIT_SECONDS = 0.2
+# A case is not to blame that its worker had to leave, unless it takes longer than any job may.
+MOST_LEAVES = 3
 BEGUN, RETRY, FAILED = "begun", "retry", "failed"
 
 
@@ -24,6 +26,9 @@ class Hands(Protocol):
 
     def begin(self, work: Work, done: Callable[[Outcome], None]) -> None:
         """Hand out a case; `done` is called once, from any thread."""
+
+    def trouble(self) -> str:
+        """Return why nothing can run any more; "" as long as something may."""
 
     def stop(self) -> None:
         """End what is running; their outcome is `STOPPED`."""
@@ -56,6 +61,7 @@ class Tally:
     verdicts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     disk_full: str = ""
+    trouble: str = ""
 
 
 def run_all(
@@ -87,13 +93,15 @@ def run_all(
     Returns
     -------
     Tally
-        `disk_full` is not empty if the disk is: the cases that were not begun stay missing then.
+        `disk_full` or `trouble` (nothing can run any more) tells why a run ended before all cases had; what was not
+        begun stays missing then.
     """
     ended: queue.SimpleQueue[tuple[Work, Outcome]] = queue.SimpleQueue()
     waiting, again, tally = iter(works), deque[Work](), Tally()
     running, ending = 0, False
     while True:
-        if not ending and (stopped() or tally.disk_full):
+        tally.trouble = tally.trouble or hands.trouble()
+        if not ending and (stopped() or tally.disk_full or tally.trouble):
             ending = True
             hands.stop()
         while not ending and running < hands.slots():
@@ -124,7 +132,8 @@ def _putter(ended: queue.SimpleQueue[tuple[Work, Outcome]], work: Work) -> Calla
 def _judged(work: Work, outcome: Outcome, retries: int, ending: bool) -> Event:
     if outcome.kind in (DONE, STOPPED):
         return Event(outcome.kind, work, outcome)
-    if outcome.kind in FINAL or work.attempt > retries:
+    allowed = retries + (MOST_LEAVES if outcome.kind == LEFT else 0)
+    if outcome.kind in FINAL or (work.attempt > allowed and not ending):
         return Event(FAILED, work, outcome)
     # A run that ends tries nothing again; what failed in it is as if it had not begun.
     return Event(STOPPED if ending else RETRY, work, outcome)

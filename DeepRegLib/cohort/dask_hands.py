@@ -9,21 +9,22 @@ Rocklin, Dask: parallel computation with blocked algorithms and task scheduling,
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from distributed import Client, Future, Worker, WorkerPlugin, get_worker
 
 from DeepRegLib.cohort.children import Children
-from DeepRegLib.cohort.work import DIED, STOPPED, Outcome, Work
+from DeepRegLib.cohort.work import DIED, LEFT, STOPPED, Outcome, Work
 
 PLUGIN = "deepreg-cohort"
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, FIRST_LOOK_SECONDS = 1.0, 0.1
 # So many cases are handed out for each that runs, that no worker waits for the next one.
 AHEAD = 2
-GPU = "GPU"
+GPU, VISIBLE = "GPU", "CUDA_VISIBLE_DEVICES"
 
 
 class CasePlugin(WorkerPlugin):
@@ -46,11 +47,13 @@ class CasePlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Be ready; the first process is started at the first case."""
-        own = {}
         if self._gpus:
             number = int(worker.name) if str(worker.name).isdigit() else 0
-            own = {"CUDA_VISIBLE_DEVICES": self._gpus[number % len(self._gpus)]}
-        self._children = Children(self._environment | own)
+            cards = [self._gpus[number % len(self._gpus)]]
+        else:
+            # Those that a batch system has given to the job of this worker.
+            cards = [card for card in os.environ.get(VISIBLE, "").split(",") if card]
+        self._children = Children(self._environment, cards if worker.state.total_resources.get(GPU) else ())
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002  # Dask gives it
         """End the processes."""
@@ -72,6 +75,16 @@ def run_on_worker(work: Work) -> Outcome:
     return plugin.run(work)
 
 
+class Watch(Protocol):
+    """Whoever knows whether workers may still come."""
+
+    def arrived(self) -> None:
+        """Note that there are workers."""
+
+    def trouble(self) -> str:
+        """Return why none will come; "" as long as one may."""
+
+
 class DaskHands:
     """The workers of a cluster.
 
@@ -81,26 +94,56 @@ class DaskHands:
         Connected to it.
     plugin
         What each worker gets, those that come later too.
+    watch
+        Is asked while there is no worker.
     gpus
         Whether a case needs the resource `GPU` of a worker, one at a time.
     """
 
-    def __init__(self, client: Client, plugin: CasePlugin, *, gpus: bool = False) -> None:
+    def __init__(self, client: Client, plugin: CasePlugin, watch: Watch, *, gpus: bool = False) -> None:
         self._client = client
+        self._watch = watch
         self._resources = {GPU: 1} if gpus else None
         self._key = f"case-{uuid.uuid4().hex[:8]}"
         self._futures: dict[str, Future] = {}
         self._stopped = False
-        self._slots, self._looked = 1, -LOOK_SECONDS
+        self._slots, self._places_known = 1, 0
+        self._looked, self._trouble = -LOOK_SECONDS, ""
         client.register_plugin(plugin)
 
     def slots(self) -> int:
         """Return how many cases may be handed out at a time."""
-        now = time.monotonic()
-        if now - self._looked > LOOK_SECONDS:
-            self._looked = now
-            self._slots = max(1, AHEAD * sum(self._client.nthreads().values()))
+        self._look()
         return self._slots
+
+    def trouble(self) -> str:
+        """Return why nothing can run any more; "" as long as something may."""
+        self._look()
+        return self._trouble
+
+    def _look(self) -> None:
+        """Look at the workers, now and then."""
+        now = time.monotonic()
+        if now - self._looked < (LOOK_SECONDS if self._places_known else FIRST_LOOK_SECONDS) or self._trouble:
+            return
+        self._looked = now
+        try:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        except (OSError, TimeoutError):  # of the connection, also Dask's own
+            workers = ()
+        if self._client.status not in ("running", "connecting"):
+            self._trouble = "The scheduler does not answer any more."
+        self._places_known = sum(self._places(worker) for worker in workers)
+        self._slots = max(1, AHEAD * self._places_known)
+        if self._places_known:
+            self._watch.arrived()
+        elif not self._trouble:
+            self._trouble = self._watch.trouble()
+
+    def _places(self, worker: Mapping[str, Any]) -> int:
+        """Return how many cases a worker runs at a time."""
+        threads = int(worker["nthreads"])
+        return threads if self._resources is None else min(threads, int(worker["resources"].get(GPU, 0)))
 
     def begin(self, work: Work, done: Callable[[Outcome], None]) -> None:
         """Hand out a case."""
@@ -113,6 +156,8 @@ class DaskHands:
 
     def stop(self) -> None:
         """End what is running on every worker, and take back what waits."""
+        if self._stopped:
+            return
         self._stopped = True
         self._client.unregister_worker_plugin(PLUGIN)
         for future in list(self._futures.values()):
@@ -134,7 +179,7 @@ class DaskHands:
             outcome: Outcome = future.result()
             # The plugin of a worker that leaves in good order ends its cases; the run goes on elsewhere.
             if outcome.kind == STOPPED and not self._stopped:
-                return Outcome(DIED, "Its worker ended.", host=outcome.host, seconds=outcome.seconds)
+                return Outcome(LEFT, "Its worker ended.", host=outcome.host, seconds=outcome.seconds)
             return outcome
         if future.cancelled() or self._stopped:
             return Outcome(STOPPED if self._stopped else DIED, "Its worker was lost.")

@@ -45,6 +45,10 @@ class OwnHands:
         """Hand out a case."""
         self._pool.submit(lambda: done(self._children.run(work)))
 
+    def trouble(self) -> str:
+        """Return "": a process that cannot be started is told of its case."""
+        return ""
+
     def stop(self) -> None:
         """End what is running."""
         self._children.close()

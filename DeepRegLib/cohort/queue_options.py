@@ -61,6 +61,10 @@ class Queue:
                 )
         if not 1 <= self.minutes < 1e6:
             raise InputError(f"--time is {self.minutes:g} minutes.", "Give 1 minute or more.")
+        if self.kind == "sge" and self.gpus and not self.extra:
+            raise InputError(
+                "Each site of Grid Engine names graphics cards in its own way.", "Add it: --job-option '-l gpu=1'."
+            )
         for text in (self.partition, *self.extra):
             if text and not PLAIN.fullmatch(text):
                 raise InputError(f"{text!r} cannot stand in a job's script.", "Leave out line breaks.")

@@ -5,29 +5,35 @@ Everything that goes between coordinator and workers is encrypted by keys made f
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client
+from distributed import Client, Status
 from distributed.security import Security
 
 from DeepRegLib.cohort.clusters import DASHBOARD, SETTINGS, THREADS, Cluster, ClusterError, dashboard_here, quiet
 from DeepRegLib.cohort.dask_hands import GPU
 from DeepRegLib.cohort.queue_options import Queue
+from DeepRegLib.cohort.watching import JobWatch
 
 # A worker leaves so long before its job is over; they do not all leave at once.
 MARGIN_MINUTES, STAGGER_SECONDS = 1.0, 20
+# What a batch system says when it is only busy, and how often it is asked again.
+PASSING, TRIES, PAUSE_SECONDS = ("timed out", "try again", "temporarily", "unable to contact"), 5, 10.0
+ROLES = ("client", "scheduler", "worker")
 CLASSES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 
 
 @contextmanager
-def queue_cluster(queue: Queue, output: Path) -> Iterator[Cluster]:
+def queue_cluster(queue: Queue, output: Path, say: Callable[[str], None]) -> Iterator[Cluster]:
     """Ask a batch system for jobs, as many as wanted all the time, each a worker for one case at a time.
 
     Parameters
@@ -37,50 +43,120 @@ def queue_cluster(queue: Queue, output: Path) -> Iterator[Cluster]:
     output
         Folder of the cohort, which every node must see; the keys of the run lie in it, in a hidden folder that only
         this user can read, as long as it lasts.
+    say
+        Called with what is waited for, as long as there is no worker.
 
     Raises
     ------
     ClusterError
-        If the batch system takes no job.
+        If its options cannot be used. Jobs that are refused later are told by the cluster's `watch`.
     """
-    import dask_jobqueue
-
     with (
         dask.config.set(SETTINGS),
         quiet(),
         tempfile.TemporaryDirectory(prefix=".jobs-", dir=output.absolute(), ignore_cleanup_errors=True) as private,
     ):
+        watch = JobWatch(queue.kind, Path(private), say)
         try:
-            cluster = getattr(dask_jobqueue, CLASSES[queue.kind])(**_settings(queue, private))
+            cluster = jobs_cluster(queue, private, watch)
         except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(f"The cluster of {queue.kind} cannot be made: {error}.", "Check its options.") from error
         with cluster, Client(cluster, set_as_default=False) as client:
             cluster.adapt(minimum_jobs=queue.jobs, maximum_jobs=queue.jobs)
-            yield Cluster(client, dashboard_here(cluster), f"{queue.jobs} jobs of {queue.kind}")
+            yield Cluster(client, dashboard_here(cluster), f"{queue.jobs} job{'s' if queue.jobs > 1 else ''} of {queue.kind}", watch)
+
+
+def jobs_cluster(queue: Queue, private: str, watch: JobWatch) -> Any:
+    """Return the cluster of a batch system, with no job asked for yet.
+
+    Parameters
+    ----------
+    queue
+        What each job is asked for.
+    private
+        Folder that every node must see and only this user can read: keys, and what the jobs print.
+    watch
+        Is told of every job that is asked for.
+    """
+    import dask_jobqueue
+
+    made = getattr(dask_jobqueue, CLASSES[queue.kind])
+    return made(**_settings(queue, private), job_cls=_watched(made.job_cls, watch))
+
+
+def _watched(job: Any, watch: JobWatch) -> Any:
+    """Return a class of jobs that tells which number a job has got, or why it was refused."""
+
+    class Watched(job):  # type: ignore[misc]  # a class of dask-jobqueue, which has no types
+        async def start(self) -> None:
+            for _ in range(TRIES - 1):
+                try:
+                    return await self._begin()
+                except (OSError, RuntimeError, ValueError) as error:
+                    if not any(word in str(error).lower() for word in PASSING):
+                        return self._refused(error)
+                    await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                return await self._begin()
+            except (OSError, RuntimeError, ValueError) as error:
+                return self._refused(error)
+
+        async def _begin(self) -> None:
+            await super().start()
+            watch.jobs.append(str(self.job_id))
+
+        def _refused(self, error: Exception) -> None:
+            # An error here would be Dask's to print, and no more; that there is no worker is seen by the watch.
+            watch.refused.append(_last_line(str(error)))
+            self.status = Status.running
+
+    return Watched
+
+
+def _last_line(text: str) -> str:
+    """Return what a batch system said, of an error of dask-jobqueue that holds command, output and more."""
+    lines = [line.strip() for line in text.partition("stderr:")[2].splitlines() if line.strip()]
+    return lines[0] if lines else text
+
+
+def _keys(private: str) -> Security:
+    """Make the keys of a run, as files of its own folder.
+
+    dask-jobqueue writes files of its own where it is given the keys themselves, and removes them too late.
+    """
+    made = Security.temporary()
+    paths = {}
+    for name in ("tls_ca_file", "tls_client_key", "tls_client_cert"):
+        path = Path(private) / f"{name}.pem"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123  # only this user reads it, from its first byte
+            file.write(str(getattr(made, name)))
+        paths[name] = str(path)
+    roles = {f"tls_{role}_{part}": paths[f"tls_client_{part}"] for role in ROLES for part in ("key", "cert")}
+    return Security(require_encryption=True, tls_ca_file=paths["tls_ca_file"], **roles)
 
 
 def environment_of(queue: Queue) -> dict[str, str]:
     """Return the variables that give a case the cores of its job."""
-    return dict.fromkeys(THREADS, str(queue.cores))
+    return dict.fromkeys(THREADS, str(max(1, queue.cores // max(1, queue.gpus))))
 
 
 def _settings(queue: Queue, private: str) -> dict[str, Any]:
-    """Return what dask-jobqueue is given; a worker has one thread, and its case all cores of the job."""
+    """Return what dask-jobqueue is given; a worker has a thread a case, and the cases share the cores of the job."""
     lifetime = max(queue.minutes - MARGIN_MINUTES, queue.minutes / 2)
     arguments = ["--lifetime", f"{60 * lifetime:.0f}s", "--lifetime-stagger", f"{STAGGER_SECONDS}s", "--no-nanny"]
     if queue.gpus:
         arguments += ["--resources", f"{GPU}={queue.gpus}"]
     settings: dict[str, Any] = {
-        "cores": 1,
+        "cores": max(1, queue.gpus),  # threads of the worker
         "processes": 1,
         "memory": f"{queue.memory}GB",
-        "walltime": walltime(queue.minutes),
+        "walltime": walltime(queue),
         "worker_extra_args": arguments,
         "job_extra_directives": list(_directives(queue)),
         "log_directory": private,
         "local_directory": tempfile.gettempdir(),
         "python": sys.executable,
-        "security": Security.temporary(),
+        "security": _keys(private),
         "protocol": "tls://",
         "shared_temp_directory": private,
         "scheduler_options": {"dashboard_address": DASHBOARD},
@@ -96,7 +172,8 @@ def _cores(queue: Queue) -> dict[str, Any]:
     if queue.kind == "slurm":
         return {"job_cpu": queue.cores}
     if queue.kind == "pbs":
-        return {"resource_spec": f"select=1:ncpus={queue.cores}:mem={queue.memory}gb"}
+        cards = f":ngpus={queue.gpus}" if queue.gpus else ""
+        return {"resource_spec": f"select=1:ncpus={queue.cores}:mem={queue.memory}gb{cards}"}
     if queue.kind == "lsf":
         return {"ncpus": queue.cores}
     return {}  # the parallel environment of SGE is named by each site: --job-option "-pe smp 4"
@@ -105,10 +182,13 @@ def _cores(queue: Queue) -> dict[str, Any]:
 def _directives(queue: Queue) -> Iterator[str]:
     if queue.gpus and queue.kind == "slurm":
         yield f"--gres=gpu:{queue.gpus}"
+    if queue.gpus and queue.kind == "lsf":
+        yield f'-gpu "num={queue.gpus}"'
     yield from queue.extra
 
 
-def walltime(minutes: float) -> str:
-    """Return a time as batch systems write it."""
-    seconds = round(60 * minutes)
-    return f"{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
+def walltime(queue: Queue) -> str:
+    """Return the time of a job as its batch system writes it; LSF knows no seconds."""
+    seconds = round(60 * queue.minutes)
+    whole = f"{seconds // 3600:02d}:{seconds % 3600 // 60:02d}"
+    return whole if queue.kind == "lsf" else f"{whole}:{seconds % 60:02d}"

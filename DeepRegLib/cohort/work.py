@@ -8,8 +8,8 @@ from typing import Any
 
 # How a case ended.
 DONE = "done"
-INPUT, RUN, DIED, TIME, MEMORY, DISK, VERSIONS, BUSY, STOPPED = (
-    *("input", "run", "died", "time", "memory", "disk", "versions", "busy", "stopped"),
+INPUT, RUN, DIED, LEFT, TIME, MEMORY, DISK, VERSIONS, BUSY, STOPPED = (
+    *("input", "run", "died", "left", "time", "memory", "disk", "versions", "busy", "stopped"),
 )
 # What another try would not change: the same words are refused again.
 FINAL = (INPUT, DISK, STOPPED)
@@ -77,7 +77,7 @@ class Outcome:
     ----------
     kind
         `DONE`, or why there is no result: `INPUT` (something in it is wrong), `RUN` (it could not be registered),
-        `DIED` (its process or worker did), `TIME`, `MEMORY`, `DISK`, `VERSIONS` (the worker has others), `BUSY`
+        `DIED` (its process or worker did), `LEFT` (its worker left in good order, before its job was over), `TIME`, `MEMORY`, `DISK`, `VERSIONS` (the worker has others), `BUSY`
         (another run has its folder), `STOPPED`.
     reason
         One line; "" if done.

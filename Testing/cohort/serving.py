@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ RESULT = {
     "warnings": ["One warning, with a comma."],
     "measures": {"ncc_after": 0.75, "folds": 0, "dice_after": {"1": 0.5, "2": 1.0}, "tre_after": None},
     "fixed": {"size": [3, 4, 5]},
-    "provenance": {"device": "cpu", "versions": {"deepreg": "x"}},
+    "provenance": {"device": os.environ.get("CUDA_VISIBLE_DEVICES", "cpu"), "versions": {"deepreg": "x"}},
     "files": {"result": "result.json", "warped": "warped.nii.gz"},
 }
 
@@ -41,6 +42,10 @@ def deepreg(words: Sequence[str]) -> int:
     if wanted == "once" and not (mark := fixed.with_suffix(".mark")).exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if wanted == "cancelled" and not (mark := fixed.with_suffix(".mark")).exists():
+        mark.touch()
+        subprocess.run(["scancel", os.environ["SLURM_JOB_ID"]], check=True)
+        time.sleep(60)
     if wanted == "refused":
         print("error: fixed.nii.gz is damaged.", file=sys.stderr, flush=True)
         return 2
