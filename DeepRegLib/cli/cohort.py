@@ -33,8 +33,9 @@ def cohort(
         Path | None,
         typer.Argument(
             metavar="[TABLE]",
-            help="CSV file, one row a case: columns fixed and moving (for deepreg register) or scan (for deepreg "
-            "segment), case for its name, and any option of that command. Paths are relative to the file.",
+            help="CSV file, one row a case: columns fixed and moving (for deepreg register), scan (for deepreg "
+            "segment) or frames (for deepreg series), case for its name, and any option of that command. Paths are "
+            "relative to the file.",
         ),
     ] = None,
     fixed: Annotated[
@@ -48,6 +49,9 @@ def cohort(
     moving: Annotated[str | None, typer.Option(metavar="PATTERN", help="The moving scans, as --fixed.")] = None,
     scan: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="In place of a table: the scans to segment.")
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="In place of a table: the series, a file or folder each.")
     ] = None,
     bids: Annotated[Path | None, typer.Option(metavar="ROOT", help="In place of a table: a BIDS data set.")] = None,
     plan: Annotated[
@@ -117,16 +121,17 @@ def cohort(
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Register or segment many cases, on this machine or a cluster; a second call goes on where the first ended.
+    """Register or segment many scans or series, on this machine or a cluster; a second call goes on where one ended.
 
-    Writes cases/NAME, a folder a case with what deepreg register or segment writes, its record case.json and log.txt;
-    failures/NAME.json for a case without a result; the table cohort.csv and the report cohort.html, worst cases first.
+    Writes cases/NAME, a folder a case with what deepreg register, segment or series writes, its record case.json and
+    log.txt; failures/NAME.json for a case without a result; the table cohort.csv and the report cohort.html, worst
+    cases first.
     With --bids the results also get the names of BIDS derivatives. What lies there from the same files,
     recipe, model, options and versions is not done again.
     """
     with session(json_output, verbose) as screen:
         limits = _limits(case_time, case_memory, retries)
-        source = Source(manifest, fixed, moving, scan, bids)
+        source = Source(manifest, fixed, moving, scan, frames, bids)
         defaults = {
             "recipe": None if only_failed else recipe,
             "model": model,
@@ -164,6 +169,7 @@ class Source:
     fixed: str | None
     moving: str | None
     scan: str | None
+    frames: str | None
     bids: Path | None
 
 
@@ -194,9 +200,13 @@ def manifest_from(source: Source, defaults: dict[str, str | None]) -> Manifest:
     pair = source.fixed is not None and source.moving is not None
     if (source.fixed is None) != (source.moving is None):
         raise InputError("--fixed and --moving belong together.", "Give both.")
-    if sum((source.table is not None, pair, source.scan is not None)) != 1:
-        raise InputError("It is not clear which cases are meant.", "Give a table, --fixed and --moving, or --scan.")
-    register, segment = default_values("register", defaults), default_values("segment", defaults)
+    single = {"segment": source.scan, "series": source.frames}
+    alone = {command: pattern for command, pattern in single.items() if pattern is not None}
+    if sum((source.table is not None, pair, *(True for _ in alone))) != 1:
+        raise InputError(
+            "It is not clear which cases are meant.", "Give a table, --fixed and --moving, --scan, or --frames."
+        )
+    register = default_values("register", defaults)
     if source.bids is not None:
         if source.fixed is None or source.moving is None:
             raise InputError("--bids needs --fixed and --moving.", "Give entities, such as ses-1 and ses-2.")
@@ -205,7 +215,8 @@ def manifest_from(source: Source, defaults: dict[str, str | None]) -> Manifest:
         return read_manifest(source.table, defaults)
     if source.fixed is not None and source.moving is not None:
         return cases_by_rule("register", [source.fixed, source.moving], Path.cwd(), register)
-    return cases_by_rule("segment", [str(source.scan)], Path.cwd(), segment)
+    ((command, pattern),) = alone.items()
+    return cases_by_rule(command, [pattern], Path.cwd(), default_values(command, defaults))
 
 
 def _limits(minutes: float | None, gigabytes: float | None, retries: int) -> Limits:
@@ -305,7 +316,7 @@ def _about_run(source: Source, choice: Choice, where: str) -> dict[str, str]:
     told = {"Where": where.partition(" Dashboard")[0]}
     if table is not None:
         told["Table"] = f"{table.name}, SHA-256 {hashlib.sha256(table.read_bytes()).hexdigest()}"
-    patterns = {"Fixed": source.fixed, "Moving": source.moving, "Scan": source.scan}
+    patterns = {"Fixed": source.fixed, "Moving": source.moving, "Scan": source.scan, "Frames": source.frames}
     told |= {name: pattern for name, pattern in patterns.items() if pattern is not None}
     if choice.only_failed:
         told["Cases"] = "only those that had failed" + (f", by {Path(choice.instead).name}" if choice.instead else "")

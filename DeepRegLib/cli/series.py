@@ -125,7 +125,7 @@ def apply_series(
 
 def _summarise(screen: Session, result: SeriesRegistration, output: Path, written: list[str]) -> None:
     from DeepRegLib.naming import base_name, without_folders
-    from DeepRegLib.series.saving import SERIES_JSON
+    from DeepRegLib.series.names import SERIES_JSON
 
     if screen.json_output:
         screen.emit_text((output / SERIES_JSON).read_text(encoding="utf-8"))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from DeepRegLib.files.output_folder import RESULT
+from DeepRegLib.series.names import SERIES_JSON
+
 PATH, TEXT, FLAG, NAME_OR_PATH = "path", "text", "flag", "name or path"
 YES, NO = ("yes", "true", "1", "x"), ("no", "false", "0", "")
 CASE = "case"
@@ -20,10 +23,13 @@ class Command:
         Its arguments, in their order; each is a column that every row fills.
     options
         Kind of value by column. What chooses a program or a place to write (`--engine`, `--output`) is not among them.
+    result
+        File that makes its folder whole.
     """
 
     scans: tuple[str, ...]
     options: Mapping[str, str]
+    result: str = RESULT
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -63,6 +69,19 @@ COMMANDS: Mapping[str, Command] = {
             "device": TEXT,
             "seed": TEXT,
         },
+    ),
+    "series": Command(
+        ("frames",),
+        {
+            "reference": TEXT,
+            "recipe": NAME_OR_PATH,
+            "smoothing": TEXT,
+            "cyclic": FLAG,
+            "labels": PATH,
+            "device": TEXT,
+            "seed": TEXT,
+        },
+        SERIES_JSON,
     ),
 }
 

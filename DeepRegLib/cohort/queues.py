@@ -63,7 +63,12 @@ def queue_cluster(queue: Queue, output: Path, say: Callable[[str], None]) -> Ite
             raise ClusterError(f"The cluster of {queue.kind} cannot be made: {error}.", "Check its options.") from error
         with cluster, Client(cluster, set_as_default=False) as client:
             cluster.adapt(minimum_jobs=queue.jobs, maximum_jobs=queue.jobs)
-            yield Cluster(client, dashboard_here(cluster), f"{queue.jobs} job{'s' if queue.jobs > 1 else ''} of {queue.kind}", watch)
+            yield Cluster(
+                client,
+                dashboard_here(cluster),
+                f"{queue.jobs} job{'s' if queue.jobs > 1 else ''} of {queue.kind}",
+                watch,
+            )
 
 
 def jobs_cluster(queue: Queue, private: str, watch: JobWatch) -> Any:
@@ -90,25 +95,24 @@ def _watched(job: Any, watch: JobWatch) -> Any:
     class Watched(job):  # type: ignore[misc]  # a class of dask-jobqueue, which has no types
         async def start(self) -> None:
             for _ in range(TRIES - 1):
-                try:
-                    return await self._begin()
-                except (OSError, RuntimeError, ValueError) as error:
-                    if not any(word in str(error).lower() for word in PASSING):
-                        return self._refused(error)
-                    await asyncio.sleep(PAUSE_SECONDS)
+                if await self._begun(again=True):
+                    return
+                await asyncio.sleep(PAUSE_SECONDS)
+            await self._begun(again=False)
+
+        async def _begun(self, *, again: bool) -> bool:
+            """Ask for the job; tell whether that is done, and not to be tried again."""
             try:
-                return await self._begin()
+                await super().start()
             except (OSError, RuntimeError, ValueError) as error:
-                return self._refused(error)
-
-        async def _begin(self) -> None:
-            await super().start()
+                if again and any(word in str(error).lower() for word in PASSING):
+                    return False
+                # An error here would be Dask's to print, and no more; that there is no worker is seen by the watch.
+                watch.refused.append(_last_line(str(error)))
+                self.status = Status.running
+                return True
             watch.jobs.append(str(self.job_id))
-
-        def _refused(self, error: Exception) -> None:
-            # An error here would be Dask's to print, and no more; that there is no worker is seen by the watch.
-            watch.refused.append(_last_line(str(error)))
-            self.status = Status.running
+            return True
 
     return Watched
 

@@ -12,9 +12,16 @@ from DeepRegLib.files import make_folder, write_text
 from DeepRegLib.files.output_folder import RESULT
 from DeepRegLib.saving import is_output, json_text
 from DeepRegLib.segmentation.saving import is_segmentation_file
+from DeepRegLib.series.names import SERIES_JSON, is_series_entry
 
 CASES, FAILURES = "cases", "failures"
 RECORD, LOG, THUMBNAIL = "case.json", "log.txt", "thumbnail.jpg"
+# What is measured of a series: of the whole, and of each frame.
+SMOOTHNESS = ("roughness_before_mm", "roughness_after_mm")
+OF_FRAMES = (
+    *("ncc_before", "ncc_after", "motion_mean", "motion_p95", "motion_max", "strain", "folds", "inverse_error"),
+    *("jacobian_min", "jacobian_mean", "jacobian_max"),
+)
 LARGEST_RECORD = 100_000_000
 
 
@@ -30,12 +37,12 @@ def failure_file(output: str | Path, name: str) -> Path:
 
 def is_case_file(name: str) -> bool:
     """Tell whether a file of this name may lie in a case's folder because it was put there by a run."""
-    return name in (RECORD, LOG, THUMBNAIL) or is_output(name) or is_segmentation_file(name)
+    return name in (RECORD, LOG, THUMBNAIL) or is_output(name) or is_segmentation_file(name) or is_series_entry(name)
 
 
 def record_of(folder: Path) -> dict[str, Any] | None:
     """Return what a case's folder says of itself; None if there is no whole result in it."""
-    if not (folder / RESULT).is_file():
+    if not any((folder / name).is_file() for name in (RESULT, SERIES_JSON)):
         return None
     return read_json(folder / RECORD)
 
@@ -75,7 +82,7 @@ def summary_of(result: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     result
-        What `result.json` holds.
+        What `result.json` or `series.json` holds.
     """
     verdict, provenance = _table(result.get("verdict")), _table(result.get("provenance"))
     return {
@@ -98,6 +105,13 @@ def measures_of(result: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(value, dict) and entries:
             numbers = [item for item in value.values() if _is_number(item)]
             found |= {f"{name}_mean": sum(numbers) / len(numbers)} if numbers else {}
+    for name in SMOOTHNESS if result.get("frames") else ():
+        found |= {name: result[name]} if _is_number(result.get(name)) else {}
+    for name in OF_FRAMES if result.get("frames") else ():
+        numbers = [frame[name] for frame in result["frames"] if _is_number(frame.get(name))]
+        if numbers:
+            found |= {f"{name}_of_frames_mean": sum(numbers) / len(numbers)}
+            found |= {f"{name}_of_frames_min": min(numbers), f"{name}_of_frames_max": max(numbers)}
     for segment in result.get("segments") or []:
         for column in ("volume_ml", "agreement"):
             if _is_number(segment.get(column)):
@@ -106,10 +120,10 @@ def measures_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _voxels(result: Mapping[str, Any]) -> int | None:
-    size = _table(result.get("fixed") or result.get("scan")).get("size")
+    size = _table(result.get("fixed") or result.get("scan") or result.get("reference")).get("size")
     if not isinstance(size, list):
         return None
-    total = 1
+    total = max(1, len(result.get("frames") or ()))
     for count in size:
         total *= int(count)
     return total

@@ -17,7 +17,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from DeepRegLib.cohort.case_folder import reserved_case
 from DeepRegLib.cohort.cases import Case, words_of
+from DeepRegLib.cohort.columns import COMMANDS
 from DeepRegLib.cohort.files import content_hash, stamp_of
 from DeepRegLib.cohort.record import LOG, RECORD, THUMBNAIL, is_case_file, read_json, record_of, summary_of
 from DeepRegLib.cohort.thumbnails import write_thumbnail
@@ -25,7 +27,6 @@ from DeepRegLib.cohort.wanted import SCHEMA, Wanted, difference, wanted_of
 from DeepRegLib.cohort.work import BUSY, DISK, DONE, INPUT, RUN, VERSIONS, Outcome, Work
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import write_text
-from DeepRegLib.files.output_folder import RESULT, reserved_folder
 from DeepRegLib.saving import json_text
 from DeepRegLib.versions import versions
 
@@ -86,18 +87,19 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
         return _done(folder)  # another worker, taken for lost, has made it meanwhile
     begun, clock = datetime.now(timezone.utc), time.perf_counter()
     reset_peak_memory()
-    with reserved_folder(folder, is_case_file, overwrite=True, inputs=case.files.values()) as place:
+    result = COMMANDS[case.command].result
+    with reserved_case(folder, case) as place:
         inputs = {column: _input(column, path) for column, path in case.files.items()}
 
         def write(new: Path) -> list[str]:
             code = deepreg(words_of(case, str(new)))
-            if not (new / RESULT).is_file():
+            if not (new / result).is_file():
                 raise _NoResult(code)
             for column, path in case.files.items():
                 if stamp_of(path) != inputs[column]["stamp"]:
                     raise InputError(f"The file of {column} changed while it was read.", "Run the cohort again.")
             write_text(new / LOG, _text(log).replace(str(new), str(folder)))
-            write_thumbnail(new, new / THUMBNAIL)
+            write_thumbnail(case, new, new / THUMBNAIL)
             written = sorted(path.name for path in new.iterdir() if is_case_file(path.name))
             record = {
                 "schema": SCHEMA,
@@ -111,12 +113,12 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
                 "memory": peak_memory(),
                 "host": platform.node(),
                 "attempt": work.attempt,
-                "size": sum((new / name).stat().st_size for name in written),
-                **summary_of(read_json(new / RESULT) or {}),
+                "size": sum(path.stat().st_size for path in new.rglob("*") if path.is_file()),
+                **summary_of(read_json(new / result) or {}),
             }
             write_text(new / RECORD, json_text(record))
             # In this order they appear; where the result lies, all the others do.
-            return [*(name for name in written if name != RESULT), RECORD, RESULT]
+            return [*(name for name in written if name != result), RECORD, result]
 
         names = place.write(write)
         place.commit(names)

@@ -16,7 +16,7 @@ from DeepRegLib.recipes import load_recipe, models_of, recipe_to_dict, with_mode
 from DeepRegLib.segmentation.request import DEFAULT_RECIPE
 
 SCHEMA = 1
-DEFAULT_RECIPES = {"register": "auto", "segment": DEFAULT_RECIPE}
+DEFAULT_RECIPES = {"register": "auto", "segment": DEFAULT_RECIPE, "series": "auto"}
 
 
 @dataclass(frozen=True)

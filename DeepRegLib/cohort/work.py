@@ -77,8 +77,8 @@ class Outcome:
     ----------
     kind
         `DONE`, or why there is no result: `INPUT` (something in it is wrong), `RUN` (it could not be registered),
-        `DIED` (its process or worker did), `LEFT` (its worker left in good order, before its job was over), `TIME`, `MEMORY`, `DISK`, `VERSIONS` (the worker has others), `BUSY`
-        (another run has its folder), `STOPPED`.
+        `DIED` (its process or worker did), `LEFT` (its worker had to leave before its job was over), `TIME`, `MEMORY`,
+        `DISK`, `VERSIONS` (the worker has others), `BUSY` (another run has its folder), `STOPPED`.
     reason
         One line; "" if done.
     log

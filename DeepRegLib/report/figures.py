@@ -114,6 +114,11 @@ def labels_figure(planes: tuple[Plane, ...]) -> bytes:
     )
 
 
+def labelled_figure(planes: tuple[Plane, ...]) -> bytes:
+    """Draw the outlines of labels on one scan, in one row."""
+    return _figure(planes, Row("", lambda plane, size: _outlines_over(plane.fixed, plane.labels, size)))
+
+
 def deformation_figure(registration: Registration, planes: tuple[Plane, ...]) -> bytes:
     """Draw the deformation without its linear part: the moving image's grid, and the log Jacobian."""
     positions = {plane.name: _deformed_positions(registration, plane.geometry) for plane in planes}

@@ -109,6 +109,27 @@ def planes_of(registration: Registration) -> tuple[Plane, ...]:
     )
 
 
+def planes_of_labels(scan: Image, labels: Image) -> tuple[Plane, ...]:
+    """Sample the axial, coronal and sagittal slice of a scan through the centre of its label map, on the same grid."""
+    everything = np.ones(scan.array.shape, dtype=np.bool_)
+    centre, _, _ = _region(labels.with_array(labels.array != 0))
+    _, low, high = _region(scan.with_array(everything))
+    window = _ct_window(scan, everything) if is_ct(scan) else _percentile_window(scan, everything)
+    shaded, drawn = _shaded(scan), Source(labels, "nearest")
+    planes = []
+    for name, columns, rows, letters in VIEWS:
+        geometry = _view_geometry(columns, rows, centre, low, high)
+        picture, inside = _windowed(shaded.on(geometry), window), _within(scan.geometry, geometry)
+        planes.append(
+            Plane(
+                *(name, geometry, letters, picture, picture, picture, inside, inside, inside),
+                labels=drawn.on(geometry),
+                uncertainty=None,
+            )
+        )
+    return tuple(planes)
+
+
 def _sources(registration: Registration) -> Sources:
     labels, uncertainty = registration.warped_labels, registration.uncertainty
     return Sources(

@@ -9,7 +9,7 @@ from pathlib import Path
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.guarding import guarded
-from DeepRegLib.series.saving import SERIES_JSON
+from DeepRegLib.series.names import SERIES_JSON
 from DeepRegLib.series.stores import INVERSE, TRANSFORM, SavedTransforms
 
 AGAIN = "Register the series again."

@@ -25,6 +25,7 @@ from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.recipes import recipe_to_dict, without_folder
 from DeepRegLib.saving import json_text
 from DeepRegLib.series.frames import SECONDS
+from DeepRegLib.series.names import FRAME, SERIES_FILES, SERIES_JSON
 from DeepRegLib.series.products import labels_on_frame, motion_maps, stabilised
 from DeepRegLib.series.result import SeriesRegistration
 from DeepRegLib.series.stores import FOUND, FOUND_JSON, INVERSE, TRANSFORM, FolderStore, SavedTransforms
@@ -33,21 +34,6 @@ from DeepRegLib.transforms import Transform
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-SERIES_JSON = "series.json"
-# What each file is called, by what it is. The result comes last: where it lies, the others lie too.
-SERIES_FILES: Mapping[str, str] = {
-    "reference": "reference.nii.gz",
-    "stabilised": "stabilised.nii.gz",
-    "volume_change": "volume_change.nii.gz",
-    "peak_strain": "peak_strain.nii.gz",
-    "motion": "motion.nii.gz",
-    "measures": "frames.csv",
-    "rigid_motion": "rigid_motion.csv",
-    "picture": "moving.gif",
-    "report": "report.html",
-    "result": SERIES_JSON,
-}
-FRAME = re.compile(r"frame_[0-9]{4,}")
 PASS = re.compile(r"pass_[0-9]+")
 FRAME_LABELS = "labels.nii.gz"
 OF_FRAME = (TRANSFORM, INVERSE, FRAME_LABELS)

@@ -1,0 +1,27 @@
+"""What the files of a series' folder are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+SERIES_JSON = "series.json"
+# What each file is called, by what it is. The result comes last: where it lies, the others lie too.
+SERIES_FILES: Mapping[str, str] = {
+    "reference": "reference.nii.gz",
+    "stabilised": "stabilised.nii.gz",
+    "volume_change": "volume_change.nii.gz",
+    "peak_strain": "peak_strain.nii.gz",
+    "motion": "motion.nii.gz",
+    "measures": "frames.csv",
+    "rigid_motion": "rigid_motion.csv",
+    "picture": "moving.gif",
+    "report": "report.html",
+    "result": SERIES_JSON,
+}
+FRAME = re.compile(r"frame_[0-9]{4,}")
+
+
+def is_series_entry(name: str) -> bool:
+    """Tell whether a file or folder of this name is one that a saved series has."""
+    return name in SERIES_FILES.values() or FRAME.fullmatch(name) is not None
