@@ -128,8 +128,8 @@ def _large_parts(picture: sitk.Image, *, keep_one: bool) -> sitk.Image:
 def _filled_across_axial_slices(image: Image, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     # Lungs and airways are open at the ends of the scan, so they are no holes in 3-D, but they are in each slice.
     axis = 2 - int(np.abs(image.geometry.axes[2]).argmax())
-    # All slices as one picture, in a frame of background each: what is not connected with the frames is a hole. A filter
-    # for each slice takes ten times as long.
+    # All slices as one picture, in a frame of background each: what is not connected with the frames is a hole.
+    # A filter for each slice takes ten times as long.
     sheet = np.pad(np.moveaxis(region, axis, 0), ((0, 0), (1, 1), (1, 1)))
     background = sitk.GetImageFromArray((~sheet).reshape(-1, sheet.shape[2]).astype(np.uint8))
     parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(background)).reshape(sheet.shape)
