@@ -16,7 +16,7 @@ from DeepRegLib.registration import Registration
 from DeepRegLib.request import Request
 from DeepRegLib.result import StartMeasures, WorstPlace
 from DeepRegLib.stages.deformable import Deformed
-from DeepRegLib.stages.model import UNCERTAINTY
+from DeepRegLib.stages.model import EXPLANATION, UNCERTAINTY
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import Transform, image_and_view
 from DeepRegLib.trust_map import trust_of
@@ -66,7 +66,7 @@ def finish(
             poll=poll,
         )
     as_given = functools.partial(standard_order(request.fixed.geometry).back, geometry=request.fixed.geometry)
-    uncertainty = run.log.maps.get(UNCERTAINTY)
+    uncertainty, explanation = (run.log.maps.get(name) for name in (UNCERTAINTY, EXPLANATION))
     return Registration(
         fixed=request.fixed,
         moving=request.moving,
@@ -84,6 +84,7 @@ def finish(
         timings=run.monitor.timings,
         provenance=provenance_of(request, run.device, poll=poll) | run.log.provenance,
         uncertainty=uncertainty and as_given(uncertainty),
+        explanation=explanation and as_given(explanation),
         trust=trust and as_given(trust),
         synthetic=_synthetic(run.pair, request),
         worst_places=places,

@@ -209,6 +209,9 @@ class Registration:
         float32 determinant of the transform on the fixed grid (1 keeps volume), or None if nobody asked for it.
     uncertainty
         float32, mm, on the fixed grid: how far a model's answers to the same pair differ; None if nobody asked for it.
+    explanation
+        float32 on the fixed grid: how much more than the average each place moved a model's field; None if nobody asked
+        for it.
     trust
         float32, mm, on the fixed grid: the error to be expected inside the fixed foreground, 0 outside; None of a
         result made before there was such a map.
@@ -250,6 +253,7 @@ class Registration:
     warped_layers: tuple[Image, ...] = ()
     jacobian: Image | None = None
     uncertainty: Image | None = None
+    explanation: Image | None = None
     trust: Image | None = None
     synthetic: Image | None = None
     worst_places: tuple[WorstPlace, ...] = ()
@@ -283,14 +287,39 @@ class Registration:
         """Return the same of the error to be expected."""
         return self._percentiles(self.trust)
 
-    def _percentiles(self, image: Image | None) -> tuple[float, float] | None:
-        if image is None:
+    def explanation_agreement(self) -> float | None:
+        """Return how the explanation goes with the error to be expected: their rank correlation (Spearman).
+
+        Below 0 the model's field came from where the result can be trusted, above 0 from where it cannot.
+
+        Returns
+        -------
+        float, or None
+            Of a sample as in `uncertainty_percentiles`; None if a map is missing, or the same everywhere.
+        """
+        if self.explanation is None or self.trust is None:
             return None
-        # An odd step does not stay in one column of voxels.
-        step = max(1, image.array.size // SAMPLED_VOXELS) | 1
-        inside = self.fixed_foreground.array.reshape(-1)[::step].astype(np.bool_)
-        values = image.array.reshape(-1)[::step][inside].astype(np.float64)
+        samples = self._sample(self.explanation), self._sample(self.trust)
+        if not all(values.size and np.ptp(values) > 0 for values in samples):
+            return None
+        return float(np.corrcoef([_ranks(values) for values in samples])[0, 1])
+
+    def _percentiles(self, image: Image | None) -> tuple[float, float] | None:
+        values = np.empty(0) if image is None else self._sample(image)
         if not values.size:
             return None
         median, high = np.percentile(values, (50, 95))
         return float(median), float(high)
+
+    def _sample(self, image: Image) -> NDArray[np.float64]:
+        """Return the values of a map inside the fixed foreground, of a regular sample where that is large."""
+        # An odd step does not stay in one column of voxels.
+        step = max(1, image.array.size // SAMPLED_VOXELS) | 1
+        inside = self.fixed_foreground.array.reshape(-1)[::step].astype(np.bool_)
+        return image.array.reshape(-1)[::step][inside].astype(np.float64)
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each value; equal ones share the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[which]

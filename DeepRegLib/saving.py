@@ -36,6 +36,7 @@ OUTPUT_FILES: Mapping[str, str] = {
     "plan_labels": "plan_labels.nii.gz",
     "jacobian": "jacobian.nii.gz",
     "uncertainty": "uncertainty.nii.gz",
+    "explanation": "explanation.nii.gz",
     "trust": "trust.nii.gz",
     "synthetic": "synthetic.nii.gz",
     "report": "report.html",
@@ -87,8 +88,9 @@ def save(registration: Registration, directory: str | Path, *, overwrite: bool =
     directory
         The folder, created with its parents where there is none. It gets ``transform.h5``, ``inverse.h5``,
         ``warped.nii.gz``, ``result.json``, ``report.html`` (if jinja2 and Pillow are installed), and of what the
-        registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, ``jacobian.nii.gz`` and
-        ``uncertainty.nii.gz``, ``trust.nii.gz`` and ``synthetic.nii.gz``. Other files in it stay.
+        registration has, ``warped_labels.nii.gz``, ``warped_layer_1.nii.gz`` and so on, ``jacobian.nii.gz``,
+        ``uncertainty.nii.gz``, ``explanation.nii.gz``, ``trust.nii.gz`` and ``synthetic.nii.gz``. Other
+        files in it stay.
     overwrite
         Whether an earlier result in it may be replaced: files of the names above, and what its ``result.json`` lists.
 
@@ -143,6 +145,7 @@ def result_to_dict(registration: Registration, files: Mapping[str, str]) -> dict
         "decisions": without_folders(registration.decisions, names),
         "measures": asdict(registration.measures),
         "carried_labels": [asdict(row) for row in registration.carried],
+        "explanation_agreement": registration.explanation_agreement(),
         "worst_places": [asdict(place) for place in registration.worst_places],
         "fixed": _description(registration.fixed),
         "moving": _description(registration.moving),
@@ -202,6 +205,7 @@ def _images(registration: Registration) -> dict[str, tuple[str, Image]]:
         "warped_labels": registration.warped_labels,
         "jacobian": registration.jacobian,
         "uncertainty": registration.uncertainty,
+        "explanation": registration.explanation,
         "trust": registration.trust,
         "synthetic": registration.synthetic,
     }

@@ -48,6 +48,10 @@ def register(
         bool,
         typer.Option("--uncertainty", help="Also write uncertainty.nii.gz: how far the model's answers differ, mm."),
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Also write explanation.nii.gz: which part of the scans moved its field."),
+    ] = False,
     fixed_mask: Mask = None,
     moving_mask: Mask = None,
     sliding_mask: Annotated[
@@ -111,7 +115,7 @@ def register(
                 report("read", 0.0)
                 with reading(screen):
                     export = wanted_export(fixed, moving, dicom, dicom_root)
-                    chosen = _recipe(recipe, model, uncertainty, elsewhere=engine is not None)
+                    chosen = _recipe(recipe, model, (uncertainty, explain), elsewhere=engine is not None)
                     scans = read_scan(fixed, "fixed", name), read_scan(moving, "moving", name)
                     landmarks = _landmarks(*landmark_files)
                     labels = read_label_pair((fixed, *scans[:1], fixed_labels), (moving, *scans[1:], moving_labels))
@@ -145,11 +149,11 @@ def register(
 # What reads the files finds every mistake that can be found before the long part begins.
 
 
-def _recipe(recipe: str, model: str | None, uncertainty: bool, *, elsewhere: bool) -> Recipe:
+def _recipe(recipe: str, model: str | None, maps: tuple[bool, bool], *, elsewhere: bool) -> Recipe:
     from DeepRegLib.models import find_model
     from DeepRegLib.recipes import load_recipe, models_of, with_model
 
-    chosen = with_model(load_recipe(recipe), model, uncertainty=uncertainty)
+    chosen = with_model(load_recipe(recipe), model, uncertainty=maps[0], explanation=maps[1])
     for name in () if elsewhere else models_of(chosen):
         find_model(name)
     return chosen

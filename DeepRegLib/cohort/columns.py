@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Command] = {
             "recipe": NAME_OR_PATH,
             "model": NAME_OR_PATH,
             "uncertainty": FLAG,
+            "explain": FLAG,
             "fixed_mask": PATH,
             "moving_mask": PATH,
             "sliding_mask": PATH,

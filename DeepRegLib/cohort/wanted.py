@@ -60,7 +60,7 @@ def wanted_by_case(cases: Iterable[Case], versions: Mapping[str, str]) -> dict[s
     known: dict[tuple[str, ...], tuple[str, dict[str, str]] | str] = {}
     found: dict[str, Wanted | str] = {}
     for case in cases:
-        key = (case.command, *(case.values.get(column, "") for column in ("recipe", "model", "uncertainty")))
+        key = (case.command, *(case.values.get(column, "") for column in ("recipe", "model", "uncertainty", "explain")))
         if key not in known:  # thousands of rows share a recipe
             try:
                 known[key] = _recipe_and_models(case)
@@ -106,7 +106,8 @@ def _recipe_and_models(case: Case) -> tuple[str, dict[str, str]]:
     recipe = load_recipe(case.values.get("recipe") or DEFAULT_RECIPES[case.command])
     if case.command == "segment":
         return ("", _weights([model])) if model else (_digest(recipe_to_dict(recipe)), {})
-    recipe = with_model(recipe, model, uncertainty=bool(case.values.get("uncertainty")))
+    uncertainty, explanation = (bool(case.values.get(column)) for column in ("uncertainty", "explain"))
+    recipe = with_model(recipe, model, uncertainty=uncertainty, explanation=explanation)
     return _digest(recipe_to_dict(recipe)), _weights(models_of(recipe))
 
 

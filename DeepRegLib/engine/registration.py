@@ -14,7 +14,10 @@ from DeepRegLib.result import CHECK, FAILED, OK
 
 SCANS = ("fixed", "moving")
 LEVELS = (OK, CHECK, FAILED)
-ON_FIXED_GRID = ("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian", "uncertainty", "trust")
+ON_FIXED_GRID = (
+    *("warped", "field_of_view", "fixed_foreground", "warped_labels", "jacobian"),
+    *("uncertainty", "explanation", "trust"),
+)
 
 
 def _run(request: Request, progress: Progress, cancel: Cancel) -> Registration:

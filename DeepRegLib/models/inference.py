@@ -120,14 +120,14 @@ def predict(
     ModelError
         If the network gives something of another shape, or numbers that are not finite.
     """
-    fixed, field = _network_image(pair.fixed), start
+    fixed, field = network_image(pair.fixed), start
     nodes = identity_grid(field_grid(pair.fixed.geometry).shape, fixed.device)
     for number in range(passes):
-        moving = _network_image(pair.moving if field is None else moved_by(pair.moving, field))
-        missing = _field(network, fixed, moving, poll)
+        moving = network_image(pair.moving if field is None else moved_by(pair.moving, field))
+        missing = answer_of(network, fixed, moving, poll)
         if consistent:
             on_step((number + 0.5) / passes)
-            missing, _ = made_consistent(missing, _field(network, moving, fixed, poll), poll=poll)
+            missing, _ = made_consistent(missing, answer_of(network, moving, fixed, poll), poll=poll)
         if field is not None:
             missing = compose_fields(field, missing, nodes)
         field, _ = repair_folds(missing, poll=poll)
@@ -151,7 +151,7 @@ def described(network: FeatureNet | Anatomix, image: WorkingImage, *, poll: Poll
         Called at each layer; may raise to stop.
     """
     with _polled(network, poll):
-        return replace(image, features=describe(network, _network_image(image)[0])[0])
+        return replace(image, features=describe(network, network_image(image)[0])[0])
 
 
 @torch.no_grad()
@@ -188,16 +188,16 @@ def uncertainty(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = 
 
 def _answers(network: nn.Module, pair: Level, steps: list[int], poll: Poll) -> Iterator[Tensor]:
     """Yield the fields for images that differ in nothing that should matter."""
-    fixed, moving = _network_image(pair.fixed), _network_image(pair.moving)
-    yield _field(network, fixed, moving, poll)
+    fixed, moving = network_image(pair.fixed), network_image(pair.moving)
+    yield answer_of(network, fixed, moving, poll)
     for axis, dim in enumerate((-1, -2, -3)):
-        mirrored = _field(network, fixed.flip(dim), moving.flip(dim), poll).flip(dim)
+        mirrored = answer_of(network, fixed.flip(dim), moving.flip(dim), poll).flip(dim)
         mirrored[axis].neg_()
         yield mirrored
     for curve in INTENSITY_CURVES:
-        yield _field(network, _network_image(pair.fixed, curve), _network_image(pair.moving, curve), poll)
+        yield answer_of(network, network_image(pair.fixed, curve), network_image(pair.moving, curve), poll)
     for iterations in steps:
-        yield _field(network, fixed, moving, poll, iterations)
+        yield answer_of(network, fixed, moving, poll, iterations)
 
 
 def _earlier_steps(network: nn.Module) -> list[int]:
@@ -208,13 +208,13 @@ def _earlier_steps(network: nn.Module) -> list[int]:
     return list(range(max(1, usual - EARLIER_STEPS), usual))
 
 
-def _network_image(image: WorkingImage, curve: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def network_image(image: WorkingImage, curve: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Return ``(1, 1, D, H, W)``: about 0 to 1, and 0 where nothing is known."""
     intensity = image.intensity if curve is None else curve(image.intensity.clamp(0, 1))
     return (intensity * image.weight)[None, None]
 
 
-def _field(network: nn.Module, fixed: Tensor, moving: Tensor, poll: Poll, iterations: int | None = None) -> Tensor:
+def answer_of(network: nn.Module, fixed: Tensor, moving: Tensor, poll: Poll, iterations: int | None = None) -> Tensor:
     """Return one answer of a network, ``(3, d, h, w)``: in half precision on CUDA where that suffices."""
     for halved in (True, False) if fixed.is_cuda else (False,):
         precision = torch.autocast("cuda", torch.float16) if halved else nullcontext()

@@ -77,7 +77,7 @@ class ModelSection:
         self._show_rows(list(self._offered(parameters.model, recipe)), parameters.model)
         self._ui.modelSelector.enabled = recipe is not None and recipe.deformable.enabled
         self._ui.modelInfoButton.enabled = model is not None and model.manifest is not None
-        self._ui.wantUncertaintyCheckBox.enabled = model is not None
+        self._ui.wantUncertaintyCheckBox.enabled = self._ui.wantExplanationCheckBox.enabled = model is not None
         self._ui.modelSelector.toolTip = tooltip(_use(model))
         note = "\n".join(self._notes(parameters.model, recipe, model))
         self._ui.modelNoteLabel.text = note

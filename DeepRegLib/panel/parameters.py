@@ -65,7 +65,8 @@ class Parameters:
     movingSegmentation, fixedSegmentation, labelsRole
         What to bring along, what to compare it with, and what both do for the registration
         (`DeepRegLib.panel.task.LABEL_ROLES`).
-    wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantTrust, wantTable
+    wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantExplanation, wantTrust,
+    wantTable
         Which results are put into the scene.
     transformOutput, inverseOutput, warpedOutput, segmentationOutput
         Nodes that are overwritten; new ones are made where there is none.
@@ -127,6 +128,7 @@ class Parameters:
     wantSegmentation: bool = True
     wantJacobian: bool = False
     wantUncertainty: bool = False
+    wantExplanation: bool = False
     wantTrust: bool = False
     wantTable: bool = True
     transformOutput: slicer.vtkMRMLTransformNode
@@ -185,9 +187,14 @@ OUTPUTS = {
     "segmentation": ("wantSegmentation", "segmentationOutput"),
     "jacobian": ("wantJacobian", None),
     "uncertainty": ("wantUncertainty", None),
+    "explanation": ("wantExplanation", None),
     "trust": ("wantTrust", None),
     "table": ("wantTable", None),
 }
+
+
+# What only a model can give.
+MODEL_OUTPUTS = ("uncertainty", "explanation")
 
 
 def parameters_of(node: slicer.vtkMRMLScriptedModuleNode) -> Parameters:
@@ -331,5 +338,6 @@ def _number(text: str) -> float | None:
 def _wanted(parameters: Parameters, recipe: Recipe) -> Outputs:
     wanted = {name: getattr(parameters, want) for name, (want, _node) in OUTPUTS.items()}
     wanted["transform"] |= parameters.alignMoving  # the volume is put under it
-    wanted["uncertainty"] &= bool(recipe.model.name)  # without a model the box is grey
+    for name in MODEL_OUTPUTS:
+        wanted[name] &= bool(recipe.model.name)  # without a model the box is grey
     return Outputs(**wanted)

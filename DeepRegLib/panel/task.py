@@ -119,7 +119,7 @@ class Task:
     device, seed, model
         As in `DeepRegLib.pipeline.register`.
     outputs
-        What is put into the scene; of a model the uncertainty too, if it is wanted.
+        What is put into the scene; of a model uncertainty and explanation too, if wanted.
     existing
         Node ids by output name that are overwritten rather than made.
     overwrite
@@ -248,7 +248,9 @@ def reading_steps(task: Task) -> Steps[Reading]:
     layers = _started(_layer_steps(task.moving_segmentation, _("The moving segmentation")))
     compared = _started(_layer_steps(task.fixed_segmentation, _("The fixed segmentation")))
     drivers = _drivers(task)
-    recipe = with_model(_recipe(task), task.model, uncertainty=task.outputs.uncertainty)
+    recipe = with_model(
+        _recipe(task), task.model, uncertainty=task.outputs.uncertainty, explanation=task.outputs.explanation
+    )
     sliding_mask = _started(_mask_steps(task.sliding_mask, fixed, _("The sliding mask")))
     rigid = _started(_rigid_steps(task.rigid_segments, fixed))
     correction = None

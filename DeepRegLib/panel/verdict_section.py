@@ -24,7 +24,7 @@ from DeepRegLib.panel.words import (
 from DeepRegLib.result import CHECK, FAILED, OK, Registration
 from DeepRegLib.scene.looking import look_at
 from DeepRegLib.scene.nodes import is_of_session, mark_session
-from DeepRegLib.scene.outputs import Results
+from DeepRegLib.scene.outputs import NODE_OF, Results
 
 ICON_OF = {OK: "VerdictOk", CHECK: "VerdictCheck", FAILED: "VerdictFailed"}
 EARLIER_ICON = "VerdictEarlier"
@@ -139,8 +139,7 @@ class VerdictSection:
 def _main_node(scene: slicer.vtkMRMLScene, results: Results) -> slicer.vtkMRMLNode | None:
     """Return the node that stands for a result: its transform, or the next best thing."""
     ids = results.ids
-    names = ("transform", "inverse", "warped", "segmentation", "jacobian", "uncertainty", "trust", "synthetic", "table")
-    return next((scene.GetNodeByID(ids[name]) for name in names if name in ids), None)
+    return next((scene.GetNodeByID(ids[name]) for name in NODE_OF if name in ids), None)
 
 
 def _volume(scan: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLNode | None:

@@ -64,21 +64,25 @@ def recipe_from_dict(table: Mapping[str, Any], origin: str = "recipe") -> Recipe
         raise RecipeError(f"{origin}: {error.message}", error.hint) from error
 
 
-def with_model(recipe: Recipe, model: str | Path | None, *, uncertainty: bool = False) -> Recipe:
-    """Return a recipe with the model of this name or folder, and its uncertainty where asked for.
+def with_model(
+    recipe: Recipe, model: str | Path | None, *, uncertainty: bool = False, explanation: bool = False
+) -> Recipe:
+    """Return a recipe with the model of this name or folder, and its uncertainty and explanation where asked for.
 
-    None leaves the recipe's own model; "" leaves it out, and its uncertainty unless that is asked for here. A model
-    named here is asked in any case.
+    None leaves the recipe's own model; "" leaves it out, and its maps unless they are asked for here. A model named
+    here is asked in any case.
 
     Raises
     ------
     RecipeError
         If the recipe has no deformable stage.
     """
-    wanted = recipe.model
+    wanted, named = recipe.model, model is None or bool(str(model))
+    uncertainty |= wanted.uncertainty and named
+    explanation |= wanted.explanation and named
     if model is not None:
-        wanted = replace(wanted, name=str(model), if_needed=False, uncertainty=wanted.uncertainty and bool(str(model)))
-    return replace(recipe, model=replace(wanted, uncertainty=wanted.uncertainty or uncertainty))
+        wanted = replace(wanted, name=str(model), if_needed=False)
+    return replace(recipe, model=replace(wanted, uncertainty=uncertainty, explanation=explanation))
 
 
 def without_folder(recipe: Recipe) -> Recipe:

@@ -246,6 +246,8 @@ class Model:
     uncertainty
         Also ask it again and again for images changed in what should not matter, and deliver how far its answers
         differ.
+    explanation
+        Also deliver which part of the images moved its field.
     """
 
     name: str = ""
@@ -253,6 +255,12 @@ class Model:
     consistent: bool = True
     if_needed: bool = False
     uncertainty: bool = False
+    explanation: bool = False
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that are wanted besides the field."""
+        return tuple(name for name in ("uncertainty", "explanation") if getattr(self, name))
 
     def __post_init__(self) -> None:
         _require(1 <= self.passes <= 8, "model.passes", self.passes, "1 to 8")

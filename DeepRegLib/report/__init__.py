@@ -118,7 +118,12 @@ def render_report(registration: Registration) -> str:
         pictures=list(_pictures(registration, planes)),
         curves=_uri(curves_drawing(registration.curves), "svg+xml") if registration.curves else None,
         transform=_transform_rows(registration),
-        measures=[*measure_rows(measures), *_uncertainty_rows(registration), *_trust_rows(registration)],
+        measures=[
+            *measure_rows(measures),
+            *_uncertainty_rows(registration),
+            *_explanation_rows(registration),
+            *_trust_rows(registration),
+        ],
         places=_place_rows(registration),
         sheet=items_of(registration),
         grade=overall(items_of(registration)),
@@ -198,6 +203,13 @@ def _pictures(registration: Registration, planes: tuple[Plane, ...]) -> Iterator
             "How far the model's answers to the same pair differ, in mm: where it is bright, it was guessing. The "
             "deformable stage moves on from the answer, so this is no error bar of the final transform.",
             _uri(figures.uncertainty_figure(planes)),
+        )
+    if registration.explanation is not None:
+        yield Picture(
+            "What the model went by",
+            "How much each place of the scans moved the model's field, 1 being the average (gradient times input). "
+            "Bright places outside of the anatomy, or where the scans do not agree, speak against its answer.",
+            _uri(figures.explanation_figure(planes)),
         )
 
 
@@ -321,6 +333,18 @@ def _uncertainty_rows(registration: Registration) -> Iterator[MeasureRow]:
             f"{_number(median)} mm, 95 % below {_number(high)} mm",
             "How far the model's answers to the same pair differ (median inside the fixed foreground); it is no error "
             "bar of the final transform.",
+        )
+
+
+def _explanation_rows(registration: Registration) -> Iterator[MeasureRow]:
+    agreement = registration.explanation_agreement()
+    if agreement is not None:
+        yield MeasureRow(
+            "Model explanation",
+            "",
+            _number(agreement),
+            "Rank correlation of what the model went by with the expected error: below 0, its field came from where "
+            "the result can be trusted.",
         )
 
 

@@ -137,9 +137,18 @@ def deformation_figure(registration: Registration, planes: tuple[Plane, ...]) ->
 
 def uncertainty_figure(planes: tuple[Plane, ...]) -> bytes:
     """Draw how far the model's answers differ, in mm, inside the fixed foreground."""
-    values = [plane.uncertainty[plane.foreground] for plane in planes if plane.uncertainty is not None]
+    return _map_figure(planes, "Uncertainty, mm", lambda plane: plane.uncertainty)
+
+
+def explanation_figure(planes: tuple[Plane, ...]) -> bytes:
+    """Draw how much more than the average each place moved the model's field, inside the fixed foreground."""
+    return _map_figure(planes, "Influence", lambda plane: plane.explanation)
+
+
+def _map_figure(planes: tuple[Plane, ...], title: str, values_of: Callable[[Plane], Slice | None]) -> bytes:
+    values = [found[plane.foreground] for plane in planes if (found := values_of(plane)) is not None]
     limit = max(float(np.percentile(np.concatenate(values), 99)), 0.1) if any(map(np.size, values)) else 0.1
-    row = Row("Uncertainty, mm", lambda plane, size: _uncertainty(plane, limit, size))
+    row = Row(title, lambda plane, size: _over_fixed(plane, values_of(plane), limit, size))
     return _figure(planes, row, bar=Bar(VIRIDIS, 0.0, limit, ".1f"))
 
 
@@ -298,10 +307,10 @@ def _log_jacobian(plane: Plane, determinant: NDArray[np.float64], limit: float, 
     return drawn
 
 
-def _uncertainty(plane: Plane, limit: float, size: Size) -> Picture:
+def _over_fixed(plane: Plane, values: Slice | None, limit: float, size: Size) -> Picture:
     drawn = tile(grey(plane.fixed * 0.35), size)
-    if plane.uncertainty is not None:
-        lay_over(drawn, coloured(plane.uncertainty, 0.0, limit, VIRIDIS), plane.foreground)
+    if values is not None:
+        lay_over(drawn, coloured(values, 0.0, limit, VIRIDIS), plane.foreground)
     return drawn
 
 

@@ -52,8 +52,8 @@ class Plane:
         Where the moving image was scanned (bool).
     labels
         Warped labels, or None.
-    uncertainty
-        Of the model in mm, or None.
+    uncertainty, explanation
+        Of the model, in mm and relative to the average, or None.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Plane:
     scanned_after: NDArray[np.bool_]
     labels: NDArray[np.generic] | None
     uncertainty: Slice | None
+    explanation: Slice | None
 
 
 class Source:
@@ -97,6 +98,7 @@ class Sources:
     scanned: Source
     labels: Source | None
     uncertainty: Source | None
+    explanation: Source | None
 
 
 def planes_of(registration: Registration) -> tuple[Plane, ...]:
@@ -125,13 +127,14 @@ def planes_of_labels(scan: Image, labels: Image) -> tuple[Plane, ...]:
                 *(name, geometry, letters, picture, picture, picture, inside, inside, inside),
                 labels=drawn.on(geometry),
                 uncertainty=None,
+                explanation=None,
             )
         )
     return tuple(planes)
 
 
 def _sources(registration: Registration) -> Sources:
-    labels, uncertainty = registration.warped_labels, registration.uncertainty
+    labels, uncertainty, explanation = registration.warped_labels, registration.uncertainty, registration.explanation
     return Sources(
         fixed=_shaded(registration.fixed),
         moving=_shaded(registration.moving),
@@ -140,6 +143,7 @@ def _sources(registration: Registration) -> Sources:
         scanned=Source(registration.field_of_view, "nearest"),
         labels=None if labels is None else Source(labels, "nearest"),
         uncertainty=None if uncertainty is None else Source(uncertainty),
+        explanation=None if explanation is None else Source(explanation),
     )
 
 
@@ -188,7 +192,7 @@ def _view_geometry(
 def _plane(
     sources: Sources, moving: Geometry, geometry: Geometry, name: str, letters: str, windows: tuple[Window, Window]
 ) -> Plane:
-    labels, uncertainty = sources.labels, sources.uncertainty
+    labels, uncertainty, explanation = sources.labels, sources.uncertainty, sources.explanation
     return Plane(
         name=name,
         geometry=geometry,
@@ -201,6 +205,7 @@ def _plane(
         scanned_after=sources.scanned.on(geometry),
         labels=None if labels is None else labels.on(geometry),
         uncertainty=None if uncertainty is None else uncertainty.on(geometry),
+        explanation=None if explanation is None else explanation.on(geometry),
     )
 
 

@@ -24,6 +24,7 @@ COMPANION_ROLES: Mapping[str, str] = MappingProxyType(
         "segmentation": "DeepReg.Segmentation",
         "jacobian": "DeepReg.Jacobian",
         "uncertainty": "DeepReg.Uncertainty",
+        "explanation": "DeepReg.Explanation",
         "trust": "DeepReg.Trust",
         "table": "DeepReg.Table",
     }

@@ -21,7 +21,7 @@ from DeepRegLib.scene.transforms import set_transform, transform_steps
 from DeepRegLib.scene.volumes import set_millimetres, set_volume, value_range
 from DeepRegLib.scene.world import image_data_steps
 
-VOLUMES = ("warped", "jacobian", "uncertainty", "trust", "synthetic")
+VOLUMES = ("warped", "jacobian", "uncertainty", "explanation", "trust", "synthetic")
 TRANSFORMS = ("transform", "inverse")
 JACOBIAN_COLOURS = "vtkMRMLColorTableNodeRainbow"
 JACOBIAN_RANGE = (0.0, 2.0)
@@ -32,6 +32,7 @@ UNCERTAINTY_COLOURS = "vtkMRMLColorTableNodeIron"
 UNCERTAINTY_PERCENTILE = 99.0
 # A model that is sure everywhere shall look so.
 SMALLEST_UNCERTAINTY_RANGE_MM = 1.0
+LEAST_EXPLANATION_RANGE = 2.0  # twice the average
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,14 @@ def fillers_of(
         display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
         display.SetWindowLevelMinMax(0.0, max(high, SMALLEST_UNCERTAINTY_RANGE_MM))
 
+    def fill_explanation(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        assert registration.explanation is not None  # noqa: S101  # for mypy: or it would have no voxels
+        set_volume(node, registration.explanation, data.volumes["explanation"])
+        _low, high = value_range(registration.explanation.array, 0.0, UNCERTAINTY_PERCENTILE)
+        display = node.GetDisplayNode()
+        display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
+        display.SetWindowLevelMinMax(0.0, max(high, LEAST_EXPLANATION_RANGE))
+
     def fill_synthetic(node: slicer.vtkMRMLScalarVolumeNode) -> None:
         assert registration.synthetic is not None  # noqa: S101  # for mypy: or it would have no voxels
         set_volume(node, registration.synthetic, data.volumes["synthetic"])
@@ -126,6 +135,7 @@ def fillers_of(
         "warped": fill_warped,
         "jacobian": fill_jacobian,
         "uncertainty": lambda node: fill_millimetres(node, "uncertainty"),
+        "explanation": fill_explanation,
         "trust": lambda node: fill_millimetres(node, "trust"),
         "synthetic": fill_synthetic,
     }

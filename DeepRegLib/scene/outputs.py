@@ -19,6 +19,7 @@ NODE_OF = MappingProxyType(
         "segmentation": ("segmentation", "vtkMRMLSegmentationNode"),
         "jacobian": ("Jacobian", "vtkMRMLScalarVolumeNode"),
         "uncertainty": ("model uncertainty", "vtkMRMLScalarVolumeNode"),
+        "explanation": ("model explanation", "vtkMRMLScalarVolumeNode"),
         "trust": ("expected error", "vtkMRMLScalarVolumeNode"),
         "synthetic": ("synthetic, made by a network", "vtkMRMLScalarVolumeNode"),
         "table": ("measures", "vtkMRMLTableNode"),
@@ -60,6 +61,7 @@ class Outputs:
     segmentation: bool = True
     jacobian: bool = False
     uncertainty: bool = False
+    explanation: bool = False
     trust: bool = False
     synthetic: bool = True
     table: bool = True
@@ -73,7 +75,7 @@ class Results:
     ----------
     folder
         Item id of their folder in the subject hierarchy; None if every output went into a node that was there.
-    transform, inverse, warped, segmentation, jacobian, uncertainty, trust, synthetic, table
+    transform, inverse, warped, segmentation, jacobian, uncertainty, explanation, trust, synthetic, table
         Node ids.
     chosen
         Names of the outputs that went into nodes of the user's, which are never removed.
@@ -86,6 +88,7 @@ class Results:
     segmentation: str | None = None
     jacobian: str | None = None
     uncertainty: str | None = None
+    explanation: str | None = None
     trust: str | None = None
     synthetic: str | None = None
     table: str | None = None

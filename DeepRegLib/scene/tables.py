@@ -51,7 +51,7 @@ def set_measures(
 
     `segment_names` are those of the segments that were brought along, by layer and label.
     """
-    maps = [*_uncertainty_rows(registration), *_trust_rows(registration)]
+    maps = [*_uncertainty_rows(registration), *_explanation_rows(registration), *_trust_rows(registration)]
     rows = [*_rows(registration.measures, label_names or {}), *_volume_rows(registration, segment_names or {}), *maps]
     changed = node.StartModify()
     node.RemoveAllColumns()
@@ -115,6 +115,12 @@ def _uncertainty_rows(registration: Registration) -> Iterator[Row]:
         median, high = percentiles
         yield "Model uncertainty, median", None, median, "mm"
         yield "Model uncertainty, 95 % below", None, high, "mm"
+
+
+def _explanation_rows(registration: Registration) -> Iterator[Row]:
+    agreement = registration.explanation_agreement()
+    if agreement is not None:
+        yield "Model explanation with expected error", None, agreement, "rank correlation"
 
 
 def _trust_rows(registration: Registration) -> Iterator[Row]:

@@ -46,7 +46,7 @@ def swapped(run: Run, drivers: Drivers, monitor: Monitor) -> tuple[Run, Drivers]
         pair=pair,
         monitor=monitor,
         plan=tuple(stage for stage in run.plan if stage in SEARCHED),
-        recipe=replace(run.recipe, model=replace(run.recipe.model, uncertainty=False)),
+        recipe=replace(run.recipe, model=replace(run.recipe.model, uncertainty=False, explanation=False)),
         log=RunLog(),
         landmarks=run.landmarks and run.landmarks[::-1],
         labels=run.labels and run.labels[::-1],

@@ -10,6 +10,7 @@ from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, load_network, usable_bundle
+from DeepRegLib.models.explanation import influence
 from DeepRegLib.models.inference import network_grid, predict, uncertainty
 from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
@@ -23,7 +24,7 @@ from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
 
-UNCERTAINTY = "uncertainty"
+UNCERTAINTY, EXPLANATION = "uncertainty", "explanation"
 GIVEN_FIELD = ("the initial transform holds a field, so no model is used", "Give its linear part")
 POINTS_AT_ONCE = 1 << 21
 # Of the progress, where the uncertainty is wanted too.
@@ -43,14 +44,13 @@ def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
     Raises
     ------
     ModelError
-        If there is no such model, it is damaged or for another task, or its uncertainty cannot be told.
+        If there is no such model, it is damaged or for another task, or its uncertainty or explanation cannot be told.
     """
     wanted = recipe.model
-    if wanted.uncertainty and (not wanted.name or has_field):
+    if wanted.maps and (not wanted.name or has_field):
         reason, advice = ("no model is named", "Name a model") if not wanted.name else GIVEN_FIELD
-        raise ModelError(
-            f"The uncertainty of a model was asked for, but {reason}.", f"{advice}, or leave the uncertainty out."
-        )
+        what = wanted.maps[0]
+        raise ModelError(f"The {what} of a model was asked for, but {reason}.", f"{advice}, or leave the {what} out.")
     if not wanted.name or has_field:
         return None
     return usable_bundle(wanted.name, "registration")
@@ -59,7 +59,7 @@ def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
 def is_worth_asking(run: Run, bundle: ModelBundle, start: Initialisation) -> bool:
     """Tell whether a model may know better than where the descent would start; note it if not."""
     wanted = run.recipe.model
-    if not (wanted.if_needed and start.within_capture_range) or wanted.uncertainty:
+    if not (wanted.if_needed and start.within_capture_range) or wanted.maps:
         return True
     run.log.add_decision(f"Model: {bundle.manifest.name} was not asked, as nothing moved further than levels reach.")
     return False
@@ -74,7 +74,7 @@ def model_field(
     ----------
     run
         With every ``"auto"`` of its recipe decided. Gets the model's name and hash into its provenance, and if its
-        recipe asks for it, the map `UNCERTAINTY`.
+        recipe asks for them, the maps `UNCERTAINTY` and `EXPLANATION`.
     linear
         Brings the moving image to the fixed one.
     bundle
@@ -103,6 +103,9 @@ def model_field(
     )
     if wanted.uncertainty:
         run.log.add_map(_uncertainty_map(run, network, level, share))
+    if wanted.explanation:
+        moved_it = influence(network, level, poll=run.monitor.poll)
+        run.log.add_map(on_image_grid(moved_it, geometry, run.pair.fixed.original.geometry, run, EXPLANATION))
     run.log.add_provenance("model", bundle.identity)
     run.log.add_decision(_decision(bundle, geometry))
 
@@ -118,7 +121,7 @@ def _where_better_than_nothing(run: Run, level: Level, field: Tensor) -> Tensor 
     return field if match(level, field, recipe) > match(level, torch.zeros_like(field), recipe) else None
 
 
-def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run) -> Image:
+def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run, name: str) -> Image:
     """Interpolate values ``(d, h, w)`` linearly at the voxels of an image; past the outer ones they are repeated."""
     matrix = torch.tensor(geometry.world_to_index @ image.index_to_world, dtype=torch.float32, device=values.device)
     depth, height, width = image.shape
@@ -130,7 +133,7 @@ def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run)
         index = identity_grid((last - first, height, width), values.device)
         index[..., 2] += first
         result[first:last] = sample(values[None], index @ matrix[:3, :3].T + matrix[:3, 3])[0].cpu().numpy()
-    return Image(result, image, UNCERTAINTY)
+    return Image(result, image, name)
 
 
 def _uncertainty_map(run: Run, network: nn.Module, level: Level, done: float) -> Image:
@@ -140,7 +143,9 @@ def _uncertainty_map(run: Run, network: nn.Module, level: Level, done: float) ->
         on_step=lambda fraction: run.monitor.step(done + (1 - done) * fraction),
         poll=run.monitor.poll,
     )
-    return on_image_grid(deviation, field_grid(level.fixed.geometry), run.pair.fixed.original.geometry, run)
+    return on_image_grid(
+        deviation, field_grid(level.fixed.geometry), run.pair.fixed.original.geometry, run, UNCERTAINTY
+    )
 
 
 def _decision(bundle: ModelBundle, geometry: Geometry) -> str:

@@ -115,18 +115,25 @@ def test_help_names_every_command(deepreg: Deepreg) -> None:
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_registration_asks_a_model_and_writes_its_uncertainty(deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
+def test_a_registration_asks_a_model_and_writes_its_maps(deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
     folder = tiny_bundle(tmp_path / "clinic" / "tiny", (0, 0, 0.5)).folder
     out = tmp_path / "out"
     words = ("register", files.fixed, files.moving, "-o", out, "--recipe", files.recipe, "--device", "cpu")
-    outcome = deepreg(*words, "--model", folder, "--uncertainty")
+    outcome = deepreg(*words, "--model", folder, "--uncertainty", "--explain")
     assert outcome.code in (0, 1), outcome.err
     assert "asking the model" in outcome.err
     assert "uncertainty.nii.gz" in outcome.out
     written = (out / "result.json").read_text(encoding="utf-8")
     table = json.loads(written)
     assert table["files"]["uncertainty"] == "uncertainty.nii.gz"
-    wanted = {"name": "tiny", "passes": 2, "consistent": True, "if_needed": False, "uncertainty": True}
+    wanted = {
+        "name": "tiny",
+        "passes": 2,
+        "consistent": True,
+        "if_needed": False,
+        "uncertainty": True,
+        "explanation": True,
+    }
     assert table["recipe"]["model"] == wanted
     assert table["provenance"]["model"]["version"] == "1.2"
     assert "clinic" not in written
@@ -134,9 +141,12 @@ def test_a_registration_asks_a_model_and_writes_its_uncertainty(deepreg: Deepreg
     fixed = read_image(files.fixed)
     assert uncertainty.geometry.is_close(fixed.geometry)
     np.testing.assert_allclose(uncertainty.array, np.std([3.0] * 6 + [-3.0], ddof=1), rtol=1e-4)
+    assert not read_image(out / "explanation.nii.gz").array.any(), "this network looks at nothing"
+    assert table["explanation_agreement"] is None
     plain = deepreg(*words, "--overwrite")
     assert plain.code == outcome.code
-    assert not (out / "uncertainty.nii.gz").exists(), "nothing is left of the result before"
+    for name in ("uncertainty", "explanation"):
+        assert not (out / f"{name}.nii.gz").exists(), "nothing is left of the result before"
 
 
 @pytest.mark.parametrize(

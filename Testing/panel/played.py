@@ -113,4 +113,6 @@ def shifted(request: Request) -> Registration:
         result = replace(result, provenance={"model": {"name": request.recipe.model.name, "version": "1.2"}})
     if request.recipe.model.uncertainty:
         result = replace(result, uncertainty=uncertainty_on(request.fixed.geometry))
+    if request.recipe.model.explanation:
+        result = replace(result, explanation=uncertainty_on(request.fixed.geometry))
     return result if request.extras.jacobian else replace(result, jacobian=None)

@@ -182,20 +182,22 @@ def test_a_script_names_a_model(bundles: Path, opened: OpenedPanel, played: Play
 # --- uncertainty
 
 
-def test_the_uncertainty_needs_a_model(bundles: Path, opened: OpenedPanel, played: PlayedEngine) -> None:
-    box = opened.ui.wantUncertaintyCheckBox
+def test_uncertainty_and_explanation_need_a_model(bundles: Path, opened: OpenedPanel, played: PlayedEngine) -> None:
+    boxes = opened.ui.wantUncertaintyCheckBox, opened.ui.wantExplanationCheckBox
     opened.ui.outputsButton.collapsed = False
     opened.desktop.choose(opened.ui.modelSelector, NO_MODEL)
-    assert not box.isEnabled()
+    assert not any(box.isEnabled() for box in boxes)
     opened.desktop.choose(opened.ui.modelSelector, "tiny")
-    opened.desktop.click(box)
-    assert played.request().recipe.model.uncertainty
+    for box in boxes:
+        opened.desktop.click(box)
+    assert played.request().recipe.model.maps == ("uncertainty", "explanation")
     played.deliver()
     opened.desktop.choose(opened.ui.modelSelector, NO_MODEL)
-    assert not played.request().recipe.model.uncertainty
+    assert played.request().recipe.model.maps == ()
     played.deliver()
-    assert opened.results.uncertainty is None
+    assert (opened.results.uncertainty, opened.results.explanation) == (None, None)
     assert opened.parameters.wantUncertainty
+    assert opened.parameters.wantExplanation
 
 
 def test_the_uncertainty_is_told_shown_on_demand_and_removed(

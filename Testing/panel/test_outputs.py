@@ -28,6 +28,7 @@ NAMES = {
     "segmentation": "self-test moving segmentation",
     "jacobian": "self-test moving Jacobian",
     "uncertainty": "self-test moving model uncertainty",
+    "explanation": "self-test moving model explanation",
     "table": "self-test moving measures",
 }
 
@@ -49,6 +50,7 @@ def test_all_outputs_are_made_and_named_after_the_moving_volume(opened: OpenedPa
     opened.desktop.click(opened.ui.wantInverseCheckBox)
     opened.desktop.click(opened.ui.wantJacobianCheckBox)
     opened.desktop.click(opened.ui.wantUncertaintyCheckBox)
+    opened.desktop.click(opened.ui.wantExplanationCheckBox)
     request = played.request()
     assert request.extras.jacobian
     assert request.recipe.model.uncertainty
@@ -59,7 +61,8 @@ def test_all_outputs_are_made_and_named_after_the_moving_volume(opened: OpenedPa
 @pytest.mark.parametrize("output", NAMES)
 def test_an_unchecked_output_is_not_made(opened: OpenedPanel, played: PlayedEngine, output: str) -> None:
     opened.parameters.movingSegmentation = segmentation()
-    opened.parameters.wantInverse = opened.parameters.wantJacobian = opened.parameters.wantUncertainty = True
+    opened.parameters.wantInverse = opened.parameters.wantJacobian = True
+    opened.parameters.wantUncertainty = opened.parameters.wantExplanation = True
     opened.parameters.model = "tiny"
     opened.ui.outputsButton.collapsed = False
     opened.desktop.process_events()

@@ -37,6 +37,7 @@ DEFAULTS = {
     "wantTableCheckBox": True,
     "wantJacobianCheckBox": False,
     "wantUncertaintyCheckBox": False,
+    "wantExplanationCheckBox": False,
     "wantTrustCheckBox": False,
     "alignMovingCheckBox": False,
     "namePrefixEdit": "",

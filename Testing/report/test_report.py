@@ -260,6 +260,16 @@ def test_the_model_and_its_uncertainty_inside_the_foreground_are_told() -> None:
     assert "Uncertainty of the model" not in bare
 
 
+def test_what_the_model_went_by_is_shown_with_its_agreement() -> None:
+    plain = registration()
+    points = plain.fixed.geometry.points()
+    trust, explanation = (plain.fixed.with_array(points[..., 0].astype(np.float32) * sign) for sign in (1, -1))
+    html = render_report(dataclasses.replace(plain, trust=trust, explanation=explanation))
+    assert "What the model went by" in html
+    assert re.search(r"Model explanation</td>.*?\u22121.000", html, re.DOTALL)
+    assert "What the model went by" not in render_report(plain)
+
+
 def test_the_worst_places_are_told_with_what_is_wrong_there() -> None:
     plain = registration()
     place = WorstPlace((12.0, -34.0, 56.0), 4.25, "edges fit better about <4> mm apart")

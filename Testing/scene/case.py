@@ -13,7 +13,7 @@ from Testing.scene.nodes import segmentation_node, volume_node
 from Testing.scene.results import made_registration
 from Testing.synthetic import label_map
 
-ALL = Outputs(inverse=True, jacobian=True, uncertainty=True, trust=True)
+ALL = Outputs(inverse=True, jacobian=True, uncertainty=True, explanation=True, trust=True)
 NAMES = [{2: "liver", 7: "kidney", 250: "tumour"}, {1: "vessel"}]
 
 

@@ -54,7 +54,7 @@ def strong_transform(seed: int = 0) -> Transform:
 
 @functools.cache
 def made_registration() -> Registration:
-    """Return a registration of phantoms by `strong_transform`, with layers, a Jacobian and an uncertainty."""
+    """Return a registration of phantoms by `strong_transform`, with layers and maps."""
     transform = strong_transform()
     moving = blobs(MOVING_GRID)
     registration = registration_of(
@@ -67,6 +67,7 @@ def made_registration() -> Registration:
     return replace(
         registration,
         uncertainty=uncertainty_on(FIXED_GRID),
+        explanation=uncertainty_on(FIXED_GRID),
         trust=uncertainty_on(FIXED_GRID),
         synthetic=Image(1 - moving.array, MOVING_GRID, "moving (synthetic, tiny)"),
     )

@@ -53,6 +53,7 @@ def test_every_output_is_there_by_name(case: Case) -> None:
         "segmentation": "moving segmentation",
         "jacobian": "moving Jacobian",
         "uncertainty": "moving model uncertainty",
+        "explanation": "moving model explanation",
         "trust": "moving expected error",
         "synthetic": "moving synthetic, made by a network",
         "table": "moving measures",
@@ -94,6 +95,15 @@ def test_a_model_that_is_sure_everywhere_looks_so(case: Case) -> None:
     assert case.node(case.add(), "uncertainty").GetDisplayNode().GetWindowLevelMax() == 1
 
 
+def test_the_explanation_is_shown_from_0_upwards_and_is_no_length(case: Case) -> None:
+    node = case.node(case.add(), "explanation")
+    assert node.GetVoxelValueUnits() is None
+    assert node.GetDisplayNode().GetWindowLevelMin() == 0
+    assert node.GetDisplayNode().GetWindowLevelMax() == pytest.approx(
+        np.percentile(case.registration.explanation.array, 99), rel=0.02
+    )
+
+
 def test_the_uncertainty_does_not_come_before_the_views(case: Case) -> None:
     view = case.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", "Red")
     view.SetBackgroundVolumeID(case.fixed.GetID())
@@ -113,7 +123,13 @@ def test_only_what_is_wanted_is_made(case: Case) -> None:
 
 def test_an_output_the_registration_lacks_is_left_out(case: Case) -> None:
     case.registration = replace(
-        case.registration, jacobian=None, uncertainty=None, trust=None, synthetic=None, warped_layers=()
+        case.registration,
+        jacobian=None,
+        uncertainty=None,
+        explanation=None,
+        trust=None,
+        synthetic=None,
+        warped_layers=(),
     )
     assert set(case.add().ids) == {"transform", "inverse", "warped", "table"}
 

@@ -104,7 +104,7 @@ def test_values_on_the_network_s_grid_are_interpolated_at_the_voxels_of_the_scan
     scan, grid = geometry_in("anisotropic", (15, 13, 9), 2.0), geometry_in("anisotropic", (6, 6, 6), 1.0).resized(6.0)
     values = torch.tensor(grid.points() @ [1.0, 2.0, -0.5], dtype=torch.float32)
     run = run_of(*small_pair()[:2], small_recipe(), "model")
-    mapped = on_image_grid(values, grid, scan, run)
+    mapped = on_image_grid(values, grid, scan, run, UNCERTAINTY)
     index = np.clip(grid.to_index(scan.points()), 0, np.array(grid.size) - 1)
     np.testing.assert_allclose(mapped.array, grid.to_world(index) @ [1.0, 2.0, -0.5], atol=1e-3)
     assert mapped.geometry == scan
@@ -212,8 +212,15 @@ def test_where_a_search_matches_clearly_worse_than_the_coarse_levels_all_is_in_t
         (False, {"if_needed": True}, True),
         (True, {}, True),
         (True, {"if_needed": True, "uncertainty": True}, True),
+        (True, {"if_needed": True, "explanation": True}, True),
     ],
-    ids=["spared", "something moved far", "asked in any case", "its uncertainty is wanted"],
+    ids=[
+        "spared",
+        "something moved far",
+        "asked in any case",
+        "its uncertainty is wanted",
+        "its explanation is wanted",
+    ],
 )
 def test_a_model_is_spared_only_where_it_is_not_needed(within_capture_range, asked_for, asked, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny")
@@ -291,6 +298,25 @@ def test_the_uncertainty_lies_on_the_fixed_grid_and_does_not_change_the_transfor
     assert np.array_equal(plain.transform.apply_to_points(points), told.transform.apply_to_points(points))
 
 
+def test_the_explanation_lies_on_the_fixed_grid_is_set_beside_the_expected_error_and_changes_no_transform(
+    tmp_path: Path,
+) -> None:
+    bundle = tiny_bundle(tmp_path / "centroid", architecture="centroid")
+    plain, told = (
+        register(*small_pair()[:2], with_model(bundle.folder, explanation=wanted), device="cpu")
+        for wanted in (False, True)
+    )
+    assert plain.explanation is None
+    assert plain.explanation_agreement() is None
+    assert told.explanation is not None
+    assert told.explanation.geometry == FIXED_GRID
+    assert told.explanation.array.dtype == np.float32
+    assert told.explanation.array.max() > 1
+    assert -1 <= told.explanation_agreement() <= 1
+    points = FIXED_GRID.points().reshape(-1, 3)
+    assert np.array_equal(plain.transform.apply_to_points(points), told.transform.apply_to_points(points))
+
+
 def test_anatomy_too_large_for_the_network_is_seen_coarser_and_the_user_is_told(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", input=ModelInput(1.0, (16, 16, 16)))
     run = run_of(*small_pair()[:2], with_model("tiny"), "model")
@@ -324,8 +350,9 @@ def test_what_cannot_work_is_told_before_anything_is_computed(tmp_path: Path) ->
     ):
         with pytest.raises(ModelError, match=told):
             register(*small_pair()[:2], small_recipe(), model=name, progress=lambda stage, *_: stages.append(stage))
-    with pytest.raises(ModelError, match="no model is named"):
-        register(*small_pair()[:2], with_model("", uncertainty=True))
+    for wanted in ("uncertainty", "explanation"):
+        with pytest.raises(ModelError, match=f"The {wanted} of a model was asked for, but no model is named"):
+            register(*small_pair()[:2], with_model("", **{wanted: True}))
     with pytest.raises(RecipeError, match=r"model\.name.*deformable\.enabled"):
         register(*small_pair()[:2], "rigid", model="tiny")
     assert stages == []
