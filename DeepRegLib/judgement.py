@@ -28,6 +28,7 @@ from DeepRegLib.evaluation import (
 from DeepRegLib.evaluation.evidence import Compared, compared
 from DeepRegLib.evaluation.mirrored import other_side
 from DeepRegLib.evaluation.pose_comparison import PoseComparison, compare_pose, find_other_poses, small_images
+from DeepRegLib.evaluation.structure import STRUCTURE_SIGMA
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.landmark_alignment import Landmarks
@@ -43,6 +44,8 @@ from DeepRegLib.verdict import SMALL_MASK
 POSE_VOXELS = 30_000
 POSE_PLACES = 4000
 RIGID_STRETCH = 1e-4
+# On which likeness is measured: half of what `structure_agreement` takes, at edges as wide as they are there.
+LIKENESS_VOXELS = 500_000
 # Of the fixed anatomy's volume: a moving scan with less anatomy is looked for in the fixed one, not the other way.
 SMALL_PART = 0.7
 
@@ -381,29 +384,33 @@ class _Sides:
     foreground: Image
     moving: Smoothed
     moving_known: Image
+    edge_sigma: float
 
 
 def _sides(pair: PreparedPair, poll: Poll) -> _Sides:
     foreground = pair.fixed.foreground
-    grid = comparison_grid(foreground)
+    grid = comparison_grid(foreground, LIKENESS_VOXELS)
     share = smooth_and_resample(foreground, grid, poll=poll)
     return _Sides(
         smooth_and_resample(pair.fixed.intensity, grid, poll=poll),
         share.with_array(np.greater(share.array, 0.5)),
         smoothed_for(pair.moving.intensity, grid, poll=poll),
         pair.moving.known,
+        STRUCTURE_SIGMA * comparison_grid(foreground).spacing[0] / grid.spacing[0],
     )
 
 
 def _aligned(sides: _Sides, transform: Transform, poll: Poll, like: Aligned | None = None) -> Aligned:
     """Bring the moving intensities onto the fixed ones; the edges of `like` are taken over if its mask is the same."""
     fixed, chain = sides.fixed, transform_to_sitk(transform)
-    known = resample(sides.moving_known, fixed.geometry, interpolation="nearest", transform=chain, poll=poll)
+    warped, known = sides.moving.resample_with_view(fixed.geometry, chain, poll=poll)
+    if not sides.moving_known.array.all():
+        known = resample(sides.moving_known, fixed.geometry, interpolation="nearest", transform=chain, poll=poll)
     mask = fixed.with_array(np.logical_and(sides.foreground.array, known.array))
-    warped = sides.moving.resample(fixed.geometry, chain, poll=poll)
     if like is not None and like.edges is not None and like.edges.are_of(fixed, mask):
         return Aligned(fixed, warped, known, mask, like.edges)
-    return Aligned(fixed, warped, known, mask, fixed_edges(fixed, mask, poll=poll) if mask.array.any() else None)
+    edges = fixed_edges(fixed, mask, sigma=sides.edge_sigma, poll=poll) if mask.array.any() else None
+    return Aligned(fixed, warped, known, mask, edges)
 
 
 def _mean_error(transform: Transform, landmarks: Landmarks | None) -> float | None:

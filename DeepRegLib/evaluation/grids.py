@@ -23,7 +23,7 @@ def require_on_grid(geometry: Geometry, image: Image, owner: str = "the fixed im
         raise InputError(f"{image.name} does not lie on the grid of {owner}.", "Resample it onto that grid first.")
 
 
-def comparison_grid(mask: Image) -> Geometry:
-    """Return a grid of cubic voxels, `COMPARED_VOXELS` at most, over the box around a mask, no finer than its own."""
+def comparison_grid(mask: Image, voxels: int = COMPARED_VOXELS) -> Geometry:
+    """Return a grid of cubic voxels, so many at most, over the box around a mask, no finer than its own."""
     box = box_around(mask)
-    return box.resized(max(float(np.prod(box.extent) / COMPARED_VOXELS) ** (1 / 3), min(box.spacing)))
+    return box.resized(max(float(np.prod(box.extent) / voxels) ** (1 / 3), min(box.spacing)))

@@ -13,7 +13,7 @@ from DeepRegLib.optimization.linear import refine_poses
 from DeepRegLib.optimization.working import WorkingImage
 
 REFINED = 3  # reflections of the pose, those with most information
-ITERATIONS = 25
+ITERATIONS = 15
 FIRST_STEP = 0.5
 LEAST_SEEN = 0.5
 LEAST = 1e-3

@@ -21,7 +21,7 @@ from DeepRegLib.optimization.working import WorkingImage, coarser
 SEARCH_ANGLE = 40.0
 SEARCHED = 4  # poses by intensities, and as many by edges
 OTHERS_VOXELS = 10_000
-OTHERS_ITERATIONS = 25
+OTHERS_ITERATIONS = 15
 OTHERS_STEP = 0.5
 # In shares of the anatomy's radius: a head's is 80 mm, so 20 and 40 mm along each axis and as long arcs about it.
 NEARBY = (0.25, 0.5)

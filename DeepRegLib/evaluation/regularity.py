@@ -171,7 +171,7 @@ def inverse_consistency(
     transform: Transform,
     inverse: Transform,
     foreground: Image,
-    samples: int = 100_000,
+    samples: int = 50_000,
     seed: int = 0,
     *,
     poll: Poll = never_cancel,

@@ -38,6 +38,8 @@ class FixedEdges:
         The mask on the working grid.
     gradients
         Of the fixed image where `keep` is set, shape ``(n, 3)``.
+    sigma
+        Of the Gaussian that both images are smoothed by, working voxels.
     """
 
     fixed: Image
@@ -45,14 +47,19 @@ class FixedEdges:
     grid: Geometry
     keep: NDArray[np.bool_]
     gradients: NDArray[np.float32]
+    sigma: float = STRUCTURE_SIGMA
 
     def are_of(self, fixed: Image, mask: Image) -> bool:
         """Tell whether these are the edges of an image inside a mask."""
         return fixed is self.fixed and np.array_equal(self.inside, mask.array)
 
 
-def fixed_edges(fixed: Image, mask: Image, *, poll: Poll = never_cancel) -> FixedEdges:
+def fixed_edges(
+    fixed: Image, mask: Image, *, sigma: float = STRUCTURE_SIGMA, poll: Poll = never_cancel
+) -> FixedEdges:
     """Return what `structure_agreement` needs of the fixed image inside a mask that is not empty.
+
+    `sigma` is that of the Gaussian by which both images are smoothed, in working voxels.
 
     Raises
     ------
@@ -63,7 +70,7 @@ def fixed_edges(fixed: Image, mask: Image, *, poll: Poll = never_cancel) -> Fixe
     inside = mask.array.astype(np.bool_)
     grid = comparison_grid(mask.with_array(inside))
     keep = float_array(smooth_and_resample(mask.with_array(inside), grid, poll=poll)) > 0.5
-    return FixedEdges(fixed, inside, grid, keep, _gradients(fixed, inside, grid, poll)[keep])
+    return FixedEdges(fixed, inside, grid, keep, _gradients(fixed, inside, grid, sigma, poll)[keep], sigma)
 
 
 def structure_agreement(
@@ -105,12 +112,14 @@ def structure_agreement(
     if not inside.any():
         return 0.0
     of_fixed = edges if edges is not None else fixed_edges(fixed, mask, poll=poll)
-    second = _gradients(warped, inside, of_fixed.grid, poll)[of_fixed.keep]
+    second = _gradients(warped, inside, of_fixed.grid, of_fixed.sigma, poll)[of_fixed.keep]
     poll()
     return _direction_agreement(of_fixed.gradients, second)
 
 
-def _gradients(image: Image, inside: NDArray[np.bool_], grid: Geometry, poll: Poll) -> NDArray[np.float32]:
+def _gradients(
+    image: Image, inside: NDArray[np.bool_], grid: Geometry, sigma: float, poll: Poll
+) -> NDArray[np.float32]:
     """Smoothed gradients along the axes of `grid`, shape ``(k, j, i, 3)``.
 
     Angles between gradients are the same in any frame, so they are not turned into the world's.
@@ -121,14 +130,14 @@ def _gradients(image: Image, inside: NDArray[np.bool_], grid: Geometry, poll: Po
     poll()
     clamped = whole.with_array(np.clip(float_array(whole), low, high))
     values = float_array(smooth_and_resample(clamped, grid, poll=poll))
-    return np.stack([_derivative(values, axis, poll) for axis in (2, 1, 0)], axis=-1)
+    return np.stack([_derivative(values, axis, sigma, poll) for axis in (2, 1, 0)], axis=-1)
 
 
-def _derivative(values: NDArray[np.float32], derived: int, poll: Poll) -> NDArray[np.float32]:
+def _derivative(values: NDArray[np.float32], derived: int, sigma: float, poll: Poll) -> NDArray[np.float32]:
     if values.shape[derived] < SHORTEST_AXIS:
         return np.zeros_like(values)
     matrices = [
-        None if size < SHORTEST_AXIS else (slope if axis == derived else gaussian)(size, STRUCTURE_SIGMA)
+        None if size < SHORTEST_AXIS else (slope if axis == derived else gaussian)(size, sigma)
         for axis, size in enumerate(values.shape)
     ]
     return along_axes(values, matrices, poll=poll)

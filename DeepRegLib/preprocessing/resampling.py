@@ -45,6 +45,15 @@ class Smoothed:
         resampled = resample_sitk(self.picture, geometry, transform, background=self.lowest, poll=poll)
         return Image(np.clip(sitk.GetArrayFromImage(resampled), self.lowest, self.highest), geometry, self.name)
 
+    def resample_with_view(
+        self, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = never_cancel
+    ) -> tuple[Image, Image]:
+        """Return what `resample` does, and a bool image that tells where that lies in the image: one look-up a voxel."""
+        values = sitk.GetArrayFromImage(resample_sitk(self.picture, geometry, transform, background=np.nan, poll=poll))
+        seen = np.logical_not(np.isnan(values))
+        warped = np.where(seen, np.clip(values, self.lowest, self.highest), values.dtype.type(self.lowest))
+        return Image(warped, geometry, self.name), Image(seen, geometry, "field of view")
+
 
 def smoothed_for(image: Image, geometry: Geometry, *, poll: Poll = never_cancel) -> Smoothed:
     """Smooth an image along the axes where a grid is coarser.
