@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from Testing.damage import KINDS, READ, REFUSED, damaged, outcome
+from Testing.damage_of_doors import DOOR_KINDS, TOLERANT
 from Testing.damage_of_results import RESULT_KINDS
 
 HERE = {name: kind for name, kind in KINDS.items() if not kind.elsewhere}
 ELSEWHERE = {name: kind for name, kind in KINDS.items() if kind.elsewhere}
-
-
-EVERY = {**KINDS, **RESULT_KINDS}
+EVERY = {**KINDS, **RESULT_KINDS, **DOOR_KINDS, **TOLERANT}
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -26,7 +25,7 @@ def test_a_whole_file_is_read(name: str, tmp_path: Path) -> None:
     assert outcome(EVERY[name], path) == READ
 
 
-@pytest.mark.parametrize("name", [*HERE, *RESULT_KINDS])
+@pytest.mark.parametrize("name", [*HERE, *RESULT_KINDS, *DOOR_KINDS])
 def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     kind = EVERY[name]
     path, target = kind.make(tmp_path)
@@ -36,6 +35,17 @@ def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path
         target.write_bytes(damaged(whole, np.random.default_rng(seed)))
         found.add(outcome(kind, path))
     assert REFUSED in found
+
+
+@pytest.mark.parametrize("name", TOLERANT)
+def test_what_an_earlier_run_left_damaged_refuses_no_later_one(name: str, tmp_path: Path) -> None:
+    kind = TOLERANT[name]
+    path, target = kind.make(tmp_path)
+    whole = target.read_bytes()
+    for seed in range(40):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(damaged(whole, np.random.default_rng(seed)))
+        assert outcome(kind, path) == READ
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

@@ -144,10 +144,10 @@ def _about(measured: Measured, transform: Path, by: str | None, on: str | None, 
     about["limit of distances"] = f"{distance_limit(limits, measured.fixed.geometry, measured.moving.geometry):g} mm"
     made = _result_beside(transform)
     if made:
-        made_of = made.get("provenance", {})
-        about["recipe"] = str(made.get("recipe", {}).get("name", ""))
-        about["verdict"] = str(made.get("verdict", {}).get("level", ""))
-        about["registered with"] = made_of.get("versions", {})
+        made_of, recipe, verdict = (_table(made.get(key)) for key in ("provenance", "recipe", "verdict"))
+        about["recipe"] = one_line(str(recipe.get("name", "")))
+        about["verdict"] = one_line(str(verdict.get("level", "")))
+        about["registered with"] = _table(made_of.get("versions"))
         if any(made_of.get(key) not in (None, hashes[key]) for key in ("fixed_sha256", "moving_sha256")):
             about["scans"] = "The result beside the transform was made of other scans than these."
         if measured.landmarks is not None and made_of.get("fixed_landmarks_sha256") == points_hash(
@@ -170,6 +170,10 @@ def _result_beside(transform: Path) -> dict[str, Any]:
         return {}
     listed = table.get("files", {}) if isinstance(table, dict) else {}
     return table if isinstance(listed, dict) and transform.name in listed.values() else {}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _show(screen: Session, items: tuple[Item, ...]) -> None:

@@ -87,8 +87,8 @@ def summary_of(result: Mapping[str, Any]) -> dict[str, Any]:
     verdict, provenance = _table(result.get("verdict")), _table(result.get("provenance"))
     return {
         "verdict": str(verdict.get("level", "")),
-        "reasons": list(verdict.get("reasons") or []),
-        "warnings": list(result.get("warnings") or []),
+        "reasons": _list(verdict.get("reasons")),
+        "warnings": _list(result.get("warnings")),
         "measures": measures_of(result),
         "device": str(provenance.get("device", "")),
         "versions": _table(provenance.get("versions")),
@@ -108,11 +108,12 @@ def measures_of(result: Mapping[str, Any]) -> dict[str, float]:
     for name in SMOOTHNESS if result.get("frames") else ():
         found |= {name: result[name]} if _is_number(result.get(name)) else {}
     for name in OF_FRAMES if result.get("frames") else ():
-        numbers = [frame[name] for frame in result["frames"] if _is_number(frame.get(name))]
+        frames = map(_table, _list(result.get("frames")))
+        numbers = [frame[name] for frame in frames if _is_number(frame.get(name))]
         if numbers:
             found |= {f"{name}_of_frames_mean": sum(numbers) / len(numbers)}
             found |= {f"{name}_of_frames_min": min(numbers), f"{name}_of_frames_max": max(numbers)}
-    for segment in result.get("segments") or []:
+    for segment in map(_table, _list(result.get("segments"))):
         for column in ("volume_ml", "agreement"):
             if _is_number(segment.get(column)):
                 found[f"{column}_{segment.get('name')}"] = segment[column]
@@ -121,16 +122,20 @@ def measures_of(result: Mapping[str, Any]) -> dict[str, float]:
 
 def _voxels(result: Mapping[str, Any]) -> int | None:
     size = _table(result.get("fixed") or result.get("scan") or result.get("reference")).get("size")
-    if not isinstance(size, list):
+    if not isinstance(size, list) or not all(isinstance(count, int) for count in size):
         return None
-    total = max(1, len(result.get("frames") or ()))
+    total = max(1, len(_list(result.get("frames"))))
     for count in size:
-        total *= int(count)
+        total *= count
     return total
 
 
 def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_number(value: Any) -> bool:

@@ -54,9 +54,7 @@ class FixedEdges:
         return fixed is self.fixed and np.array_equal(self.inside, mask.array)
 
 
-def fixed_edges(
-    fixed: Image, mask: Image, *, sigma: float = STRUCTURE_SIGMA, poll: Poll = never_cancel
-) -> FixedEdges:
+def fixed_edges(fixed: Image, mask: Image, *, sigma: float = STRUCTURE_SIGMA, poll: Poll = never_cancel) -> FixedEdges:
     """Return what `structure_agreement` needs of the fixed image inside a mask that is not empty.
 
     `sigma` is that of the Gaussian by which both images are smoothed, in working voxels.

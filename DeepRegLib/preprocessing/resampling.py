@@ -48,7 +48,7 @@ class Smoothed:
     def resample_with_view(
         self, geometry: Geometry, transform: sitk.Transform | None = None, *, poll: Poll = never_cancel
     ) -> tuple[Image, Image]:
-        """Return what `resample` does, and a bool image that tells where that lies in the image: one look-up a voxel."""
+        """Return what `resample` does, and a bool image that tells where that lies inside; looked up once."""
         values = sitk.GetArrayFromImage(resample_sitk(self.picture, geometry, transform, background=np.nan, poll=poll))
         seen = np.logical_not(np.isnan(values))
         warped = np.where(seen, np.clip(values, self.lowest, self.highest), values.dtype.type(self.lowest))

@@ -157,16 +157,17 @@ def _of_path(path: Path) -> Frames:
                 return _of_list(list(volumes), shown(path))
         points = time_points_of(path)
         if points is not None:
-            return _of_time_points(points.points, points.unit, points.remarks)
+            return _of_time_points(points.points, points.unit, points.remarks, path)
         return _of_file(spool_raster(path), shown(path))
 
 
-def _of_time_points(points: Sequence[TimePoint], unit: str, remarks: tuple[str, ...]) -> Frames:
+def _of_time_points(points: Sequence[TimePoint], unit: str, remarks: tuple[str, ...], path: Path) -> Frames:
     def frame(point: TimePoint) -> Frame:
         name = f"time point {point.time:g}"
 
         def read() -> Image:
-            return from_raster(point.read(), name)
+            with guarded(path):  # read long after the headers were
+                return from_raster(point.read(), name)
 
         return Frame(name, point.time, read)
 

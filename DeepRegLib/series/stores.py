@@ -116,7 +116,7 @@ class FolderStore:
             found = _found_of(table, path)
             if path is not None:
                 read_transform(path)
-        except (KeyError, TypeError, ValueError, DeepRegError):
+        except (KeyError, TypeError, ValueError, OverflowError, DeepRegError):
             return None
         return found if found.verdict.level in (OK, CHECK, FAILED) else None
 

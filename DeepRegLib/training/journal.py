@@ -25,7 +25,7 @@ class Journal:
 
     def __init__(self, run: Path, iteration: int) -> None:
         self._path = run / LOG
-        write_text(self._path, "".join(f"{line}\n" for line in _lines(self._path) if _iteration(line) <= iteration))
+        write_text(self._path, "".join(f"{line}\n" for line in _lines(self._path) if _is_until(line, iteration)))
         self._board = _tensorboard(run / BOARD, iteration)
 
     def write(self, iteration: int, group: str, values: Mapping[str, float]) -> dict[str, Any]:
@@ -46,19 +46,29 @@ class Journal:
 
 def read_log(run: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log."""
-    return [json.loads(line) for line in _lines(run / LOG)]
+    return [entry for entry in map(_entry, _lines(run / LOG)) if entry is not None]
 
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     # A process that was killed may have left half a line.
     return [line for line in text.split("\n")[:-1] if line.startswith("{") and line.endswith("}")]
 
 
-def _iteration(line: str) -> int:
-    return int(json.loads(line)["iteration"])
+def _is_until(line: str, iteration: int) -> bool:
+    """Tell whether a line is of an iteration or an earlier one; a damaged line is of none."""
+    found = (_entry(line) or {}).get("iteration")
+    return isinstance(found, int) and found <= iteration
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 def _tensorboard(folder: Path, iteration: int) -> Any:

@@ -17,12 +17,13 @@ from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table
 from Testing.damage import KINDS, READ, REFUSED, damaged, outcome
+from Testing.damage_of_doors import DOOR_KINDS, TOLERANT
 from Testing.damage_of_results import RESULT_KINDS
 
 TITLE = "Damaged files"
 BATCH_SECONDS = 12.0
 MOST_FILES = 4000
-EVERY = {**KINDS, **RESULT_KINDS}
+EVERY = {**KINDS, **RESULT_KINDS, **DOOR_KINDS, **TOLERANT}
 LONGEST_SECONDS, MOST_MEMORY = 25.0, 1 << 30
 COLUMNS = ("kind", "files", READ, REFUSED, "undeclared", "crashed", "slowest (s)", "memory (MB)")
 
@@ -61,6 +62,7 @@ def run(name: str, seconds: str) -> dict[str, Any]:
         path, target = kind.make(Path(folder))
         whole = target.read_bytes()
         while time.monotonic() - begun < float(seconds) and counts["files"] < MOST_FILES:
+            target.parent.mkdir(parents=True, exist_ok=True)  # what tidies up after others may have removed it
             target.write_bytes(damaged(whole, np.random.default_rng(counts["files"])))
             before = time.monotonic()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from DeepRegLib.errors import DeepRegError, RegistrationError
 from DeepRegLib.judgement import measure as measured
 from DeepRegLib.judgement import other_poses
-from DeepRegLib.pipeline import register
 from DeepRegLib.preparation import PreparedPair
+from DeepRegLib.recipes import load_recipe, recipe_names
 from DeepRegLib.result import Measures
 from DeepRegLib.saving import to_plain
 from DeepRegLib.transforms import LinearTransform, image_and_view, linear_part
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.verdict import made
+from Testing.benchmarks.verdict.deformed import BY_LABELS, BY_MASK, error_of, judged, labels_on, variants, whole_run
 from Testing.benchmarks.verdict.made import Start
 from Testing.benchmarks.verdict.page import Verdicts
 from Testing.benchmarks.verdict.scans import (
@@ -32,26 +34,48 @@ from Testing.benchmarks.verdict.scans import (
     pair_of,
     workbench,
 )
-from Testing.benchmarks.wrong import NOISE, PAIRS, noise_like
+from Testing.benchmarks.wrong import ABDOMEN, HIPPOCAMPUS, NOISE, PAIRS, noise_like
 
 STORE = "verdict-cases.jsonl"
 RECIPES = ("rigid", "affine")
 COARSE = 4.0
-# Few, since they take long: whether finer voxels change anything.
-AT_FINER = (
-    "head_t1_freesurfer_sub01_sub02",
-    "abdomen_ct",
+# Few, since they take long, and chosen to be small: whether finer voxels change anything.
+AT_TWO = (
+    "stroke",
+    "head_t1_freesurfer_sub01",
+    "brain_preop",
     "liver_mr_breathing_eth19_cyc_1_6",
     "cardiac_cine_acdc_patient110",
 )
-FINER = {2.0: AT_FINER, 1.0: ("brain_t1_nirep_na04",)}
+AT_ONE = (
+    "hippocampus_mr_msd_001",
+    "hippocampus_mr_msd_004",
+    "brain_multimodal_stroke",
+    "spine",
+    "cardiac_cine_acdc_patient102",
+)
+FINER = {1.0: AT_ONE, 2.0: AT_TWO}
+BY_EVERY_RECIPE = (
+    "hippocampus_mr_msd_001",
+    "hippocampus_mr_msd_004",
+    "cardiac_cine_acdc_patient102",
+    "cardiac_cine_acdc_patient110",
+)
 DEFORMED = (
     "brain_t1_nirep_na02",
     "brain_t1_nirep_na04",
-    "cardiac",
-    "liver_mr_breathing_eth1",
+    "liver_mr_breathing_eth18_cyc_1",
+    "liver_mr_breathing_eth19_cyc_1_6",
     "lung_proton",
-    "hippocampus",
+)
+FEW_STARTS = 4  # of the second recipe: a linear one differs little from another
+STRANGERS = (
+    *PAIRS,
+    (ABDOMEN, NOISE),
+    (HIPPOCAMPUS, NOISE),
+    ("liver_mr_breathing_eth19_cyc_1_6", NOISE),
+    ("spine_mr_sct_t1_t2", "hippocampus_mr_msd_004_006"),
+    ("brain_multimodal_stroke_t1_t2warp", "liver_mr_breathing_eth19_cyc_1_6"),
 )
 FULL_RUN = "fast"
 FAR = 1e3  # mm: what a pair that does not belong together is off
@@ -87,21 +111,25 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def groups_of(options: Options) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    """Yield what can be made at one go, by name."""
+    """Yield what can be made at one go, by name; what has shown most a minute first."""
     known = names_of(options.data, "")
     names = [name for name in known if options.only in name]
     for name in names:
-        yield f"{name} {COARSE:g}", of_pair(options.data, name, COARSE, RECIPES)
-    for first, second in PAIRS:
-        if options.only in f"{first} {second}" and {first, second} <= {*known, NOISE}:
-            yield f"{first} and {second}", of_strangers(options.data, first, second)
+        if name.startswith(BY_EVERY_RECIPE):
+            for recipe in recipe_names():
+                yield f"{name} {recipe}", of_whole_runs(options.data, name, recipe)
     for spacing, chosen in FINER.items():
         for name in names:
             if name.startswith(chosen):
                 yield f"{name} {spacing:g}", of_pair(options.data, name, spacing, RECIPES[:1], extras=False)
     for name in names:
         if name.startswith(DEFORMED):
-            yield f"{name} {FULL_RUN}", of_full_runs(options.data, name)
+            yield f"{name} {FULL_RUN}", of_whole_runs(options.data, name, FULL_RUN)
+    for first, second in STRANGERS:
+        if options.only in f"{first} {second}" and {first, second} <= {*known, NOISE}:
+            yield f"{first} and {second}", of_strangers(options.data, first, second)
+    for name in names:
+        yield f"{name} {COARSE:g}", of_pair(options.data, name, COARSE, RECIPES)
 
 
 def of_pair(
@@ -109,10 +137,13 @@ def of_pair(
 ) -> Iterator[dict[str, Any]]:
     """Yield results of one pair from poses that are right and wrong."""
     pair, rng = pair_of(data, name, spacing), np.random.default_rng(sum(name.encode()))
+    right = np.eye(4)
     for number, recipe in enumerate(recipes):
         bench = workbench(pair, recipe)
-        right = bench.right_pose(pair.landmarks)
-        yield from _judged(pair, bench, right, recipe, list(made.starts(pair, right, rng)))
+        # The first recipe searches; the others start from what it has found.
+        right = bench.refined(right).matrix if number else bench.right_pose(pair.landmarks)
+        poses = list(made.starts(pair, right, rng))
+        yield from _judged(pair, bench, right, recipe, poses[:FEW_STARTS] if number else poses)
         if number or not extras:
             continue
         other_side = made.mirrored(pair)
@@ -131,26 +162,45 @@ def of_strangers(data: Path, first: str, second: str) -> Iterator[dict[str, Any]
     moving = noise_like(one.fixed) if second == NOISE else pair_of(data, second, COARSE).fixed
     pair = Pair(f"{first} and {second}", one.fixed, moving, None, COARSE)
     kind = made.NOISE if second == NOISE else made.OTHER
-    for recipe in RECIPES:
-        bench = workbench(pair, recipe)
-        try:
-            start = bench.right_pose(None)
-        except DeepRegError:  # no pose was found at all, which is said as well as can be
-            continue
-        yield from _judged(pair, bench, None, recipe, [Start(kind, start)], half=one.half)
+    recipe = RECIPES[0]
+    bench = workbench(pair, recipe)
+    try:
+        start = bench.right_pose(None)
+    except DeepRegError:  # no pose was found at all, which is said as well as can be
+        return
+    yield from _judged(pair, bench, None, recipe, [Start(kind, start)], half=one.half)
+    with suppress(RegistrationError):
+        result = whole_run(data, pair, FULL_RUN, start)
+        yield _row(pair, one.half, kind, FULL_RUN, FAR, result.measures, deformed=True)
 
 
-def of_full_runs(data: Path, name: str) -> Iterator[dict[str, Any]]:
-    """Yield results of whole runs with a deformable stage, from a right and a wrong pose."""
-    pair, rng = pair_of(data, name, COARSE), np.random.default_rng(sum(name.encode()))
-    right = workbench(pair, "affine").right_pose(pair.landmarks)
-    points = anatomy_points(pair.fixed)
+def of_whole_runs(data: Path, name: str, recipe: str) -> Iterator[dict[str, Any]]:
+    """Yield results of whole runs from a right and a wrong pose, and what is made of the right one."""
+    pair, rng = pair_of(data, name, COARSE), np.random.default_rng(sum(f"{name} {recipe}".encode()))
+    if recipe in (BY_LABELS, BY_MASK) and labels_on(data, pair)[0] is None:
+        return
+    right, points = _right_pose(data, name), anatomy_points(pair.fixed)
+    bends = load_recipe(recipe).deformable.enabled
+    result = whole_run(data, pair, recipe, right)
+    # A deformation of some millimetres is what was asked for: whether the pose below it is right is known.
+    error = error_of(points, linear_part(result.transform).matrix, right)
+    yield _row(pair, pair.half, made.RIGHT, recipe, error, result.measures, deformed=bends)
+    if recipe not in (BY_LABELS, BY_MASK):
+        found = list(variants(pair, result, rng))
+        for variant, measures, told in judged(pair, recipe, result, found):
+            row = _row(pair, pair.half, variant.kind, recipe, variant.error, measures, deformed=bends)
+            yield row | {"told": told}
     wrong = right @ made.about(points.mean(0), rng.normal(size=3) * 1.2)
-    for kind, pose in ((made.RIGHT, right), (made.TURNED, wrong)):
-        result = register(pair.fixed, pair.moving, FULL_RUN, initial_transform=LinearTransform(pose), device="cpu")
-        # A deformation of some millimetres is what was asked for: whether the pose below it is right is known.
-        error = _error(points, linear_part(result.transform).matrix, right)
-        yield _row(pair, pair.half, kind, FULL_RUN, error, result.measures, deformed=True)
+    with suppress(RegistrationError):
+        result = whole_run(data, pair, recipe, wrong)
+        error = error_of(points, linear_part(result.transform).matrix, right)
+        yield _row(pair, pair.half, made.TURNED, recipe, error, result.measures, deformed=bends)
+
+
+@functools.lru_cache(maxsize=4)
+def _right_pose(data: Path, name: str) -> NDArray[np.float64]:
+    pair = pair_of(data, name, COARSE)
+    return workbench(pair, "affine").right_pose(pair.landmarks)
 
 
 def _masked(pair: Pair, right: NDArray[np.float64], recipe: str, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -203,7 +253,7 @@ def _measured(
             seed=0,
             poll=_never,
         )
-        error = FAR if right is None else _error(points, transform.matrix, right)
+        error = FAR if right is None else error_of(points, transform.matrix, right)
         yield _row(pair, half, start.kind, recipe, error, measures, deformed=False)
 
 
@@ -212,11 +262,6 @@ def _row(
 ) -> dict[str, Any]:
     told = {"pair": pair.name, "half": half, "kind": kind, "recipe": recipe, "voxel": pair.spacing, "error": error}
     return told | {"deformed": deformed, "measures": asdict(replace(measures, dice_before=None, dice_after=None))}
-
-
-def _error(points: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    difference = one - other
-    return float(np.linalg.norm(points @ difference[:3, :3].T + difference[:3, 3], axis=1).mean())
 
 
 def _never() -> None:
