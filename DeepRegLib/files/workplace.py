@@ -88,7 +88,7 @@ def exchange(work: Path, folder: Path, new: Sequence[str], old: Iterable[str] = 
     folder
         The folder above it.
     new
-        Names of files, in the order in which they appear.
+        Names of files, in the order in which they appear; ``"frame_0001/transform.h5"`` lies in a folder of its own.
     old
         Further names of files that go with those that are replaced, if they are there.
 
@@ -107,10 +107,11 @@ def exchange(work: Path, folder: Path, new: Sequence[str], old: Iterable[str] = 
     try:
         _write_plan(work, new)
         for name in leaving:
-            (folder / name).replace(work / OLD / name)
+            _move(folder / name, work / OLD / name)
         for name in new:
-            (work / NEW / name).replace(folder / name)
-        sync(folder)
+            _move(work / NEW / name, folder / name)
+        for place in {(folder / name).parent for name in new} | {folder}:
+            sync(place)
         (work / PLAN).unlink()
     except BaseException:
         _undo(work, folder, new)
@@ -168,9 +169,13 @@ def _remove_if_abandoned(work: Path) -> None:
 def _undo(work: Path, folder: Path, new: Sequence[str]) -> None:
     for name in new:
         if not os.path.lexists(work / NEW / name) and _is_file(folder / name):
-            (folder / name).replace(work / NEW / name)
-    for path in sorted((work / OLD).iterdir()) if (work / OLD).is_dir() else []:
-        path.replace(folder / path.name)
+            _move(folder / name, work / NEW / name)
+    for path in sorted((work / OLD).rglob("*")):
+        if _is_file(path):
+            _move(path, folder / path.relative_to(work / OLD))
+    for place in {(folder / name).parent for name in new} - {folder}:
+        with contextlib.suppress(OSError):  # not empty, or not there
+            place.rmdir()
     sync(folder)
     (work / PLAN).unlink(missing_ok=True)
 
@@ -196,7 +201,16 @@ def _read_plan(work: Path) -> list[str] | None:
 
 
 def _is_plain(name: str) -> bool:
-    return name not in ("", ".", "..") and Path(name).name == name and "\\" not in name
+    """Tell whether a name is that of a file beside a workplace, or in a folder beside it."""
+    parts = name.split("/")
+    return len(parts) <= 2 and all(
+        part not in ("", ".", "..") and Path(part).name == part and "\\" not in part for part in parts
+    )
+
+
+def _move(path: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    path.replace(target)
 
 
 def _is_file(path: Path) -> bool:

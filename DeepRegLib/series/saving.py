@@ -17,7 +17,7 @@ import numpy as np
 
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import make_folder, output_error, write_text
-from DeepRegLib.files.workplace import workplace
+from DeepRegLib.files.workplace import NEW, exchange, workplace
 from DeepRegLib.formats.nifti_series import write_nifti_series
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.monitoring import Poll, never_cancel
@@ -41,10 +41,33 @@ OF_FRAME = (TRANSFORM, INVERSE, FRAME_LABELS)
 
 @dataclass(frozen=True)
 class SeriesFolder:
-    """The folder of a series that is being made, and the store in it."""
+    """The folder of a series that is being made, and the store in it.
+
+    Parameters
+    ----------
+    folder
+        As it was given.
+    work
+        Hidden folder in it; what is new is made there, and comes out when all of it is there.
+    store
+        What is found lies in the folder; the final transforms are new.
+    """
 
     folder: Path
+    work: Path
     store: FolderStore
+
+    @property
+    def new(self) -> Path:
+        """Where new files are made."""
+        return self.work / NEW
+
+    def commit(self, names: Sequence[str], old: Iterable[str]) -> None:
+        """Give new files their names and take old ones out, all or none; names of both are relative to the folder."""
+        try:
+            exchange(self.work, self.folder, names, old)
+        except OSError as error:
+            raise output_error(self.folder, error) from error
 
 
 @contextlib.contextmanager
@@ -112,8 +135,8 @@ def held(folder: Path) -> Iterator[SeriesFolder]:
     """
     make_folder(folder)
     try:
-        with workplace(folder, folder.absolute().name):
-            yield SeriesFolder(folder, FolderStore(folder))
+        with workplace(folder, folder.absolute().name) as work:
+            yield SeriesFolder(folder, work, FolderStore(folder, work / NEW))
     except OSError as error:
         raise output_error(folder, error) from error
 
@@ -121,7 +144,7 @@ def held(folder: Path) -> Iterator[SeriesFolder]:
 def write_series(
     series: SeriesRegistration, place: SeriesFolder, labels: Image | None = None, *, poll: Poll = never_cancel
 ) -> list[str]:
-    """Write what belongs to a series into its folder, the table that makes it whole last; return the names.
+    """Write what belongs to a series into its folder, in place of an earlier one, all or nothing; return the names.
 
     Parameters
     ----------
@@ -134,10 +157,8 @@ def write_series(
     poll
         May raise to stop.
     """
-    folder, files = place.folder, dict(SERIES_FILES)
-    (folder / SERIES_JSON).unlink(missing_ok=True)
+    folder, files = place.new, dict(SERIES_FILES)
     count = len(series.frames)
-    _remove_stale(folder, count)
     for index in range(count):
         poll()
         name = f"frame_{index:04d}"
@@ -160,7 +181,11 @@ def write_series(
     for name in _write_pictures(series, folder, poll):
         files.pop(name)
     write_text(folder / SERIES_JSON, json_text(series_to_dict(series, files)))
-    _remove_found(folder)
+    of_frames = [
+        f"{each.name}/{name}" for each in _frame_folders(folder) for name in OF_FRAME if (each / name).exists()
+    ]
+    place.commit([*of_frames, *files.values()], _present(place.folder))
+    _tidy(place.folder)
     return list(files.values())
 
 
@@ -281,18 +306,6 @@ def _write_pictures(series: SeriesRegistration, folder: Path, poll: Poll) -> lis
     return []
 
 
-def _remove_stale(folder: Path, count: int) -> None:
-    """Remove what an earlier, longer series had of more frames; what else lies in their folders stays."""
-    for place in _frame_folders(folder):
-        if int(place.name.split("_")[1]) < count:
-            continue
-        remove_found_in(place)
-        for name in OF_FRAME:
-            (place / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not empty: somebody else's
-            place.rmdir()
-
-
 def _refuse_inputs(folder: Path, inputs: Iterable[str | Path]) -> None:
     """Make sure that no input is a file that a series' folder gets, or lies in a frame's."""
     home = Path(os.path.realpath(folder))
@@ -327,10 +340,12 @@ def _frame_folders(folder: Path) -> list[Path]:
     return sorted(place for place in folder.iterdir() if FRAME.fullmatch(place.name) and place.is_dir())
 
 
-def _remove_found(folder: Path) -> None:
-    """Remove what is only there for a run that goes on: the result is whole."""
+def _tidy(folder: Path) -> None:
+    """Remove what is only there for a run that goes on, and the folders of frames that are no longer there."""
     for place in _frame_folders(folder):
         remove_found_in(place)
+        with contextlib.suppress(OSError):  # not empty: a frame's, or somebody else's
+            place.rmdir()
 
 
 def remove_found_in(place: Path) -> None:

@@ -101,9 +101,18 @@ class MemoryStore:
 
 @dataclass(frozen=True)
 class FolderStore:
-    """Keeps everything in a folder a member, so that memory does not grow and a later run goes on."""
+    """Keeps everything in a folder a member, so that memory does not grow and a later run goes on.
+
+    Parameters
+    ----------
+    folder
+        In which a folder a member is made.
+    finals
+        In which those of the final transforms are, where that is another one.
+    """
 
     folder: Path
+    finals: Path | None = None
 
     def load(self, name: str, key: str) -> Found | None:
         """As `Store` has it; what is damaged counts as not there."""
@@ -141,13 +150,14 @@ class FolderStore:
 
     def finish(self, name: str, transform: Transform, inverse: Transform) -> None:
         """As `Store` has it."""
-        place = make_folder(self.folder / name)
+        place = make_folder((self.finals or self.folder) / name)
         write_transform(transform, place / TRANSFORM)
         write_transform(inverse, place / INVERSE)
 
     def finished(self, names: Sequence[str]) -> tuple[Sequence[Transform], Sequence[Transform]]:
         """As `Store` has it; they are read when they are asked for."""
-        return tuple(SavedTransforms(tuple(self.folder / n / file for n in names)) for file in (TRANSFORM, INVERSE))  # type: ignore[return-value]
+        home = self.finals or self.folder
+        return tuple(SavedTransforms(tuple(home / n / file for n in names)) for file in (TRANSFORM, INVERSE))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

@@ -89,12 +89,12 @@ def member_files(folder: Path, labels: Path | None = None) -> tuple[list[Path], 
 def write_template(
     template: Template, place: SeriesFolder, *, longitudinal: bool = False, poll: Poll = never_cancel
 ) -> list[str]:
-    """Write what belongs to a template into its folder, the table last; return the names.
+    """Write what belongs to a template into its folder, in place of an earlier one, all or nothing; return the names.
 
     Parameters
     ----------
     template
-        The result; its transforms lie in the folder already.
+        The result; its transforms lie among the new files already.
     place
         From `reserved_template`.
     longitudinal
@@ -107,30 +107,36 @@ def write_template(
     used = [row.index for row in template.rows if row.used]
     for first, second in pairwise(used) if longitudinal else ():
         images[f"change_{first:04d}_{second:04d}.nii.gz"] = change_between(template, first, second, poll=poll)
-    (place.folder / TEMPLATE_JSON).unlink(missing_ok=True)
     written = [name for name, image in images.items() if image is not None]
     for name in written:
         poll()
         image = images[name]
         assert image is not None  # noqa: S101  # for mypy: it is written
-        write_image(image, place.folder / name)
-    write_text(place.folder / TEMPLATE_JSON, json_text(template_to_dict(template, written)))
-    _remove_stale(place.folder, written, {f"member_{row.index:04d}" for row in template.rows if row.used})
+        write_image(image, place.new / name)
+    write_text(place.new / TEMPLATE_JSON, json_text(template_to_dict(template, written)))
+    place.commit([*_of_members(place.new), *written, TEMPLATE_JSON], _earlier(place.folder))
+    _tidy(place.folder)
     return [*written, TEMPLATE_JSON]
 
 
-def _remove_stale(folder: Path, written: Sequence[str], used: set[str]) -> None:
-    """Remove what an earlier template had and this one has not, and what is only there for a run that goes on."""
+def _of_members(folder: Path) -> list[str]:
+    """Return the transforms of members in a folder, relative to it."""
+    found = (path for path in sorted(folder.iterdir()) if MEMBER.fullmatch(path.name) and path.is_dir())
+    return [f"{path.name}/{name}" for path in found for name in (TRANSFORM, INVERSE) if (path / name).exists()]
+
+
+def _earlier(folder: Path) -> list[str]:
+    """Return what lies in a folder and is called as what a template's folder gets, relative to it."""
+    files = [path.name for path in sorted(folder.iterdir()) if path.is_file()]
+    return _of_members(folder) + [name for name in files if name in (*IMAGES, TEMPLATE_JSON) or CHANGE.fullmatch(name)]
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what is only there for a run that goes on, and the folders of members that are no longer there."""
     for path in folder.iterdir():
-        if path.name not in written and (path.name in IMAGES or CHANGE.fullmatch(path.name)):
-            path.unlink()
-        if not (MEMBER.fullmatch(path.name) and path.is_dir()):
-            continue
-        remove_found_in(path)
-        if path.name not in used:
-            for name in (TRANSFORM, INVERSE):
-                (path / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty: somebody else's
+        if MEMBER.fullmatch(path.name) and path.is_dir():
+            remove_found_in(path)
+            with contextlib.suppress(OSError):  # not empty: a member's, or somebody else's
                 path.rmdir()
 
 

@@ -15,66 +15,86 @@ from DeepRegLib.errors import OutputError
 from DeepRegLib.files import write_text
 from DeepRegLib.files.workplace import LOCK, NEW, OLD, PLAN, exchange, remove_abandoned, workplace
 
-NAMES = ("a.txt", "b.txt", "result.json")
-# Dies, as of kill -9, before the n-th thing it asks of the file system.
-CHILD = """
+NAMES = ("a.txt", "frame_0/b.txt", "result.json")
+GONE = ("labels.txt", "frame_1/b.txt")
+MOST_STEPS = 100
+# Dies, as of kill -9, before the n-th thing it asks of the file system; without an n, a child at each until one lives.
+CHILD = f"""
 import os, signal, sys
 from pathlib import Path
 from DeepRegLib.files import workplace as w
-folder, left = Path(sys.argv[1]), [int(sys.argv[2])]
-def counted(function):
-    def call(*arguments, **settings):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-        return function(*arguments, **settings)
-    return call
-for name in ("mkdir", "replace", "unlink", "rename", "write_text"):
-    setattr(Path, name, counted(getattr(Path, name)))
-for name in ("fsync", "unlink", "rmdir"):
-    setattr(os, name, counted(getattr(os, name)))
-with w.workplace(folder, "key") as work:
-    for name in ("a.txt", "b.txt", "result.json"):
-        (work / "new" / name).write_text("new")
-    w.exchange(work, folder, ["a.txt", "b.txt", "result.json"], ["labels.txt"])
+def run(folder, step):
+    left = [step]
+    def counted(function):
+        def call(*arguments, **settings):
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+            return function(*arguments, **settings)
+        return call
+    for name in ("mkdir", "replace", "unlink", "rename", "write_text"):
+        setattr(Path, name, counted(getattr(Path, name)))
+    for name in ("fsync", "unlink", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    with w.workplace(folder, "key") as work:
+        (work / "new" / "frame_0").mkdir()
+        for name in {NAMES}:
+            (work / "new" / name).write_text("new")
+        w.exchange(work, folder, {NAMES}, {GONE})
+above = Path(sys.argv[1])
+if len(sys.argv) > 2:
+    run(above / sys.argv[2], int(sys.argv[2]))
+    sys.exit()
+for step in range({MOST_STEPS}):
+    child = os.fork()
+    if child == 0:
+        run(above / str(step), step)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        print(step)
+        break
 """
 
 
 def old_files(folder: Path) -> None:
     folder.mkdir()
-    for name in (*NAMES, "labels.txt"):
+    for name in (*NAMES, *GONE):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("old")
     (folder / "notes.txt").write_text("mine")
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in sorted(folder.iterdir()) if path.is_file()}
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path.read_text() for name, path in found.items() if not name.startswith(".")}
 
 
 def exchange_with(replace_file: Callable[..., Path], folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Exchange the files of a folder, with another function for moving them."""
     with workplace(folder) as work:
+        (work / NEW / "frame_0").mkdir()
         for name in NAMES:
             (work / NEW / name).write_text("new")
         patch.setattr(Path, "replace", replace_file)
-        exchange(work, folder, NAMES, ["labels.txt"])
+        exchange(work, folder, NAMES, GONE)
 
 
-OLD_STATE = {"a.txt": "old", "b.txt": "old", "labels.txt": "old", "notes.txt": "mine", "result.json": "old"}
-NEW_STATE = {"a.txt": "new", "b.txt": "new", "notes.txt": "mine", "result.json": "new"}
+OLD_STATE = dict.fromkeys((*NAMES, *GONE), "old") | {"notes.txt": "mine"}
+NEW_STATE = dict.fromkeys(NAMES, "new") | {"notes.txt": "mine"}
 
 
 def killed_runs(above: Path) -> Iterator[Path]:
     """Yield a folder after each child that died, one step later each time, until one lives."""
-    for step in range(200):
-        folder = above / str(step)
-        old_files(folder)
-        ended = subprocess.run([sys.executable, "-c", CHILD, str(folder), str(step)], check=False)
-        if ended.returncode == 0:
-            assert content(folder) == NEW_STATE
-            return
-        yield folder
-    raise AssertionError("the child never came to its end")
+    for step in range(MOST_STEPS):
+        old_files(above / str(step))
+    command = [sys.executable, "-c", CHILD, str(above)]
+    if hasattr(os, "fork"):
+        lived = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    else:
+        tried = (subprocess.run([*command, str(step)], check=False).returncode for step in range(MOST_STEPS))
+        lived = next(step for step, code in enumerate(tried) if code == 0)
+    assert content(above / str(lived)) == NEW_STATE
+    yield from (above / str(step) for step in range(lived))
 
 
 def test_whenever_it_is_killed_old_or_new_files_are_whole_after_the_next_run(tmp_path: Path) -> None:
@@ -97,14 +117,14 @@ def test_whenever_it_is_killed_old_or_new_files_are_whole_after_the_next_run(tmp
     assert seen == {"old", "new"}
 
 
-@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("step", range(8))
 def test_an_error_on_the_way_puts_everything_back(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old_files(tmp_path / "out")
     replace_file, left = Path.replace, [step + 1]  # the plan is the first
 
     def failing(path: Path, target: Path) -> Path:
         left[0] -= 1
-        if left[0] < 0 and OLD not in path.parts and target.parent.name != NEW:
+        if left[0] < 0 and OLD not in path.parts and NEW not in target.parts:
             raise KeyboardInterrupt if step % 2 else PermissionError(13, "in use")
         return replace_file(path, target)
 
@@ -122,7 +142,7 @@ def test_what_cannot_be_put_back_now_is_put_back_by_the_next_run(
     replace_file = Path.replace
 
     def failing(path: Path, target: Path) -> Path:
-        if path.parent.name in (NEW, OLD):
+        if {NEW, OLD} & set(path.parts):
             raise OSError(5, "the drive went away")
         return replace_file(path, target)
 

@@ -145,6 +145,21 @@ def test_files_of_the_users_are_neither_replaced_nor_removed(tmp_path: Path) -> 
     assert not (tmp_path / "frame_0000" / "found.json").exists()
 
 
+def test_a_series_that_is_not_saved_to_the_end_leaves_the_earlier_one_whole(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "series")
+    before = {path: path.read_bytes() for path in (tmp_path / "series").rglob("*") if path.is_file()}
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("DeepRegLib.series.saving.frames_as_csv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_series(breathing(), tmp_path / "series", overwrite=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "series").rglob("*") if path.is_file()} == before
+
+
 def test_a_series_saved_over_an_earlier_one_has_its_own_transforms(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "series")
     series = breathing()
