@@ -210,8 +210,8 @@ class Registration:
     uncertainty
         float32, mm, on the fixed grid: how far a model's answers to the same pair differ; None if nobody asked for it.
     explanation
-        float32 on the fixed grid: how much more than the average each place moved a model's field; None if nobody asked
-        for it.
+        float32, mm, on the fixed grid: how far a model's field moves at each place if the fixed image is hidden there;
+        None if nobody asked for it.
     trust
         float32, mm, on the fixed grid: the error to be expected inside the fixed foreground, 0 outside; None of a
         result made before there was such a map.
@@ -290,7 +290,7 @@ class Registration:
     def explanation_agreement(self) -> float | None:
         """Return how the explanation goes with the error to be expected: their rank correlation (Spearman).
 
-        Below 0 the model's field came from where the result can be trusted, above 0 from where it cannot.
+        Below 0 the model relied most on what the scans show where least error is expected.
 
         Returns
         -------

@@ -50,7 +50,7 @@ def register(
     ] = False,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Also write explanation.nii.gz: which part of the scans moved its field."),
+        typer.Option("--explain", help="Also write explanation.nii.gz: what the model's field rests on, mm."),
     ] = False,
     fixed_mask: Mask = None,
     moving_mask: Mask = None,

@@ -1,66 +1,66 @@
-"""Which part of two images a registration network's answer came from."""
+"""What a network's answer rests on at each place: how far its field moves where the fixed image is hidden (occlusion).
+
+After Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014: a part of the image is
+replaced by its own mean, and the network is asked again. Where the field then stays as it is, it came from what lies
+around, not from what the image shows there. A gradient would be quicker, but descriptors let none through.
+"""
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool3d
+from torch.nn import functional
 
-from DeepRegLib.models.inference import answer_of, network_image
+from DeepRegLib.models.inference import Step, answer_of, network_image
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.deformable import Level
-from DeepRegLib.optimization.field_grid import field_grid
+from DeepRegLib.optimization.field_grid import RATIO, field_grid
 
-# Voxels of the network's grid: the gradient at one voxel alone is noise.
-WINDOW = 5
+# Voxels of the network's grid that a hidden cube is wide: of 96 across, a twelfth of the anatomy.
+BLOCK = 8
+# Every so many cubes along each axis are hidden at once, far enough from each other to be told apart.
+APART = 3
 
 
-def influence(network: nn.Module, pair: Level, *, poll: Poll = never_cancel) -> Tensor:
-    """Return how much more than the average each place of the images moves the field.
-
-    How long the field's displacements would be on average if a voxel were hidden (0, as where nothing is known), to
-    first order: gradient times input (Shrikumar et al., "Not just a black box", 2016), of both images, without its
-    sign, averaged over windows.
+@torch.no_grad()
+def reliance(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = never_cancel) -> Tensor:
+    """Return how far a network's field moves at each place if the fixed image is hidden there.
 
     Parameters
     ----------
-    network
-        As in `DeepRegLib.models.inference.predict`.
-    pair
-        Both images on the network's grid.
-    poll
-        Called at each layer; may raise to stop.
+    network, pair, on_step, poll
+        As in `DeepRegLib.models.inference.predict`. The network is asked 28 times.
 
     Returns
     -------
     Tensor
-        ``(D, H, W)``, float32, on the network's grid: 1 on average where something is known of the fixed image. All 0
-        where nothing moves the field.
+        ``(d, h, w)``, float32, in mm on the grid of the field, 0 or more.
     """
-    fixed, moving = hiding_effects(network, pair, poll=poll)
-    magnitude = fixed.abs() + moving.abs()
-    smooth = avg_pool3d(magnitude[None, None], WINDOW, 1, WINDOW // 2, count_include_pad=False)[0, 0]
-    known = pair.fixed.weight > 0
-    mean = smooth[known].mean() if known.any() else smooth.mean()
-    return smooth / mean if mean > 0 else torch.zeros_like(smooth)
+    fixed, moving = network_image(pair.fixed), network_image(pair.moving)
+    plain = _blurred(fixed)
+    usual = answer_of(network, fixed, moving, poll)
+    found = torch.zeros(usual.shape[1:], device=usual.device)
+    patterns = list(itertools.product(range(APART), repeat=3))
+    for number, pattern in enumerate(patterns, start=1):
+        hidden = _cubes(fixed, pattern)
+        moved = answer_of(network, torch.where(hidden, plain, fixed), moving, poll) - usual
+        chosen = hidden[0, 0, ::RATIO, ::RATIO, ::RATIO]
+        found = torch.where(chosen, torch.linalg.vector_norm(moved, dim=0), found)
+        on_step(number / len(patterns))
+    return found * field_grid(pair.fixed.geometry).spacing[0]
 
 
-def hiding_effects(network: nn.Module, pair: Level, *, poll: Poll = never_cancel) -> tuple[Tensor, Tensor]:
-    """Return by how many mm the mean displacement would change without each voxel, to first order.
+def _blurred(image: Tensor) -> Tensor:
+    """Return the mean of the cubes as wide as `BLOCK` about each voxel, of what lies inside the image."""
+    return functional.avg_pool3d(image, BLOCK + 1, 1, BLOCK // 2, count_include_pad=False)
 
-    Returns
-    -------
-    tuple of Tensor
-        Of the fixed and of the moving image, ``(D, H, W)``, float32.
-    """
-    fixed, moving = (network_image(image).detach().requires_grad_() for image in (pair.fixed, pair.moving))
-    with torch.enable_grad():
-        field = answer_of(network, fixed, moving, poll)
-        if not field.requires_grad:  # the network looks at neither
-            return torch.zeros_like(fixed[0, 0]), torch.zeros_like(moving[0, 0])
-        # The root has no gradient at 0, where a network that says nothing is.
-        lengths = (field.square().sum(0) + torch.finfo(torch.float32).tiny).sqrt()
-        mean = lengths.mean() * field_grid(pair.fixed.geometry).spacing[0]
-        gradients = torch.autograd.grad(mean, (fixed, moving), materialize_grads=True)
-    of_fixed, of_moving = (-(g * image)[0, 0].detach() for g, image in zip(gradients, (fixed, moving), strict=True))
-    return of_fixed, of_moving
+
+def _cubes(image: Tensor, pattern: tuple[int, ...]) -> Tensor:
+    """Return which voxels of an image ``(1, 1, D, H, W)`` are hidden: in every third cube along k, j and i."""
+    along = [
+        torch.arange(size, device=image.device) // BLOCK % APART == first
+        for size, first in zip(image.shape[2:], pattern, strict=True)
+    ]
+    return (along[0][:, None, None] & along[1][None, :, None] & along[2])[None, None]

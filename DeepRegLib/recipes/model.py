@@ -247,7 +247,7 @@ class Model:
         Also ask it again and again for images changed in what should not matter, and deliver how far its answers
         differ.
     explanation
-        Also deliver which part of the images moved its field.
+        Also ask it again with the fixed image hidden place by place, and deliver how far its field moves there.
     """
 
     name: str = ""

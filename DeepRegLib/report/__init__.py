@@ -207,8 +207,8 @@ def _pictures(registration: Registration, planes: tuple[Plane, ...]) -> Iterator
     if registration.explanation is not None:
         yield Picture(
             "What the model went by",
-            "How much each place of the scans moved the model's field, 1 being the average (gradient times input). "
-            "Bright places outside of the anatomy, or where the scans do not agree, speak against its answer.",
+            "How far the model's field moves at each place if the fixed image is hidden there. Where it is dark, the "
+            "field came from what lies around, or from what the model was taught, not from what the image shows.",
             _uri(figures.explanation_figure(planes)),
         )
 
@@ -343,8 +343,8 @@ def _explanation_rows(registration: Registration) -> Iterator[MeasureRow]:
             "Model explanation",
             "",
             _number(agreement),
-            "Rank correlation of what the model went by with the expected error: below 0, its field came from where "
-            "the result can be trusted.",
+            "Rank correlation of what the model went by with the expected error: below 0, it relied most on what the "
+            "scans show where least error is expected.",
         )
 
 

@@ -141,8 +141,8 @@ def uncertainty_figure(planes: tuple[Plane, ...]) -> bytes:
 
 
 def explanation_figure(planes: tuple[Plane, ...]) -> bytes:
-    """Draw how much more than the average each place moved the model's field, inside the fixed foreground."""
-    return _map_figure(planes, "Influence", lambda plane: plane.explanation)
+    """Draw how far the model's field moves where the fixed image is hidden, in mm, inside the fixed foreground."""
+    return _map_figure(planes, "Moves by, mm", lambda plane: plane.explanation)
 
 
 def _map_figure(planes: tuple[Plane, ...], title: str, values_of: Callable[[Plane], Slice | None]) -> bytes:

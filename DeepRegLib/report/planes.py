@@ -53,7 +53,7 @@ class Plane:
     labels
         Warped labels, or None.
     uncertainty, explanation
-        Of the model, in mm and relative to the average, or None.
+        Of the model in mm, or None.
     """
 
     name: str

@@ -32,7 +32,6 @@ UNCERTAINTY_COLOURS = "vtkMRMLColorTableNodeIron"
 UNCERTAINTY_PERCENTILE = 99.0
 # A model that is sure everywhere shall look so.
 SMALLEST_UNCERTAINTY_RANGE_MM = 1.0
-LEAST_EXPLANATION_RANGE = 2.0  # twice the average
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +115,6 @@ def fillers_of(
         display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
         display.SetWindowLevelMinMax(0.0, max(high, SMALLEST_UNCERTAINTY_RANGE_MM))
 
-    def fill_explanation(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-        assert registration.explanation is not None  # noqa: S101  # for mypy: or it would have no voxels
-        set_volume(node, registration.explanation, data.volumes["explanation"])
-        _low, high = value_range(registration.explanation.array, 0.0, UNCERTAINTY_PERCENTILE)
-        display = node.GetDisplayNode()
-        display.SetAndObserveColorNodeID(UNCERTAINTY_COLOURS)
-        display.SetWindowLevelMinMax(0.0, max(high, LEAST_EXPLANATION_RANGE))
-
     def fill_synthetic(node: slicer.vtkMRMLScalarVolumeNode) -> None:
         assert registration.synthetic is not None  # noqa: S101  # for mypy: or it would have no voxels
         set_volume(node, registration.synthetic, data.volumes["synthetic"])
@@ -135,7 +126,7 @@ def fillers_of(
         "warped": fill_warped,
         "jacobian": fill_jacobian,
         "uncertainty": lambda node: fill_millimetres(node, "uncertainty"),
-        "explanation": fill_explanation,
+        "explanation": lambda node: fill_millimetres(node, "explanation"),
         "trust": lambda node: fill_millimetres(node, "trust"),
         "synthetic": fill_synthetic,
     }

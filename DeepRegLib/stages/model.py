@@ -10,7 +10,7 @@ from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, load_network, usable_bundle
-from DeepRegLib.models.explanation import influence
+from DeepRegLib.models.explanation import reliance
 from DeepRegLib.models.inference import network_grid, predict, uncertainty
 from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
@@ -25,9 +25,10 @@ from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
 
 UNCERTAINTY, EXPLANATION = "uncertainty", "explanation"
+MAPS = {UNCERTAINTY: uncertainty, EXPLANATION: reliance}
 GIVEN_FIELD = ("the initial transform holds a field, so no model is used", "Give its linear part")
 POINTS_AT_ONCE = 1 << 21
-# Of the progress, where the uncertainty is wanted too.
+# Of the progress, where maps are wanted too.
 PREDICTION_SHARE = 0.25
 
 
@@ -90,7 +91,7 @@ def model_field(
         network = Turned(network, turn_to(manifest.input.orientation, geometry))
     level = aligned_level(run, geometry, linear)
     grid = field_grid(geometry)
-    share = PREDICTION_SHARE if wanted.uncertainty else 1.0
+    share = PREDICTION_SHARE if wanted.maps else 1.0
     start = None if searched is None else _where_better_than_nothing(run, level, searched(grid))
     field = predict(
         network,
@@ -101,11 +102,9 @@ def model_field(
         on_step=lambda fraction: run.monitor.step(share * fraction),
         poll=run.monitor.poll,
     )
-    if wanted.uncertainty:
-        run.log.add_map(_uncertainty_map(run, network, level, share))
-    if wanted.explanation:
-        moved_it = influence(network, level, poll=run.monitor.poll)
-        run.log.add_map(on_image_grid(moved_it, geometry, run.pair.fixed.original.geometry, run, EXPLANATION))
+    part = (1 - share) / max(1, len(wanted.maps))
+    for number, name in enumerate(wanted.maps):
+        run.log.add_map(_map(run, name, network, level, (share + number * part, part)))
     run.log.add_provenance("model", bundle.identity)
     run.log.add_decision(_decision(bundle, geometry))
 
@@ -136,16 +135,13 @@ def on_image_grid(values: Tensor, geometry: Geometry, image: Geometry, run: Run,
     return Image(result, image, name)
 
 
-def _uncertainty_map(run: Run, network: nn.Module, level: Level, done: float) -> Image:
-    deviation = uncertainty(
-        network,
-        level,
-        on_step=lambda fraction: run.monitor.step(done + (1 - done) * fraction),
-        poll=run.monitor.poll,
+def _map(run: Run, name: str, network: nn.Module, level: Level, progress: tuple[float, float]) -> Image:
+    """Return a map of `MAPS` on the fixed grid; `progress` is where it begins and how much of the whole it takes."""
+    first, part = progress
+    values = MAPS[name](
+        network, level, on_step=lambda fraction: run.monitor.step(first + part * fraction), poll=run.monitor.poll
     )
-    return on_image_grid(
-        deviation, field_grid(level.fixed.geometry), run.pair.fixed.original.geometry, run, UNCERTAINTY
-    )
+    return on_image_grid(values, field_grid(level.fixed.geometry), run.pair.fixed.original.geometry, run, name)
 
 
 def _decision(bundle: ModelBundle, geometry: Geometry) -> str:
