@@ -43,6 +43,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "segmentation-cnn": {"channels": 4, "out": 3},
     "autoencoder": {"channels": [4, 8]},
     "translator": {"channels": [4, 8]},
+    "motion": {"components": 2, "hidden": 4, "ahead": 2},
     "anatomix": {"channels": 2, "out": 2, "levels": 2},
     "lapirn": {"channels": 4, "integrate": True},
 }
@@ -177,7 +178,7 @@ def test_a_network_keeps_to_its_device(name: str, card: SimulatedCard) -> None:
     network = build_network(name, NETWORKS[name]).eval().to(CARD)
     names = inspect.signature(network.forward).parameters.keys() & {"fixed", "moving", "image"}
     sides = [getattr(network, "multiple", 16)] * 3
-    images = [torch.rand(1, 1, *sides, device=CARD) for _ in names]
+    images = [torch.rand(1, 1, *sides, device=CARD) for _ in names] or [torch.rand(1, 4, 2, device=CARD)]
     with torch.no_grad():
         result = network(*images)
     assert on_card(result)

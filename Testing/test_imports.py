@@ -47,6 +47,7 @@ HEIGHT = {
     "provenance": 8,
     "evaluation": 9,
     "models": 9,
+    "motion": 10,
     "preparation": 10,
     "label_preparation": 11,
     "result": 9,

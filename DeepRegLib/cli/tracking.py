@@ -21,6 +21,7 @@ from DeepRegLib.errors import InputError, MemoryShortageError, RegistrationError
 if TYPE_CHECKING:
     from DeepRegLib.image import Image
     from DeepRegLib.result import Registration
+    from DeepRegLib.tracking.foresight import Foresight
     from DeepRegLib.tracking.tracker import Tracker
 
 LOOK_EVERY = 0.5  # seconds
@@ -67,6 +68,17 @@ def track(
     initial_transform: Annotated[
         Path | None, typer.Option(help="Plan: where the first scan lies, fixed points to its points.")
     ] = None,
+    motion: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SERIES",
+            help="Folder of a series registered to FIXED: each scan starts from where its motion is expected then.",
+        ),
+    ] = None,
+    predictor: Annotated[
+        str,
+        typer.Option(help="What expects it: line, autoregressive, or a model of the task motion (name or folder)."),
+    ] = "autoregressive",
     settle: Annotated[
         float, typer.Option(metavar="SECONDS", help="A scan is complete when it has not changed for so long.")
     ] = 2.0,
@@ -82,6 +94,8 @@ def track(
     the last result, and is searched for where that fails. Writes a folder a scan as deepreg register does, and the
     running table track.csv. A file that is still being copied, or does not read whole, waits. A scan that has its
     folder of results is not registered again. Ctrl-C ends it.
+
+    With --motion a scan counts as taken when its file was last changed.
     """
     with session(json_output, verbose) as screen:
         from DeepRegLib.image import read_image
@@ -100,7 +114,9 @@ def track(
             start = None if initial_transform is None else read_transform(initial_transform, fixed=scan.geometry)
         for image in (mask, plan):
             check_mask_grid(image, scan)
-        tracker = Tracker(scan, recipe, Drivers(fixed_mask=mask, initial_transform=start), device=device, seed=seed)
+        foresight = None if motion is None else _foresight(screen, motion, predictor, scan)
+        drivers = Drivers(fixed_mask=mask, initial_transform=start)
+        tracker = Tracker(scan, recipe, drivers, foresight=foresight, device=device, seed=seed)
         with interruptible(screen) as cancel:
             following = _Following(screen, tracker, output, plan, cancel)
             stopped = _watch(screen, folder, settle, once, following.handle, cancel)
@@ -173,7 +189,7 @@ class _Following:
         """Register a scan and write its results, unless they lie there; with `again` these are replaced."""
         from DeepRegLib.files.output_folder import RESULT
         from DeepRegLib.saving import reserved_output, write_into
-        from DeepRegLib.tracking.arrivals import result_name
+        from DeepRegLib.tracking.arrivals import changed_at, result_name
 
         name = result_name(path)
         target = self.output / name
@@ -186,7 +202,8 @@ class _Following:
         with reserved_output(target, overwrite=again, inputs=[path]) as place:
             try:
                 with reporter(self.screen) as report:
-                    result = self.tracker.register(moving, progress=report, cancel=self.cancel)
+                    taken = changed_at(path)
+                    result = self.tracker.register(moving, time=taken, progress=report, cancel=self.cancel)
             except MemoryShortageError:
                 raise
             except RegistrationError as error:
@@ -221,6 +238,31 @@ class _Following:
         style, _ = VERDICTS[row.verdict]
         reason = f"  {row.reason}" if row.reason else ""
         self.screen.say(Text(f"{one_line(row.scan)}: {row.verdict}, by {row.way}, {row.seconds:.1f} s{reason}", style))
+
+
+def _foresight(screen: Session, motion: Path, predictor: str, fixed: Image) -> Foresight:
+    """Return what expects the motion of a series' folder."""
+    import numpy as np
+
+    from DeepRegLib.models.manifest import MOTION
+    from DeepRegLib.models.registry import usable_bundle
+    from DeepRegLib.motion.components import motion_model
+    from DeepRegLib.motion.prediction import along_a_line, autoregressive, network_predictor
+    from DeepRegLib.series.saved import read_series_folder
+    from DeepRegLib.tracking.foresight import Foresight
+
+    with reading(screen):
+        saved = read_series_folder(motion)
+        index = saved.geometry.to_index(fixed.geometry.centre)
+        if np.any(index < 0) or np.any(index > np.array(saved.geometry.size) - 1):
+            raise InputError(
+                f"The reference of the series {motion.name} does not show the middle of the fixed scan.",
+                "Register the series to the fixed scan (--reference).",
+            )
+        model = motion_model(saved.transforms, saved.geometry)
+        filters = {"line": along_a_line, "autoregressive": autoregressive}
+        predict = filters[predictor] if predictor in filters else network_predictor(usable_bundle(predictor, MOTION))
+    return Foresight(model, predict)
 
 
 def row_of(name: str, result: Registration, seconds: float) -> Row:

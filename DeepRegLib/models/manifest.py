@@ -16,8 +16,8 @@ from DeepRegLib.version import VERSION
 
 FORMAT = 1
 MANIFEST = "model.json"
-SEGMENTATION, DENOISE, TRANSLATE = "segmentation", "denoise", "translate"
-TASKS = ("registration", "affine", "features", SEGMENTATION, DENOISE, TRANSLATE)
+SEGMENTATION, DENOISE, TRANSLATE, MOTION = "segmentation", "denoise", "translate", "motion"
+TASKS = ("registration", "affine", "features", SEGMENTATION, DENOISE, TRANSLATE, MOTION)
 INTENSITIES = ("percentile",)
 # A name becomes that of a folder, on every system.
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
@@ -40,12 +40,13 @@ NEEDED = ("format", *TEXTS, "arguments", "input", "parameters")
 KEYS = (*NEEDED, "segments")
 SEGMENT_KEYS = ("label", "name", "colour", "terminology")
 SEGMENTS_WANTED = "a table a label, ascending, with label, name, colour (three numbers from 0 to 1) and terminology"
-INPUT_KEYS = ("spacing", "size", "intensity", "across", "orientation")
+INTERVAL_WANTED = f"a number of seconds above 0, at most {LARGEST_SPACING:g}, for the task motion, and 0 for others"
+INPUT_KEYS = ("spacing", "size", "intensity", "across", "orientation", "interval")
 
 
 @dataclass(frozen=True)
 class ModelInput:
-    """The images a network was made for.
+    """The images a network was made for, or the scores of motion.
 
     Parameters
     ----------
@@ -61,6 +62,8 @@ class ModelInput:
     orientation
         Where its axes i, j, k point to, such as ``"LPS"`` (left, posterior, superior), for a network that knows anatomy
         one way up only; "" for any: it gets those of the scan that come nearest to left, posterior and superior.
+    interval
+        Seconds between two scores of a network of motion, which takes no images; 0 for images.
     """
 
     spacing: float = 0.0
@@ -68,6 +71,7 @@ class ModelInput:
     intensity: str = "percentile"
     across: int = 0
     orientation: str = ""
+    interval: float = 0.0
 
     def __post_init__(self) -> None:
         right = self.across == 0 or LEAST_ACROSS <= self.across <= LARGEST_SIZE
@@ -75,6 +79,9 @@ class ModelInput:
         if self.across:
             _require(self.spacing == 0, "input.spacing", self.spacing, "0 beside input.across, or leave that out")
             _require(self.size is None, "input.size", self.size, "0 beside input.across, or leave that out")
+        elif self.interval:
+            _require(0 < self.interval <= LARGEST_SPACING, "input.interval", self.interval, INTERVAL_WANTED)
+            _require(self.spacing == 0, "input.spacing", self.spacing, "0 beside input.interval")
         else:
             _require(0 < self.spacing <= LARGEST_SPACING, "input.spacing", self.spacing, SPACING_WANTED)
         right = self.size is None or (min(self.size) > 0 and max(self.size) <= LARGEST_SIZE)
@@ -146,6 +153,8 @@ class Manifest:
         released = RELEASE.fullmatch(self.minimum_library) is not None
         _require(released, "minimum_library", self.minimum_library, f"a version such as {VERSION}")
         _require(self.parameters >= 0, "parameters", self.parameters, "a whole number")
+        right = (self.input.interval > 0) == (self.task == MOTION)
+        _require(right, "input.interval", self.input.interval, INTERVAL_WANTED)
         labels = [segment.label for segment in self.segments]
         right = labels == sorted(set(labels)) and bool(labels) == (self.task == SEGMENTATION)
         _require(right, "segments", labels, "the labels of a segmentation, ascending, and none for other tasks")
@@ -203,7 +212,7 @@ def write_manifest(manifest: Manifest, folder: str | Path) -> None:
 def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
     """Return a manifest as plain values, as its file has them."""
     table = {"format": FORMAT, **asdict(manifest)}
-    for key, unset in (("size", None), ("across", 0), ("orientation", "")):
+    for key, unset in (("size", None), ("across", 0), ("orientation", ""), ("interval", 0.0)):
         if table["input"][key] == unset:
             del table["input"][key]
     if not manifest.segments:
@@ -267,7 +276,10 @@ def _input_from_dict(table: Mapping[str, Any]) -> ModelInput:
     _require(_is_a(across, int), "input.across", across, ACROSS_WANTED)
     _require(_is_a(table["intensity"], str), "input.intensity", table["intensity"], _one_of(INTENSITIES))
     _require(_is_a(orientation, str), "input.orientation", orientation, ORIENTATION_WANTED)
-    return ModelInput(float(spacing), _size_from(table.get("size", 0)), table["intensity"], across, orientation)
+    interval = table.get("interval", 0.0)
+    _require(_is_a(interval, (int, float)), "input.interval", interval, INTERVAL_WANTED)
+    size = _size_from(table.get("size", 0))
+    return ModelInput(float(spacing), size, table["intensity"], across, orientation, float(interval))
 
 
 def _size_from(value: Any) -> tuple[int, int, int] | None:

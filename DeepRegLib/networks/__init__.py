@@ -1,4 +1,4 @@
-"""Networks that register, segment, denoise or translate: torch modules only. Weights come from `models`."""
+"""Networks that register, segment, denoise, translate or predict: torch modules only. Weights come from `models`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from DeepRegLib.networks.anatomix import Anatomix
 from DeepRegLib.networks.autoencoder import DenoisingAutoencoder
 from DeepRegLib.networks.features import FeatureNet
 from DeepRegLib.networks.lapirn import LapIRN
+from DeepRegLib.networks.motion import MotionNet
 from DeepRegLib.networks.pyramid import PyramidNet
 from DeepRegLib.networks.recurrent import RecurrentNet
 from DeepRegLib.networks.segmentation import SegmentationCNN, SegmentationUNet
@@ -24,6 +25,7 @@ from DeepRegLib.networks.unigradicon import UniGradICON
 __all__ = [
     "ARCHITECTURES",
     "DENOISES",
+    "PREDICTS",
     "SEGMENTS",
     "THIRD_PARTY",
     "TRANSLATES",
@@ -32,6 +34,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "FeatureNet",
     "LapIRN",
+    "MotionNet",
     "PyramidNet",
     "RecurrentNet",
     "SegmentationCNN",
@@ -52,9 +55,11 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "segmentation-cnn": SegmentationCNN,
     "autoencoder": DenoisingAutoencoder,
     "translator": Translator,
+    "motion": MotionNet,
 }
 # What a network must be for each task of a training that is not about pairs.
 SEGMENTS, DENOISES, TRANSLATES = ("segmentation-unet", "segmentation-cnn"), ("autoencoder",), ("translator",)
+PREDICTS = ("motion",)
 # Networks of others, for the weights they published, and not trained here.
 THIRD_PARTY: dict[str, type[nn.Module]] = {"anatomix": Anatomix, "lapirn": LapIRN, "unigradicon": UniGradICON}
 

@@ -20,11 +20,12 @@ from DeepRegLib.evaluation import digital_folds
 from DeepRegLib.image import Image, as_image, from_sitk, to_sitk
 from DeepRegLib.labels import check_label_grid, label_map
 from DeepRegLib.monitoring import Cancel, Progress
+from DeepRegLib.motion.fields import common_grid, field_of
 from DeepRegLib.naming import base_name, shown
 from DeepRegLib.provenance import image_hash
 from DeepRegLib.recipes import AUTO, LargeMotion, Model, Recipe, load_recipe
 from DeepRegLib.result import CHECK, FAILED, OK, Verdict
-from DeepRegLib.series.fields import common_grid, field_of, mean_image, weighted_sum
+from DeepRegLib.series.fields import mean_image, weighted_sum
 from DeepRegLib.series.measures import points_inside
 from DeepRegLib.series.members import (
     UNJUDGED,

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device
+from DeepRegLib.motion.fields import Field, common_grid, field_of, without_folds
 from DeepRegLib.result import FAILED
 from DeepRegLib.series.chain import frame_folder, require_some
-from DeepRegLib.series.fields import Field, common_grid, field_of, weighted_sum, without_folds
+from DeepRegLib.series.fields import weighted_sum
 from DeepRegLib.series.frames import PERCENT, Frames
 from DeepRegLib.series.measures import frame_row, points_inside
 from DeepRegLib.series.members import Reference, Running

@@ -14,13 +14,14 @@ from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.image import Image
 from DeepRegLib.judgement import Inherited
 from DeepRegLib.monitoring import Cancel, Progress, poll_of
+from DeepRegLib.motion.fields import common_grid
 from DeepRegLib.pipeline import align, prepare_fixed
 from DeepRegLib.preparation import PreparedScan
 from DeepRegLib.provenance import image_hash, transform_hash
 from DeepRegLib.recipes import LargeMotion, Model, Recipe, recipe_to_dict
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import CHECK, FAILED, OK, StartMeasures, Verdict, start_measures
-from DeepRegLib.series.fields import centred, common_grid
+from DeepRegLib.series.fields import centred
 from DeepRegLib.series.looking import coarse_grid, most_alike, picture
 from DeepRegLib.series.stores import Found, Store
 from DeepRegLib.transforms import Transform

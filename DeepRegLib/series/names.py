@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from DeepRegLib.motion.tables import SCORES
+
 SERIES_JSON = "series.json"
 # What each file is called, by what it is. The result comes last: where it lies, the others lie too.
 SERIES_FILES: Mapping[str, str] = {
@@ -15,6 +17,7 @@ SERIES_FILES: Mapping[str, str] = {
     "motion": "motion.nii.gz",
     "measures": "frames.csv",
     "rigid_motion": "rigid_motion.csv",
+    "scores": SCORES,
     "picture": "moving.gif",
     "report": "report.html",
     "result": SERIES_JSON,

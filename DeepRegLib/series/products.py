@@ -13,6 +13,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.labels import check_label_grid, label_map
 from DeepRegLib.monitoring import Poll, never_cancel
+from DeepRegLib.motion.components import principal_motion
 from DeepRegLib.series.measures import jacobian_and_strain, map_grid
 from DeepRegLib.series.result import SeriesRegistration
 from DeepRegLib.transforms import Transform, apply_to_image, apply_to_labels, compose
@@ -125,6 +126,14 @@ def motion_maps(series: SeriesRegistration, *, poll: Poll = never_cancel) -> Mot
     return MotionMaps(
         _map(most - least, grid, "volume change"), _map(strain, grid, "peak strain"), _map(motion, grid, "motion")
     )
+
+
+def motion_scores(series: SeriesRegistration, *, poll: Poll = never_cancel) -> NDArray[np.float64] | None:
+    """Return the scores of the motion's principal components at each frame, ``(frames, c)``, mm; None if none moves."""
+    try:
+        return principal_motion(series.transforms, series.reference.geometry, poll=poll).scores
+    except InputError:
+        return None
 
 
 def frame_image(series: SeriesRegistration, index: int) -> Image:

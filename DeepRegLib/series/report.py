@@ -16,7 +16,7 @@ from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.orientation import in_standard_order
-from DeepRegLib.series.products import stabilised_frame
+from DeepRegLib.series.products import motion_scores, stabilised_frame
 from DeepRegLib.series.result import SeriesRegistration
 
 PICTURE_HEIGHT = 260  # pixels
@@ -103,6 +103,9 @@ def series_curves(series: SeriesRegistration) -> dict[str, NDArray[np.float64]]:
         "mean largest strain": np.array([row.strain for row in rows]),
         "likeness, registered (NCC)": np.array([row.ncc_after for row in rows]),
     }
+    scores = motion_scores(series)
+    if scores is not None:
+        curves |= {f"component {n + 1} of the motion (mm)": column for n, column in enumerate(scores.T)}
     motion = series.motion
     if motion is not None:
         for axis, name in enumerate("xyz"):

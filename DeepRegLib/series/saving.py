@@ -21,12 +21,13 @@ from DeepRegLib.files.workplace import NEW, exchange, workplace
 from DeepRegLib.formats.nifti_series import write_nifti_series
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.monitoring import Poll, never_cancel
+from DeepRegLib.motion.tables import scores_as_csv
 from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.recipes import recipe_to_dict, without_folder
 from DeepRegLib.saving import json_text
 from DeepRegLib.series.frames import SECONDS
 from DeepRegLib.series.names import FRAME, SERIES_FILES, SERIES_JSON
-from DeepRegLib.series.products import labels_on_frame, motion_maps, stabilised
+from DeepRegLib.series.products import labels_on_frame, motion_maps, motion_scores, stabilised
 from DeepRegLib.series.result import SeriesRegistration
 from DeepRegLib.series.stores import FOUND, FOUND_JSON, INVERSE, TRANSFORM, FolderStore, SavedTransforms
 from DeepRegLib.transforms import Transform
@@ -178,6 +179,11 @@ def write_series(
         del files["rigid_motion"]
     else:
         write_text(folder / files["rigid_motion"], rigid_as_csv(series))
+    scores = motion_scores(series, poll=poll)
+    if scores is None:
+        del files["scores"]
+    else:
+        write_text(folder / files["scores"], scores_as_csv(series.frames.times.tolist(), scores))
     for name in _write_pictures(series, folder, poll):
         files.pop(name)
     write_text(folder / SERIES_JSON, json_text(series_to_dict(series, files)))
@@ -196,7 +202,8 @@ def save_series(
 
     It gets ``frame_0000/transform.h5`` and ``inverse.h5`` and so on (and ``labels.nii.gz`` where a label map of the
     reference is given), ``stabilised.nii.gz``, ``reference.nii.gz``, ``volume_change.nii.gz``, ``peak_strain.nii.gz``,
-    ``motion.nii.gz``, ``frames.csv``, ``rigid_motion.csv`` of a rigid series, ``moving.gif``, ``report.html`` and
+    ``motion.nii.gz``, ``frames.csv``, ``motion.csv`` with the scores of the motion's principal components,
+    ``rigid_motion.csv`` of a rigid series, ``moving.gif``, ``report.html`` and
     ``series.json``.
 
     Raises

@@ -96,6 +96,12 @@ def result_name(path: Path) -> str:
     return SERIES.format(hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:8])
 
 
+def changed_at(path: Path) -> float | None:
+    """Return when a scan was changed last, s since 1970; None where it has gone meanwhile."""
+    state = _state(path)
+    return None if state is None else state.changed / 1e9
+
+
 def _is_scan(path: Path) -> bool:
     name = path.name.lower()
     if name.startswith((".", "~")):

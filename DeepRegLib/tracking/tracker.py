@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, as_image
-from DeepRegLib.monitoring import Cancel, Progress
+from DeepRegLib.monitoring import Cancel, Progress, poll_of
 from DeepRegLib.pipeline import prepare_fixed, run_request
 from DeepRegLib.preparation import PreparedScan
 from DeepRegLib.recipes import AUTO, Recipe, load_recipe
@@ -14,10 +15,12 @@ from DeepRegLib.registration import Registration
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import FAILED
 from DeepRegLib.tracking.following import follow
-from DeepRegLib.tracking.request import Following, Last, last_of
-from DeepRegLib.transforms import has_field
+from DeepRegLib.tracking.foresight import Foresight
+from DeepRegLib.tracking.request import FOLLOWED, Following, Last, last_of
+from DeepRegLib.transforms import Transform, has_field
 
 NOTHING_KNOWN = Drivers()
+FORESEEN = "Started from where the motion model expected the anatomy."
 
 
 class Tracker:
@@ -32,6 +35,9 @@ class Tracker:
     drivers
         What is known of every scan that comes; landmarks or labels of the moving side hold for the first alone and are
         better left out. An initial transform, the pre-operative plan, replaces the search for the first scan.
+    foresight
+        Moves the last result on to where the anatomy is expected when the next scan is taken; None starts from where it
+        was.
     device, seed
         As in `DeepRegLib.register`.
 
@@ -47,12 +53,14 @@ class Tracker:
         recipe: str | Path | Recipe = AUTO,
         drivers: Drivers = NOTHING_KNOWN,
         *,
+        foresight: Foresight | None = None,
         device: str | None = None,
         seed: int = 0,
     ) -> None:
         self._fixed = as_image(fixed)
         self._recipe = load_recipe(recipe)
         self._drivers = drivers
+        self._foresight = foresight
         self._device, self._seed = device, seed
         self._prepared: PreparedScan | None = None
         self._last = _plan(drivers, self._recipe)
@@ -62,20 +70,31 @@ class Tracker:
         moving: Image | str | Path,
         moving_mask: Image | None = None,
         *,
+        time: float | None = None,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> Registration:
         """Register the next scan; a result that failed is returned, but not followed.
 
+        Parameters
+        ----------
+        moving, moving_mask
+            The scan, and where it counts.
+        time
+            When it was taken, s of any clock; only a tracker with foresight needs it.
+        progress, cancel
+            As in `DeepRegLib.register`.
+
         Raises
         ------
         InputError
-            If the scan or its mask cannot be used.
+            If the scan or its mask cannot be used, or its time is missing or not after that of the scan before.
         RegistrationError
             If it cannot be brought to overlap the fixed one, or memory runs out.
         CancelledError
             If `cancel` returned true.
         """
+        self._check(time)
         drivers = self._drivers if moving_mask is None else replace(self._drivers, moving_mask=moving_mask)
         request = Request(self._fixed, as_image(moving), self._recipe, drivers, self._device, self._seed)
         if self._prepared is None:
@@ -83,10 +102,43 @@ class Tracker:
         if self._last is None:
             result = run_request(request, self._prepared, progress=progress, cancel=cancel)
         else:
-            result = follow(Following(request, self._last), self._prepared, progress=progress, cancel=cancel)
+            last, expected = self._last, self._expected(time, self._last.transform, cancel)
+            last = last if expected is None else replace(last, transform=expected)
+            result = follow(Following(request, last), self._prepared, progress=progress, cancel=cancel)
+            if expected is not None and FOLLOWED in result.provenance:
+                result = replace(result, decisions=(*result.decisions, FORESEEN))
         if result.verdict.level != FAILED:
             self._last = last_of(result, self._last)
+            if self._foresight is not None and time is not None:
+                self._foresight.see(time, result.transform)
         return result
+
+    def expected(self, time: float) -> Transform | None:
+        """Return where the anatomy is expected at a time to come, s of the scans' clock; None where nothing is known.
+
+        What is done to the patient after a delay can be aimed there.
+
+        Raises
+        ------
+        InputError
+            If the time is not after that of the last scan, or the tracker has no foresight.
+        """
+        if self._foresight is None:
+            raise InputError("The tracker has no motion model.", "Give it one (foresight).")
+        self._check(time)
+        return None if self._last is None else self._expected(time, self._last.transform, None)
+
+    def _check(self, time: float | None) -> None:
+        if self._foresight is None:
+            return
+        if time is None:
+            raise InputError("The time of the scan is missing.", "Say when it was taken: the motion model needs it.")
+        self._foresight.check(time)
+
+    def _expected(self, time: float | None, last: Transform, cancel: Cancel | None) -> Transform | None:
+        if self._foresight is None or time is None:
+            return None
+        return self._foresight.expected(time, last, poll=poll_of(cancel))
 
 
 def _plan(drivers: Drivers, recipe: Recipe) -> Last | None:

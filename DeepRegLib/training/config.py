@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.networks import ARCHITECTURES, DENOISES, SEGMENTS, TRANSLATES
+from DeepRegLib.motion.traces import Traces
+from DeepRegLib.networks import ARCHITECTURES, DENOISES, PREDICTS, SEGMENTS, TRANSLATES
 from DeepRegLib.tables import from_table, read_toml, require
 from DeepRegLib.training.appearance import Appearance
 from DeepRegLib.training.deformation import Deformation
@@ -20,19 +21,21 @@ from DeepRegLib.training.shapes import Shapes
 from DeepRegLib.training.translating import Translating
 
 SHIPPED = Path(__file__).parent / "configs"
-PAIRS, SEGMENTATION, DENOISE, TRANSLATE = "pairs", "segmentation", "denoise", "translate"
+PAIRS, SEGMENTATION, DENOISE, TRANSLATE, MOTION = "pairs", "segmentation", "denoise", "translate", "motion"
 # The architectures that each task trains, and the sources of `Sources` it can draw from.
 TRAINED = {
-    PAIRS: tuple(name for name in ARCHITECTURES if name not in (*SEGMENTS, *DENOISES, *TRANSLATES)),
+    PAIRS: tuple(name for name in ARCHITECTURES if name not in (*SEGMENTS, *DENOISES, *TRANSLATES, *PREDICTS)),
     SEGMENTATION: SEGMENTS,
     DENOISE: DENOISES,
     TRANSLATE: TRANSLATES,
+    MOTION: PREDICTS,
 }
 DRAWN = {
     PAIRS: ("shapes", "maps", "images", "pairs"),
     SEGMENTATION: ("maps", "images"),
     DENOISE: ("shapes", "maps", "images"),
     TRANSLATE: ("images",),
+    MOTION: ("traces", "series"),
 }
 # What may differ from the run that is resumed; everything else would make it another run.
 FREE_ON_RESUME = ("record", "validation", "bundle", "purpose")
@@ -110,27 +113,34 @@ class Sources:
         Images of the folder, deformed; each with the contrast it has, or another.
     pairs
         Two images of the folder, as they are: the field between them is not known, so labels, lncc or mind must teach.
+    traces
+        Breathing and heartbeat over time, made at random, for the task ``motion``; needs no data.
+    series
+        The motion of the series in the folder, for the same task.
     folder
-        Has ``images/NAME.nii.gz``, ``labels/NAME.nii.gz`` or both. Relative to the file of the configuration.
+        Has ``images/NAME.nii.gz``, ``labels/NAME.nii.gz`` or both; for series the folders that ``deepreg series``
+        wrote. Relative to the file of the configuration.
     """
 
     shapes: float = 1.0
     maps: float = 0.0
     images: float = 0.0
     pairs: float = 0.0
+    traces: float = 0.0
+    series: float = 0.0
     folder: str = ""
 
     def __post_init__(self) -> None:
         for name, share in self.shares.items():
             require(share >= 0, f"sources.{name}", share, "0 or more")
         require(sum(self.shares.values()) > 0, "sources.shapes", self.shapes, "at least one source a share above 0")
-        needs = bool(self.folder) or self.maps + self.images + self.pairs == 0
-        require(needs, "sources.folder", self.folder, "the folder that maps, images and pairs are taken from")
+        needs = bool(self.folder) or self.maps + self.images + self.pairs + self.series == 0
+        require(needs, "sources.folder", self.folder, "the folder that maps, images, pairs and series are taken from")
 
     @property
     def shares(self) -> dict[str, float]:
         """How often each source is drawn, by name."""
-        return {"shapes": self.shapes, "maps": self.maps, "images": self.images, "pairs": self.pairs}
+        return {name: getattr(self, name) for name in ("shapes", "maps", "images", "pairs", "traces", "series")}
 
 
 @dataclass(frozen=True)
@@ -269,10 +279,12 @@ class TrainingConfig:
         One line on what it is for.
     task
         What it learns: ``"pairs"`` to register two images or to describe their voxels, ``"segmentation"`` to label the
-        voxels of one, ``"denoise"`` to take noise out of one, ``"translate"`` to show one as another modality would.
-    network, images, sources, shapes, deformation, appearance, losses, segmentation, denoise, translate, optimisation,
-    validation, record, bundle
-        The sections; `losses` is for pairs, `segmentation`, `denoise` and `translate` are for their tasks alone.
+        voxels of one, ``"denoise"`` to take noise out of one, ``"translate"`` to show one as another modality would,
+        ``"motion"`` to predict where a motion goes.
+    network, images, sources, shapes, deformation, appearance, losses, segmentation, denoise, translate, motion,
+    optimisation, validation, record, bundle
+        The sections; `losses` is for pairs, `segmentation`, `denoise`, `translate` and `motion` are for their tasks
+        alone.
     """
 
     name: str
@@ -288,6 +300,7 @@ class TrainingConfig:
     segmentation: Segmenting = field(default_factory=Segmenting)
     denoise: Denoising = field(default_factory=Denoising)
     translate: Translating = field(default_factory=Translating)
+    motion: Traces = field(default_factory=Traces)
     optimisation: Optimisation = field(default_factory=Optimisation)
     validation: Validation = field(default_factory=Validation)
     record: Record = field(default_factory=Record)

@@ -7,7 +7,7 @@ from pathlib import Path
 from DeepRegLib.errors import InputError
 from DeepRegLib.models import Manifest, ModelBundle, ModelInput, save_bundle
 from DeepRegLib.networks import build_network
-from DeepRegLib.training.config import PAIRS, SEGMENTATION, TrainingConfig
+from DeepRegLib.training.config import MOTION, PAIRS, SEGMENTATION, TrainingConfig
 from DeepRegLib.training.loop import Build
 from DeepRegLib.training.state import STATE, checkpoints, part, read_config, read_tensors
 
@@ -76,5 +76,7 @@ def _task(config: TrainingConfig) -> str:
 def _input(config: TrainingConfig) -> ModelInput:
     if config.bundle.any_scale and config.task == PAIRS:
         return ModelInput(across=max(config.images.size))
+    if config.task == MOTION:
+        return ModelInput(interval=config.motion.interval)
     size = None if config.task == PAIRS else config.images.size
     return ModelInput(spacing=config.images.spacing, size=size)

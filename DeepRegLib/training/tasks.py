@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from DeepRegLib.training.config import DENOISE, PAIRS, SEGMENTATION, TRANSLATE, TrainingConfig
+from DeepRegLib.training.config import DENOISE, MOTION, PAIRS, SEGMENTATION, TRANSLATE, TrainingConfig
 from DeepRegLib.training.denoising_task import DenoisingTask
 from DeepRegLib.training.judge import Judge
+from DeepRegLib.training.motion_task import MotionTask
 from DeepRegLib.training.pairs_task import PairsTask
 from DeepRegLib.training.processes import Processes
 from DeepRegLib.training.segmentation_task import SegmentationTask
@@ -18,6 +19,7 @@ TASKS: dict[str, Callable[[TrainingConfig, Processes], Task]] = {
     SEGMENTATION: SegmentationTask,
     DENOISE: DenoisingTask,
     TRANSLATE: TranslationTask,
+    MOTION: MotionTask,
 }
 
 

@@ -21,7 +21,7 @@ from Testing.engine.fakes import hand_made_registration, tiny_image
 from Testing.requests import request_of
 from Testing.synthetic import CENTRE, blobs, geometry_in, trilinear
 
-NEED_NO_SCANS = ("transport", "forward", "fuzz", "kills", "hostile")
+NEED_NO_SCANS = ("transport", "forward", "motion", "fuzz", "kills", "hostile")
 
 
 def test_without_data_it_says_so_and_succeeds(tmp_path, capsys):
@@ -44,6 +44,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "translation",
         "carrying",
         "series",
+        "motion",
         "fuzz",
         "verdict",
         "trust",

@@ -9,14 +9,18 @@ import pytest
 
 from DeepRegLib.engine.packing import Arrays
 from DeepRegLib.engine.tracking import TRACK
+from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
+from DeepRegLib.motion.components import motion_model
+from DeepRegLib.motion.prediction import along_a_line, held
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import CHECK, OK, Verdict
 from DeepRegLib.tracking import Following, Last
 from DeepRegLib.tracking.following import drop, follow, quick
+from DeepRegLib.tracking.foresight import Foresight
 from DeepRegLib.tracking.request import FOLLOWED, last_of
-from DeepRegLib.tracking.tracker import Tracker
+from DeepRegLib.tracking.tracker import FORESEEN, Tracker
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image, compose
 from Testing.small import FIXED_GRID, MOVING_GRID, TRUTH, small_pair, small_recipe, small_registration
 from Testing.synthetic import blobs, geometry_in
@@ -118,3 +122,41 @@ def test_the_engine_takes_the_last_result_along() -> None:
     assert sent.last.searched == result.measures
     found = TRACK.run(sent, lambda *_told: None, lambda: False)
     assert error(found.transform, TRUTH) < 1.0
+
+
+def test_with_foresight_a_scan_starts_from_where_it_is_expected() -> None:
+    """The anatomy drifts by 4 mm a second; the third scan comes when it has moved on by 6 mm."""
+    fixed, moving, *_ = small_pair()
+    series = [DisplacementField(_shifted(step), FIXED_GRID) for step in (0.0, 4.0, 8.0)]
+    foresight = Foresight(motion_model(series, FIXED_GRID), along_a_line)
+    tracker = Tracker(fixed, linear_recipe(), foresight=foresight)
+    assert tracker.expected(1.0) is None
+    first = tracker.register(moving, time=0.0)
+    assert FORESEEN not in first.decisions
+    tracker.register(scan_moved_by(4.0, 0.0, 0.0)[0], time=1.0)
+    expected = tracker.expected(2.5)
+    truth = scan_moved_by(10.0, 0.0, 0.0)[1]
+    assert expected is not None
+    assert error(expected, truth) < 2
+    scan, truth = scan_moved_by(10.0, 0.0, 0.0)
+    third = tracker.register(scan, time=2.5)
+    assert FORESEEN in third.decisions
+    assert error(third.transform, truth) < 1
+
+
+def test_foresight_needs_times_in_order() -> None:
+    fixed, moving, *_ = small_pair()
+    series = [DisplacementField(_shifted(step), FIXED_GRID) for step in (0.0, 4.0)]
+    tracker = Tracker(fixed, linear_recipe(), foresight=Foresight(motion_model(series, FIXED_GRID), held))
+    with pytest.raises(InputError, match="time of the scan is missing"):
+        tracker.register(moving)
+    tracker.register(moving, time=5.0)
+    with pytest.raises(InputError, match="one before at 5 s"):
+        tracker.register(moving, time=5.0)
+    with pytest.raises(InputError, match="no motion model"):
+        Tracker(fixed, linear_recipe()).expected(1.0)
+
+
+def _shifted(step: float) -> np.ndarray:
+    """Return the displacement of points of the fixed scan when the patient has moved along x."""
+    return np.broadcast_to(np.array([step, 0, 0], np.float32), (*FIXED_GRID.shape, 3)).copy()

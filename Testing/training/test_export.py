@@ -9,7 +9,7 @@ import torch
 
 from DeepRegLib.errors import InputError, OutputError
 from DeepRegLib.models import load_bundle, load_network
-from DeepRegLib.networks import ARCHITECTURES, DENOISES, SEGMENTS, TRANSLATES, build_network
+from DeepRegLib.networks import ARCHITECTURES, DENOISES, PREDICTS, SEGMENTS, TRANSLATES, build_network
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import with_model
 from DeepRegLib.training import export, train
@@ -73,7 +73,8 @@ def test_training_can_begin_with_the_weights_of_a_bundle(tiny_config: TinyConfig
 
 
 @pytest.mark.parametrize(
-    "architecture", [name for name in ARCHITECTURES if name not in ("features", *SEGMENTS, *DENOISES, *TRANSLATES)]
+    "architecture",
+    [n for n in ARCHITECTURES if n not in ("features", *SEGMENTS, *DENOISES, *TRANSLATES, *PREDICTS)],
 )
 def test_every_network_that_registers_can_be_trained(
     architecture: str, tiny_config: TinyConfig, tmp_path: Path
