@@ -16,6 +16,8 @@ FAILED_STRUCTURE, DOUBTFUL_STRUCTURE = 0.72, 0.78
 # Of 40 right poses none was doubted by these, of 115 wrong ones one passed; no right one was below 0.66. A ball agrees
 # as well when it is turned a little, so the limit for close poses is below 1.
 WORSE_THAN_OTHERS, NO_BETTER_THAN_OTHERS = 0.6, 1.05
+# A better pose so few mm away is a doubt and no failure: of small anatomy that is a pose right within 3 mm.
+NEAR_MM = 5.0
 NO_BETTER_THAN_CLOSE = 0.97
 EDGES_NO_BETTER_THAN_OTHERS = 1.0
 # Information at the best mirrored pose over that at the pose: see docs/verdict.md.
@@ -126,8 +128,14 @@ def _image_failures(m: Measures, least_structure: float) -> Judged:
             "The scans do not seem to show the same anatomy: aligned as well as possible, their edges agree to "
             f"{max(m.structure_linear, 0):.0%} before and {max(m.structure_after, 0):.0%} after deformation.",
         ),
-        (ratio is not None and ratio < WORSE_THAN_OTHERS, _better_pose(m)),
+        (ratio is not None and ratio < WORSE_THAN_OTHERS and not _is_near(m), _better_pose(m)),
     ]
+
+
+def _is_near(m: Measures) -> bool:
+    """Tell whether only a pose a few millimetres away shows that much more information."""
+    information, nearby = m.information or 0.0, m.information_nearby or 0.0
+    return (m.elsewhere_mm or 0.0) < NEAR_MM and information >= WORSE_THAN_OTHERS * nearby
 
 
 def _is_recognised(m: Measures) -> bool:
@@ -222,7 +230,10 @@ def _image_doubts(m: Measures, enough_structure: float) -> Judged:
             f"Only {coverage:.0%} of the anatomy is covered by the other scan.",
         ),
         (
-            m.structure_after < m.structure_before - LOST_STRUCTURE and m.nmi_after < m.nmi_before,
+            # Scans that lie together as they are stored lose a little by any resampling.
+            m.structure_after < m.structure_before - LOST_STRUCTURE
+            and m.nmi_after < m.nmi_before
+            and not _is_recognised(m),
             "The scans resemble each other less than before the registration.",
         ),
     ]

@@ -76,7 +76,8 @@ def test_a_good_result_has_nothing_against_it() -> None:
         ({"log_jacobian_sd": 1.2}, CHECK, "strong"),
         ({"inverse_error_p99": 0.9}, CHECK, "inverse"),
         ({"tre_before": 3.0, "tre_after": 4.0}, CHECK, "landmarks"),
-        ({"structure_before": 0.99, "structure_after": 0.9, "nmi_after": 1.0}, CHECK, "less than before"),
+        (FAINT | {"structure_before": 0.99, "structure_after": 0.9, "nmi_after": 1.0}, CHECK, "less than before"),
+        ({"information": 0.1, "information_elsewhere": 0.3, "elsewhere_mm": 3.0}, CHECK, "another position, 3 mm"),
     ],
 )
 def test_each_weakness_is_named(change: dict, level: str, word: str) -> None:
@@ -107,6 +108,11 @@ def test_a_pose_that_is_clearly_the_best_may_have_little_structure_in_common() -
     assert verdict_on(little, deformed=True).level == OK
     assert verdict_on(replace(little, **FAINT), deformed=True).level == FAILED
     assert verdict_on(replace(little, structure_after=0.2), deformed=True).level == CHECK
+
+
+def test_scans_that_lie_together_as_they_are_stored_may_lose_a_little_by_resampling() -> None:
+    stored = replace(GOOD, structure_before=0.97, structure_after=0.91, nmi_before=1.45, nmi_after=1.41)
+    assert verdict_on(stored, deformed=True).level == OK
 
 
 def test_landmarks_that_lie_together_turn_a_failure_by_likeness_into_a_doubt() -> None:

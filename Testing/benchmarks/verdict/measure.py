@@ -180,10 +180,16 @@ def of_whole_runs(data: Path, name: str, recipe: str) -> Iterator[dict[str, Any]
     if recipe in (BY_LABELS, BY_MASK) and labels_on(data, pair)[0] is None:
         return
     right, points = _right_pose(data, name), anatomy_points(pair.fixed)
+    judged_at = points
+    if recipe in (BY_LABELS, BY_MASK):
+        # The pose is right where it is on these.
+        labels = labels_on(data, pair)[0]
+        assert labels is not None  # for mypy: looked above
+        judged_at = labels.geometry.to_world(np.argwhere(labels.array > 0)[:, ::-1])
     bends = load_recipe(recipe).deformable.enabled
     result = whole_run(data, pair, recipe, right)
     # A deformation of some millimetres is what was asked for: whether the pose below it is right is known.
-    error = error_of(points, linear_part(result.transform).matrix, right)
+    error = error_of(judged_at, linear_part(result.transform).matrix, right)
     yield _row(pair, pair.half, made.RIGHT, recipe, error, result.measures, deformed=bends)
     if recipe not in (BY_LABELS, BY_MASK):
         found = list(variants(pair, result, rng))
@@ -193,7 +199,7 @@ def of_whole_runs(data: Path, name: str, recipe: str) -> Iterator[dict[str, Any]
     wrong = right @ made.about(points.mean(0), rng.normal(size=3) * 1.2)
     with suppress(RegistrationError):
         result = whole_run(data, pair, recipe, wrong)
-        error = error_of(points, linear_part(result.transform).matrix, right)
+        error = error_of(judged_at, linear_part(result.transform).matrix, right)
         yield _row(pair, pair.half, made.TURNED, recipe, error, result.measures, deformed=bends)
 
 
