@@ -35,9 +35,9 @@ TransformFile = Annotated[
     Path,
     typer.Argument(
         metavar="TRANSFORM",
-        help="Transform: .h5, .tfm, .mat (ITK, ANTs), a displacement field image, or a linear one of FSL (.mat, for "
-        "volumes only), NiftyReg (.txt), FreeSurfer (.lta), nitransforms (.x5); a DICOM registration (.dcm); for "
-        "`apply`, the folder of a series too.",
+        help="Transform: .h5, .tfm, .mat (ITK, ANTs), a displacement field image, or a linear one of FSL (.mat) or "
+        "AFNI (.1D), for volumes only, of NiftyReg (.txt), FreeSurfer (.lta), nitransforms (.x5); a DICOM registration "
+        "(.dcm); for `apply`, the folder of a series too.",
     ),
 ]
 OutputFile = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]

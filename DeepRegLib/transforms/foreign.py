@@ -1,4 +1,4 @@
-"""Which of the files that other tools write is which: FSL, FreeSurfer, NiftyReg, nitransforms."""
+"""Which of the files that other tools write is which: AFNI, FSL, FreeSurfer, NiftyReg, nitransforms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.transforms.afni import afni_transform
 from DeepRegLib.transforms.fsl import fsl_transform
 from DeepRegLib.transforms.linear import LinearTransform
 from DeepRegLib.transforms.lta import lta_transform
@@ -23,14 +24,15 @@ def read_foreign(source: Path, fixed: Geometry | None, moving: Geometry | None) 
     Parameters
     ----------
     source
-        ``.lta`` (FreeSurfer), ``.x5`` (nitransforms), text in ``.mat`` (FSL) or ``.txt`` (NiftyReg).
+        ``.lta`` (FreeSurfer), ``.x5`` (nitransforms), ``.1D`` (AFNI), text in ``.mat`` (FSL) or ``.txt``
+        (NiftyReg).
     fixed, moving
-        Grids of the images; needed for FSL only.
+        Grids of the images; needed for AFNI and FSL only.
 
     Raises
     ------
     InputError
-        If it is known and cannot be read, or FSL's and a grid is missing.
+        If it is known and cannot be read, or AFNI's or FSL's and a grid is missing.
 
     Examples
     --------
@@ -45,19 +47,22 @@ def read_foreign(source: Path, fixed: Geometry | None, moving: Geometry | None) 
     suffix, name = source.suffix.lower(), str(source)
     if suffix == ".x5":
         return read_x5(source)
-    if suffix not in (".lta", ".mat", ".txt") or (suffix != ".lta" and not _is_matrix(source)):
+    if suffix not in (".lta", ".1d", ".mat", ".txt") or (suffix in (".mat", ".txt") and not _is_matrix(source)):
         return None
+    if source.stat().st_size > LONGEST_TEXT:
+        raise InputError(f"{source} is too long for one linear transform.", "Check the transform file.")
     text = source.read_text(encoding="utf-8", errors="replace")
     if suffix == ".lta":
         return lta_transform(text, name)
     if suffix == ".txt":
         return niftyreg_transform(text, name)
+    tool, read = ("AFNI", afni_transform) if suffix == ".1d" else ("FSL", fsl_transform)
     if fixed is None or moving is None:
         raise InputError(
-            f"{source} is a matrix of FSL, which says nothing without the grids of both images.",
+            f"{source} is a matrix of {tool}, which says nothing without the grids of both images.",
             "Give the fixed and the moving image too.",
         )
-    return fsl_transform(text, fixed, moving, name)
+    return read(text, fixed, moving, name)
 
 
 def _is_matrix(source: Path) -> bool:

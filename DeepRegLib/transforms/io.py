@@ -59,11 +59,11 @@ def read_transform(
     ----------
     path
         ``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat`` of ITK and ANTs; ``.nrrd``, ``.nhdr``, ``.nii.gz``,
-        ``.nii``, ``.mha``, ``.mhd`` for a field; linear transforms of FSL (``.mat``), FreeSurfer (``.lta``),
-        NiftyReg (``.txt``) and nitransforms (``.x5``, with h5py installed); a DICOM registration (``.dcm``, with
-        pydicom installed).
+        ``.nii``, ``.mha``, ``.mhd`` for a field; linear transforms of AFNI (``.aff12.1D``), FSL (``.mat``),
+        FreeSurfer (``.lta``), NiftyReg (``.txt``) and nitransforms (``.x5``, with h5py installed); a DICOM
+        registration (``.dcm``, with pydicom installed).
     fixed, moving
-        Grids of both images; a matrix of FSL needs them, the others leave them aside.
+        Grids of both images; a matrix of AFNI or FSL needs them, the others leave them aside.
     fixed_series, moving_series
         What the images are in DICOM; a DICOM registration is read for these two.
 

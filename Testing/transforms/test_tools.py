@@ -16,6 +16,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import read_image
 from DeepRegLib.transforms import LinearTransform, apply_to_image, read_transform
+from DeepRegLib.transforms.afni import afni_transform
 from DeepRegLib.transforms.fsl import fsl_transform
 from DeepRegLib.transforms.lta import lta_transform
 from DeepRegLib.transforms.niftyreg import niftyreg_transform
@@ -27,12 +28,13 @@ FILES = {
     "ants": "transform.mat",
     "elastix": "transform.tfm",
     "niftyreg": "transform.txt",
+    "afni": "transform.aff12.1D",
     "fsl": "transform.mat",
     "freesurfer": "transform.lta",
     "x5": "transform.x5",
 }
 RESAMPLED = ("itk", "ants", "elastix", "niftyreg")
-MAPPED = ("itk", "ants", "elastix", "fsl", "freesurfer", "x5")
+MAPPED = ("itk", "ants", "elastix", "afni", "fsl", "freesurfer", "x5")
 
 
 def found(tool: str, orientation: str) -> LinearTransform:
@@ -68,9 +70,40 @@ def test_the_moving_image_comes_to_where_the_tool_brings_it(tool: str, orientati
     assert np.abs(fixed.array.astype(float) - theirs)[inside].mean() < 12.0  # and the tool did align them
 
 
-def test_a_matrix_of_fsl_needs_both_images() -> None:
+@pytest.mark.parametrize("tool", ["fsl", "afni"])
+def test_a_matrix_of_fsl_or_afni_needs_both_images(tool: str) -> None:
     with pytest.raises(InputError, match="grids of both images"):
-        read_transform(TOOLS / "RAS" / "fsl" / "transform.mat")
+        read_transform(TOOLS / "RAS" / tool / FILES[tool])
+
+
+def test_afni_takes_a_tilted_image_for_a_straight_one() -> None:
+    """Its axes go to the nearest of the world about the first voxel, whichever those are."""
+    tilted = geometry_in("oblique", (9, 8, 7), 2.0)
+    straight = geometry_in("LPS", (12, 10, 8))
+    text = "1 0 0 4\n0 1 0 -3\n0 0 1 2"
+    read = afni_transform(text, straight, tilted)
+    index = np.array([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 3.0]])
+    nearest = np.sign(tilted.axes) * (np.abs(tilted.axes) > 0.8)
+    assert (np.abs(nearest).sum(axis=0) == 1).all()
+    taken_for = (index * tilted.spacing) @ nearest.T + tilted.origin  # where AFNI takes these voxels to be
+    np.testing.assert_allclose(read.apply_to_points(taken_for - (4.0, -3.0, 2.0)), tilted.to_world(index), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("# nothing\n", "twelve numbers"),
+        ("1 0 0 0 0 1 0 0 0 0 1", "twelve numbers"),
+        ("1 0 0 0 0 1 0 0 0 0 1 0\n" * 3, "holds 3 transforms"),
+        ("1 0 0 0 0 1 0 0 0 0 1 x", "no number"),
+        ("1 0 0 0 0 0 0 0 0 0 1 0", "singular"),
+        ("1 0 0 nan 0 1 0 0 0 0 1 0", "not a finite"),
+    ],
+)
+def test_what_is_no_matrix_of_afni_is_refused(text: str, what: str) -> None:
+    grid = geometry_in("LPS", (5, 5, 5))
+    with pytest.raises(InputError, match=what):
+        afni_transform(text, grid, grid, "a.aff12.1D")
 
 
 @pytest.mark.parametrize("fixed", ORIENTATIONS)

@@ -3,8 +3,8 @@
     python Testing/transforms/tools/make.py        # in an environment with antspyx, itk-elastix and nitransforms
 
 ITK, ANTs, elastix and NiftyReg (`reg_aladin` and `reg_resample` on the path) register for themselves; what their own
-resampling and their own mapping of points gives is kept beside the file of the transform. FSL and FreeSurfer cannot be
-had here: nitransforms writes their files for a known motion, and maps the points. Nothing of DeepReg is used.
+resampling and their own mapping of points gives is kept beside the file of the transform. AFNI, FSL and FreeSurfer
+cannot be had here: nitransforms writes their files for a known motion, and maps the points. Nothing of DeepReg is used.
 
 Each orientation is a fixed image stored in it, and a moving image stored in another.
 """
@@ -50,6 +50,9 @@ def turned(degrees: float, axis: int) -> np.ndarray:
     result[a, a], result[a, b], result[b, a], result[b, b] = c, -s, s, c
     return result
 
+
+# What nitransforms writes: the ending of the file, and what nitransforms calls the format.
+WRITTEN = {"afni": ("aff12.1D", "afni"), "fsl": ("mat", "fsl"), "freesurfer": ("lta", "fs"), "x5": ("x5", "X5")}
 
 # Fixed points to moving points (LPS mm).
 MOTION = np.eye(4)
@@ -169,16 +172,16 @@ def by_niftyreg(fixed: Path, moving: Path, out: Path) -> None:
 
 
 def by_nitransforms(fixed: Path, moving: Path, folders: dict[str, Path]) -> np.ndarray:
-    """Write the known motion in the formats of FSL, FreeSurfer and X5; map the points by each file, read again."""
+    """Write the known motion for AFNI, FSL, FreeSurfer and as X5; map the points by each file, read again."""
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
     a, b = (nibabel.load(path) for path in (fixed, moving))
     known = nitransforms.linear.Affine(flip @ MOTION @ flip, reference=a)
     expected = known.map(POINTS @ LPS) @ LPS
-    for (kind, folder), ending in zip(folders.items(), ("mat", "lta", "x5"), strict=True):
-        path = folder / f"transform.{ending}"
-        known.to_filename(path, fmt={"fsl": "fsl", "freesurfer": "fs", "x5": "X5"}[kind], moving=b)
+    for kind, (ending, fmt) in WRITTEN.items():
+        path = folders[kind] / f"transform.{ending}"
+        known.to_filename(path, fmt=fmt, moving=b)
         if kind != "x5":
-            again = nitransforms.linear.load(path, fmt=kind[:3] if kind == "fsl" else "fs", reference=a, moving=b)
+            again = nitransforms.linear.load(path, fmt=fmt, reference=a, moving=b)
             assert np.allclose(again.map(POINTS @ LPS) @ LPS, expected, atol=1e-3)
     return expected
 
@@ -207,7 +210,7 @@ def main() -> None:
             mapped = run(fixed, moving, folder / tool)
             if mapped is not None:
                 points[tool] = mapped.tolist()
-        folders = {kind: folder / kind for kind in ("fsl", "freesurfer", "x5")}
+        folders = {kind: folder / kind for kind in WRITTEN}
         for place in folders.values():
             place.mkdir()
         expected = by_nitransforms(fixed, moving, folders)
