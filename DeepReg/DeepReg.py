@@ -96,6 +96,7 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=BEFORE_SELECTORS)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self.onEndBatchProcess)
         self.panel.suspend()
         self.bindParameters(withScene=True)
 
@@ -186,6 +187,11 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onParametersModified(self, caller=None, event=None):
         """Show what the parameters say."""
         self.panel.refresh()
+
+    def onEndBatchProcess(self, caller, event):
+        """Show what has changed in one go."""
+        if self._parameters is not None and not slicer.mrmlScene.IsClosing():
+            self.panel.refresh()
 
     def bindParameters(self, withScene=False):
         """Connect the panel with the scene's parameter node, which may have come with a scene."""

@@ -164,8 +164,8 @@ class Panel:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what the parameters say."""
-        if self._parameters is not None and not self._scene.IsImporting():
+        """Show what the parameters say; while many things change in one go, at their end alone."""
+        if self._parameters is not None and not self._scene.IsImporting() and not self._scene.IsBatchProcessing():
             for section in self._sections:
                 section.refresh()
             self.environment.refresh()

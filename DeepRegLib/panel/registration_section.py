@@ -23,7 +23,7 @@ from DeepRegLib.panel.task import Task, check
 from DeepRegLib.panel.verdict_section import VerdictSection
 from DeepRegLib.panel.words import error_html, progress_text, tooltip
 from DeepRegLib.result import FAILED
-from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with
+from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_with, one_change
 from DeepRegLib.scene.results import remove_results
 from DeepRegLib.scene.sequences import current_volume
 from DeepRegLib.scene.volumes import scan_fault
@@ -296,11 +296,12 @@ class RegistrationSection:
     def _on_remove(self, _checked: bool = False) -> None:
         parameters = self._parameters
         if parameters is not None:
-            parameters.compareMode = NONE
+            parameters.compareMode = NONE  # the views are put back first
         self._latest = None
-        remove_results(self._scene)
-        if parameters is not None:
-            self._verdict.drop()
+        with one_change(self._scene):  # the panel is shown once
+            remove_results(self._scene)
+            if parameters is not None:
+                self._verdict.drop()
         self.show_error(None)
         self.refresh()
 

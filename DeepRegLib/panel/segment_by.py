@@ -36,7 +36,7 @@ class SegmentBy:
         for model in known_models():
             if model.manifest is not None and model.manifest.task == SEGMENTATION and not model.problem:
                 ui.segmentBySelector.addItem(_("Model {name}").format(name=model.name), str(model.folder))
-        ui.segmentBySelector.addItem(_("Another model or MONAI bundle"), OTHER)
+        ui.segmentBySelector.addItem(_("Other model or MONAI bundle"), OTHER)
         ui.segmentBySelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.segmentMirrorCheckBox.connect("toggled(bool)", self._on_choice)
         ui.segmentModelEdit.connect("currentPathChanged(QString)", self._on_choice)

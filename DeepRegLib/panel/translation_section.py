@@ -46,7 +46,7 @@ class TranslationSection:
         """Look what models there are, which is not done at each change of a slider."""
         names = translators()
         rows = [(_("Both as they are"), RECIPES_TRANSLATION)]
-        for side, text in (("moving", _("Moving as shown by {name}")), ("fixed", _("Fixed as shown by {name}"))):
+        for side, text in (("moving", _("Moving as {name}")), ("fixed", _("Fixed as {name}"))):
             rows += [(text.format(name=name), f"{side} {name}") for name in names]
         selector = self._ui.translationSelector
         blocked = selector.blockSignals(True)

@@ -236,15 +236,15 @@ def role_words(role: str) -> tuple[str, str]:
     words = {
         JUDGE: (_("Judge the result"), _("Segments of the same name are compared when all is done.")),
         PULL: (
-            _("Judge, and draw the field"),
+            _("Also draw the field"),
             _("Segments of the same name draw the field onto each other; their overlap then proves nothing."),
         ),
         MASK: (
-            _("Judge, and limit where is compared"),
+            _("Also serve as masks"),
             _("The scans are compared inside their segmentation, unless a mask is chosen; all segments count."),
         ),
         ALONE: (
-            _("Drive alone, without intensities"),
+            _("Drive alone"),
             _(
                 "Nothing but segments of the same name is compared (recipe labels-only): for scans with no contrast in "
                 "common."

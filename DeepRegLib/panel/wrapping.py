@@ -78,7 +78,7 @@ class GrowingTabs(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
     def eventFilter(self, _watched: qt.QObject, event: qt.QEvent) -> bool:  # noqa: N802 - Qt's name
         """Pass on that something inside was laid out anew."""
         if event.type() == qt.QEvent.LayoutRequest:
-            self._tabs.updateGeometry()
+            self._limit()
         return False
 
     def close(self) -> None:
@@ -92,4 +92,11 @@ class GrowingTabs(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
             policy = page.sizePolicy
             policy.setVerticalPolicy(qt.QSizePolicy.Preferred if number == current else qt.QSizePolicy.Ignored)
             page.setSizePolicy(policy)
+        self._limit()
+
+    def _limit(self) -> None:
+        """Let the tab that is shown have no more height than it asks for: Qt asks for that of the highest."""
+        page = self._tabs.currentWidget()
+        around = self._tabs.property("minimumSizeHint").height() - page.property("minimumSizeHint").height()
+        self._tabs.setMaximumHeight(around + page.property("sizeHint").height())
         self._tabs.updateGeometry()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
@@ -72,12 +72,20 @@ def nodes_with(scene: slicer.vtkMRMLScene, attribute: str) -> list[slicer.vtkMRM
 
 def remove_with_companions(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
     """Remove a node and the display and storage nodes that only it uses."""
-    companions = list(_companions(node))
-    if node.IsA("vtkMRMLSegmentationNode"):
-        remove_segments(node)
-    scene.RemoveNode(node)
+    remove_all_with_companions(scene, [node])
+
+
+def remove_all_with_companions(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
+    """Remove nodes, and the display and storage nodes that only they use."""
+    companions: list[slicer.vtkMRMLNode] = []
+    for node in nodes:
+        companions += _companions(node)
+        if node.IsA("vtkMRMLSegmentationNode"):
+            remove_segments(node)
+        scene.RemoveNode(node)
+    used = [companion for node in nodes_of(scene) for companion in _companions(node)]
     for companion in companions:
-        if companion.GetScene() is scene and not _is_used(scene, companion):
+        if companion.GetScene() is scene and companion not in used:
             scene.RemoveNode(companion)
 
 
@@ -121,7 +129,3 @@ def _companions(node: slicer.vtkMRMLNode) -> Iterator[slicer.vtkMRMLNode]:
         yield from (node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes()))
     if node.IsA("vtkMRMLStorableNode"):
         yield from (node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes()))
-
-
-def _is_used(scene: slicer.vtkMRMLScene, companion: slicer.vtkMRMLNode) -> bool:
-    return any(companion is other for node in nodes_of(scene) for other in _companions(node))

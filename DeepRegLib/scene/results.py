@@ -22,7 +22,7 @@ from DeepRegLib.scene.nodes import (
     nodes_of,
     nodes_with,
     one_change,
-    remove_with_companions,
+    remove_all_with_companions,
 )
 from DeepRegLib.scene.outputs import NODE_OF, Inputs, Outputs, Results, input_volume
 from DeepRegLib.scene.segmentations import SegmentLayers
@@ -110,7 +110,7 @@ def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -
         unapply_all(scene, results)
         for node in nodes:
             remove_item(scene, node)
-            remove_with_companions(scene, node)
+        remove_all_with_companions(scene, nodes)
         for folder in folders:
             remove_folder(scene, folder)
 

@@ -14,8 +14,9 @@ from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QLabel, QListWidget
 
 from DeepRegLib.errors import DeepRegError
+from DeepRegLib.recipes import recipe_names
 from Testing.desktop.application import dress
-from Testing.desktop.module_panel import cut_off
+from Testing.desktop.module_panel import cut_off, too_long
 from Testing.panel.nodes import segmentation
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
@@ -69,6 +70,36 @@ def test_nothing_is_cut_off_with_a_result_an_error_and_every_section_open(
     assert cut_off(opened.area) == []
 
 
+@pytest.mark.parametrize("tab", ["registerTab", "segmentTab", "seriesTab"])
+def test_no_row_of_a_list_and_no_button_is_cut_off_in_the_narrowest_panel(
+    opened: OpenedPanel, played: PlayedEngine, tab: str
+) -> None:
+    import ctk
+
+    for widget in vars(opened.ui).values():
+        if isinstance(widget, ctk.ctkCollapsibleButton):
+            widget.collapsed = False
+    opened.ui.taskTabs.setCurrentWidget(getattr(opened.ui, tab))
+    show(opened, WIDTHS[0])
+    assert cut_off(opened.area) == []
+
+
+def test_a_text_that_is_wider_than_its_widget_is_seen(opened: OpenedPanel) -> None:
+    show(opened, WIDTHS[0])
+    opened.ui.modelSelector.addItem("a model with a rather long name, as it were")
+    opened.ui.registerButton.text = "Register these two volumes now, and do not wait for anything else"
+    found = " ".join(cut_off(opened.area))
+    assert "modelSelector shows less than 'a model with" in found
+    assert "registerButton shows less than 'Register these" in found
+
+
+def test_the_model_of_every_recipe_can_be_read_in_the_narrowest_panel(opened: OpenedPanel) -> None:
+    for name in recipe_names():
+        opened.parameters.recipe = name
+        show(opened, WIDTHS[0])
+        assert too_long(opened.ui.modelSelector) == [], name
+
+
 def test_a_longer_text_gets_its_height_and_a_shorter_one_gives_it_back(opened: OpenedPanel) -> None:
     section = opened.widget.panel.registration
     heights = []
@@ -98,6 +129,8 @@ def test_a_short_tab_leaves_no_room_for_a_long_one(opened: OpenedPanel) -> None:
     show(opened, 330)
     assert opened.ui.taskTabs.height < 0.5 * long
     assert cut_off(opened.area) == []
+    show(opened, 330, 2 * long)
+    assert opened.ui.taskTabs.height < 0.5 * long
     opened.ui.taskTabs.setCurrentWidget(opened.ui.registerTab)
     show(opened, 330)
     assert opened.ui.taskTabs.height == long

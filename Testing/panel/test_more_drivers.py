@@ -15,8 +15,8 @@ from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
 from Testing.panel.test_drivers import rows, toggle, volume_of
 
-JUDGE, PULL = "Judge the result", "Judge, and draw the field"
-MASK, ALONE = "Judge, and limit where is compared", "Drive alone, without intensities"
+JUDGE, PULL = "Judge the result", "Also draw the field"
+MASK, ALONE = "Also serve as masks", "Drive alone"
 
 
 def open_drivers(opened: OpenedPanel) -> None:

@@ -10,6 +10,7 @@ pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", e
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
 
 from DeepRegLib.recipes import Translate
+from Testing.desktop.module_panel import too_long
 from Testing.models.tiny import own_folder, tiny_bundle
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
@@ -36,12 +37,15 @@ def test_the_engine_is_asked_to_compare_the_chosen_volume_through_the_chosen_mod
     assert selector.isVisible()
     assert [selector.itemText(row) for row in range(selector.count)] == [
         "Both as they are",
-        "Moving as shown by t2-as-t1",
-        "Fixed as shown by t2-as-t1",
+        "Moving as t2-as-t1",
+        "Fixed as t2-as-t1",
     ]
+    opened.area.resize(330, 500)
+    opened.desktop.process_events()
+    assert too_long(selector) == []
     assert played.request().recipe.translate == Translate()
     played.deliver()
-    opened.desktop.choose(selector, "Fixed as shown by t2-as-t1")
+    opened.desktop.choose(selector, "Fixed as t2-as-t1")
     assert played.request().recipe.translate == Translate("t2-as-t1", "fixed")
 
 
