@@ -6,6 +6,8 @@ import functools
 
 import numpy as np
 
+from DeepRegLib.evaluation.explained import compare_explained
+from DeepRegLib.evaluation.pose_comparison import PoseComparison
 from DeepRegLib.image import Image
 from DeepRegLib.judgement import Inherited, compare_start, measure
 from DeepRegLib.optimization.working import WorkingImage
@@ -17,8 +19,8 @@ from DeepRegLib.request import Request
 from DeepRegLib.result import StartMeasures, WorstPlace
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.model import EXPLANATION, UNCERTAINTY
-from DeepRegLib.stages.run import Run
-from DeepRegLib.transforms import Transform, image_and_view
+from DeepRegLib.stages.run import Run, working_pair
+from DeepRegLib.transforms import Transform, image_and_view, linear_part
 from DeepRegLib.trust_map import trust_of
 from DeepRegLib.verdict import verdict_on
 
@@ -46,7 +48,7 @@ def finish(
         run.landmarks,
         start=start,
         seen=seen,
-        at_start=at_start or compare_start(run.pair, start, run.searched, working, poll=poll),
+        at_start=at_start or _compared(run, start, working),
         jacobian=found.jacobian,
         seed=request.seed,
         poll=poll,
@@ -89,6 +91,20 @@ def finish(
         synthetic=_synthetic(run.pair, request),
         worst_places=places,
     )
+
+
+def _compared(run: Run, start: Transform, working: tuple[WorkingImage, WorkingImage] | None) -> PoseComparison:
+    """Compare the pose of the start with others, by what can be compared of the scans."""
+    poll = run.monitor.poll
+    if not run.recipe.prepare.ultrasound:
+        return compare_start(run.pair, start, run.searched, working, poll=poll)
+    fixed, moving = working or _working(run)
+    return compare_explained(fixed, moving, linear_part(start).matrix, poll=poll)
+
+
+def _working(run: Run) -> tuple[WorkingImage, WorkingImage]:
+    pair = working_pair(run)
+    return pair.fixed, pair.moving
 
 
 def _synthetic(pair: PreparedPair, request: Request) -> Image | None:

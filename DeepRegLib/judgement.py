@@ -162,6 +162,7 @@ def measure(
         elsewhere_mm=first.elsewhere_mm,
         mirrored_information=first.mirrored_information,
         mirrored_edges=first.mirrored_edges,
+        explained=first.explained,
         landmark_spread=None if fit is None else fit.spread,
         landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
         landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
@@ -199,6 +200,7 @@ def _start_measures(sides: _Sides, structure_there: float, comparison: PoseCompa
         elsewhere_mm=comparison.distance,
         mirrored_information=None if comparison.other_side is None else comparison.other_side.information,
         mirrored_edges=None if comparison.other_side is None else comparison.other_side.edges,
+        explained=comparison.here.information if comparison.by_lc2 else None,
     )
 
 

@@ -162,7 +162,7 @@ def prepare_pair(
     """
     prepared = [prepared_fixed or prepare_scan(fixed, recipe, fixed_mask, poll=poll)]
     poll()
-    prepared.append(prepare_scan(moving, recipe, moving_mask, poll=poll))
+    prepared.append(prepare_scan(moving, replace(recipe, ultrasound=False), moving_mask, poll=poll))
     poll()
     fixed_side, moving_side = (scan.side for scan in prepared)
     warnings = [warning for scan in prepared for warning in scan.warnings]
@@ -247,12 +247,12 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
         count = int(np.count_nonzero(bad.array))
         warnings.append(f"{image.name} has {count} NaN or infinite voxels; they were left out.")
         known = np.logical_and(known, np.logical_not(bad.array))
-    cylinder = scanned_cylinder(intensity) if recipe.cone_beam else None
-    if cylinder is not None:
-        known = np.logical_and(known, cylinder.array)
+    shown = _shown(intensity, recipe, poll)
+    if shown is not None:
+        known = np.logical_and(known, shown.array)
     scanned = image.with_array(known)
     ct = not recipe.cone_beam and is_ct(intensity)
-    found = foreground_mask(intensity, poll=poll).array if cylinder is None else known
+    found = foreground_mask(intensity, poll=poll).array if shown is None else known
     anatomy = _inside(scanned, found)
     inside = None if mask is None else grown(image, checked_mask(image, mask), recipe.mask_margin)
     masked = scanned if inside is None else image.with_array(np.logical_and(known, inside))
@@ -260,6 +260,15 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     if recipe.bias_correction and not ct:
         intensity = bias_field_corrected(intensity, foreground, poll=poll)
     return Prepared(image, intensity, masked, foreground, ct, scanned, anatomy)
+
+
+def _shown(image: Image, recipe: Prepare, poll: Poll) -> Image | None:
+    """Return the part of a volume that its scanner reconstructed, of those scanners that the recipe names; or None."""
+    if recipe.cone_beam:
+        return scanned_cylinder(image)
+    if recipe.ultrasound and background_is_blank(image, poll=poll):
+        return image.with_array(np.logical_not(blank_region(image, poll=poll).array))
+    return None
 
 
 def _denoised(image: Image, how: str, poll: Poll) -> Image:

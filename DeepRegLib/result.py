@@ -119,6 +119,9 @@ class Measures:
     mirrored_information, mirrored_edges
         What the best pose that mirrors a scan has of information and edges, over what the pose itself has: above 1, the
         scan of the other side fits better.
+    explained
+        Of a recipe for ultrasound: the share of it that the other scan explains (LC2) at the pose the deformable stage
+        started from, 0 to 1. Information and edges are that share too, and what lies elsewhere is near.
     landmark_spread, landmark_residual
         Root mean square distance of the fixed landmarks from their centre, and the mean error with which the rigid fit
         of the other pairs predicts each pair, in mm; None without landmarks, the latter with fewer than five as well.
@@ -157,6 +160,7 @@ class Measures:
     elsewhere_mm: float | None = None
     mirrored_information: float | None = None
     mirrored_edges: float | None = None
+    explained: float | None = None
     landmark_spread: float | None = None
     landmark_residual: float | None = None
     landmarks_outside: int | None = None
@@ -180,6 +184,7 @@ class StartMeasures:
     elsewhere_mm: float | None
     mirrored_information: float | None
     mirrored_edges: float | None
+    explained: float | None
 
 
 def start_measures(measures: Measures) -> StartMeasures:

@@ -20,7 +20,7 @@ from DeepRegLib.recipes import (
     recipe_to_toml,
 )
 
-PROMISED = {"auto", "rigid", "affine", "brain-mr", "multimodal", "fast", "abdomen"}
+PROMISED = {"auto", "rigid", "affine", "brain-mr", "multimodal", "fast", "abdomen", "ultrasound"}
 
 
 def test_the_promised_recipes_ship_with_auto_first() -> None:

@@ -53,6 +53,8 @@ class PoseComparison:
         where there is none.
     other_side
         How the mirrored scan compares; None where that was not asked.
+    by_lc2
+        Whether information and edges are both the share of an ultrasound that the other scan explains.
     """
 
     here: Evidence
@@ -61,6 +63,7 @@ class PoseComparison:
     elsewhere: Evidence
     distance: float
     other_side: OtherSide | None = None
+    by_lc2: bool = False
 
 
 def compare_pose(

@@ -15,7 +15,7 @@ from DeepRegLib.similarity import LNCC, NGF, Cosine, Similarity, Windows, make_s
 COARSEST_EXACT = 2
 # The force (similarity gained at a voxel by moving it one voxel) below which a step stays short of its full length:
 # without it every voxel would be pushed as hard by noise as by an edge.
-_METRIC_NOISE = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3, FEATURES: 0.3}
+_METRIC_NOISE = {"ssd": 0.05, "ssim": 0.8, "ncc": 0.5, "lncc": 0.5, "mind": 0.2, "ngf": 0.3, "lc2": 0.3, FEATURES: 0.3}
 # Of "lncc+ngf": the share of its windows, by which noise moves a voxel as far as by its edges, and the mean of both.
 _WINDOWS_SHARE = _METRIC_NOISE["ngf"] / (_METRIC_NOISE["ngf"] + _METRIC_NOISE["lncc"])
 NOISE_FORCE: Mapping[str, float] = _METRIC_NOISE | {
@@ -31,6 +31,7 @@ ROUGHNESS: Mapping[str, float] = {
     LNCC_NGF: 1.4,
     "mind": 2.35,
     "ngf": 2.35,
+    "lc2": 2.35,
     FEATURES: 1.4,
 }
 

@@ -22,8 +22,9 @@ FIRST_MOMENT, SECOND_MOMENT = 0.8, 0.95
 WEIGHT_REFRESH = 5
 FINAL_STEP = 0.02
 LNCC_RADIUS = SSIM_RADIUS = 2
+LC2_RADIUS = 3
 MIND_RADIUS = 1
-RADIUS = {"lncc": LNCC_RADIUS, "ssim": SSIM_RADIUS, "mind": MIND_RADIUS}
+RADIUS = {"lncc": LNCC_RADIUS, "ssim": SSIM_RADIUS, "lc2": LC2_RADIUS, "mind": MIND_RADIUS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +130,10 @@ def score_poses(
     Returns
     -------
     ndarray
-        Shape ``(n,)``: masked NCC within a modality, mutual information across, times coverage^(1/4).
+        Shape ``(n,)``: masked NCC within a modality, mutual information or LC2 across, times coverage^(1/4).
     """
-    ranking = "mi" if similarity in CROSS_MODAL_SIMILARITIES else "ncc"
+    across = "lc2" if similarity == "lc2" else "mi"
+    ranking = across if similarity in CROSS_MODAL_SIMILARITIES else "ncc"
     problem = _LinearProblem(fixed, moving, ranking)
     warped, weight = problem.warp(problem.start(matrices))
     value = problem.metric(weight).value(warped)

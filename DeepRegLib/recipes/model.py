@@ -10,16 +10,16 @@ AUTO = "auto"
 LABELS_ONLY = "labels-only"
 # For one modality: intensities that are equal (ssd, ssim), or equal up to a gain and an offset, of the image (ncc) or
 # of a window (lncc). For any two: how well one intensity tells the other (mi), which patches are alike (mind), which
-# way edges run (ngf).
-SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", "mi", "mind", "ngf")
-CROSS_MODAL_SIMILARITIES = ("mi", "mind", "ngf")
+# way edges run (ngf). For a fixed ultrasound: how much of it the brightness and the edges of the other explain (lc2).
+SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", "mi", "mind", "ngf", "lc2")
+CROSS_MODAL_SIMILARITIES = ("mi", "mind", "ngf", "lc2")
 # Mutual information of one pair of images grows with contrast, so a field would drift. In its place: mind, ngf, or ngf
 # together with lncc after each image was given the contrast of the other (lncc+ngf).
 LNCC_NGF = "lncc+ngf"
 FORMER_LNCC_NGF = "matched"
 # The features that a trained network gives each voxel.
 FEATURES = "features"
-DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", LNCC_NGF, "mind", "ngf", FEATURES)
+DEFORMABLE_SIMILARITIES = ("ssd", "ssim", "ncc", "lncc", LNCC_NGF, "mind", "ngf", "lc2", FEATURES)
 LARGE_MOTION_SIMILARITIES = ("mind", "lncc")
 # What takes noise out without a model.
 DENOISING_METHODS = ("median", "gaussian", "curvature")
@@ -42,6 +42,9 @@ class Prepare:
     cone_beam
         One of the scans is a cone-beam CT. Its numbers are no Hounsfield units, so both are scaled by their percentiles
         as other scans are; outside of the cylinder that was reconstructed nothing was scanned, and all of it counts.
+    ultrasound
+        The fixed scan is an ultrasound. Outside of its cone, where its voxels have one value throughout, nothing was
+        scanned, and all of the cone counts.
     mask_margin
         By how many mm masks are grown: the edge of a bone that is masked as it was drawn lies on the mask's own edge.
     denoise
@@ -55,6 +58,7 @@ class Prepare:
     clamp: tuple[float, float] = (0.1, 99.9)
     bias_correction: bool = False
     cone_beam: bool = False
+    ultrasound: bool = False
     mask_margin: float = 0.0
     denoise: str = ""
     labels_only: bool = False
@@ -124,18 +128,23 @@ class Linear:
         Steps at each resolution; half as many at the finest, where there are coarser ones.
     voxels
         Voxels of the finest working grid.
+    around
+        By how many mm a start may be off that is known roughly, as a tracked scan's is: the best of many poses within
+        that distance are refined besides. 0 refines what the search, the scanner or the user gives.
     """
 
     model: str = "affine"
     similarity: str = AUTO
     iterations: int = 60
     voxels: int = 500_000
+    around: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.model in LINEAR_MODELS, "linear.model", self.model, f"one of {', '.join(LINEAR_MODELS)}")
         _require_similarity("linear.similarity", self.similarity, SIMILARITIES)
         _require(1 <= self.iterations <= 10_000, "linear.iterations", self.iterations, "1 to 10000")
         _require(1000 <= self.voxels <= 10**9, "linear.voxels", self.voxels, "1000 or more")
+        _require(0 <= self.around <= 100, "linear.around", self.around, "0 to 100 mm")
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,7 @@ class Deformable:
         Where the similarity is ``"features"``, and only there: the name of the model that gives them, or the folder of
         its bundle.
     radius
-        Window (lncc, ssim) or patch (mind) radius in working voxels; the others have none.
+        Window (lncc, lc2, ssim) or patch (mind) radius in working voxels; the others have none.
     voxels
         Voxels of the finest working grid, which spans the foreground; it never gets finer than the fixed image.
     shrink

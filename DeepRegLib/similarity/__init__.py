@@ -16,6 +16,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.similarity.contrast import contrast_agreement
 from DeepRegLib.similarity.contrast_curve import contrast_curve, correlation_ratio
 from DeepRegLib.similarity.cosine import Cosine
+from DeepRegLib.similarity.lc2 import LC2
 from DeepRegLib.similarity.lncc import LNCC, Windows
 from DeepRegLib.similarity.mattes import MattesMI
 from DeepRegLib.similarity.mind import MIND, mind_features
@@ -25,6 +26,7 @@ from DeepRegLib.similarity.ssd import SSD
 from DeepRegLib.similarity.ssim import SSIM
 
 __all__ = [
+    "LC2",
     "LNCC",
     "MIND",
     "NCC",
@@ -60,6 +62,7 @@ _METRICS: dict[str, Callable[[Tensor, Tensor, int], Similarity]] = {
     "ssim": SSIM,
     "ncc": lambda fixed, weight, _: NCC(fixed, weight),
     "lncc": LNCC,
+    "lc2": LC2,
     "mi": lambda fixed, weight, _: MattesMI(fixed, weight),
     "mind": MIND,
     "ngf": lambda fixed, weight, _: NGF(fixed, weight),
@@ -72,14 +75,14 @@ def make_similarity(name: str, fixed: Tensor, weight: Tensor, *, radius: int) ->
     Parameters
     ----------
     name
-        ``"ssd"``, ``"ssim"``, ``"ncc"``, ``"lncc"``, ``"mi"``, ``"mind"`` or ``"ngf"``.
+        ``"ssd"``, ``"ssim"``, ``"ncc"``, ``"lncc"``, ``"lc2"``, ``"mi"``, ``"mind"`` or ``"ngf"``.
     fixed
         ``(1 or B, D, H, W)`` float32 or float64; ``"mi"`` expects warped images scaled to [0, 1].
     weight
         ``(1 or B, D, H, W)``, at least 0, same type and device.
     radius
-        Half width in voxels of the window of ``"lncc"`` and ``"ssim"``, or of the patch of ``"mind"``; the others have
-        none.
+        Half width in voxels of the window of ``"lncc"``, ``"lc2"`` and ``"ssim"``, or of the patch of ``"mind"``; the
+        others have none.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from DeepRegLib.stages.initialisation import (
 )
 from DeepRegLib.stages.large_motion import large_motion_field
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
-from DeepRegLib.stages.linear import refine_linear, scanner_poses, searched_poses
+from DeepRegLib.stages.linear import neighbouring_poses, refine_linear, scanner_poses, searched_poses
 from DeepRegLib.stages.model import is_worth_asking, model_field
 from DeepRegLib.stages.pulls import warn_of_unmet_landmarks
 from DeepRegLib.stages.run import Run, WorkingPair
@@ -54,7 +54,7 @@ def find_pose(run: Run, working: WorkingPair, drivers: Drivers) -> tuple[LinearT
     if "linear" not in run.plan:
         return LinearTransform((found or starts)[0]), run
     with run.monitor.stage("linear"):
-        return refine_linear(run, working, starts + found)
+        return refine_linear(run, working, neighbouring_poses(run, working, starts + found))
 
 
 def find_field(

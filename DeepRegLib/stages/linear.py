@@ -12,6 +12,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.global_search import Pose, distinct_poses, search_poses
 from DeepRegLib.optimization.linear import FewSlices, LinearFit, moved_onto, refine_poses
+from DeepRegLib.optimization.neighbourhood import best_around, poses_around
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.working import WorkingImage, coarser, weighted_centroid
 from DeepRegLib.recipes import AUTO, CROSS_MODAL_SIMILARITIES
@@ -74,6 +75,18 @@ def searched_poses(run: Run, working: WorkingPair) -> list[NDArray[np.float64]]:
         )
         poses += [pose.matrix for pose in found]
     return poses
+
+
+def neighbouring_poses(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Return the starts with the best poses about the first of them, as far as the recipe looks around."""
+    recipe = run.recipe.linear
+    if not recipe.around:
+        return starts
+    fixed, moving = (_shrunk(image, COARSE_VOXELS[0]) for image in (working.fixed, working.moving))
+    similarity = ANY_CONTRAST if recipe.similarity == AUTO else recipe.similarity
+    tried = poses_around(fixed, starts[0], recipe.around)
+    found = best_around(fixed, moving, tried, similarity, run.recipe.search.candidates, run.monitor.poll)
+    return starts + found[1:]
 
 
 def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> tuple[LinearTransform, Run]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image
+from DeepRegLib.image import Image, box_around
 from DeepRegLib.monitoring import Monitor
 from DeepRegLib.networks import Anatomix, FeatureNet
 from DeepRegLib.optimization.deformable import Level
@@ -97,7 +97,9 @@ class WorkingPair:
 def working_pair(run: Run) -> WorkingPair:
     """Bring both prepared images to the finest resolution of the recipe's linear stage."""
     voxels = run.recipe.linear.voxels
-    grid = working_grid(run.pair.fixed.original.geometry, voxels, MARGIN_VOXELS)
+    # A cone may be a small part of its volume.
+    whole, cone = run.pair.fixed.original.geometry, run.recipe.prepare.ultrasound
+    grid = working_grid(box_around(run.pair.fixed.known) if cone else whole, voxels, MARGIN_VOXELS)
     moving = run.pair.moving.original.geometry
     # A moving scan of a larger region may take up to twice the voxels before it gets coarser than the fixed one.
     step = max(grid.spacing[0], (float(np.prod(moving.extent)) / (2 * voxels)) ** (1 / 3))

@@ -30,6 +30,7 @@ from Testing.benchmarks import (
     symmetry,
     translation,
     transport,
+    ultrasound,
     wrong,
 )
 from Testing.benchmarks.learned import capture, contrast, forward, gain
@@ -65,6 +66,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "segmentation": segmentation.measure,
     "networks": networks.measure,
     "translation": translation.measure,
+    "ultrasound": ultrasound.measure,
     "carrying": carrying.measure,
     "series": series.measure,
     "motion": motion.measure,

@@ -78,6 +78,38 @@ def ssim(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
     return (weight * kept * luminance * structure).sum(AXES) / (weight * kept).sum(AXES)
 
 
+def lc2(fixed: Tensor, weight: Tensor, warped: Tensor, radius: int) -> Tensor:
+    """Fit each window by least squares with a solver (Wein et al. 2013)."""
+    inner = torch.zeros_like(weight)
+    inner[:, 1:-1, 1:-1, 1:-1] = torch.stack(
+        [weight.roll(step, axis)[:, 1:-1, 1:-1, 1:-1] for axis in (1, 2, 3) for step in (-1, 0, 1)]
+    ).amin(0)
+    slopes = [(warped.roll(-1, axis) - warped.roll(1, axis)) / 2 for axis in (1, 2, 3)]
+    inside = torch.zeros_like(warped)
+    inside[:, 1:-1, 1:-1, 1:-1] = 1
+    edges = (sum(slope**2 for slope in slopes) * inside + (1 - inside)).sqrt()  # no root at zero at the border
+    share = inner / inner.sum((1, 2, 3), keepdim=True)
+    images = [fixed.expand_as(warped), warped, edges]
+    images = [image - (share * image).sum((1, 2, 3), keepdim=True) for image in images]
+    floors = [1e-3 * (share * image**2).sum((1, 2, 3), keepdim=True)[:, ::2, ::2, ::2] for image in images]
+    mass = window_sum(inner, radius)[:, ::2, ::2, ::2]
+    means = [window_sum(inner * image, radius)[:, ::2, ::2, ::2] / mass.clamp_min(1e-30) for image in images]
+
+    def covariance(first: int, second: int) -> Tensor:
+        product = window_sum(inner * images[first] * images[second], radius)[:, ::2, ::2, ::2]
+        return product / mass.clamp_min(1e-30) - means[first] * means[second]
+
+    rows = [[covariance(k, n) + (floors[k] if k == n else 0) for n in (1, 2)] for k in (1, 2)]
+    matrix = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    right = torch.stack([covariance(0, 1), covariance(0, 2)], -1)
+    counted = mass >= 0.05 * inner.amax((1, 2, 3), keepdim=True) * (2 * radius + 1) ** 3
+    matrix = torch.where(counted[..., None, None], matrix, torch.eye(2, dtype=matrix.dtype))
+    explained = (right * torch.linalg.solve(matrix, right)).sum(-1)
+    variance = covariance(0, 0)
+    kept = inner[:, ::2, ::2, ::2] * counted / (variance + floors[0])
+    return (kept * explained).sum((1, 2, 3)) / (kept * variance).sum((1, 2, 3))
+
+
 def ngf(fixed: Tensor, weight: Tensor, warped: Tensor, edge: float) -> Tensor:
     fixed, weight, warped = torch.broadcast_tensors(fixed, weight, warped)
     corners = list(itertools.product((0, 1), repeat=3))

@@ -5,7 +5,7 @@ import torch
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.recipes.model import SIMILARITIES
-from DeepRegLib.similarity import LNCC, MIND, NCC, NGF, SSD, SSIM, MattesMI, Windows, make_similarity
+from DeepRegLib.similarity import LC2, LNCC, MIND, NCC, NGF, SSD, SSIM, MattesMI, Windows, make_similarity
 from Testing.similarity import references
 from Testing.similarity.images import random_weight, smooth_image
 
@@ -26,6 +26,8 @@ METRICS = {
     "mi32": (MattesMI, lambda f, w, m: references.mutual_information(f, w, m, 32, (0.0, 1.0))),
     "mind": (MIND, lambda f, w, m: references.mind(f, w, m, 1, 2)),
     "mind0": (lambda f, w: MIND(f, w, 0, 1), lambda f, w, m: references.mind(f, w, m, 0, 1)),
+    "lc2_1": (lambda f, w: LC2(f, w, 1), lambda f, w, m: references.lc2(f, w, m, 1)),
+    "lc2_2": (lambda f, w: LC2(f, w, 2), lambda f, w, m: references.lc2(f, w, m, 2)),
     "ngf": (NGF, lambda f, w, m: references.ngf(f, w, m, 0.5)),
     "ngf0.2": (lambda f, w: NGF(f, w, 0.2), lambda f, w, m: references.ngf(f, w, m, 0.2)),
 }
@@ -104,7 +106,7 @@ def test_constant_images_give_finite_numbers(metric, dtype, level, constant):
     value, gradient = METRICS[metric][0](fixed, weight).value_and_gradient(warped)
     assert value.isfinite().all()
     assert gradient.isfinite().all()
-    if metric.startswith(("ncc", "lncc", "ngf")) or (metric in ("ssim1", "ssim2") and constant != "warped"):
+    if metric.startswith(("ncc", "lncc", "lc2", "ngf")) or (metric in ("ssim1", "ssim2") and constant != "warped"):
         assert value == 0
         assert (gradient == 0).all()
 
@@ -178,6 +180,8 @@ def test_what_cannot_be_used_is_refused_in_words():
         LNCC(image, image, 0)
     with pytest.raises(InputError, match="radius is 0"):
         SSIM(image, image, 0)
+    with pytest.raises(InputError, match="radius is 0"):
+        LC2(image, image, 0)
     with pytest.raises(InputError, match="edge parameter is 0"):
         NGF(image, image, 0)
     with pytest.raises(InputError, match="3 bins"):
