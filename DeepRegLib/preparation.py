@@ -24,6 +24,7 @@ from DeepRegLib.preprocessing import (
     bias_field_corrected,
     blank_region,
     check_not_constant,
+    couch_in,
     ct_window_for_registration,
     denoise,
     finite,
@@ -250,6 +251,9 @@ def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[s
     shown = _shown(intensity, recipe, poll)
     if shown is not None:
         known = np.logical_and(known, shown.array)
+    if recipe.cone_beam:
+        couch = couch_in(intensity, image.with_array(known), poll=poll)
+        known = np.logical_and(known, np.logical_not(couch.array))
     scanned = image.with_array(known)
     ct = not recipe.cone_beam and is_ct(intensity)
     found = foreground_mask(intensity, poll=poll).array if shown is None else known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from DeepRegLib.preprocessing.background import background_is_blank, blank_region
+from DeepRegLib.preprocessing.couch import couch_in
 from DeepRegLib.preprocessing.ct import CT_WINDOWS, ct_window_for_registration, is_ct, window
 from DeepRegLib.preprocessing.cylinder import scanned_cylinder
 from DeepRegLib.preprocessing.filters import (
@@ -23,6 +24,7 @@ __all__ = [
     "blank_region",
     "check_not_constant",
     "clamp_percentiles",
+    "couch_in",
     "ct_window_for_registration",
     "denoise",
     "equalise_histogram",

@@ -60,7 +60,7 @@ def foreground_mask(image: Image, *, poll: Poll = never_cancel) -> Image:
     poll()
     if not LEAST_FOREGROUND <= region.mean() <= MOST_FOREGROUND:
         return image.with_array(np.ones(image.array.shape, np.bool_))
-    return _on_grid_of(image, coarse.with_array(region), poll)
+    return on_grid_of(image, coarse.with_array(region), poll)
 
 
 def _body(image: Image) -> NDArray[np.bool_]:
@@ -136,7 +136,8 @@ def _filled_across_axial_slices(image: Image, region: NDArray[np.bool_]) -> NDAr
     return np.moveaxis((parts != parts[0, 0, 0])[:, 1:-1, 1:-1], 0, axis)
 
 
-def _on_grid_of(image: Image, mask: Image, poll: Poll) -> Image:
+def on_grid_of(image: Image, mask: Image, poll: Poll) -> Image:
+    """Bring a mask from a coarser grid onto that of an image; it goes on as it is past its border."""
     picture = to_sitk(mask.with_array(mask.array.astype(np.float32)))
     geometry = image.geometry
     resampler = sitk.ResampleImageFilter()

@@ -41,7 +41,8 @@ class Prepare:
         Remove a slow intensity drift (N4) first.
     cone_beam
         One of the scans is a cone-beam CT. Its numbers are no Hounsfield units, so both are scaled by their percentiles
-        as other scans are; outside of the cylinder that was reconstructed nothing was scanned, and all of it counts.
+        as other scans are; outside of the cylinder that was reconstructed nothing was scanned, and all of it counts but
+        the couch, which counts in neither scan.
     ultrasound
         The fixed scan is an ultrasound. Outside of its cone, where its voxels have one value throughout, nothing was
         scanned, and all of the cone counts.

@@ -13,7 +13,7 @@ from DeepRegLib.image import Image
 from DeepRegLib.phantom.cone_beam import ConeBeam, cone_beam
 from DeepRegLib.phantom.ultrasound import Probe, ultrasound
 from DeepRegLib.preparation import prepare_scan
-from DeepRegLib.preprocessing import scanned_cylinder
+from DeepRegLib.preprocessing import couch_in, scanned_cylinder
 from DeepRegLib.recipes import Prepare
 
 GRID = Geometry((48, 48, 20), (4.0, 4.0, 5.0))
@@ -61,11 +61,21 @@ def test_what_lies_outside_of_the_cylinder_is_unknown_and_all_inside_counts() ->
     cylinder = scanned_cylinder(shown)
     assert cylinder is not None
     side = prepare_scan(shown, Prepare(cone_beam=True)).side
+    np.testing.assert_array_equal(side.foreground.array, side.known.array)
     np.testing.assert_array_equal(side.known.array, cylinder.array)
-    np.testing.assert_array_equal(side.foreground.array, cylinder.array)
     assert not side.is_ct
     assert prepare_scan(patient(), Prepare()).side.is_ct
     assert not prepare_scan(patient(), Prepare(cone_beam=True)).side.is_ct
+
+
+def test_a_couch_goes_through_all_slices_and_arms_beside_the_body_do_not() -> None:
+    values = patient().array.copy()
+    values[2:12, 20:28, 1:4] = 30
+    values[:, 43:45, 6:42] = -100
+    found = couch_in(patient().with_array(values), patient().with_array(np.ones(GRID.shape, np.bool_))).array
+    assert found[:, 43:45, 8:40].all()
+    assert not found[:, 20:28].any()
+    assert not found[patient().array > -500].any()
 
 
 def test_ultrasound_shows_a_cone_with_speckle_and_bright_borders() -> None:
