@@ -289,7 +289,7 @@ def test_the_mask_of_a_ct_is_the_body_with_its_lungs_and_without_the_table() -> 
 def test_each_axial_slice_is_filled_as_a_picture_of_its_own(orientation: str) -> None:
     geometry = geometry_in(orientation, (13, 17, 11), 2.0)
     region = np.random.default_rng(0).random(geometry.shape) < 0.6
-    filled = foreground._filled_across_axial_slices(Image(region, geometry), region)
+    filled = foreground.filled_across_axial_slices(Image(region, geometry), region)
     axial = 2 - int(np.abs(geometry.axes[2]).argmax())
     for index in range(region.shape[axial]):
         alone = sitk.GetImageFromArray(region.take(index, axial).astype(np.uint8))

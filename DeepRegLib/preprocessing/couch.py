@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from DeepRegLib.image import Image, to_sitk
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing.arrays import float_array
-from DeepRegLib.preprocessing.foreground import MASK_VOXELS, on_grid_of
+from DeepRegLib.preprocessing.foreground import MASK_VOXELS, filled_across_axial_slices, on_grid_of
 from DeepRegLib.preprocessing.resampling import shrink
 
 # mm: what is thinner than twice the first is taken off the patient, who gets back the second; the couch gets the third.
@@ -62,17 +62,14 @@ def _patient(dense: Image) -> NDArray[np.bool_]:
     opened = sitk.BinaryMorphologicalOpening(_as_picture(dense), _radius(dense, OPENING))
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(opened), sortByObjectSize=True)
     regained = sitk.BinaryDilate(sitk.BinaryThreshold(parts, 1, 1, 1, 0), _radius(dense, REGAINED))
-    axis = _axis(dense, 2)
-    slices = np.moveaxis(sitk.GetArrayFromImage(regained), axis, 0)
-    filled = [sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(each))) for each in slices]
-    return np.moveaxis(np.stack(filled), 0, axis).astype(np.bool_)
+    return filled_across_axial_slices(dense, _array(regained))
 
 
 def _beyond(parts: NDArray[np.bool_], patient: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
     """Keep the parts most of which lie outside of the range of the patient along an axis."""
     rows = np.flatnonzero(patient.any(axis=tuple(other for other in range(3) if other != axis)))
     numbers = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(parts.astype(np.uint8))))
-    row = np.indices(parts.shape, sparse=True)[axis]
+    row = np.arange(parts.shape[axis]).reshape([-1 if other == axis else 1 for other in range(3)])
     outside = np.logical_or(row < rows.min(initial=0), row > rows.max(initial=0))
     total, beyond = (
         np.bincount(numbers[where].ravel(), minlength=numbers.max() + 1) for where in (parts, parts & outside)

@@ -109,7 +109,7 @@ def _cleaned(mask: Image, opening: float, *, keep_one: bool) -> NDArray[np.bool_
     parts = _large_parts(opened, keep_one=keep_one)
     closed = sitk.BinaryMorphologicalClosing(parts, _radius(mask, CLOSING * longest))
     filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(closed)).astype(np.bool_)
-    return _filled_across_axial_slices(mask, filled)
+    return filled_across_axial_slices(mask, filled)
 
 
 def _radius(image: Image, length: float) -> list[int]:
@@ -125,7 +125,8 @@ def _large_parts(picture: sitk.Image, *, keep_one: bool) -> sitk.Image:
     return sitk.BinaryThreshold(labels, 1, kept, 1, 0)
 
 
-def _filled_across_axial_slices(image: Image, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def filled_across_axial_slices(image: Image, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill the holes of a region, bool on the image's grid, in each axial slice."""
     # Lungs and airways are open at the ends of the scan, so they are no holes in 3-D, but they are in each slice.
     axis = 2 - int(np.abs(image.geometry.axes[2]).argmax())
     # All slices as one picture, in a frame of background each: what is not connected with the frames is a hole.

@@ -32,7 +32,7 @@ from DeepRegLib.recipes import FEATURES, LNCC_NGF
 BYTES = 4
 # Channels of the fixed image that the similarity reads; of features as many as the default network gives.
 FIXED: Mapping[str, int] = MappingProxyType(
-    {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, LNCC_NGF: 2, "mind": 12, "ngf": 1, FEATURES: 16}
+    {"ssd": 1, "ssim": 1, "ncc": 1, "lncc": 1, LNCC_NGF: 2, "mind": 12, "ngf": 1, "lc2": 1, FEATURES: 16}
 )
 # Channels of the moving image, each read, written warped and read again, where there is more than one.
 MOVING: Mapping[str, int] = MappingProxyType({LNCC_NGF: 2, FEATURES: 16})
