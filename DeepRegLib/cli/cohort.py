@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from DeepRegLib.cli.cohort_place import Where, count_here, hands_at
 from DeepRegLib.cli.cohort_screen import CohortScreen, tell_plan, tell_result
 from DeepRegLib.cli.progress import interruptible
 from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, session
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from DeepRegLib.cohort.work import Limits
 
 GIGABYTE = 1_000_000_000
-INSTALL = 'pip install "slicer-deepreg[cohort]"'
 
 
 def cohort(
@@ -148,7 +147,7 @@ def cohort(
         queue = (
             Queue(named[0], jobs, partition, time, cores, job_memory, gpus, tuple(job_option or ())) if named else None
         )
-        place = _Where(local, scheduler, gpus, queue, output, screen.note)
+        place = Where(local, scheduler, gpus, queue, output, screen.note)
         with interruptible(screen) as cancel:
             if array is not None and queue is not None:
                 code = _write_array(screen, array, queue, source, cases, output, _words(choice, defaults, retries))
@@ -171,18 +170,6 @@ class Source:
     scan: str | None
     frames: str | None
     bids: Path | None
-
-
-@dataclass(frozen=True)
-class _Where:
-    """Where cases run: so many here, on the cluster of a scheduler, or in jobs; and who has graphics cards."""
-
-    local: int | None
-    scheduler: str | None
-    gpus: int
-    queue: Queue | None
-    output: Path
-    say: Callable[[str], None]
 
 
 def manifest_from(source: Source, defaults: dict[str, str | None]) -> Manifest:
@@ -243,7 +230,7 @@ def _run_whole(
     cases: Manifest,
     output: Path,
     choice: Choice,
-    place: _Where,
+    place: Where,
     retries: int,
     cancel: Callable[[], bool],
     what: str,
@@ -263,13 +250,13 @@ def _run_whole(
             todo = ()
         tally, where = None, "nothing was run"
         if todo and not cancel():
-            with _hands(place, todo) as (hands, about):
+            with hands_at(place, [planned.voxels for planned in todo]) as (hands, about):
                 where = about
                 screen.note(about)
                 tally = _run(screen, todo, hands, output, retries, cancel)
         if what == "plan":
             after = planned if tally is None else _planned(cases, output, choice, cancel)
-            tell_plan(screen, after, output, _count_here(place, after.todo))
+            tell_plan(screen, after, output, count_here(place, [planned.voxels for planned in after.todo]))
             return FAILED if after.problems else 0
         lines = write_summary(cases, planned, output, _about_run(source, choice, where))
         if source.bids is not None:
@@ -384,63 +371,3 @@ def _run(
         return run_all(
             (planned.work for planned in todo), hands, output, retries=retries, told=told.event, stopped=cancel
         )
-
-
-def _count_here(place: _Where, todo: tuple[Planned, ...]) -> int:
-    """Return how many cases run at a time; without Dask, as many as a machine with enough memory would."""
-    if place.queue is not None:
-        return place.queue.jobs
-    if place.local is not None or place.gpus:
-        return place.local or place.gpus
-    try:
-        from DeepRegLib.cohort.clusters import largest, workers_here
-    except ModuleNotFoundError:
-        return 1
-    return workers_here(largest(planned.voxels for planned in todo))
-
-
-@contextmanager
-def _hands(place: _Where, todo: tuple[Planned, ...]) -> Iterator[tuple[Hands, str]]:
-    """Give what runs the cases, and say where that is."""
-    try:
-        from DeepRegLib.cohort.clusters import hands_of, local_cluster, running_cluster, threads_of
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("dask", "dask_jobqueue", "distributed", "psutil"):
-            raise
-        raise InputError(f"Cohorts need {error.name}, which is not installed.", f"Install it: {INSTALL}.") from error
-    if place.queue is not None:
-        from DeepRegLib.cohort.queues import environment_of, queue_cluster
-
-        with queue_cluster(place.queue, place.output, place.say) as cluster:
-            hands = hands_of(cluster, environment_of(place.queue), a_gpu=place.gpus > 0)
-            with _stopping(hands):
-                yield hands, _about(cluster.about, cluster.dashboard)
-        return
-    if place.scheduler is not None:
-        if place.local is not None:
-            raise InputError("--scheduler was given with --local.", "Give one of them.")
-        with running_cluster(place.scheduler) as cluster:
-            hands = hands_of(cluster, {}, a_gpu=place.gpus > 0)
-            with _stopping(hands):
-                yield hands, _about(cluster.about, cluster.dashboard)
-        return
-    count = _count_here(place, todo)
-    if count < 1:
-        raise InputError(f"--local is {count}.", "Give 1 or more.")
-    with local_cluster(min(count, len(todo))) as cluster:
-        cards = tuple(map(str, range(place.gpus)))
-        hands = hands_of(cluster, threads_of(count), cards, a_gpu=bool(cards))
-        with _stopping(hands):
-            yield hands, _about(f"{min(count, len(todo))} at a time on this machine", cluster.dashboard)
-
-
-def _about(where: str, dashboard: str) -> str:
-    return f"Running on {where}." + (f" Dashboard: {dashboard}" if dashboard else "")
-
-
-@contextmanager
-def _stopping(hands: Hands) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        hands.stop()

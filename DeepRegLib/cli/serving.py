@@ -29,7 +29,7 @@ def main() -> None:
     import DeepRegLib.pipeline
     import DeepRegLib.report  # noqa: F401  # loaded before the first case is waited for
     from DeepRegLib.cli import main as deepreg
-    from DeepRegLib.cohort.running_case import run_case
+    from DeepRegLib.cohort.running_case import run_case, run_step
     from DeepRegLib.cohort.work import Limits, Work
 
     _answer(outgoing, {"hello": os.getpid()})
@@ -37,7 +37,7 @@ def main() -> None:
         request = json.loads(lines.get())
         log = request.pop("log")
         work = Work(**request | {"limits": Limits(**request["limits"])})
-        outcome = run_case(work, deepreg, log)
+        outcome = run_step(work, log) if work.step else run_case(work, deepreg, log)
         _give_memory_back()
         answer = asdict(outcome)
         # Who asked knows better where and how long.

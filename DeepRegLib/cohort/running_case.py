@@ -76,6 +76,25 @@ def run_case(work: Work, deepreg: Deepreg, log: str) -> Outcome:
         return Outcome(RUN, f"{type(error).__name__}: {error}", _text(Path(log))[-SHOWN_LOG:])
 
 
+def run_step(work: Work, log: str) -> Outcome:
+    """Do a step of a task; what goes wrong is told in the outcome."""
+    from DeepRegLib.series.steps import STEPS
+
+    own = {"versions": dict(versions()), "models": {}}
+    if own["versions"] != work.wanted["versions"]:
+        words = _differing(own, {**work.wanted, "models": {}})
+        return Outcome(VERSIONS, f"{platform.node()} has {words}. Install the same everywhere.")
+    try:
+        return Outcome(DONE, answer=STEPS[work.step](work.case["arguments"]))
+    except OutputError as error:
+        kind = DISK if error.message.startswith(FULL) else RUN
+        return Outcome(kind, str(error), _text(Path(log))[-SHOWN_LOG:])
+    except DeepRegError as error:
+        return Outcome(INPUT, str(error), _text(Path(log))[-SHOWN_LOG:])
+    except (OSError, MemoryError, ValueError, KeyError) as error:
+        return Outcome(RUN, f"{type(error).__name__}: {error}", _text(Path(log))[-SHOWN_LOG:])
+
+
 def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
     case = Case(**work.case)
     own = asdict(wanted_of(case, versions()))

@@ -50,6 +50,8 @@ class Work:
         Of the case.
     attempt
         From 1.
+    step
+        "" for a case; else the step of a task that it is, with the `arguments` of `case`.
     """
 
     case: Mapping[str, Any]
@@ -58,6 +60,7 @@ class Work:
     stands_in_for: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     attempt: int = 1
+    step: str = ""
 
     @property
     def name(self) -> str:
@@ -91,6 +94,8 @@ class Outcome:
         Of the result; "" without one.
     size
         Bytes of its folder.
+    answer
+        Of a step: plain values.
     """
 
     kind: str
@@ -100,3 +105,4 @@ class Outcome:
     seconds: float = 0.0
     verdict: str = ""
     size: int = 0
+    answer: Mapping[str, Any] = field(default_factory=dict)

@@ -120,7 +120,7 @@ def build_template(
     running.tell("frames", 0.0)
     share = (1 - FINISHING) / (passes + 1)
     anchor = prepared_reference(_first(initial, group), running)
-    linear = replace(running, recipe=_linear(chosen))
+    linear = replace(running, recipe=linear_only(chosen))
     count = len(group.images)
     # How other poses compare is asked at the first whole registration.
     found = _pass(linear, group, anchor, None, [UNJUDGED] * count, 0, (0.0, share))
@@ -182,7 +182,8 @@ def _first(initial: Image | int | str, group: _Group) -> Image:
     return group.images[initial]
 
 
-def _linear(recipe: Recipe) -> Recipe:
+def linear_only(recipe: Recipe) -> Recipe:
+    """Return the recipe with its linear stages alone."""
     return replace(
         recipe,
         deformable=replace(recipe.deformable, enabled=False),
@@ -244,10 +245,11 @@ def _mean(
     used = set(_used(found))
     members = ((group.images[n], found[n].transform, group.weights[n]) for n in group.order if n in used)
     mean = mean_image(members, anchor.image.geometry, "template", running.poll)
-    return _sharpened(mean.image) if sharpen else mean.image, mean.spread
+    return sharpened(mean.image) if sharpen else mean.image, mean.spread
 
 
-def _sharpened(image: Image) -> Image:
+def sharpened(image: Image) -> Image:
+    """Return an image sharpened by its Laplacian."""
     sharp = from_sitk(sitk.LaplacianSharpening(to_sitk(image)), image.name)
     return image.with_array(sharp.array.astype(np.float32))
 
@@ -282,13 +284,11 @@ def _finished(
             rows.append(MemberRow(n, name, each.verdict, False, group.weights[n]))
             continue
         transform = each.transform
-        inverse, reached = solved_well(transform, anchor.foreground, running.seed, device=device, poll=running.poll)
+        inverse, measured = finished_member(transform, anchor, running, device, points)
         running.store.finish(member_folder(n), transform, inverse)
         transforms[n], inverses[n] = transform, inverse
-        moved = np.linalg.norm(transform.apply_to_points(points) - points, axis=-1)
-        folds = 0 if isinstance(transform, LinearTransform) else digital_folds(transform, geometry)
-        rows.append(MemberRow(n, name, each.verdict, True, group.weights[n], float(moved.mean()), folds, reached.mean))
-    verdict, warnings = _judged(rows)
+        rows.append(MemberRow(n, name, each.verdict, True, group.weights[n], *measured))
+    verdict, warnings = judged_members(rows)
     return Template(
         image=anchor.image,
         variability=spread,
@@ -304,6 +304,16 @@ def _finished(
         warnings=warnings,
         provenance={"versions": versions(), "device": device, "seed": running.seed, "sharpened": sharpen},
     )
+
+
+def finished_member(
+    transform: Transform, anchor: Reference, running: Running, device: str, points: NDArray[np.float64]
+) -> tuple[Transform, tuple[float, int, float]]:
+    """Return the inverse of a member's transform, and displacement, folds and inverse error as of a `MemberRow`."""
+    inverse, reached = solved_well(transform, anchor.foreground, running.seed, device=device, poll=running.poll)
+    moved = np.linalg.norm(transform.apply_to_points(points) - points, axis=-1)
+    folds = 0 if isinstance(transform, LinearTransform) else digital_folds(transform, anchor.image.geometry)
+    return inverse, (float(moved.mean()), folds, reached.mean)
 
 
 def _mean_labels(
@@ -330,7 +340,8 @@ def _carried(labels: Image, transform: Transform | None, template: Image, runnin
     return apply_to_labels(transform, labels, template.geometry, poll=running.poll).array
 
 
-def _judged(rows: Sequence[MemberRow]) -> tuple[Verdict, tuple[str, ...]]:
+def judged_members(rows: Sequence[MemberRow]) -> tuple[Verdict, tuple[str, ...]]:
+    """Return verdict and warnings on a template by what was found of its members."""
     out = [row.name for row in rows if not row.used]
     unsure = [row.name for row in rows if row.used and row.verdict.level == CHECK]
     reasons = []

@@ -48,6 +48,23 @@ class Mean:
     spread: Image
 
 
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What a mean of images is made of, float64 on its grid; that of two groups together is their sum.
+
+    Parameters
+    ----------
+    total, squares
+        Weighted sums of the intensities and of their squares.
+    weight
+        Of all images that were scanned there.
+    """
+
+    total: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
 def mean_image(images: Iterable[tuple[Image, Transform, float]], geometry: Geometry, name: str, poll: Poll) -> Mean:
     """Return the weighted mean and deviation of images brought onto a grid; each counts where it was scanned.
 
@@ -62,6 +79,11 @@ def mean_image(images: Iterable[tuple[Image, Transform, float]], geometry: Geome
     poll
         May raise to stop.
     """
+    return mean_of(sums_of(images, geometry, poll), geometry, name)
+
+
+def sums_of(images: Iterable[tuple[Image, Transform, float]], geometry: Geometry, poll: Poll) -> Sums:
+    """Return what `mean_image` is made of."""
     total, squares, weight = (np.zeros(geometry.shape, dtype=np.float64) for _ in range(3))
     for image, transform, share in images:
         values = apply_to_image(transform, _as_float(image), geometry, poll=poll).array.astype(np.float64)
@@ -69,9 +91,14 @@ def mean_image(images: Iterable[tuple[Image, Transform, float]], geometry: Geome
         total += seen * values
         squares += seen * values**2
         weight += seen
-    there = weight > 0
-    mean = np.divide(total, weight, out=np.zeros_like(total), where=there)
-    variance = np.divide(squares, weight, out=np.zeros_like(total), where=there) - mean**2
+    return Sums(total, squares, weight)
+
+
+def mean_of(sums: Sums, geometry: Geometry, name: str) -> Mean:
+    """Return the mean and deviation that sums make; 0 where nothing was scanned."""
+    there = sums.weight > 0
+    mean = np.divide(sums.total, sums.weight, out=np.zeros_like(sums.total), where=there)
+    variance = np.divide(sums.squares, sums.weight, out=np.zeros_like(sums.total), where=there) - mean**2
     spread = np.sqrt(np.maximum(variance, 0))
     return Mean(
         Image(mean.astype(np.float32), geometry, name), Image(spread.astype(np.float32), geometry, "variability")
@@ -100,8 +127,12 @@ def centred(
     common = weighted_sum(lambda number: field_of(transforms[number], grid, poll), share)
     moved = float(np.linalg.norm(common, axis=-1).mean())
     back = invert(DisplacementField(common, grid), device=device, poll=poll)
-    freed: list[Transform] = [DisplacementField(field_of(compose(back, each), grid, poll), grid) for each in transforms]
-    return freed, moved
+    return [freed_by(back, each, grid, poll) for each in transforms], moved
+
+
+def freed_by(back: Transform, transform: Transform, grid: Geometry, poll: Poll) -> Transform:
+    """Return a transform behind one that undoes what all have in common, as a field on a grid."""
+    return DisplacementField(field_of(compose(back, transform), grid, poll), grid)
 
 
 def _as_float(image: Image) -> Image:

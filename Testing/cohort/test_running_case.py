@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("typer")
-pictures = pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL")
+
+from PIL import Image as Pictures
 
 from DeepRegLib.cohort.manifest import read_manifest
 from DeepRegLib.cohort.plan import Choice, Plan, plan_of
@@ -62,7 +64,7 @@ def test_a_series_is_a_case_and_takes_the_place_of_an_earlier_one_as_a_whole(
     assert outcome.kind == DONE, outcome.reason
     folder = output / "cases" / "breath"
     assert (folder / "frame_0001" / "transform.h5").is_file()
-    with pictures.open(folder / "thumbnail.jpg") as picture:
+    with Pictures.open(folder / "thumbnail.jpg") as picture:
         assert picture.size[0] > 1
     assert plan_of(manifest, output, versions(), Choice()).todo == ()
     (row,) = csv.DictReader(as_csv(lines_of(manifest, plan, output)).splitlines())
@@ -106,6 +108,6 @@ def test_a_segmentation_has_a_picture_of_its_labels_on_the_scan(tmp_path: Path) 
     labels = scan.with_array(ball.reshape(scan.geometry.shape).astype(np.uint8))
     write_segmentation(labels, [Segment(1, "ball", (1.0, 0.0, 0.0))], folder / "segmentation.seg.nrrd")
     assert write_thumbnail(manifest.cases[0], folder, tmp_path / "ball.jpg")
-    with pictures.open(tmp_path / "ball.jpg") as picture:
+    with Pictures.open(tmp_path / "ball.jpg") as picture:
         colours = picture.convert("RGB").getcolors(1 << 20)
     assert any(max(colour) - min(colour) > 60 for _, colour in colours)  # on a grey scan

@@ -1,0 +1,234 @@
+"""The steps of a template as pieces of work on files, so that any process that sees the folder can do one.
+
+What goes in and comes back is plain: paths, numbers, names. Sums of groups are added up, so that a mean of many is
+made by a tree, and nobody holds more than the share of one group.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from DeepRegLib.devices import choose_device
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image, read_image, write_image
+from DeepRegLib.labels import label_map
+from DeepRegLib.monitoring import never_cancel
+from DeepRegLib.provenance import image_hash
+from DeepRegLib.recipes import recipe_from_dict
+from DeepRegLib.result import StartMeasures, Verdict
+from DeepRegLib.series.building import finished_member, sharpened
+from DeepRegLib.series.fields import Sums, common_grid, field_of, freed_by, mean_of, sums_of
+from DeepRegLib.series.measures import points_inside
+from DeepRegLib.series.members import UNJUDGED, Reference, Running, prepared_reference, register_member
+from DeepRegLib.series.stores import FolderStore, Found
+from DeepRegLib.transforms import (
+    DisplacementField,
+    LinearTransform,
+    apply_to_labels,
+    invert,
+    parts_of,
+    read_transform,
+    write_transform,
+)
+
+Arguments = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+def look(given: Arguments) -> Answer:
+    """Return the hash of a member's voxels and grid."""
+    return {"sha256": image_hash(read_image(given["image"]))}
+
+
+def register(given: Arguments) -> Answer:
+    """Register a member to the present template; its transform stays in the folder."""
+    running = _running(given)
+    starts = [read_transform(given["start"])] if given["start"] else []
+    known = UNJUDGED if given["known"] == "unjudged" else _found_of(given["known"])
+    found = register_member(
+        running,
+        _reference(given["template"], os.stat(given["template"]).st_mtime_ns, _settings(given)),  # noqa: PTH116
+        read_image(given["image"]),
+        given["name"],
+        starts,
+        near=given["near"],
+        known=known,
+        progress=None,
+    )
+    return {
+        "level": found.verdict.level,
+        "reasons": list(found.verdict.reasons),
+        "seconds": found.seconds,
+        "start": None if found.start is None else asdict(found.start),
+        "structure": found.structure,
+        "path": str(found.kept) if found.registered else "",
+        **(_about(found) if found.registered else {}),
+    }
+
+
+def add_fields(given: Arguments) -> Answer:
+    """Write the weighted sum of some members' displacements, and of their squared lengths."""
+    grid, total, squares = geometry_of(given["grid"]), None, None
+    for member in given["members"]:
+        field = field_of(read_transform(member["transform"]), grid, never_cancel).astype(np.float64)
+        one, two = member["weight"] * field, member["weight"] * (field**2).sum(-1)
+        total, squares = (one, two) if total is None else (total + one, squares + two)
+    return _kept(given["to"], total=total, squares=squares)
+
+
+def add_images(given: Arguments) -> Answer:
+    """Write what some members add to the mean image."""
+    members = ((read_image(m["image"]), read_transform(m["transform"]), m["weight"]) for m in given["members"])
+    sums = sums_of(members, geometry_of(given["grid"]), never_cancel)
+    return _kept(given["to"], total=sums.total, squares=sums.squares, weight=sums.weight)
+
+
+def add_labels(given: Arguments) -> Answer:
+    """Write the votes of some members for each label at each voxel."""
+    grid, votes = geometry_of(given["grid"]), dict[int, NDArray[np.float64]]()
+    for member in given["members"]:
+        drawn = label_map(read_image(member["labels"]))
+        carried = apply_to_labels(read_transform(member["transform"]), drawn, grid).array
+        for label in np.unique(carried).tolist():
+            own = member["weight"] * (carried == label)
+            votes[label] = votes[label] + own if label in votes else own
+    return _kept(given["to"], **{str(label): array for label, array in votes.items()})
+
+
+def add(given: Arguments) -> Answer:
+    """Write the sum of what other steps have written."""
+    sums = dict[str, NDArray[np.float64]]()
+    for path in given["parts"]:
+        for name, array in _arrays(path).items():
+            sums[name] = sums[name] + array if name in sums else array
+    return _kept(given["to"], **sums)
+
+
+def common(given: Arguments) -> Answer:
+    """Write what undoes the mean displacement; return its mean length in mm."""
+    field, grid = _arrays(given["sum"])["total"].astype(np.float32), geometry_of(given["grid"])
+    device = str(choose_device(given["device"]))
+    write_transform(invert(DisplacementField(field, grid), device=device), given["to"])
+    return {"moved": float(np.linalg.norm(field, axis=-1).mean())}
+
+
+def free(given: Arguments) -> Answer:
+    """Write a member's transform freed of what all have in common."""
+    grid = geometry_of(given["grid"])
+    freed = freed_by(read_transform(given["back"]), read_transform(given["transform"]), grid, never_cancel)
+    write_transform(freed, given["to"])
+    return _about(Found(freed, Verdict("", ()), 0.0))
+
+
+def mean(given: Arguments) -> Answer:
+    """Write the mean image and its deviation."""
+    arrays, grid = _arrays(given["sum"]), geometry_of(given["grid"])
+    made = mean_of(Sums(arrays["total"], arrays["squares"], arrays["weight"]), grid, "template")
+    write_image(sharpened(made.image) if given["sharpen"] else made.image, given["to"])
+    write_image(made.spread, given["spread"])
+    return {}
+
+
+def shape(given: Arguments) -> Answer:
+    """Write how the members' shapes vary; return how far their mean lies from the template, mm."""
+    arrays = _arrays(given["sum"])
+    grid = geometry_of(given["grid"])
+    write_image(Image(np.sqrt(arrays["squares"]).astype(np.float32), grid, "shape variability"), given["to"])
+    return {"bias": float(np.linalg.norm(arrays["total"].astype(np.float32), axis=-1).mean())}
+
+
+def most_votes(given: Arguments) -> Answer:
+    """Write the label with the most weight at each voxel; of equal ones the smaller."""
+    arrays, grid = _arrays(given["sum"]), geometry_of(given["grid"])
+    most: NDArray[np.float64] = np.zeros(grid.shape)
+    best = np.zeros(grid.shape, dtype=np.int32)
+    for label in sorted(map(int, arrays)):
+        better = arrays[str(label)] > most
+        best[better], most = label, np.maximum(arrays[str(label)], most)
+    write_image(Image(best, grid, "labels"), given["to"])
+    return {}
+
+
+def finish(given: Arguments) -> Answer:
+    """Write a member's final transforms; return what a `MemberRow` says of them."""
+    running, transform = _running(given), read_transform(given["transform"])
+    anchor = _reference(given["template"], os.stat(given["template"]).st_mtime_ns, _settings(given))  # noqa: PTH116
+    points = points_inside(anchor.foreground, running.seed)
+    device = str(choose_device(running.device))
+    inverse, (displacement, folds, error) = finished_member(transform, anchor, running, device, points)
+    running.store.finish(given["name"], transform, inverse)
+    return {"displacement": displacement, "folds": folds, "inverse_error": error}
+
+
+STEPS: Mapping[str, Callable[[Arguments], Answer]] = {
+    step.__name__: step
+    for step in (
+        *(look, register, add_fields, add_images, add_labels, add),
+        *(common, free, mean, shape, most_votes, finish),
+    )
+}
+
+
+def geometry_of(table: Mapping[str, Any]) -> Geometry:
+    """Return the grid that the fields of a `Geometry` as plain values make."""
+    return Geometry(*(tuple(table[name]) for name in ("size", "spacing", "origin", "direction")))
+
+
+def _running(given: Arguments) -> Running:
+    return Running(
+        recipe_from_dict(given["recipe"]),
+        given["device"],
+        given["seed"],
+        FolderStore(Path(given["folder"])),
+        None,
+        None,
+    )
+
+
+def _settings(given: Arguments) -> str:
+    return json.dumps({name: given[name] for name in ("recipe", "device", "seed", "folder")}, sort_keys=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _reference(path: str, written: int, settings: str) -> Reference:
+    """Prepare what all members of a pass are registered to, once in each process."""
+    del written  # so that a new file of that name is read
+    return prepared_reference(replace(read_image(path), name="template"), _running(json.loads(settings)))
+
+
+def _found_of(table: Mapping[str, Any] | None) -> Found | None:
+    if table is None:
+        return None
+    start = None if table["start"] is None else StartMeasures(**table["start"])
+    return Found(None, Verdict(table["level"], tuple(table["reasons"])), table["seconds"], start, table["structure"])
+
+
+def _about(found: Found) -> Answer:
+    """Return of a transform what is small: the matrix of a linear one, else the grid of its first field."""
+    transform = found.transform
+    if isinstance(transform, LinearTransform):
+        return {"matrix": transform.matrix.tolist(), "grid": None}
+    fields = [part for part in parts_of(transform)[:1] if isinstance(part, DisplacementField)]
+    return {"matrix": None, "grid": asdict(common_grid(fields, fields[0].geometry)) if fields else None}
+
+
+def _kept(path: str, **arrays: Any) -> Answer:
+    hidden = Path(f"{path}.{os.getpid()}")
+    with hidden.open("wb") as stream:
+        np.savez(stream, **arrays)
+    hidden.replace(path)
+    return {}
+
+
+def _arrays(path: str) -> dict[str, NDArray[np.float64]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
