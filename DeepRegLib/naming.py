@@ -19,7 +19,10 @@ def shown(path: str | PathLike[str]) -> str:
     What is no character, because the name on the disk is not UTF-8, stands as ``\xe9``; control and format characters,
     which a terminal would obey, stand as codes too.
     """
-    return "".join(_shown_character(character) for character in str(path))
+    text = str(path)
+    if text.isascii() and text.isprintable():  # nearly every one
+        return text
+    return "".join(_shown_character(character) for character in text)
 
 
 def _shown_character(character: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from DeepRegLib.cli.cohort_place import Place, Where, hands_at, where_of
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
 from DeepRegLib.cli.summary import say_verdict
@@ -50,6 +52,7 @@ def segment(
     recipe: Annotated[
         str | None, typer.Option(help="How the atlases are registered: a shipped recipe, or a TOML file.")
     ] = None,
+    cohort: Place = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
     seed: Annotated[int, typer.Option(help="Of what is sampled at random.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
@@ -68,6 +71,10 @@ def segment(
         from DeepRegLib.segmentation.saving import expected_bytes, reserved_segmentation, write_segmentation_into
 
         work = _chosen(atlas, model, recipe, fusion, mirror, device, seed)
+        if cohort is not None:
+            if atlas is None:
+                raise InputError("--cohort shares atlases out.", "Leave it out beside --model.")
+            work = _by_workers(screen, scan, atlas, recipe, fusion, device, seed, where_of(cohort, output, screen.note))
         with (
             reporter(screen) as report,
             reserved_segmentation(output, overwrite=overwrite, inputs=[scan, *work.inputs]) as place,
@@ -149,6 +156,47 @@ def _by_atlases(atlas: Path, recipe: str | None, fusion: str | None, device: str
         return run
 
     return _Work(tuple(path for _, *paths in atlas_files(atlas) for path in paths), prepare)
+
+
+def _by_workers(
+    screen: Session,
+    scan: Path,
+    atlas: Path,
+    recipe: str | None,
+    fusion: str | None,
+    device: str | None,
+    seed: int,
+    where: Where,
+) -> _Work:
+    """Return the work by atlases that workers register; what is on the scan's grid then is fused here."""
+    from DeepRegLib.recipes import load_recipe
+    from DeepRegLib.segmentation.atlas_folder import atlas_files, read_atlases
+    from DeepRegLib.segmentation.request import DEFAULT_FUSION, DEFAULT_RECIPE, SegmentRequest
+
+    files = atlas_files(atlas)
+
+    def prepare(image: Image) -> Run:
+        chosen = load_recipe(recipe or DEFAULT_RECIPE)
+        request = SegmentRequest(image, read_atlases(atlas), chosen, fusion or DEFAULT_FUSION, device, seed)
+
+        def run(report: Progress, cancel: Cancel) -> Segmentation:
+            from DeepRegLib.cohort.atlases import carried_by
+            from DeepRegLib.cohort.steps import Steps
+            from DeepRegLib.files.workplace import workplace
+            from DeepRegLib.segmentation.segmenting import fused_request
+            from DeepRegLib.versions import versions
+
+            begun = time.perf_counter()
+            above = where.output.absolute().parent
+            with workplace(above) as work, hands_at(where, [None] * len(files)) as (hands, about):
+                screen.note(about)
+                steps = Steps(hands, work, versions(), cancel)
+                carried = carried_by(request, scan, files, steps)
+                return fused_request(request, carried, time.perf_counter() - begun, progress=report, cancel=cancel)
+
+        return run
+
+    return _Work(tuple(path for _, *paths in files for path in paths), prepare)
 
 
 def _summarise(screen: Session, result: Segmentation, output: Path, written: list[str]) -> None:

@@ -78,14 +78,16 @@ def run_case(work: Work, deepreg: Deepreg, log: str) -> Outcome:
 
 def run_step(work: Work, log: str) -> Outcome:
     """Do a step of a task; what goes wrong is told in the outcome."""
+    from DeepRegLib.segmentation.steps import carry_atlas
     from DeepRegLib.series.steps import STEPS
 
+    known = {**STEPS, carry_atlas.__name__: carry_atlas}
     own = {"versions": dict(versions()), "models": {}}
     if own["versions"] != work.wanted["versions"]:
         words = _differing(own, {**work.wanted, "models": {}})
         return Outcome(VERSIONS, f"{platform.node()} has {words}. Install the same everywhere.")
     try:
-        return Outcome(DONE, answer=STEPS[work.step](work.case["arguments"]))
+        return Outcome(DONE, answer=known[work.step](work.case["arguments"]))
     except OutputError as error:
         kind = DISK if error.message.startswith(FULL) else RUN
         return Outcome(kind, str(error), _text(Path(log))[-SHOWN_LOG:])

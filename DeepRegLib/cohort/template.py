@@ -144,6 +144,7 @@ class _Run:
                 "template": template,
                 "image": str(image),
                 "name": f"{name}/pass_{number}",
+                "to": str(self.steps.work / f"{name}-found-{number}.npz"),
                 "start": start,
                 "near": number > 1 and bool(start),
                 "known": known[n],
@@ -164,7 +165,7 @@ class _Run:
     ) -> tuple[list[Member], float]:
         """Compose the mean displacement back."""
         changed = list(members)
-        paths = {n: str(self.steps.work / f"{self.names[n]}-{number}.h5") for n in used}
+        paths = {n: str(self.steps.work / f"{self.names[n]}-freed-{number}.npz") for n in used}
         if all(members[n].matrix is not None for n in used):
             shift = _linear_freed(members, used, paths, _grid_of(template))
             for n in used:
@@ -172,7 +173,7 @@ class _Run:
             return changed, shift[0]
         grid = self._grid(members, used, template)
         total = self.steps.reduced("add_fields", f"shift-{number}", self._shares(members, used), {"grid": grid})
-        back = str(self.steps.work / f"back-{number}.h5")
+        back = str(self.steps.work / f"back-{number}.npz")
         moved = self.steps.one("common", {"sum": total, "grid": grid, "device": self.job.device, "to": back})["moved"]
         given = {
             self.names[n]: {"back": back, "transform": members[n].path, "grid": grid, "to": paths[n]} for n in used
@@ -279,7 +280,8 @@ def _linear_freed(
     """Free linear transforms, of which twelve numbers each came here, and write them."""
     from DeepRegLib.monitoring import never_cancel
     from DeepRegLib.series.fields import centred
-    from DeepRegLib.transforms import LinearTransform, write_transform
+    from DeepRegLib.series.passing import keep_transform
+    from DeepRegLib.transforms import LinearTransform
 
     given = [LinearTransform(np.array(members[n].matrix)) for n in used]
     freed, moved = centred(given, [1.0] * len(used), grid, "cpu", never_cancel)
@@ -287,7 +289,7 @@ def _linear_freed(
     for n, transform in zip(used, freed, strict=True):
         if not isinstance(transform, LinearTransform):
             raise StepError("A linear transform is none any more.", "Report it.")
-        write_transform(transform, paths[n])
+        keep_transform(transform, paths[n])
         matrices[n] = (transform.matrix.tolist(), None)
     return moved, matrices
 

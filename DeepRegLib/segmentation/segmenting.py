@@ -88,10 +88,41 @@ def segment_request(
     request: SegmentRequest, *, progress: Progress | None = None, cancel: Cancel | None = None
 ) -> Segmentation:
     """Segment a scan as a request asks; the rest is as in `segment`."""
-    clock = _Clock()
-    poll = poll_of(cancel)
-    with clock.step("atlases"):
-        carried = _carried(request, progress, cancel)
+    begun = time.perf_counter()
+    carried = _carried(request, progress, cancel)
+    return fused_request(request, carried, time.perf_counter() - begun, progress=progress, cancel=cancel)
+
+
+def fused_request(
+    request: SegmentRequest,
+    carried: Sequence[Carried],
+    seconds: float,
+    *,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> Segmentation:
+    """Make a segmentation of the atlases that were brought onto its scan.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    carried
+        What became of each of its atlases, in their order.
+    seconds
+        That this took.
+    progress, cancel
+        As of `DeepRegLib.register`.
+
+    Raises
+    ------
+    RegistrationError
+        If no atlas could be registered.
+    CancelledError
+        If `cancel` returned true.
+    """
+    clock, poll = _Clock(), poll_of(cancel)
+    clock.timings["atlases"] = seconds
     used = [each for each in carried if each.labels is not None]
     if not used:
         reasons = "; ".join(f"{each.row.name}: {_first(each.row.verdict)}" for each in carried[:MOST_NAMED])
@@ -162,8 +193,18 @@ class _Clock:
 
 
 @dataclass(frozen=True, eq=False)
-class _Carried:
-    """One atlas brought onto the scan; without its volumes where it could not be registered."""
+class Carried:
+    """One atlas brought onto the scan; without its volumes where it could not be registered.
+
+    Parameters
+    ----------
+    row
+        What is told of it.
+    image, labels, seen
+        Its scan and its label map on the grid of the scan, and where it was scanned.
+    decisions
+        Of its registration.
+    """
 
     row: AtlasRow
     image: Image | None = None
@@ -172,25 +213,27 @@ class _Carried:
     decisions: tuple[str, ...] = field(default=())
 
 
-def _carried(request: SegmentRequest, progress: Progress | None, cancel: Cancel | None) -> list[_Carried]:
+def _carried(request: SegmentRequest, progress: Progress | None, cancel: Cancel | None) -> list[Carried]:
     from DeepRegLib.pipeline import prepare_fixed  # torch, which the client of an engine has not
 
-    first = _pair(request, request.atlases[0])
+    first = pair_of(request, request.atlases[0])
     _tell(progress, "prepare", 0.0)
     fixed = prepare_fixed(first, cancel=cancel)
     count = len(request.atlases)
     carried = []
     for number, atlas in enumerate(request.atlases):
         part = _part(progress, number, count)
-        carried.append(_carry(_pair(request, atlas), atlas, fixed, part, cancel))
+        carried.append(carry(pair_of(request, atlas), atlas, fixed, part, cancel))
     return carried
 
 
-def _pair(request: SegmentRequest, atlas: Atlas) -> Request:
+def pair_of(request: SegmentRequest, atlas: Atlas) -> Request:
+    """Return the registration of one atlas."""
     return Request(request.scan, atlas.image, request.recipe, device=request.device, seed=request.seed)
 
 
-def _carry(pair: Request, atlas: Atlas, fixed: Any, progress: Progress | None, cancel: Cancel | None) -> _Carried:
+def carry(pair: Request, atlas: Atlas, fixed: Any, progress: Progress | None, cancel: Cancel | None) -> Carried:
+    """Register one atlas to the scan, which is prepared, and bring it onto its grid."""
     from DeepRegLib.pipeline import align
 
     begun = time.perf_counter()
@@ -200,12 +243,12 @@ def _carry(pair: Request, atlas: Atlas, fixed: Any, progress: Progress | None, c
         raise
     except RegistrationError as error:
         failed = Verdict(FAILED, (str(error),))
-        return _Carried(AtlasRow(atlas.name, False, failed, None, time.perf_counter() - begun))
+        return Carried(AtlasRow(atlas.name, False, failed, None, time.perf_counter() - begun))
     used = found.verdict.level != FAILED
     row = AtlasRow(atlas.name, used, found.verdict, None, time.perf_counter() - begun)
     if not used:
-        return _Carried(row, decisions=found.decisions)
-    return _Carried(row, found.warped, _labels(found, atlas, cancel), found.field_of_view, found.decisions)
+        return Carried(row, decisions=found.decisions)
+    return Carried(row, found.warped, _labels(found, atlas, cancel), found.field_of_view, found.decisions)
 
 
 def _labels(found: Registration, atlas: Atlas, cancel: Cancel | None) -> Image:
@@ -234,7 +277,7 @@ def _tell(progress: Progress | None, stage: str, fraction: float) -> None:
         progress(stage, fraction, None, None)
 
 
-def _fused(request: SegmentRequest, used: Sequence[_Carried], poll: Poll) -> tuple[Image, Image]:
+def _fused(request: SegmentRequest, used: Sequence[Carried], poll: Poll) -> tuple[Image, Image]:
     """Return label map and agreement on the scan's grid."""
     scan = request.scan
     images = [each.image for each in used if each.image is not None]
@@ -282,7 +325,7 @@ def sums_by_label(labels: NDArray[np.generic], weights: NDArray[np.generic] | No
     return {int(label): float(total) for label, total in zip(known, sums, strict=True)}
 
 
-def _with_dice(carried: _Carried, fused: Image) -> AtlasRow:
+def _with_dice(carried: Carried, fused: Image) -> AtlasRow:
     row = carried.row
     if carried.labels is None:
         return row

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device
+from DeepRegLib.files.arrays import keep_arrays, kept_arrays
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.labels import label_map
@@ -29,6 +30,7 @@ from DeepRegLib.series.building import finished_member, sharpened
 from DeepRegLib.series.fields import Sums, common_grid, field_of, freed_by, mean_of, sums_of
 from DeepRegLib.series.measures import points_inside
 from DeepRegLib.series.members import UNJUDGED, Reference, Running, prepared_reference, register_member
+from DeepRegLib.series.passing import keep_transform, kept_transform
 from DeepRegLib.series.stores import FolderStore, Found
 from DeepRegLib.transforms import (
     DisplacementField,
@@ -36,8 +38,6 @@ from DeepRegLib.transforms import (
     apply_to_labels,
     invert,
     parts_of,
-    read_transform,
-    write_transform,
 )
 
 Arguments = Mapping[str, Any]
@@ -50,9 +50,9 @@ def look(given: Arguments) -> Answer:
 
 
 def register(given: Arguments) -> Answer:
-    """Register a member to the present template; its transform stays in the folder."""
+    """Register a member to the present template; its transform is kept for the next steps, and for another run."""
     running = _running(given)
-    starts = [read_transform(given["start"])] if given["start"] else []
+    starts = [kept_transform(given["start"])] if given["start"] else []
     known = UNJUDGED if given["known"] == "unjudged" else _found_of(given["known"])
     found = register_member(
         running,
@@ -64,32 +64,37 @@ def register(given: Arguments) -> Answer:
         known=known,
         progress=None,
     )
+    if found.registered:
+        keep_transform(found.transform, given["to"])
     return {
         "level": found.verdict.level,
         "reasons": list(found.verdict.reasons),
         "seconds": found.seconds,
         "start": None if found.start is None else asdict(found.start),
         "structure": found.structure,
-        "path": str(found.kept) if found.registered else "",
+        "path": given["to"] if found.registered else "",
         **(_about(found) if found.registered else {}),
     }
 
 
 def add_fields(given: Arguments) -> Answer:
     """Write the weighted sum of some members' displacements, and of their squared lengths."""
-    grid, total, squares = geometry_of(given["grid"]), None, None
+    grid = geometry_of(given["grid"])
+    total, squares = np.zeros((*grid.shape, 3)), np.zeros(grid.shape)
     for member in given["members"]:
-        field = field_of(read_transform(member["transform"]), grid, never_cancel).astype(np.float64)
-        one, two = member["weight"] * field, member["weight"] * (field**2).sum(-1)
-        total, squares = (one, two) if total is None else (total + one, squares + two)
-    return _kept(given["to"], total=total, squares=squares)
+        field = field_of(kept_transform(member["transform"]), grid, never_cancel).astype(np.float64)
+        total += member["weight"] * field
+        squares += member["weight"] * (field**2).sum(-1)
+    keep_arrays(given["to"], {"total": total, "squares": squares})
+    return {}
 
 
 def add_images(given: Arguments) -> Answer:
     """Write what some members add to the mean image."""
-    members = ((read_image(m["image"]), read_transform(m["transform"]), m["weight"]) for m in given["members"])
+    members = ((read_image(m["image"]), kept_transform(m["transform"]), m["weight"]) for m in given["members"])
     sums = sums_of(members, geometry_of(given["grid"]), never_cancel)
-    return _kept(given["to"], total=sums.total, squares=sums.squares, weight=sums.weight)
+    keep_arrays(given["to"], {"total": sums.total, "squares": sums.squares, "weight": sums.weight})
+    return {}
 
 
 def add_labels(given: Arguments) -> Answer:
@@ -97,41 +102,43 @@ def add_labels(given: Arguments) -> Answer:
     grid, votes = geometry_of(given["grid"]), dict[int, NDArray[np.float64]]()
     for member in given["members"]:
         drawn = label_map(read_image(member["labels"]))
-        carried = apply_to_labels(read_transform(member["transform"]), drawn, grid).array
+        carried = apply_to_labels(kept_transform(member["transform"]), drawn, grid).array
         for label in np.unique(carried).tolist():
             own = member["weight"] * (carried == label)
             votes[label] = votes[label] + own if label in votes else own
-    return _kept(given["to"], **{str(label): array for label, array in votes.items()})
+    keep_arrays(given["to"], {str(label): array for label, array in votes.items()})
+    return {}
 
 
 def add(given: Arguments) -> Answer:
     """Write the sum of what other steps have written."""
     sums = dict[str, NDArray[np.float64]]()
     for path in given["parts"]:
-        for name, array in _arrays(path).items():
+        for name, array in kept_arrays(path).items():
             sums[name] = sums[name] + array if name in sums else array
-    return _kept(given["to"], **sums)
+    keep_arrays(given["to"], sums)
+    return {}
 
 
 def common(given: Arguments) -> Answer:
     """Write what undoes the mean displacement; return its mean length in mm."""
-    field, grid = _arrays(given["sum"])["total"].astype(np.float32), geometry_of(given["grid"])
+    field, grid = kept_arrays(given["sum"])["total"].astype(np.float32), geometry_of(given["grid"])
     device = str(choose_device(given["device"]))
-    write_transform(invert(DisplacementField(field, grid), device=device), given["to"])
+    keep_transform(invert(DisplacementField(field, grid), device=device), given["to"])
     return {"moved": float(np.linalg.norm(field, axis=-1).mean())}
 
 
 def free(given: Arguments) -> Answer:
     """Write a member's transform freed of what all have in common."""
     grid = geometry_of(given["grid"])
-    freed = freed_by(read_transform(given["back"]), read_transform(given["transform"]), grid, never_cancel)
-    write_transform(freed, given["to"])
+    freed = freed_by(kept_transform(given["back"]), kept_transform(given["transform"]), grid, never_cancel)
+    keep_transform(freed, given["to"])
     return _about(Found(freed, Verdict("", ()), 0.0))
 
 
 def mean(given: Arguments) -> Answer:
     """Write the mean image and its deviation."""
-    arrays, grid = _arrays(given["sum"]), geometry_of(given["grid"])
+    arrays, grid = kept_arrays(given["sum"]), geometry_of(given["grid"])
     made = mean_of(Sums(arrays["total"], arrays["squares"], arrays["weight"]), grid, "template")
     write_image(sharpened(made.image) if given["sharpen"] else made.image, given["to"])
     write_image(made.spread, given["spread"])
@@ -140,7 +147,7 @@ def mean(given: Arguments) -> Answer:
 
 def shape(given: Arguments) -> Answer:
     """Write how the members' shapes vary; return how far their mean lies from the template, mm."""
-    arrays = _arrays(given["sum"])
+    arrays = kept_arrays(given["sum"])
     grid = geometry_of(given["grid"])
     write_image(Image(np.sqrt(arrays["squares"]).astype(np.float32), grid, "shape variability"), given["to"])
     return {"bias": float(np.linalg.norm(arrays["total"].astype(np.float32), axis=-1).mean())}
@@ -148,7 +155,7 @@ def shape(given: Arguments) -> Answer:
 
 def most_votes(given: Arguments) -> Answer:
     """Write the label with the most weight at each voxel; of equal ones the smaller."""
-    arrays, grid = _arrays(given["sum"]), geometry_of(given["grid"])
+    arrays, grid = kept_arrays(given["sum"]), geometry_of(given["grid"])
     most: NDArray[np.float64] = np.zeros(grid.shape)
     best = np.zeros(grid.shape, dtype=np.int32)
     for label in sorted(map(int, arrays)):
@@ -160,7 +167,7 @@ def most_votes(given: Arguments) -> Answer:
 
 def finish(given: Arguments) -> Answer:
     """Write a member's final transforms; return what a `MemberRow` says of them."""
-    running, transform = _running(given), read_transform(given["transform"])
+    running, transform = _running(given), kept_transform(given["transform"])
     anchor = _reference(given["template"], os.stat(given["template"]).st_mtime_ns, _settings(given))  # noqa: PTH116
     points = points_inside(anchor.foreground, running.seed)
     device = str(choose_device(running.device))
@@ -219,16 +226,3 @@ def _about(found: Found) -> Answer:
         return {"matrix": transform.matrix.tolist(), "grid": None}
     fields = [part for part in parts_of(transform)[:1] if isinstance(part, DisplacementField)]
     return {"matrix": None, "grid": asdict(common_grid(fields, fields[0].geometry)) if fields else None}
-
-
-def _kept(path: str, **arrays: Any) -> Answer:
-    hidden = Path(f"{path}.{os.getpid()}")
-    with hidden.open("wb") as stream:
-        np.savez(stream, **arrays)
-    hidden.replace(path)
-    return {}
-
-
-def _arrays(path: str) -> dict[str, NDArray[np.float64]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}

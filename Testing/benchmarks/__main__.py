@@ -34,6 +34,7 @@ from Testing.benchmarks import (
     ultrasound,
     wrong,
 )
+from Testing.benchmarks.cohort import measure as cohort
 from Testing.benchmarks.learned import capture, contrast, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
@@ -72,6 +73,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "carrying": carrying.measure,
     "series": series.measure,
     "motion": motion.measure,
+    "cohort": cohort.measure,
     "fuzz": fuzz.measure,
     "cancel": cancel.measure,
     "transport": transport.measure,
@@ -96,6 +98,7 @@ ONLY_IF_NAMED = (
     "carrying",
     "series",
     "motion",
+    "cohort",
     "fuzz",
     "verdict",
     "trust",

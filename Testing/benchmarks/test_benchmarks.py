@@ -45,6 +45,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "carrying",
         "series",
         "motion",
+        "cohort",
         "fuzz",
         "verdict",
         "trust",

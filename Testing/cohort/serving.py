@@ -31,6 +31,8 @@ def deepreg(words: Sequence[str]) -> int:
     fixed = Path(words[-2])
     print(f"running {fixed.name}", file=sys.stderr, flush=True)
     wanted = fixed.name.partition(".")[0].partition("-")[0]
+    if wanted.startswith("sleep"):
+        time.sleep(float(wanted.removeprefix("sleep")) / 10)
     if wanted == "hang":
         time.sleep(60)
     if wanted == "die":

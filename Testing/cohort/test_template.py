@@ -1,10 +1,9 @@
-"""A template made by the workers of a cohort is the one that one process makes, and fields stay with the workers."""
+"""Templates and segmentations made by the workers of a cohort are those of one process; fields stay with workers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ import pytest
 
 pytest.importorskip("typer")
 
+from DeepRegLib import pipeline
 from DeepRegLib.cli.cohort_place import where_of
 from DeepRegLib.cohort import steps
 from DeepRegLib.cohort.running_case import run_step
 from DeepRegLib.cohort.steps import StepError, Steps
-from DeepRegLib.cohort.work import DIED, DONE, Outcome, Work
+from DeepRegLib.cohort.work import DIED, Outcome, Work
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import read_image, write_image
 from DeepRegLib.judgement import Inherited
@@ -25,37 +25,11 @@ from DeepRegLib.series.members import NOT_COMPARED
 from DeepRegLib.transforms import read_transform
 from DeepRegLib.versions import versions
 from Testing.cli.conftest import Deepreg, deepreg  # noqa: F401  # a fixture
+from Testing.cohort.here import Here
+from Testing.segmentation.atlases import write_atlases
 from Testing.series.breathing import inner_points, quick_recipe
 from Testing.series.test_template import AMOUNTS, halves, mean_of_two, visits
-
-LARGEST_ANSWER = 3000  # bytes; the smallest field here has some hundred thousand
-
-
-class Here:
-    """Does steps in this process, one at once, by what would travel alone; the first try of `dies` comes to nothing."""
-
-    def __init__(self, dies: str = "") -> None:
-        self.dies, self.done = dies, list[Work]()
-
-    def slots(self) -> int:
-        return 1
-
-    def trouble(self) -> str:
-        return ""
-
-    def begin(self, work: Work, done: Callable[[Outcome], None]) -> None:
-        self.done.append(work)
-        if self.dies and work.name.startswith(self.dies) and work.attempt == 1:
-            done(Outcome(DIED, "Its process died."))
-            return
-        outcome = run_step(work, "none")
-        assert outcome.kind == DONE, outcome
-        travels = json.dumps(outcome.answer)
-        assert len(travels) < LARGEST_ANSWER
-        done(Outcome(DONE, answer=json.loads(travels)))
-
-    def stop(self) -> None:
-        pass
+from Testing.small import small_pair, small_registration
 
 
 def test_a_template_by_workers_is_that_of_one_process(
@@ -66,12 +40,7 @@ def test_a_template_by_workers_is_that_of_one_process(
     monkeypatch.setattr("DeepRegLib.finishing.compare_start", lambda *_given, **_named: Inherited(NOT_COMPARED))
     monkeypatch.setattr(steps, "LEAF", 1)  # two members make a tree
     hands = Here(dies="member_0001 register")
-
-    @contextmanager
-    def hands_at(*_given: object) -> Iterator[tuple[Here, str]]:
-        yield hands, "here"
-
-    monkeypatch.setattr("DeepRegLib.cli.template.hands_at", hands_at)
+    monkeypatch.setattr("DeepRegLib.cli.template.hands_at", hands.at)
     for name in ("visits", "labels"):
         (tmp_path / name).mkdir()
     for image, amount in zip(visits(), AMOUNTS, strict=True):
@@ -127,3 +96,24 @@ def test_where_steps_run_is_said_in_one_word(tmp_path: Path) -> None:
     for wrong, told in (("condor", "--cohort is"), ("slurm,speed=9", "unknown"), ("slurm,jobs=many", "no number")):
         with pytest.raises(InputError, match=told):
             where_of(wrong, tmp_path, print)
+
+
+def test_a_segmentation_by_workers_is_that_of_one_process(
+    deepreg: Deepreg,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(pipeline, "align", lambda *_request, **_settings: small_registration())
+    atlases, scan = write_atlases(tmp_path / "atlases"), tmp_path / "scan.nii.gz"
+    write_image(small_pair()[0], scan)
+    words = ("segment", scan, "--atlas", atlases, "--recipe", "fast", "--device", "cpu")
+    assert deepreg(*words, "-o", tmp_path / "alone").code == 0
+    hands = Here(dies="atlas 1")
+    monkeypatch.setattr("DeepRegLib.cli.segmenting.hands_at", hands.at)
+    outcome = deepreg(*words, "-o", tmp_path / "out", "--cohort", 2)
+    assert outcome.code == 0, outcome.err
+    assert {work.step for work in hands.done} == {"carry_atlas"}
+    for name in ("segmentation.seg.nrrd", "agreement.nii.gz"):
+        alone, made = (read_image(tmp_path / folder / name).array for folder in ("alone", "out"))
+        assert np.array_equal(alone, made)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "atlases", "out", "scan.nii.gz"]
