@@ -15,6 +15,7 @@ from DeepRegLib import read_image, read_transform, write_image, write_transform
 from DeepRegLib.image import Image
 from DeepRegLib.landmarks import write_points
 from DeepRegLib.recipes import recipe_to_toml
+from Testing.cohort.conftest import Table, quick, scan, table  # noqa: F401  # fixtures
 from Testing.small import TRUTH, small_pair, small_recipe
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
@@ -129,6 +130,27 @@ def test_a_tumour_is_carried_over_and_what_moved_is_told(run: Run, scans: dict[s
     before, after = map(float, volumes[0])
     assert 0.5 < after / before < 2
     assert "near it" in said
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_table_of_cases_is_run_and_what_is_done_is_kept(
+    run: Run,
+    table: Table,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    words = str(table("a", "once", "refused")), str(tmp_path / "out"), "fast"
+    said = run("10_cohort", *words).splitlines()
+    assert sorted(said[:-1]) == [
+        *("a: done ok", "once: done ok"),
+        "once: retry Its process was killed (signal 9), as the system does when memory is short.",
+        "refused: failed fixed.nii.gz is damaged.",
+    ]
+    assert said[-1] == "2 of 3 cases are done"
+    assert run("10_cohort", *words).splitlines() == [
+        "refused: failed fixed.nii.gz is damaged.",
+        "2 of 3 cases are done",
+    ]
+    assert (tmp_path / "out" / "cohort.html").is_file()
 
 
 def test_each_example_is_short_and_says_how_it_is_called() -> None:

@@ -21,7 +21,7 @@ from DeepRegLib.cohort.children import Children
 from DeepRegLib.cohort.work import DIED, LEFT, STOPPED, Outcome, Work
 
 PLUGIN = "deepreg-cohort"
-LOOK_SECONDS, FIRST_LOOK_SECONDS = 1.0, 0.1
+LOOK_SECONDS, FIRST_LOOK_SECONDS, SOME_WORKERS = 1.0, 0.1, 100
 # So many cases are handed out for each that runs, that no worker waits for the next one.
 AHEAD = 2
 GPU, VISIBLE = "GPU", "CUDA_VISIBLE_DEVICES"
@@ -124,7 +124,9 @@ class DaskHands:
     def _look(self) -> None:
         """Look at the workers, now and then."""
         now = time.monotonic()
-        if now - self._looked < (LOOK_SECONDS if self._places_known else FIRST_LOOK_SECONDS) or self._trouble:
+        # What a scheduler tells of all workers grows with them.
+        pause = LOOK_SECONDS * max(1.0, self._places_known / SOME_WORKERS) if self._places_known else FIRST_LOOK_SECONDS
+        if now - self._looked < pause or self._trouble:
             return
         self._looked = now
         try:

@@ -35,6 +35,7 @@ from DeepRegLib.series.stores import FolderStore, Found
 from DeepRegLib.transforms import (
     DisplacementField,
     LinearTransform,
+    Transform,
     apply_to_labels,
     invert,
     parts_of,
@@ -64,8 +65,9 @@ def register(given: Arguments) -> Answer:
         known=known,
         progress=None,
     )
-    if found.registered:
-        keep_transform(found.transform, given["to"])
+    transform = found.transform if found.registered else None
+    if transform is not None:
+        keep_transform(transform, given["to"])
     return {
         "level": found.verdict.level,
         "reasons": list(found.verdict.reasons),
@@ -73,7 +75,7 @@ def register(given: Arguments) -> Answer:
         "start": None if found.start is None else asdict(found.start),
         "structure": found.structure,
         "path": given["to"] if found.registered else "",
-        **(_about(found) if found.registered else {}),
+        **({} if transform is None else _about(transform)),
     }
 
 
@@ -133,7 +135,7 @@ def free(given: Arguments) -> Answer:
     grid = geometry_of(given["grid"])
     freed = freed_by(kept_transform(given["back"]), kept_transform(given["transform"]), grid, never_cancel)
     keep_transform(freed, given["to"])
-    return _about(Found(freed, Verdict("", ()), 0.0))
+    return _about(freed)
 
 
 def mean(given: Arguments) -> Answer:
@@ -219,9 +221,8 @@ def _found_of(table: Mapping[str, Any] | None) -> Found | None:
     return Found(None, Verdict(table["level"], tuple(table["reasons"])), table["seconds"], start, table["structure"])
 
 
-def _about(found: Found) -> Answer:
+def _about(transform: Transform) -> Answer:
     """Return of a transform what is small: the matrix of a linear one, else the grid of its first field."""
-    transform = found.transform
     if isinstance(transform, LinearTransform):
         return {"matrix": transform.matrix.tolist(), "grid": None}
     fields = [part for part in parts_of(transform)[:1] if isinstance(part, DisplacementField)]

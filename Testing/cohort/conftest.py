@@ -13,6 +13,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, write_image
 
 ROOT = Path(__file__).resolve().parents[2]
+QUICK = [sys.executable, str(ROOT / "Testing" / "cohort" / "serving.py")]
 Table = Callable[..., Path]
 
 
@@ -48,6 +49,5 @@ def table(tmp_path: Path, scan: bytes) -> Table:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have cases run by `Testing/cohort/serving.py`, and return its command."""
-    command = [sys.executable, str(ROOT / "Testing" / "cohort" / "serving.py")]
-    monkeypatch.setattr("DeepRegLib.cohort.child.default_command", lambda: command)
-    return command
+    monkeypatch.setattr("DeepRegLib.cohort.child.default_command", lambda: QUICK)
+    return QUICK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from DeepRegLib.cohort.plan import Choice, plan_of
 from DeepRegLib.cohort.record import folder_of
 from DeepRegLib.cohort.work import DIED, DONE, INPUT, MEMORY, RUN, STOPPED, TIME, VERSIONS, Limits, Work
 from DeepRegLib.versions import versions
-from Testing.cohort.conftest import Table
+from Testing.cohort.conftest import QUICK, Table
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is read as Linux tells it")
 
@@ -25,10 +26,10 @@ def works(table: Path, output: Path) -> dict[str, Work]:
     return {case.work.name: case.work for case in plan_of(read_manifest(table, {}), output, versions(), Choice()).todo}
 
 
-@pytest.fixture
-def child(quick: list[str]) -> object:
-    """Give a process that is started with the first case."""
-    made = Child({}, quick)
+@pytest.fixture(scope="module")
+def child() -> Iterator[Child]:
+    """Give a process that is started with the first case, and again after it has ended."""
+    made = Child({}, QUICK)
     yield made
     made.close()
 

@@ -66,11 +66,10 @@ def test_only_failed_takes_those_and_another_recipe_stands_in_for_their_own(
     plan = planned(path, output)
     with OwnHands(1, {}) as hands:
         run_all((case.work for case in plan.todo if case.work.name != "lost"), hands, output)
-    write_failure(output, "lost", {"reason": "It died."})
-    again = planned(path, output, Choice(only_failed=True, instead="fast"))
-    assert reasons(again) == {"wrong": "its verdict is failed", "lost": "it failed before"}
-    assert {case.work.case["values"]["recipe"] for case in again.todo} == {"fast"}
-    with OwnHands(1, {}) as hands:
+        write_failure(output, "lost", {"reason": "It died."})
+        again = planned(path, output, Choice(only_failed=True, instead="fast"))
+        assert reasons(again) == {"wrong": "its verdict is failed", "lost": "it failed before"}
+        assert {case.work.case["values"]["recipe"] for case in again.todo} == {"fast"}
         run_all((case.work for case in again.todo), hands, output)
     assert reasons(planned(path, output)) == {}
 
