@@ -143,7 +143,15 @@ def _built_on(
         tuple(path.absolute() for path in asked.volumes),
         None if asked.labels is None else tuple(path.absolute() for path in asked.labels),
         load_recipe(asked.recipe),
-        *(asked.passes, asked.sharpen, asked.device, asked.seed, initial, place.folder.absolute()),
+        *(
+            asked.passes,
+            asked.sharpen,
+            asked.device,
+            asked.seed,
+            initial,
+            place.folder.absolute(),
+            place.new.absolute(),
+        ),
     )
     with (
         workplace(place.folder.absolute(), "steps") as work,

@@ -37,8 +37,8 @@ class TemplateJob:
         As there.
     initial
         A volume, or None for the mean of the members aligned linearly.
-    folder
-        Of the result, which every worker sees.
+    folder, finals
+        Of the result, and where its final transforms go before they come out; every worker sees them.
     """
 
     members: tuple[Path, ...]
@@ -50,6 +50,7 @@ class TemplateJob:
     seed: int
     initial: Path | None
     folder: Path
+    finals: Path
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def build_on(job: TemplateJob, steps: Steps) -> Template:
 class _Run:
     def __init__(self, job: TemplateJob, steps: Steps) -> None:
         self.job, self.steps = job, steps
-        self.shared = {"device": job.device, "seed": job.seed, "folder": str(job.folder.absolute())}
+        self.shared = {"device": job.device, "seed": job.seed, "folder": str(job.folder), "finals": str(job.finals)}
         self.names = [f"member_{n:04d}" for n in range(len(job.members))]
 
     def order(self) -> list[int]:

@@ -197,14 +197,14 @@ def _running(given: Arguments) -> Running:
         recipe_from_dict(given["recipe"]),
         given["device"],
         given["seed"],
-        FolderStore(Path(given["folder"])),
+        FolderStore(Path(given["folder"]), Path(given["finals"])),
         None,
         None,
     )
 
 
 def _settings(given: Arguments) -> str:
-    return json.dumps({name: given[name] for name in ("recipe", "device", "seed", "folder")}, sort_keys=True)
+    return json.dumps({name: given[name] for name in ("recipe", "device", "seed", "folder", "finals")}, sort_keys=True)
 
 
 @functools.lru_cache(maxsize=1)
