@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from DeepRegLib.cohort.coordinating import Event, run_all
-from DeepRegLib.cohort.work import DIED, DISK, DONE, INPUT, STOPPED, Outcome, Work
+from DeepRegLib.cohort.work import DIED, DISK, DONE, INPUT, LEFT, STOPPED, Outcome, Work
 
 
 def work(name: str) -> Work:
@@ -21,7 +21,7 @@ class Played:
         self.ends, self.room = ends, room
         self.held: list[tuple[Work, Callable[[Outcome], None]]] = []
         self.begun: list[tuple[str, int]] = []
-        self.most, self.stopped = 0, False
+        self.most, self.stopped, self.lost = 0, False, ""
 
     def slots(self) -> int:
         return self.room
@@ -33,6 +33,9 @@ class Played:
         if len(self.held) >= self.room:
             case, first = self.held.pop(0)
             first(self.ends(case))
+
+    def trouble(self) -> str:
+        return self.lost
 
     def stop(self) -> None:
         self.stopped = True
@@ -101,3 +104,22 @@ def test_a_full_disk_ends_the_run_and_is_told(tmp_path: Path) -> None:
     hands = Played(lambda case: Outcome(DISK if case.name == "b" else DONE, "The disk holding x is full."))
     tally = run_all(map(work, "abcdef"), hands, tmp_path)
     assert (hands.begun[-1][0], tally.disk_full) == ("b", "The disk holding x is full.")
+
+
+def test_a_run_that_no_worker_can_go_on_with_ends_and_says_why(tmp_path: Path) -> None:
+    hands = Played(lambda _: Outcome(DONE, verdict="ok"), room=3)
+
+    def lose(event: Event) -> None:
+        if event.kind == DONE:
+            hands.lost = "The jobs ended."
+
+    tally = run_all(map(work, "abcdef"), hands, tmp_path, told=lose)
+    assert (tally.trouble, hands.stopped, len(hands.begun) < 6) == ("The jobs ended.", True, True)
+    assert not (tmp_path / "failures").exists()
+
+
+def test_a_worker_that_has_to_leave_is_not_held_against_its_case_unless_that_never_ends(tmp_path: Path) -> None:
+    hands = Played(lambda case: Outcome(DONE if case.name == "long" and case.attempt == 3 else LEFT, "left"))
+    tally = run_all([work("long"), work("endless")], hands, tmp_path, retries=0)
+    assert (tally.counts["done"], tally.counts["failed"]) == (1, 1)
+    assert max(attempt for name, attempt in hands.begun if name == "endless") == 4

@@ -25,10 +25,11 @@ def test_every_option_of_a_command_is_a_column_or_left_out_on_purpose() -> None:
     pytest.importorskip("typer")
     from DeepRegLib.cli.registering import register
     from DeepRegLib.cli.segmenting import segment
+    from DeepRegLib.cli.series import series
 
     # Where to write, what to run, and how to talk: the cohort's to say.
-    ours = {"output", "engine", "overwrite", "json_output", "verbose"}
-    for name, function in (("register", register), ("segment", segment)):
+    ours = {"output", "engine", "overwrite", "cohort", "json_output", "verbose"}
+    for name, function in (("register", register), ("segment", segment), ("series", series)):
         known = {*COMMANDS[name].scans, *COMMANDS[name].options}
         assert known == set(inspect.signature(function).parameters) - ours
 
