@@ -23,11 +23,12 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.labels import label_map
 from DeepRegLib.monitoring import never_cancel
+from DeepRegLib.motion.fields import common_grid, field_of
 from DeepRegLib.provenance import image_hash
 from DeepRegLib.recipes import recipe_from_dict
 from DeepRegLib.result import StartMeasures, Verdict
 from DeepRegLib.series.building import finished_member, sharpened
-from DeepRegLib.series.fields import Sums, common_grid, field_of, freed_by, mean_of, sums_of
+from DeepRegLib.series.fields import Sums, freed_by, mean_of, sums_of
 from DeepRegLib.series.measures import points_inside
 from DeepRegLib.series.members import UNJUDGED, Reference, Running, prepared_reference, register_member
 from DeepRegLib.series.passing import keep_transform, kept_transform
