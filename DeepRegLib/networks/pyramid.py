@@ -49,6 +49,9 @@ class PyramidNet(nn.Module):
     self_similarity
         Let the encoder begin with what does not depend on the contrast. Without it, several times as many steps of
         training are needed before images of different contrasts are matched at all.
+    interpolated
+        At how many of the finest levels nothing is matched any more: the field of the level below is interpolated,
+        which saves most of the time.
 
     Attributes
     ----------
@@ -63,25 +66,32 @@ class PyramidNet(nn.Module):
         attention: int = 0,
         integrate: bool = False,
         self_similarity: bool = True,
+        interpolated: int = 0,
     ) -> None:
         require_channels(channels, 1)
         require(radius in (1, 2), "radius", radius, "1 or 2 nodes")
         require(0 <= attention <= len(channels), "attention", attention, f"0 to {len(channels)} levels")
+        wanted = f"0 to {len(channels) - 1} levels"
+        require(0 <= interpolated < len(channels), "interpolated", interpolated, wanted)
         super().__init__()
         self.multiple = 2 ** len(channels)
+        self.interpolated = interpolated
         self.integrate = integrate
         self.encoder = Encoder(channels, self_similarity=self_similarity)
         last = len(channels) - 1
         self.levels = nn.ModuleList(
             _Level(width, 0 if number == last else width, radius, number > last - attention)
             for number, width in enumerate(channels)
+            if number >= interpolated
         )
-        self.lifts = nn.ModuleList(convolution(coarse, fine, kernel=1) for fine, coarse in pairwise(channels))
+        matched = channels[interpolated:]
+        self.lifts = nn.ModuleList(convolution(coarse, fine, kernel=1) for fine, coarse in pairwise(matched))
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Return the field ``(B, 3, D / 2, H / 2, W / 2)`` that takes fixed to moving positions, float32."""
         check_pair(fixed, moving, self.multiple)
-        pyramid = [features.chunk(2) for features in self.encoder(torch.cat([fixed, moving]))]
+        described = self.encoder(torch.cat([fixed, moving]))[self.interpolated :]
+        pyramid = [features.chunk(2) for features in described]
         hidden = pyramid[-1][0][:, :0]
         field = at_least_float32(hidden.new_zeros(len(hidden), 3, *hidden.shape[2:]))
         velocity = field
@@ -96,6 +106,8 @@ class PyramidNet(nn.Module):
                 field = integrate(velocity, SQUARINGS)
             else:
                 field = compose(field, residual)
+        for _ in range(self.interpolated):
+            field = twice_as_fine(field)
         return field
 
 

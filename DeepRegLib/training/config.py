@@ -53,11 +53,14 @@ class Network:
         What it is built with.
     start
         Folder of a model bundle of the same network, to begin with its weights; "" begins at random.
+    teacher
+        Name of a model, or folder of its bundle, whose fields are the goal of the loss ``teacher``; "" for none.
     """
 
     architecture: str = "pyramid"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     start: str = ""
+    teacher: str = ""
 
     @property
     def describes(self) -> bool:
@@ -324,6 +327,9 @@ class TrainingConfig:
         contrast, describes = self.losses.contrast, self.network.describes
         wanted = "above 0 for the architecture features, which it alone teaches" if describes else "0 but for features"
         require((contrast > 0) == describes, "losses.contrast", contrast, wanted)
+        taught, teacher = self.losses.teacher > 0, self.network.teacher
+        right = taught == bool(teacher) and not (taught and describes)
+        require(right, "network.teacher", teacher, "a model if losses.teacher is above 0, which is not for features")
         known = not describes or self.sources.pairs == 0
         require(known, "sources.pairs", self.sources.pairs, "0 for features: who belongs together must be known")
         measurable = not describes or not self.validation.folder
@@ -372,7 +378,11 @@ def load_config(source: str | Path) -> TrainingConfig:
     home = path.absolute().parent
     return replace(
         config,
-        network=replace(config.network, start=_beside(home, config.network.start)),
+        network=replace(
+            config.network,
+            start=_beside(home, config.network.start),
+            teacher=_named_or_beside(home, config.network.teacher),
+        ),
         sources=replace(config.sources, folder=_beside(home, config.sources.folder)),
         validation=replace(config.validation, folder=_beside(home, config.validation.folder)),
     )
@@ -419,6 +429,11 @@ def check_resumable(config: TrainingConfig, earlier: TrainingConfig) -> None:
             f"The run was begun with other values of {', '.join(changed)}.",
             "Change them back, or train into another folder.",
         )
+
+
+def _named_or_beside(home: Path, model: str) -> str:
+    """Return the folder of a model beside a file, where there is one, and otherwise its name as it is."""
+    return _beside(home, model) if (home / model).is_dir() else model
 
 
 def _beside(home: Path, folder: str) -> str:

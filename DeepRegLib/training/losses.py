@@ -42,6 +42,9 @@ class Losses:
         1 - LNCC of the images, for pairs of one contrast.
     mind
         Mean squared difference of MIND features, for pairs of any contrasts.
+    teacher
+        Mean distance in voxels of the images from the field of a model that is trained already (``network.teacher``):
+        distillation (Hinton et al. 2015).
     adversarial
         What a second network holds against the warped image; see `training/judge.py`.
     contrast
@@ -59,16 +62,27 @@ class Losses:
     inverse: float = 0.0
     lncc: float = 0.0
     mind: float = 0.0
+    teacher: float = 0.0
     adversarial: float = 0.0
     contrast: float = 0.0
     places: int = 512
     compared: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("labels", "endpoint", "smoothness", "inverse", "lncc", "mind", "adversarial", "contrast"):
+        for name in (
+            "labels",
+            "endpoint",
+            "smoothness",
+            "inverse",
+            "lncc",
+            "mind",
+            "teacher",
+            "adversarial",
+            "contrast",
+        ):
             require(getattr(self, name) >= 0, f"losses.{name}", getattr(self, name), "0 or more")
-        teaches = self.labels + self.endpoint + self.lncc + self.mind + self.contrast > 0
-        require(teaches, "losses.labels", self.labels, "a weight to labels, endpoint, lncc or mind")
+        teaches = self.labels + self.endpoint + self.lncc + self.mind + self.teacher + self.contrast > 0
+        require(teaches, "losses.labels", self.labels, "a weight to labels, endpoint, lncc, mind or teacher")
         require(2 <= self.places <= 4096, "losses.places", self.places, "2 to 4096")
         require(1 <= self.compared <= 256, "losses.compared", self.compared, "1 to 256")
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from DeepRegLib.models import load_network, usable_bundle
 from DeepRegLib.training.config import TrainingConfig
 from DeepRegLib.training.descriptions import contrast_loss, place_cosines
 from DeepRegLib.training.judge import objection, own_judge, shown_images, verdict_loss
 from DeepRegLib.training.learner import Learner
-from DeepRegLib.training.losses import field_losses, seen_in_both
+from DeepRegLib.training.losses import endpoint_error, field_losses, seen_in_both
 from DeepRegLib.training.processes import Processes
 from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.sources import PairSource
@@ -27,6 +28,8 @@ class PairsTask:
     ------
     InputError
         If the folder cannot be used, or lacks what a source needs.
+    ModelError
+        If the teacher cannot be used, or is not for registration.
     """
 
     def __init__(self, config: TrainingConfig, processes: Processes) -> None:
@@ -34,6 +37,8 @@ class PairsTask:
         self._source = PairSource(config, processes.device)
         wanted = config.validation.folder and processes.is_first
         self._real = read_real_pairs(config.validation.folder, config.images, processes.device) if wanted else []
+        teacher = config.network.teacher
+        self._teacher = load_network(usable_bundle(teacher, "registration"), processes.device) if teacher else None
 
     def learn(self, learner: Learner, step: int, numbers: Sequence[int], size: tuple[int, int, int]) -> None:
         """Add the gradient of a batch's losses."""
@@ -44,6 +49,8 @@ class PairsTask:
             return
         forward, backward = self._predict(learner, pairs)
         found = field_losses(pairs, forward, backward, random, weights)
+        if self._teacher is not None:
+            found["teacher"] = self._distance_from_teacher(self._teacher, pairs, forward)
         shown = None
         if isinstance(learner.judge, nn.Module) and pairs.field is not None:
             visible = seen_in_both(pairs.fixed_known, pairs.moving_known, pairs.field)
@@ -70,6 +77,12 @@ class PairsTask:
             described = learner.network(torch.cat([pairs.fixed, pairs.moving]))
         fixed, moving = described.float().chunk(2)
         return contrast_loss(place_cosines(pairs, fixed, moving, random, self._config.losses.places))
+
+    def _distance_from_teacher(self, teacher: nn.Module, pairs: Pairs, field: Tensor) -> Tensor:
+        """Return the mean distance from what the teacher says, ``(B,)``, where both images are known."""
+        with torch.no_grad():
+            goal = as_field(teacher(pairs.fixed, pairs.moving), pairs.fixed)
+        return endpoint_error(field, goal, seen_in_both(pairs.fixed_known, pairs.moving_known, goal))
 
     def _predict(self, learner: Learner, pairs: Pairs) -> tuple[Tensor, Tensor | None]:
         """Return the fields in one or both directions."""

@@ -172,7 +172,7 @@ def paired_files(folder: Path) -> list[tuple[Path | None, Path | None]]:
     Parameters
     ----------
     folder
-        Has ``images``, ``labels`` or both, with files of the same names.
+        Has ``images``, ``labels`` or both, with files of the same names; or, with neither, images.
 
     Raises
     ------
@@ -180,6 +180,8 @@ def paired_files(folder: Path) -> list[tuple[Path | None, Path | None]]:
         If there are no volumes, or an image has no label map where others have.
     """
     images, labels = (volume_files(folder / part) for part in ("images", "labels"))
+    if not images and not labels:
+        images = volume_files(folder)
     names = sorted(images or labels)
     if not names:
         raise InputError(f"{folder} has no volumes in images/ or labels/.", "Put files such as images/1.nii.gz there.")

@@ -98,3 +98,10 @@ def test_without_safetensors_the_extra_is_named(
     outcome = deepreg("train", config, "-o", tmp_path / "run")
     assert outcome.code == 2
     assert "slicer-deepreg[train]" in outcome.err
+
+
+def test_what_is_trained_is_a_configuration_or_a_model_with_scans(deepreg: Deepreg, tmp_path: Path) -> None:
+    for given in ((), ("anatomy", "--from", "anatomy"), ("--from", "anatomy"), ("--unlabelled", tmp_path)):
+        refused = deepreg("train", *given, "-o", tmp_path / "run")
+        assert refused.code == 2, given
+        assert "--unlabelled FOLDER" in refused.err.replace("\n", " ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from DeepRegLib.models import load_bundle, load_network
 from DeepRegLib.networks import ARCHITECTURES, DENOISES, PREDICTS, SEGMENTS, TRANSLATES, build_network
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import with_model
-from DeepRegLib.training import export, train
+from DeepRegLib.training import adaptation, export, train
+from DeepRegLib.training.journal import read_log
 from DeepRegLib.training.state import checkpoints, part, read_tensors
 from DeepRegLib.training.validation import as_field
 from Testing.small import small_pair, small_recipe
@@ -54,6 +57,48 @@ def test_a_recipe_that_names_the_bundle_registers_a_pair_with_it(tiny_config: Ti
     assert any(decision.startswith("Model: tiny") for decision in result.decisions)
     assert result.provenance["model"]["weights_sha256"] == bundle.manifest.weights_sha256
     assert result.measures.folds == 0
+
+
+def test_a_student_comes_nearer_to_what_its_teacher_says(tiny_config: TinyConfig, tmp_path: Path) -> None:
+    plain = {"architecture": "pyramid", "arguments": {"channels": [8, 16, 16], "self_similarity": False}}
+    teacher = tiny_config(network=plain, optimisation={"iterations": 1})
+    train(teacher, tmp_path / "run", device="cpu")
+    export(tmp_path / "run", tmp_path / "teacher")
+    student = tiny_config(
+        network={
+            "architecture": "pyramid",
+            "arguments": {"channels": [4, 8, 8], "self_similarity": False, "interpolated": 1},
+            "teacher": str(tmp_path / "teacher"),
+        },
+        losses={"labels": 0.0, "endpoint": 0.0, "smoothness": 0.0, "teacher": 1.0},
+        optimisation={"iterations": 16, "warmup": 1},
+        record={"log_every": 4, "checkpoint_every": 16},
+    )
+    train(student, tmp_path / "student", device="cpu")
+    export(tmp_path / "student", tmp_path / "small")
+    distances = [line["teacher"] for line in read_log(tmp_path / "student") if line["group"] == "train"]
+    assert distances[-1] < 0.9 * distances[0]
+    small, large = (load_bundle(tmp_path / name).manifest for name in ("small", "teacher"))
+    assert small.parameters < large.parameters
+
+
+def test_a_model_is_adapted_to_scans_without_labels(tiny_config: TinyConfig, phantoms: Path, tmp_path: Path) -> None:
+    train(tiny_config(optimisation={"iterations": 2}), tmp_path / "run", device="cpu")
+    before = export(tmp_path / "run", tmp_path / "tiny")
+    config = adaptation(tmp_path / "tiny", phantoms / "images")
+    assert config.images.spacing == 2.5
+    quick = replace(config, optimisation=replace(config.optimisation, iterations=6, rate=1e-2, warmup=0))
+    train(quick, tmp_path / "adapted", device="cpu")
+    after = export(tmp_path / "adapted", tmp_path / "bundle")
+    assert after.manifest.name == "tiny-adapted"
+    assert after.manifest.input == before.manifest.input
+    assert after.manifest.trained_on.startswith(before.manifest.trained_on)
+    matched = [line["lncc"] for line in read_log(tmp_path / "adapted") if line["group"] == "train"]
+    assert all(0 < value < 1 for value in matched)
+    (tmp_path / "one").mkdir()
+    shutil.copy(phantoms / "images" / "0.nii.gz", tmp_path / "one")
+    with pytest.raises(InputError, match="has 1 scans"):
+        adaptation(tmp_path / "tiny", tmp_path / "one")
 
 
 def test_training_can_begin_with_the_weights_of_a_bundle(tiny_config: TinyConfig, tmp_path: Path) -> None:
