@@ -168,9 +168,11 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, caller, event, node):
-        """Propose a volume that was loaded, as soon as it is complete."""
+        """Propose a volume that was loaded, and list markups and models, as soon as they are complete."""
         if self._parameters is not None and node.IsA("vtkMRMLVolumeNode"):
             self.panel.inputs.volume_added()
+        elif self._parameters is not None and (node.IsA("vtkMRMLMarkupsNode") or node.IsA("vtkMRMLModelNode")):
+            self.panel.along.node_added()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller, event, node):
@@ -259,6 +261,8 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
         initialTransform=None,
         movingSegmentation=None,
         fixedSegmentation=None,
+        movingAlong=(),
+        fixedAlong=(),
         labelsRole="judge",
         drivers=None,
         device=None,
@@ -291,6 +295,8 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             Where to start.
         movingSegmentation, fixedSegmentation
             Brought along, and what it is compared with.
+        movingAlong, fixedAlong
+            Markups and models of either volume, of which copies are made on the other one.
         labelsRole
             What both segmentations do: ``"judge"`` only, ``"pull"`` on the field, ``"mask"`` the scans, or drive
             ``"alone"``, without intensities.
@@ -345,6 +351,8 @@ class DeepRegLogic(ScriptedLoadableModuleLogic):
             initial_transform=initialTransform,
             moving_segmentation=movingSegmentation,
             fixed_segmentation=fixedSegmentation,
+            moving_along=tuple(movingAlong),
+            fixed_along=tuple(fixedAlong),
             labels_role=labelsRole,
             drivers=drivers or Drivers(),
             device=device,

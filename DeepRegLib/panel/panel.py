@@ -10,6 +10,7 @@ import qt
 import slicer
 
 from DeepRegLib.panel.advanced_section import AdvancedSection
+from DeepRegLib.panel.along_section import AlongSection
 from DeepRegLib.panel.appearance import Icons
 from DeepRegLib.panel.compare_section import CompareSection
 from DeepRegLib.panel.dicom_section import DicomSection
@@ -86,6 +87,7 @@ class Panel:
         self.linked = LinkedSection(ui, scene)
         self.repair = RepairSection(ui, scene, self.registration)
         self.update = UpdateSection(ui, scene, self.registration, lambda now: task_of(now, self._sources.load))
+        self.along = AlongSection(ui, scene, self.registration)
         self.dicom = DicomSection(ui, self.registration)
         self.stable = StableSection(ui, scene, self.registration, self.registration.press)
         self.segment = SegmentSection(ui, runner.engine, scene, self.environment.problem, images)
@@ -103,6 +105,7 @@ class Panel:
             self.repair,
             self.update,
             self.stable,
+            self.along,
             self.dicom,
             self.saving,
             self.advanced,

@@ -65,6 +65,8 @@ class Parameters:
     movingSegmentation, fixedSegmentation, labelsRole
         What to bring along, what to compare it with, and what both do for the registration
         (`DeepRegLib.panel.task.LABEL_ROLES`).
+    movingAlong, fixedAlong
+        Markups and models of either volume that are copied to the other one.
     wantTransform, wantInverse, wantWarped, wantSegmentation, wantJacobian, wantUncertainty, wantExplanation, wantTrust,
     wantTable
         Which results are put into the scene.
@@ -120,6 +122,8 @@ class Parameters:
     initialTransform: slicer.vtkMRMLTransformNode
     movingSegmentation: Labels
     fixedSegmentation: Labels
+    movingAlong: list[slicer.vtkMRMLDisplayableNode]
+    fixedAlong: list[slicer.vtkMRMLDisplayableNode]
     labelsRole: str = JUDGE
 
     wantTransform: bool = True
@@ -177,7 +181,10 @@ PAIRS = (
     ("fixedMaskSegments", "movingMaskSegments"),
     ("fixedLandmarks", "movingLandmarks"),
     ("fixedSegmentation", "movingSegmentation"),
+    ("fixedAlong", "movingAlong"),
 )
+
+ALONG = ("movingAlong", "fixedAlong")
 
 # Output name -> parameters that say whether it is wanted and which node receives it.
 OUTPUTS = {
@@ -251,6 +258,15 @@ def let_go(parameters: Parameters, node: slicer.vtkMRMLNode) -> None:
     with NodeModify(parameters):
         for name in held:
             setattr(parameters, name, None)
+        for name in ALONG:
+            kept = nodes_along(getattr(parameters, name))
+            if node in kept:
+                setattr(parameters, name, [each for each in kept if each is not node])
+
+
+def nodes_along(chosen: Sequence[slicer.vtkMRMLNode | None]) -> tuple[slicer.vtkMRMLNode, ...]:
+    """Return the markups and models of a list that are in the scene."""
+    return tuple(node for node in list(chosen) if node is not None and node.GetScene() is not None)
 
 
 def _held(parameters: Parameters, name: str) -> object:
@@ -307,6 +323,8 @@ def task_of(parameters: Parameters, load: Callable[[str], Recipe] = load_recipe)
         initial_transform=parameters.initialTransform,
         moving_segmentation=parameters.movingSegmentation,
         fixed_segmentation=parameters.fixedSegmentation,
+        moving_along=nodes_along(parameters.movingAlong),
+        fixed_along=nodes_along(parameters.fixedAlong),
         labels_role=parameters.labelsRole,
         drivers=Drivers(background=_number(parameters.background)),
         device=parameters.device or None,

@@ -23,6 +23,7 @@ from DeepRegLib.panel.slicing import Sliced
 from DeepRegLib.panel.task import Reading, Task, check, reading_steps
 from DeepRegLib.registration import Registration
 from DeepRegLib.scene.alignment import apply_to_moving, temporarily_unapplied, unapply
+from DeepRegLib.scene.along import along_of
 from DeepRegLib.scene.chosen_outputs import check_existing
 from DeepRegLib.scene.filling import ResultData, result_data_steps
 from DeepRegLib.scene.outputs import Inputs, Results, inputs_of
@@ -138,7 +139,13 @@ class Runner:
             next(steps)
             assert task.fixed is not None  # noqa: S101  # for mypy: `read` has looked
             assert task.moving is not None  # noqa: S101
-            inputs = inputs_of(task.fixed, task.moving, task.moving_segmentation, task.prefix)
+            inputs = inputs_of(
+                task.fixed,
+                task.moving,
+                task.moving_segmentation,
+                task.prefix,
+                along_of(task.moving_along, task.fixed_along),
+            )
             check_existing(self._scene, inputs, task.existing, task.overwrite)
         run = Run(task, inputs=inputs, listener=listener)
         run.slices = Sliced(steps, lambda reading: self._register(run, inputs, reading), run.fail)
@@ -265,7 +272,9 @@ class Runner:
 def _result_steps(registration: Registration, task: Task, reading: Reading) -> Steps[ResultData]:
     """Make VTK's data of a result in steps; whatever goes wrong ends as one of our errors."""
     try:
-        data = yield from result_data_steps(registration, task.outputs, reading.layers)
+        data = yield from result_data_steps(
+            registration, task.outputs, reading.layers, along_of(task.moving_along, task.fixed_along)
+        )
     except DeepRegError:
         raise
     except Exception as error:

@@ -111,6 +111,8 @@ class Task:
         What drives the registration, each optional; landmarks go in pairs.
     moving_segmentation, fixed_segmentation
         Brought along, and what it is compared with.
+    moving_along, fixed_along
+        Markups and models that are copied to the other volume.
     labels_role
         What the segmentations do, one of `LABEL_ROLES`; those that draw the field are not measured apart from it.
         `ALONE` takes the recipe ``labels-only`` where another is given.
@@ -147,6 +149,8 @@ class Task:
     moving_landmarks: slicer.vtkMRMLNode | None = None
     initial_transform: slicer.vtkMRMLNode | None = None
     moving_segmentation: slicer.vtkMRMLNode | None = None
+    moving_along: tuple[slicer.vtkMRMLNode, ...] = ()
+    fixed_along: tuple[slicer.vtkMRMLNode, ...] = ()
     fixed_segmentation: slicer.vtkMRMLNode | None = None
     labels_role: str = JUDGE
     drivers: Drivers = field(default_factory=Drivers)

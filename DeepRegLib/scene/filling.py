@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import slicer
 import vtk
 
 from DeepRegLib.image import Image
 from DeepRegLib.result import Registration
+from DeepRegLib.scene.along import Along, way_steps
 from DeepRegLib.scene.nodes import VERDICT_ATTRIBUTE
 from DeepRegLib.scene.outputs import Inputs, Outputs, input_volume
 from DeepRegLib.scene.ownership import mark_segments
@@ -46,15 +47,18 @@ class ResultData:
         As a node has them, see `transform_steps`.
     labelmaps
         One for each of `Registration.warped_layers`.
+    ways
+        What moves the points of what goes along (`DeepRegLib.scene.along.way_steps`).
     """
 
     volumes: Mapping[str, vtk.vtkImageData]
     transforms: Mapping[str, vtk.vtkAbstractTransform]
     labelmaps: tuple[slicer.vtkOrientedImageData, ...] = ()
+    ways: Mapping[str, vtk.vtkAbstractTransform] = field(default_factory=dict)
 
 
 def result_data_steps(
-    registration: Registration, outputs: Outputs, layers: SegmentLayers | None = None
+    registration: Registration, outputs: Outputs, layers: SegmentLayers | None = None, along: Along | None = None
 ) -> Steps[ResultData]:
     """Make in steps what takes long of a result, before its nodes are made."""
     volumes, transforms, labelmaps = {}, {}, ()
@@ -67,7 +71,8 @@ def result_data_steps(
             transforms[name] = yield from transform_steps(getattr(registration, name))
     if outputs.segmentation and layers is not None and registration.warped_layers:
         labelmaps = yield from labelmap_steps(layers, registration.warped_layers)
-    return ResultData(volumes, transforms, labelmaps)
+    ways = yield from way_steps(registration, along or Along())
+    return ResultData(volumes, transforms, labelmaps, ways)
 
 
 def fillers_of(

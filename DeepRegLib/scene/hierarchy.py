@@ -30,6 +30,14 @@ def result_folder(scene: slicer.vtkMRMLScene, name: str, beside: slicer.vtkMRMLN
     return int(folder)
 
 
+def folder_of_result(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode | None) -> int | None:
+    """Return the folder of a result that a node lies in, if it lies in one."""
+    hierarchy = _hierarchy(scene)
+    item = hierarchy.GetItemByDataNode(node) if node is not None else 0
+    folder = hierarchy.GetItemParent(item) if item else 0
+    return int(folder) if folder and hierarchy.HasItemAttribute(folder, RESULT_ATTRIBUTE) else None
+
+
 def put_into(scene: slicer.vtkMRMLScene, folder: int, node: slicer.vtkMRMLNode) -> None:
     """Move a node into a folder."""
     hierarchy = _hierarchy(scene)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import slicer
 
+from DeepRegLib.scene.along import Along
 from DeepRegLib.scene.sequences import current_volume, frame_label
 
 # What an output is called after the prefix, and the class of its node.
@@ -39,12 +40,15 @@ class Inputs:
         Id of the moving segmentation, or empty.
     prefix
         First part of the names of new nodes.
+    along
+        Markups and models that go along.
     """
 
     fixed: str
     moving: str
     segmentation: str
     prefix: str
+    along: Along = field(default_factory=Along)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Results:
         Item id of their folder in the subject hierarchy; None if every output went into a node that was there.
     transform, inverse, warped, segmentation, jacobian, uncertainty, explanation, trust, synthetic, table
         Node ids.
+    along
+        Ids of the copies of markups and models that went along.
     chosen
         Names of the outputs that went into nodes of the user's, which are never removed.
     """
@@ -92,6 +98,7 @@ class Results:
     trust: str | None = None
     synthetic: str | None = None
     table: str | None = None
+    along: tuple[str, ...] = ()
     chosen: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -105,6 +112,7 @@ def inputs_of(
     moving: slicer.vtkMRMLNode,
     segmentation: slicer.vtkMRMLNode | None = None,
     prefix: str = "",
+    along: Along | None = None,
 ) -> Inputs:
     """Return what `add_results` needs to know of the inputs.
 
@@ -116,9 +124,12 @@ def inputs_of(
         The moving segmentation, if one is brought along.
     prefix
         First part of the names of new nodes; by default the moving node's name, and which frame of it.
+    along
+        Markups and models that go along.
     """
     default = " ".join(word for word in (moving.GetName(), frame_label(moving)) if word)
-    return Inputs(fixed.GetID(), moving.GetID(), segmentation.GetID() if segmentation else "", prefix or default)
+    brought = segmentation.GetID() if segmentation else ""
+    return Inputs(fixed.GetID(), moving.GetID(), brought, prefix or default, along or Along())
 
 
 def input_volume(scene: slicer.vtkMRMLScene, identifier: str) -> slicer.vtkMRMLScalarVolumeNode | None:

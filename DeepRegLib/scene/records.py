@@ -15,6 +15,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.record import RECORDED, Record, record_of_text
 from DeepRegLib.result import Registration
 from DeepRegLib.saving import result_to_dict
+from DeepRegLib.scene.along import copies_of
 from DeepRegLib.scene.chosen_outputs import foreign_outputs
 from DeepRegLib.scene.correspondence import COMPANION_ROLES
 from DeepRegLib.scene.nodes import RECORD_ATTRIBUTE
@@ -58,4 +59,5 @@ def results_of(transform: slicer.vtkMRMLTransformNode) -> Results:
         if node is not None and node.IsA(NODE_OF[name][1]) and node.GetID() not in ids.values():
             ids[name] = node.GetID()
     foreign = foreign_outputs(scene, ids)
-    return replace(Results(), **{name: identifier for name, identifier in ids.items() if name not in foreign})
+    kept = Results(along=copies_of(scene, transform.GetID()))
+    return replace(kept, **{name: identifier for name, identifier in ids.items() if name not in foreign})

@@ -9,10 +9,18 @@ import slicer
 
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.alignment import unapply_all
+from DeepRegLib.scene.along import SOURCE_ROLE, TO_FIXED, TO_MOVING, Along, add_along, copies_of, way_steps
 from DeepRegLib.scene.chosen_outputs import usable_nodes
 from DeepRegLib.scene.correspondence import COMPANION_ROLES
 from DeepRegLib.scene.filling import ResultData, fillers_of, result_data_steps
-from DeepRegLib.scene.hierarchy import put_into, remove_folder, remove_item, result_folder, result_folders
+from DeepRegLib.scene.hierarchy import (
+    folder_of_result,
+    put_into,
+    remove_folder,
+    remove_item,
+    result_folder,
+    result_folders,
+)
 from DeepRegLib.scene.nodes import (
     HELPER_ATTRIBUTE,
     HIDDEN_ROLE,
@@ -66,7 +74,7 @@ def add_results(
         What the labels of the overlap measures are called.
     """
     chosen = usable_nodes(scene, inputs, existing or {}, overwrite)
-    data = data or run_through(result_data_steps(registration, outputs, layers))
+    data = data or run_through(result_data_steps(registration, outputs, layers, inputs.along))
     fillers = fillers_of(scene, registration, data, inputs, layers, label_names)
     wanted = [name for name in NODE_OF if getattr(outputs, name) and name in fillers]
     with one_change(scene):
@@ -79,7 +87,8 @@ def add_results(
                 if name in chosen:
                     node.SetAttribute(OUTPUT_ATTRIBUTE, "1")
             _set_companions(scene, results, inputs)
-            _hide_source(scene, results, inputs)
+            results = replace(results, along=_along(scene, results, inputs, data))
+            _hide_sources(scene, results, inputs)
             return _filed(scene, results, inputs)
         except BaseException:
             remove_results(scene, results)
@@ -102,7 +111,8 @@ def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -
         nodes = [*nodes_with(scene, RESULT_ATTRIBUTE), *nodes_with(scene, HELPER_ATTRIBUTE)]
         folders = result_folders(scene)
     else:
-        own = [scene.GetNodeByID(i) for name, i in results.ids.items() if name not in results.chosen]
+        ids = [i for name, i in results.ids.items() if name not in results.chosen]
+        own = [scene.GetNodeByID(i) for i in (*ids, *results.along)]
         nodes = [node for node in own if node is not None and node.GetAttribute(RESULT_ATTRIBUTE)]
         folders = [] if results.folder is None else [results.folder]
     with one_change(scene):
@@ -113,6 +123,27 @@ def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -
         remove_all_with_companions(scene, nodes)
         for folder in folders:
             remove_folder(scene, folder)
+
+
+def bring_along(
+    scene: slicer.vtkMRMLScene, registration: Registration, inputs: Inputs, results: Results, along: Along
+) -> Results:
+    """Carry markups and models over, or back, by a result that is in the scene already; return it with their copies.
+
+    Copies that are there are made anew; those of what does not go along any more are removed.
+    """
+    inputs = replace(inputs, along=along)
+    data = ResultData({}, {}, ways=run_through(way_steps(registration, along)))
+    with one_change(scene):
+        _show_sources(scene, Results(along=copies_of(scene, results.transform)))
+        results = replace(results, along=_along(scene, results, inputs, data))
+        _hide_sources(scene, results, inputs)
+        transform = scene.GetNodeByID(results.transform) if results.transform else None
+        folder = folder_of_result(scene, transform)
+        for copy in (scene.GetNodeByID(identifier) for identifier in results.along):
+            if folder is not None:
+                put_into(scene, folder, copy)
+    return results
 
 
 def _new_node(scene: slicer.vtkMRMLScene, name: str, prefix: str) -> slicer.vtkMRMLNode:
@@ -136,22 +167,40 @@ def _set_companions(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs
 
 def _filed(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> Results:
     """Put the new nodes of a result into a folder beside the fixed volume."""
-    fresh = [identifier for name, identifier in results.ids.items() if name not in results.chosen]
+    made = [identifier for name, identifier in results.ids.items() if name not in results.chosen]
+    fresh = [*made, *(i for i in results.along if folder_of_result(scene, scene.GetNodeByID(i)) is None)]
     if not fresh:
         return results
-    folder = result_folder(scene, f"{inputs.prefix} registration", scene.GetNodeByID(inputs.fixed))
+    transform = scene.GetNodeByID(results.transform) if results.transform else None
+    folder = (None if made else folder_of_result(scene, transform)) or result_folder(
+        scene, f"{inputs.prefix} registration", scene.GetNodeByID(inputs.fixed)
+    )
     for identifier in fresh:
         put_into(scene, folder, scene.GetNodeByID(identifier))
-    return replace(results, folder=folder)
+    return replace(results, folder=folder) if made else results
 
 
-def _hide_source(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:
-    """Hide the segmentation that was brought along while the one that came of it is shown in the same colours."""
-    source, carried = (
-        scene.GetNodeByID(name) if name else None for name in (inputs.segmentation, results.segmentation)
-    )
-    if carried is None or source is None or not source.IsA("vtkMRMLSegmentationNode"):
-        return
+def _along(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs, data: ResultData) -> tuple[str, ...]:
+    """Copy what goes along to the other scan."""
+    scans = {TO_FIXED: inputs.fixed, TO_MOVING: inputs.moving}
+    nodes = {side: scene.GetNodeByID(identifier) for side, identifier in scans.items()}
+    suffixes = {side: f"on {side if node is None else node.GetName()}" for side, node in nodes.items()}
+    return add_along(scene, data.ways, inputs.along, results.transform, suffixes)
+
+
+def _hide_sources(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:
+    """Hide what was brought along from the moving scan while what came of it is shown in the same colours."""
+    segmentation = scene.GetNodeByID(inputs.segmentation) if inputs.segmentation else None
+    carried = scene.GetNodeByID(results.segmentation) if results.segmentation else None
+    if carried is not None and segmentation is not None and segmentation.IsA("vtkMRMLSegmentationNode"):
+        _hide(segmentation, carried)
+    for copy in (scene.GetNodeByID(identifier) for identifier in results.along):
+        source = copy.GetNodeReference(SOURCE_ROLE)
+        if source is not None and source.GetID() in inputs.along.to_fixed:
+            _hide(source, copy)
+
+
+def _hide(source: slicer.vtkMRMLDisplayableNode, carried: slicer.vtkMRMLDisplayableNode) -> None:
     display = source.GetDisplayNode()
     if display is not None and (display.GetVisibility() or source.GetNodeReferenceID(HIDDEN_ROLE)):
         source.SetNodeReferenceID(HIDDEN_ROLE, carried.GetID())
@@ -159,10 +208,11 @@ def _hide_source(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -
 
 
 def _show_sources(scene: slicer.vtkMRMLScene, results: Results | None) -> None:
-    """Show the segmentations again that were hidden for a result, or for any where there is none."""
+    """Show again what was hidden for a result, or for any where there is none."""
+    shown_again = () if results is None else (results.segmentation, *results.along)
     for node in nodes_of(scene):
         hidden = node.GetNodeReferenceID(HIDDEN_ROLE)
-        if hidden and (results is None or results.segmentation == hidden):
+        if hidden and (results is None or hidden in shown_again):
             node.SetNodeReferenceID(HIDDEN_ROLE, None)
             if node.GetDisplayNode() is not None:
                 node.GetDisplayNode().SetVisibility(True)
