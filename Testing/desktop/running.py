@@ -23,6 +23,7 @@ from Testing.desktop.scene import boot_scene, clear_scene, keep_present_nodes
 from Testing.desktop.ui_loader import UiLoader
 
 NESTED = 8  # how deep widgets lie in each other, at most
+ROOM_SECONDS = 2.0
 LEFT_PART = (QCheckBox, QRadioButton, ctkCollapsibleButton)  # widgets that answer to clicks there, not in the middle
 
 
@@ -94,8 +95,10 @@ class Desktop:
         return True
 
     def click(self, widget: QWidget) -> None:
-        """Click on a widget with the mouse; it must be one that a person could click on."""
-        for trouble, there in (("hidden", not widget.isVisible()), ("disabled", not widget.isEnabled())):
+        """Click on a widget with the mouse; it must be one that a person could click on, once its row has its room."""
+        self.wait_until(lambda: widget.height > 0, ROOM_SECONDS)
+        troubles = {"hidden": not widget.isVisible(), "disabled": not widget.isEnabled(), "flat": widget.height == 0}
+        for trouble, there in troubles.items():
             if there:
                 raise AssertionError(f"{widget.objectName or type(widget).__name__} cannot be clicked: it is {trouble}")
         place = QPoint(8, min(10, widget.height // 2)) if isinstance(widget, LEFT_PART) else widget.rect.center()
