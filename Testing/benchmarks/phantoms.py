@@ -55,7 +55,7 @@ def measure(options: Options) -> Table:
     """Register every phantom by every recipe."""
     scans = [scan for scan in SCANS if (options.data / scan.path).is_file()]
     if not scans:
-        return nothing(TITLE, f"There is none of the scans in {options.data}.")
+        return nothing(TITLE, f"There is no case in {options.data}.")
     rows: list[dict[str, Any]] = []
     for scan in scans:
         number = SCANS.index(scan)
