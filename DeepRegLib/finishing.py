@@ -78,7 +78,9 @@ def finish(
         field_of_view=as_given(seen),
         fixed_foreground=as_given(run.pair.fixed.foreground),
         measures=measures,
-        verdict=verdict_on(measures, deformed=run.recipe.deformable.enabled),
+        verdict=verdict_on(
+            measures, deformed=run.recipe.deformable.enabled, labels_alone=run.recipe.prepare.labels_only
+        ),
         recipe=run.recipe,
         warnings=tuple(run.log.warnings),
         decisions=tuple(run.log.decisions),

@@ -51,7 +51,11 @@ def with_labels(
         unmoved = apply_to_labels(LinearTransform.identity(), moving, grid, poll=poll)
         measures = replace(measures, dice_before=dice(fixed, unmoved), dice_after=dice(fixed, warped))
         # What the user drew is the best judge of all.
-        verdict = verdict_on(measures, deformed=registration.recipe.deformable.enabled)
+        verdict = verdict_on(
+            measures,
+            deformed=registration.recipe.deformable.enabled,
+            labels_alone=registration.recipe.prepare.labels_only,
+        )
     return replace(
         registration, warped_labels=warped, carried=rows, measures=measures, verdict=verdict, warnings=warnings
     )

@@ -50,6 +50,13 @@ WITH_LANDMARKS = replace(
 )
 
 
+@pytest.mark.parametrize(("dice", "alone", "level"), [(0.69, True, CHECK), (0.69, False, OK), (0.92, True, OK)])
+def test_labels_that_drive_alone_ought_to_lie_on_each_other(dice: float, alone: bool, level: str) -> None:
+    verdict = verdict_on(replace(GOOD, dice_before={1: 0.1}, dice_after={1: dice}), deformed=True, labels_alone=alone)
+    assert verdict.level == level
+    assert any("labels alone drove" in reason for reason in verdict.reasons) == (level == CHECK)
+
+
 def test_a_good_result_has_nothing_against_it() -> None:
     verdict = verdict_on(GOOD, deformed=True)
     assert (verdict.level, verdict.reasons) == (OK, ())

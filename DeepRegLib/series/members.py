@@ -222,7 +222,11 @@ def _aligned(
     except DeepRegError as error:
         return Found(None, Verdict(FAILED, (str(error),)), time.perf_counter() - begun)
     # The inverse of this run is thrown away: that of the final transform is judged.
-    judged = verdict_on(replace(result.measures, inverse_error_p99=0.0), deformed=recipe.deformable.enabled)
+    judged = verdict_on(
+        replace(result.measures, inverse_error_p99=0.0),
+        deformed=recipe.deformable.enabled,
+        labels_alone=recipe.prepare.labels_only,
+    )
     start_of = None if inherited is not None else start_measures(result.measures)
     return Found(result.transform, judged, time.perf_counter() - begun, start_of, result.measures.structure_after)
 
