@@ -23,8 +23,9 @@ from DeepRegLib.transforms.sampling import central_difference, identity_grid, sa
 
 COARSE_SIDE, FINE_SIDE = 16, 32
 # On 54 searches in pairs of scans the best rotation of all 304 on the fine cubes was among the best 8 on the coarse.
-FINE_ROTATIONS = 48
-VOXELS_AT_ONCE = 8 * FINE_SIDE**3
+FINE_ROTATIONS = 16
+# What is computed of so many stays in a cache: a sixth faster than four times as many.
+VOXELS_AT_ONCE = 2 * FINE_SIDE**3
 MINIMUM_OVERLAP = 0.3
 # From here on more overlap is no better: at most rotations the corners of a box lie outside the other.
 AMPLE_OVERLAP = 0.6
@@ -172,21 +173,24 @@ class _MaskedCorrelation:
 
     def _ncc(self, intensity: Tensor, weight: Tensor) -> Tensor:
         stack = torch.stack([weight, weight * intensity, weight * intensity * intensity])
-        w_m, m, mm = torch.fft.rfftn(stack, s=self.padded, dim=(-3, -2, -1)).conj()
+        w_m, m, mm = torch.fft.rfftn(stack, s=self.padded, dim=(-3, -2, -1)).conj_physical_()
         w_f, f, ff = self.spectra[:, None]
-        products = torch.stack([w_f * w_m, f * w_m, ff * w_m, w_f * m, w_f * mm, f * m])
+        products = w_m.new_empty(6, *w_m.shape)
+        for n, (one, other) in enumerate(((w_f, w_m), (f, w_m), (ff, w_m), (w_f, m), (w_f, mm), (f, m))):
+            torch.mul(one, other, out=products[n])
         count, sum_f, sum_ff, sum_m, sum_mm, sum_fm = torch.fft.irfftn(products, s=self.padded, dim=(-3, -2, -1))
         mass = torch.clamp(weight.sum(dim=(-3, -2, -1)), max=self.mass).view(-1, 1, 1, 1)
         enough = count > MINIMUM_OVERLAP * mass
         count = count.clamp_min(1e-3)
-        covariance = sum_fm - sum_f * sum_m / count
-        variance_f = (sum_ff - sum_f * sum_f / count).clamp_min(0)
-        variance_m = (sum_mm - sum_m * sum_m / count).clamp_min(0)
+        mean_f = sum_f / count
+        covariance = sum_fm.sub_(mean_f * sum_m)
+        variance_f = sum_ff.sub_(mean_f.mul_(sum_f)).clamp_min_(0)
+        variance_m = sum_mm.sub_(sum_m.square_().div_(count)).clamp_min_(0)
         # A patch of even tissue correlates by accident, so both must vary as much as a hundredth of full contrast.
         floor = 1e-3 * count
-        ncc = covariance / torch.sqrt((variance_f + floor) * (variance_m + floor))
-        coverage = (count / (AMPLE_OVERLAP * mass).clamp_min(1e-3)).clamp(max=1.0)
-        return torch.where(enough, ncc * coverage.pow(0.25), torch.full_like(ncc, -1.0))
+        ncc = covariance.div_(variance_f.add_(floor).mul_(variance_m.add_(floor)).sqrt_())
+        coverage = count.div_((AMPLE_OVERLAP * mass).clamp_min(1e-3)).clamp_(max=1.0)
+        return ncc.mul_(coverage.sqrt_().sqrt_()).masked_fill_(~enough, -1.0)
 
     def _pose(self, rotation: NDArray[np.float64], moving: _Cube, place: int) -> NDArray[np.float64]:
         shift = np.array(np.unravel_index(place, self.padded), dtype=np.float64)[::-1]

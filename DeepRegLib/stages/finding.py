@@ -23,9 +23,9 @@ from DeepRegLib.stages.initialisation import (
     with_contrasts_mapped_again,
     with_predicted_if_better,
     with_searched_if_better,
-    without_search,
+    within_reach,
 )
-from DeepRegLib.stages.large_motion import large_motion_field
+from DeepRegLib.stages.large_motion import large_motion_field, looks_everywhere
 from DeepRegLib.stages.levels import all_levels, finest_level, with_deformable_similarity, with_useful_levels
 from DeepRegLib.stages.linear import neighbouring_poses, refine_linear, scanner_poses, searched_poses
 from DeepRegLib.stages.model import is_worth_asking, model_field
@@ -91,6 +91,7 @@ def _searched(run: Run, finest: Level, levels: Sequence[Level]) -> tuple[Initial
     """Search for large motion where coarse levels do not rule it out; return the start, and what was found."""
     coarse = from_coarse_levels(run, levels, end=COARSE_SHARE)
     if coarse.level and is_within_reach(run, levels, coarse.level, coarse.field):
-        return without_search(coarse), None
+        return within_reach(coarse), None
     searched = large_motion_field(run, finest, begin=COARSE_SHARE)
-    return with_searched_if_better(run, levels, coarse, searched), searched
+    start = with_searched_if_better(run, levels, coarse, searched)
+    return (within_reach(start) if looks_everywhere(run.recipe, finest) else start), searched

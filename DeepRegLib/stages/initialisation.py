@@ -78,8 +78,8 @@ def from_coarse_levels(run: Run, levels: Sequence[Level], end: float = 1.0) -> I
     return Initialisation(_as_function(_solve_levels(run, levels, slice(coarse), None, end=end)), coarse)
 
 
-def without_search(start: Initialisation) -> Initialisation:
-    """Return the initialisation of a run in which nothing has moved further than its coarse levels reach."""
+def within_reach(start: Initialisation) -> Initialisation:
+    """Return the initialisation of a run in which nothing has moved further than its levels or its search reach."""
     return replace(start, within_capture_range=True)
 
 

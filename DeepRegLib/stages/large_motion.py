@@ -9,6 +9,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.optimization.cost_volume import find_large_motion
 from DeepRegLib.optimization.deformable import Level, transfer_field
+from DeepRegLib.recipes import Recipe
 from DeepRegLib.stages.candidates import FieldFunction
 from DeepRegLib.stages.run import Run
 
@@ -39,3 +40,13 @@ def large_motion_field(run: Run, level: Level, begin: float = 0.0) -> FieldFunct
         return transfer_field(field, nodes, grid)
 
     return start
+
+
+def looks_everywhere(recipe: Recipe, finest: Level) -> bool:
+    """Tell whether the search reaches, from each place, to half the width of the anatomy on the finest level.
+
+    It leaves a model nothing to add then: on hippocampi the model's field was never needed.
+    """
+    search = recipe.large_motion
+    reach = sum(shrink * radius for shrink, radius in zip(search.shrink, search.radius, strict=True))
+    return 2 * reach >= max(finest.fixed.geometry.size)

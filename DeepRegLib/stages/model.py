@@ -62,7 +62,8 @@ def is_worth_asking(run: Run, bundle: ModelBundle, start: Initialisation) -> boo
     wanted = run.recipe.model
     if not (wanted.if_needed and start.within_capture_range) or wanted.maps:
         return True
-    run.log.add_decision(f"Model: {bundle.manifest.name} was not asked, as nothing moved further than levels reach.")
+    name = bundle.manifest.name
+    run.log.add_decision(f"Model: {name} was not asked, as nothing moved further than levels or search reach.")
     return False
 
 

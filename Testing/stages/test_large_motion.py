@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from DeepRegLib.errors import CancelledError
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
+from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import LargeMotion, load_recipe, recipe_names
+from DeepRegLib.stages.large_motion import looks_everywhere
 from DeepRegLib.transforms import LinearTransform, compose
 from Testing.small import FIXED_GRID, TRUTH, small_pair, small_recipe
 from Testing.synthetic import blob_values, geometry_in, interior, smooth_field
@@ -137,3 +141,10 @@ def test_every_shipped_recipe_registers_a_small_pair(name):
     assert isinstance(result.transform, LinearTransform) != result.recipe.deformable.enabled
     # Nothing about this pair is rigid, so a rigid transform may as well leave it as it is.
     assert result.measures.structure_after > result.measures.structure_before - 0.002
+
+
+@pytest.mark.parametrize(("across", "everywhere"), [(66, True), (67, False)])
+def test_a_search_looks_everywhere_where_it_reaches_half_the_width_of_the_anatomy(across: int, everywhere: bool):
+    values = torch.zeros(8, 8, across)
+    image = WorkingImage(values, values, Geometry((across, 8, 8), (1.0,) * 3, (0.0,) * 3))
+    assert looks_everywhere(load_recipe("auto"), Level(image, image)) == everywhere, "6 times 4 and 3 times 3 voxels"
