@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
@@ -84,20 +85,21 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     ModelError
         If there is no such architecture, or an argument is unknown or cannot be used.
     """
-    kinds = {**ARCHITECTURES, **THIRD_PARTY}
+    kinds, shown = {**ARCHITECTURES, **THIRD_PARTY}, reprlib.repr(architecture)  # a file's text may be endless
     if architecture not in kinds:
-        raise ModelError(f"There is no network {architecture!r}.", f"Use one of {', '.join(kinds)}.")
+        raise ModelError(f"There is no network {shown}.", f"Use one of {', '.join(kinds)}.")
     kind = kinds[architecture]
     known = list(inspect.signature(kind).parameters)
     hints = get_type_hints(kind.__init__)
     for name, value in arguments.items():
         if name not in known:
             raise ModelError(
-                f"The network {architecture!r} has no argument {name!r}.",
+                f"The network {shown} has no argument {reprlib.repr(name)}.",
                 f"Use one of {', '.join(known)}.",
             )
         if not _fits(value, hints[name]):
-            raise ModelError(f"The argument {name} of {architecture!r} is {value!r}.", f"Give {_WORDS[hints[name]]}.")
+            told = f"The argument {name} of {shown} is {reprlib.repr(value)}."
+            raise ModelError(told, f"Give {_WORDS[hints[name]]}.")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()})
 
 

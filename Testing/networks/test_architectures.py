@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -197,3 +198,13 @@ def test_arguments_survive_a_json_file(name):
 def test_what_cannot_be_built_is_named(architecture, arguments, words):
     with pytest.raises(ModelError, match=words):
         build_network(architecture, arguments)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [("x" * 3000, {}), ("unet", {"y" * 3000: 1}), ("unet", {"channels": "z" * 3000})],
+)
+def test_what_a_file_says_is_not_repeated_at_length(architecture: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as caught:
+        build_network(architecture, arguments)
+    assert len(str(caught.value)) < 500
