@@ -24,8 +24,8 @@ from DeepRegLib.transforms.sampling import central_difference, identity_grid, sa
 COARSE_SIDE, FINE_SIDE = 16, 32
 # On 54 searches in pairs of scans the best rotation of all 304 on the fine cubes was among the best 8 on the coarse.
 FINE_ROTATIONS = 16
-# What is computed of so many stays in a cache: a sixth faster than four times as many.
-VOXELS_AT_ONCE = 2 * FINE_SIDE**3
+# What a CPU computes of so many stays in its cache: a sixth faster than four times as many. A card wants more at once.
+VOXELS_AT_ONCE, VOXELS_AT_ONCE_ON_A_CARD = 2 * FINE_SIDE**3, 8 * FINE_SIDE**3
 MINIMUM_OVERLAP = 0.3
 # From here on more overlap is no better: at most rotations the corners of a box lie outside the other.
 AMPLE_OVERLAP = 0.6
@@ -136,7 +136,8 @@ def _poses_of_each(
     spacing = _cube_spacing(fixed, moving, side)
     fixed_cube, moving_cube = (_cube(image, side, spacing, edges) for image in (fixed, moving))
     correlate = _MaskedCorrelation(fixed_cube)
-    at_once = max(VOXELS_AT_ONCE // side**3, 1)
+    voxels = VOXELS_AT_ONCE if fixed.device.type == "cpu" else VOXELS_AT_ONCE_ON_A_CARD
+    at_once = max(voxels // side**3, 1)
     found: list[list[Pose]] = []
     for start in range(0, len(rotations), at_once):
         found += correlate.best_poses(moving_cube, rotations[start : start + at_once])

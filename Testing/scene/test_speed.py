@@ -70,6 +70,7 @@ def test_a_large_result_is_in_the_scene_within_a_blink(scene: slicer.vtkMRMLScen
         warped_layers=(labels,),
         jacobian=None,
         uncertainty=None,
+        explanation=None,
         trust=Image(noise(grid.shape), grid, "trust"),
     )
     fixed_node, moving_node = volume_node(scene, fixed, "fixed"), volume_node(scene, fixed, "moving")
