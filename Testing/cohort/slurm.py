@@ -141,7 +141,6 @@ def _end(daemons: list[subprocess.Popen[bytes]], environment: dict[str, str]) ->
         for job in _told("squeue", "-h", "-o", "%A", variables=environment).split():
             _told("scancel", "--full", "--signal=KILL", job, variables=environment)
             _told("scancel", job, variables=environment)
-    own = [child for daemon in daemons for child in _descendants(daemon)]
     for daemon in reversed(daemons):
         daemon.terminate()
         try:
@@ -149,16 +148,10 @@ def _end(daemons: list[subprocess.Popen[bytes]], environment: dict[str, str]) ->
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
-    for child in own:  # the steps of jobs, which outlive the daemon that started them
+    for process in psutil.process_iter():  # what jobs started outlives the daemons, and is no child of theirs
         with contextlib.suppress(psutil.Error):
-            child.kill()
-
-
-def _descendants(daemon: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    try:
-        return psutil.Process(daemon.pid).children(recursive=True)
-    except psutil.Error:
-        return []
+            if process.pid != os.getpid() and process.environ().get("SLURM_CONF") == environment["SLURM_CONF"]:
+                process.kill()
 
 
 def _told(program: str, *words: str, variables: dict[str, str]) -> str:
