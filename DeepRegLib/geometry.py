@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -287,6 +289,24 @@ class Geometry:
         if self.size != other.size:
             return False
         return bool(np.abs(self.corners() - other.corners()).max() <= tolerance * min(self.spacing))
+
+
+def geometry_from(table: Mapping[str, Any]) -> Geometry:
+    """Return the grid that its fields as plain values make, such as those of a JSON file.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If one is missing, or they make no grid.
+
+    Examples
+    --------
+    >>> from dataclasses import asdict
+    >>> grid = Geometry((4, 3, 2), (1.0, 1.0, 2.0))
+    >>> geometry_from(asdict(grid)) == grid
+    True
+    """
+    return Geometry(*(tuple(table[name]) for name in ("size", "spacing", "origin", "direction")))
 
 
 def apply_matrix(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:

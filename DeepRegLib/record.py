@@ -9,7 +9,7 @@ from typing import Any
 
 from DeepRegLib.correction import Correction
 from DeepRegLib.errors import InputError
-from DeepRegLib.geometry import Geometry
+from DeepRegLib.geometry import Geometry, geometry_from
 from DeepRegLib.image import Image
 from DeepRegLib.orientation import in_standard_order, standard_order
 from DeepRegLib.provenance import image_hash
@@ -192,8 +192,7 @@ def _stored_as(grid: Geometry, image: Image) -> Image:
 
 def _geometry(description: Mapping[str, Any], where: str) -> Geometry:
     try:
-        keys = "size", "spacing", "origin", "direction"
-        return Geometry(*(tuple(description[key]) for key in keys))
+        return geometry_from(description)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(where, f"a scan has no grid ({error})") from error
 

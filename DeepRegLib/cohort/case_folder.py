@@ -12,9 +12,9 @@ from typing import Protocol
 from DeepRegLib.cohort.cases import Case
 from DeepRegLib.cohort.columns import COMMANDS
 from DeepRegLib.cohort.record import is_case_file
-from DeepRegLib.errors import InputError, OutputError
+from DeepRegLib.errors import InputError
 from DeepRegLib.files import make_folder
-from DeepRegLib.files.output_folder import RESULT, reserved_folder
+from DeepRegLib.files.output_folder import RESULT, reserved_folder, reserving
 from DeepRegLib.files.workplace import NEW, workplace
 from DeepRegLib.files.writing import errors_naming, rename_folder
 
@@ -51,13 +51,8 @@ def reserved_case(folder: Path, case: Case) -> Iterator[CaseFolder]:
         if Path(os.path.realpath(path)).is_relative_to(home):
             raise InputError(f"{path} lies in the folder of the result.", "Choose another output folder.")
     make_folder(folder.parent)
-    try:
-        with errors_naming(folder), workplace(folder.parent, folder.name) as work:
-            yield _WholeFolder(folder, work)
-    except OutputError as error:
-        if error.message.startswith("Another run"):
-            raise OutputError(f"Another run is writing to {folder}.", error.hint) from error
-        raise
+    with reserving(folder), errors_naming(folder), workplace(folder.parent, folder.name) as work:
+        yield _WholeFolder(folder, work)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def reserved_folder(
     made = _missing(above)
     try:
         with contextlib.ExitStack() as stack:
-            with _reserved(folder):
+            with reserving(folder):
                 make_folder(above)
                 work = stack.enter_context(workplace(above, folder.absolute().name))
                 _require_room(folder, work, needed)
@@ -195,8 +195,8 @@ def _existing_parent(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _reserved(folder: Path) -> Iterator[None]:
-    """Say which folder cannot be had."""
+def reserving(folder: Path) -> Iterator[None]:
+    """Say which folder cannot be had, where a workplace for it is refused or cannot be made."""
     try:
         yield
     except OutputError as error:

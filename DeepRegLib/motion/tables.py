@@ -16,7 +16,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.guarding import guarded
 from DeepRegLib.naming import shown
 
-SCORES, SERIES = "motion.csv", "series.json"
+SCORES, SERIES_JSON = "motion.csv", "series.json"
 SECONDS, PERCENT = "s", "%"
 AGAIN = "Register the series again."
 LARGEST = 100_000_000
@@ -66,9 +66,9 @@ def read_scores(folder: Path) -> ScoredSeries:
     path = folder / SCORES
     with guarded(path, AGAIN):
         try:
-            if max(path.stat().st_size, (folder / SERIES).stat().st_size) > LARGEST:
+            if max(path.stat().st_size, (folder / SERIES_JSON).stat().st_size) > LARGEST:
                 raise InputError(f"{shown(path)} is larger than scores are.", AGAIN)
-            unit = str(json.loads((folder / SERIES).read_text(encoding="utf-8"))["unit"])
+            unit = str(json.loads((folder / SERIES_JSON).read_text(encoding="utf-8"))["unit"])
             rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
             table = np.array([[float(value) for value in row[1:]] for row in rows[1:]])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -93,7 +93,7 @@ def read_collection(folder: str | Path) -> list[ScoredSeries]:
         If there is none, or one cannot be used.
     """
     home = Path(folder)
-    found = sorted(path for path in home.iterdir() if (path / SERIES).is_file()) if home.is_dir() else []
+    found = sorted(path for path in home.iterdir() if (path / SERIES_JSON).is_file()) if home.is_dir() else []
     if not found:
         raise InputError(f"{shown(home)} holds no folder of a series.", "Give a folder of what `deepreg series` wrote.")
     return [read_scores(path) for path in found]

@@ -109,7 +109,8 @@ class AlongSection:
         if parameters is None or run.registration is None or run.results is None or run.inputs is None:
             return
         self._registration.show_error(None)
-        along = along_of(nodes_along(parameters.movingAlong), nodes_along(parameters.fixedAlong))
+        moving, fixed = nodes_along(parameters.movingAlong), nodes_along(parameters.fixedAlong)
+        along = along_of(moving, fixed)
         try:
             if run.results.transform is None or self._scene.GetNodeByID(run.results.transform) is None:
                 raise InputError("The transform of the result is no longer in the scene.", "Register again.")
@@ -118,5 +119,4 @@ class AlongSection:
             self._registration.show_error(error)
             return
         run.inputs = replace(run.inputs, along=along)
-        moving, fixed = nodes_along(parameters.movingAlong), nodes_along(parameters.fixedAlong)
         run.task = replace(run.task, moving_along=moving, fixed_along=fixed)

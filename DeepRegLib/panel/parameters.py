@@ -20,7 +20,7 @@ from DeepRegLib.panel.recipes import (
     with_translation,
 )
 from DeepRegLib.panel.task import ALONE, JUDGE, Mask, Task
-from DeepRegLib.recipes import AUTO, LABELS_ONLY, Recipe, load_recipe
+from DeepRegLib.recipes import AUTO, LABELS_ONLY, MODEL_MAPS, Recipe, load_recipe
 from DeepRegLib.request import Drivers
 from DeepRegLib.scene.outputs import Outputs
 
@@ -200,10 +200,6 @@ OUTPUTS = {
 }
 
 
-# What only a model can give.
-MODEL_OUTPUTS = ("uncertainty", "explanation")
-
-
 def parameters_of(node: slicer.vtkMRMLScriptedModuleNode) -> Parameters:
     """Return the parameters that a node holds; what of it cannot be read is forgotten, and has its default.
 
@@ -356,6 +352,6 @@ def _number(text: str) -> float | None:
 def _wanted(parameters: Parameters, recipe: Recipe) -> Outputs:
     wanted = {name: getattr(parameters, want) for name, (want, _node) in OUTPUTS.items()}
     wanted["transform"] |= parameters.alignMoving  # the volume is put under it
-    for name in MODEL_OUTPUTS:
+    for name in MODEL_MAPS:
         wanted[name] &= bool(recipe.model.name)  # without a model the box is grey
     return Outputs(**wanted)

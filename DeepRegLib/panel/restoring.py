@@ -8,8 +8,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.panel.parameters import MODEL_OUTPUTS, Parameters, task_of
+from DeepRegLib.panel.parameters import Parameters, task_of
 from DeepRegLib.panel.task import Restore, Task
+from DeepRegLib.recipes import MODEL_MAPS
 from DeepRegLib.scene.nodes import VERDICT_ATTRIBUTE, is_of_session
 from DeepRegLib.scene.records import read_record, results_of
 from DeepRegLib.scene.sequences import current_volume
@@ -55,6 +56,6 @@ def restoring_task(parameters: Parameters, transform: slicer.vtkMRMLTransformNod
         seed=record.seed,
         initial_transform=None,
         existing={},
-        outputs=replace(task.outputs, **dict.fromkeys(MODEL_OUTPUTS, False)),
+        outputs=replace(task.outputs, **dict.fromkeys(MODEL_MAPS, False)),
         restore=Restore(record, results, transform, inverse),
     )

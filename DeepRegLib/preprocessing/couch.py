@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from DeepRegLib.image import Image, to_sitk
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.preprocessing.arrays import float_array
-from DeepRegLib.preprocessing.foreground import MASK_VOXELS, filled_across_axial_slices, on_grid_of
+from DeepRegLib.preprocessing.foreground import (
+    MASK_VOXELS,
+    array_axis,
+    filled_across_axial_slices,
+    on_grid_of,
+    otsu_threshold,
+    radius_in_voxels,
+)
 from DeepRegLib.preprocessing.resampling import shrink
 
 # mm: what is thinner than twice the first is taken off the patient, who gets back the second; the couch gets the third.
@@ -44,24 +51,24 @@ def couch_in(image: Image, known: Image, *, poll: Poll = never_cancel) -> Image:
     if not scanned.any():
         return image.with_array(np.zeros(image.array.shape, np.bool_))
     values = float_array(coarse)
-    dense = np.logical_and(values > _threshold(values[scanned]), scanned)
+    dense = np.logical_and(values > otsu_threshold(values[scanned].reshape(1, 1, -1).astype(np.float32)), scanned)
     patient = _patient(coarse.with_array(dense))
     elsewhere = np.logical_not(patient)
     loose = np.logical_and(dense, elsewhere)
     poll()
-    axis = _axis(image, 2)
+    axis = array_axis(image, 2)
     slices = np.maximum(scanned.sum(axis=axis, keepdims=True), 1)
     through = np.logical_and(loose, loose.sum(axis=axis, keepdims=True) >= SAME_IN * slices)
-    couch = coarse.with_array(_beyond(through, patient, _axis(image, 1)))
-    grown = sitk.BinaryDilate(_as_picture(couch), _radius(coarse, MARGIN))
+    couch = coarse.with_array(_beyond(through, patient, array_axis(image, 1)))
+    grown = sitk.BinaryDilate(_as_picture(couch), radius_in_voxels(coarse, MARGIN))
     return on_grid_of(image, coarse.with_array(np.logical_and(_array(grown), elsewhere)), poll)
 
 
 def _patient(dense: Image) -> NDArray[np.bool_]:
     """Return the largest part of what is dense, holes in its slices filled."""
-    opened = sitk.BinaryMorphologicalOpening(_as_picture(dense), _radius(dense, OPENING))
+    opened = sitk.BinaryMorphologicalOpening(_as_picture(dense), radius_in_voxels(dense, OPENING))
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(opened), sortByObjectSize=True)
-    regained = sitk.BinaryDilate(sitk.BinaryThreshold(parts, 1, 1, 1, 0), _radius(dense, REGAINED))
+    regained = sitk.BinaryDilate(sitk.BinaryThreshold(parts, 1, 1, 1, 0), radius_in_voxels(dense, REGAINED))
     return filled_across_axial_slices(dense, _array(regained))
 
 
@@ -75,22 +82,6 @@ def _beyond(parts: NDArray[np.bool_], patient: NDArray[np.bool_], axis: int) -> 
         np.bincount(numbers[where].ravel(), minlength=numbers.max() + 1) for where in (parts, parts & outside)
     )
     return np.isin(numbers, np.flatnonzero((2 * beyond > total) & (total > 0))) & parts
-
-
-def _axis(image: Image, world: int) -> int:
-    """Return the axis of an image's array that runs along an axis of the world."""
-    return 2 - int(np.abs(image.geometry.axes[world]).argmax())
-
-
-def _threshold(values: NDArray[np.floating]) -> float:
-    otsu = sitk.OtsuThresholdImageFilter()
-    otsu.SetNumberOfHistogramBins(256)
-    otsu.Execute(sitk.GetImageFromArray(values.reshape(1, 1, -1).astype(np.float32)))
-    return float(otsu.GetThreshold())
-
-
-def _radius(image: Image, length: float) -> list[int]:
-    return [int(r) for r in np.rint(length / np.array(image.geometry.spacing))]
 
 
 def _as_picture(mask: Image) -> sitk.Image:

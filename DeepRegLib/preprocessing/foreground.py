@@ -90,10 +90,7 @@ def _brighter_than_air(image: Image) -> NDArray[np.bool_]:
 def _tissue_threshold(level: NDArray[np.float64]) -> float:
     # Otsu halves a scan into bright and dark, which in most scans are bright and dark tissue. Air is what is dark
     # compared with the bright half (as in FSL's BET), and noisy air pushes the threshold up.
-    otsu = sitk.OtsuThresholdImageFilter()
-    otsu.SetNumberOfHistogramBins(256)
-    otsu.Execute(sitk.GetImageFromArray(level))
-    above = level > otsu.GetThreshold()
+    above = level > otsu_threshold(level)
     if above.all() or not above.any():
         return SPARSE_LEVEL
     bright = float(level[above].mean())
@@ -101,18 +98,27 @@ def _tissue_threshold(level: NDArray[np.float64]) -> float:
     return bright * (max(TISSUE_LEVEL, NOISE_MARGIN * dark) if dark < DARK_AIR else TISSUE_LEVEL)
 
 
+def otsu_threshold(values: NDArray[np.floating]) -> float:
+    """Return what parts the values of a volume ``(k, j, i)`` into a dark and a bright class (Otsu 1979)."""
+    otsu = sitk.OtsuThresholdImageFilter()
+    otsu.SetNumberOfHistogramBins(256)
+    otsu.Execute(sitk.GetImageFromArray(values))
+    return float(otsu.GetThreshold())
+
+
 def _cleaned(mask: Image, opening: float, *, keep_one: bool) -> NDArray[np.bool_]:
     longest = float(mask.geometry.extent.max())
     picture = to_sitk(mask)
-    opened = sitk.BinaryErode(picture, _radius(mask, opening * longest), boundaryToForeground=True)
-    opened = sitk.BinaryDilate(opened, _radius(mask, opening * longest))
+    opened = sitk.BinaryErode(picture, radius_in_voxels(mask, opening * longest), boundaryToForeground=True)
+    opened = sitk.BinaryDilate(opened, radius_in_voxels(mask, opening * longest))
     parts = _large_parts(opened, keep_one=keep_one)
-    closed = sitk.BinaryMorphologicalClosing(parts, _radius(mask, CLOSING * longest))
+    closed = sitk.BinaryMorphologicalClosing(parts, radius_in_voxels(mask, CLOSING * longest))
     filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(closed)).astype(np.bool_)
     return filled_across_axial_slices(mask, filled)
 
 
-def _radius(image: Image, length: float) -> list[int]:
+def radius_in_voxels(image: Image, length: float) -> list[int]:
+    """Return a length in mm in whole voxels along i, j and k."""
     return [int(r) for r in np.rint(length / np.array(image.geometry.spacing))]
 
 
@@ -125,10 +131,15 @@ def _large_parts(picture: sitk.Image, *, keep_one: bool) -> sitk.Image:
     return sitk.BinaryThreshold(labels, 1, kept, 1, 0)
 
 
+def array_axis(image: Image, world: int) -> int:
+    """Return the axis of an image's array that runs along an axis of the world: 0 to the left, 1 back, 2 up."""
+    return 2 - int(np.abs(image.geometry.axes[world]).argmax())
+
+
 def filled_across_axial_slices(image: Image, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill the holes of a region, bool on the image's grid, in each axial slice."""
     # Lungs and airways are open at the ends of the scan, so they are no holes in 3-D, but they are in each slice.
-    axis = 2 - int(np.abs(image.geometry.axes[2]).argmax())
+    axis = array_axis(image, 2)
     # All slices as one picture, in a frame of background each: what is not connected with the frames is a hole.
     # A filter for each slice takes ten times as long.
     sheet = np.pad(np.moveaxis(region, axis, 0), ((0, 0), (1, 1), (1, 1)))

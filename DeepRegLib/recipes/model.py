@@ -26,6 +26,8 @@ DENOISING_METHODS = ("median", "gaussian", "curvature")
 DISPLACEMENT, VELOCITY = "displacement", "velocity"
 PARAMETRISATIONS = (DISPLACEMENT, VELOCITY)
 SIDES = ("moving", "fixed")
+# What a model can deliver besides its field.
+MODEL_MAPS = ("uncertainty", "explanation")
 LINEAR_MODELS = ("none", "rigid", "similarity", "affine")
 
 
@@ -270,7 +272,7 @@ class Model:
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the maps that are wanted besides the field."""
-        return tuple(name for name in ("uncertainty", "explanation") if getattr(self, name))
+        return tuple(name for name in MODEL_MAPS if getattr(self, name))
 
     def __post_init__(self) -> None:
         _require(1 <= self.passes <= 8, "model.passes", self.passes, "1 to 8")

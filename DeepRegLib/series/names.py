@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from DeepRegLib.motion.tables import SCORES
+from DeepRegLib.motion.tables import SCORES, SERIES_JSON
 
-SERIES_JSON = "series.json"
+__all__ = ["FRAME", "SERIES_FILES", "SERIES_JSON", "is_series_entry"]
+
 # What each file is called, by what it is. The result comes last: where it lies, the others lie too.
 SERIES_FILES: Mapping[str, str] = {
     "reference": "reference.nii.gz",

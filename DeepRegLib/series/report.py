@@ -16,7 +16,7 @@ from DeepRegLib.image import Image, resample
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.orientation import in_standard_order
-from DeepRegLib.series.products import motion_scores, stabilised_frame
+from DeepRegLib.series.products import stabilised_frame
 from DeepRegLib.series.result import SeriesRegistration
 
 PICTURE_HEIGHT = 260  # pixels
@@ -60,18 +60,20 @@ def write_moving_picture(series: SeriesRegistration, path: str | Path, *, poll: 
     )
 
 
-def write_series_report(series: SeriesRegistration, picture: Path, path: str | Path) -> None:
-    """Write the page; `picture` is the file of `write_moving_picture`."""
-    write_text(Path(path), series_report(series, picture.read_bytes()))
+def write_series_report(
+    series: SeriesRegistration, scores: NDArray[np.float64] | None, picture: Path, path: str | Path
+) -> None:
+    """Write the page; `scores` are those of `motion_scores`, `picture` is the file of `write_moving_picture`."""
+    write_text(Path(path), series_report(series, scores, picture.read_bytes()))
 
 
-def series_report(series: SeriesRegistration, picture: bytes) -> str:
+def series_report(series: SeriesRegistration, scores: NDArray[np.float64] | None, picture: bytes) -> str:
     """Return the page as HTML; what names hold is text, never markup."""
     from DeepRegLib.report.curves import curves_drawing
 
     level = series.verdict.level
     names = [series.reference.name, series.frames.name]
-    drawing = base64.b64encode(curves_drawing(series_curves(series))).decode()
+    drawing = base64.b64encode(curves_drawing(series_curves(series, scores))).decode()
     moving = base64.b64encode(picture).decode()
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Series</title>',
@@ -94,7 +96,7 @@ def series_report(series: SeriesRegistration, picture: bytes) -> str:
     return "\n".join(parts)
 
 
-def series_curves(series: SeriesRegistration) -> dict[str, NDArray[np.float64]]:
+def series_curves(series: SeriesRegistration, scores: NDArray[np.float64] | None) -> dict[str, NDArray[np.float64]]:
     """Return what is drawn over the frames, by its title."""
     rows = series.rows
     curves = {
@@ -103,7 +105,6 @@ def series_curves(series: SeriesRegistration) -> dict[str, NDArray[np.float64]]:
         "mean largest strain": np.array([row.strain for row in rows]),
         "likeness, registered (NCC)": np.array([row.ncc_after for row in rows]),
     }
-    scores = motion_scores(series)
     if scores is not None:
         curves |= {f"component {n + 1} of the motion (mm)": column for n, column in enumerate(scores.T)}
     motion = series.motion

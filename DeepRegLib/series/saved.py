@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.geometry import Geometry
+from DeepRegLib.geometry import Geometry, geometry_from
 from DeepRegLib.guarding import guarded
 from DeepRegLib.series.names import SERIES_JSON
 from DeepRegLib.series.stores import INVERSE, TRANSFORM, SavedTransforms
@@ -56,8 +56,7 @@ def _read(folder: Path) -> SavedSeries:
         if (folder / SERIES_JSON).stat().st_size > LARGEST:
             raise damaged
         table = json.loads((folder / SERIES_JSON).read_text(encoding="utf-8"))
-        reference = table["reference"]
-        geometry = Geometry(*(tuple(reference[key]) for key in ("size", "spacing", "origin", "direction")))
+        geometry = geometry_from(table["reference"])
         times = tuple(float(row["time"]) for row in table["frames"])
         unit = str(table["unit"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import make_folder, output_error, write_text
@@ -184,7 +185,7 @@ def write_series(
         del files["scores"]
     else:
         write_text(folder / files["scores"], scores_as_csv(series.frames.times.tolist(), scores))
-    for name in _write_pictures(series, folder, poll):
+    for name in _write_pictures(series, scores, folder, poll):
         files.pop(name)
     write_text(folder / SERIES_JSON, json_text(series_to_dict(series, files)))
     of_frames = [
@@ -298,13 +299,15 @@ def _step(series: SeriesRegistration) -> float | None:
     return float(steps.mean()) if series.frames.unit == SECONDS and even else None
 
 
-def _write_pictures(series: SeriesRegistration, folder: Path, poll: Poll) -> list[str]:
+def _write_pictures(
+    series: SeriesRegistration, scores: NDArray[np.float64] | None, folder: Path, poll: Poll
+) -> list[str]:
     """Write the moving picture and the report; return which were not."""
     from DeepRegLib.series.report import write_moving_picture, write_series_report
 
     try:
         write_moving_picture(series, folder / SERIES_FILES["picture"], poll=poll)
-        write_series_report(series, folder / SERIES_FILES["picture"], folder / SERIES_FILES["report"])
+        write_series_report(series, scores, folder / SERIES_FILES["picture"], folder / SERIES_FILES["report"])
     except OutputError:
         raise
     except (DeepRegError, ImportError) as error:

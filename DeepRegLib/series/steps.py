@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device
 from DeepRegLib.files.arrays import keep_arrays, kept_arrays
-from DeepRegLib.geometry import Geometry
+from DeepRegLib.geometry import geometry_from
 from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.labels import label_map
 from DeepRegLib.monitoring import never_cancel
@@ -82,7 +82,7 @@ def register(given: Arguments) -> Answer:
 
 def add_fields(given: Arguments) -> Answer:
     """Write the weighted sum of some members' displacements, and of their squared lengths."""
-    grid = geometry_of(given["grid"])
+    grid = geometry_from(given["grid"])
     total, squares = np.zeros((*grid.shape, 3)), np.zeros(grid.shape)
     for member in given["members"]:
         field = field_of(kept_transform(member["transform"]), grid, never_cancel).astype(np.float64)
@@ -95,14 +95,14 @@ def add_fields(given: Arguments) -> Answer:
 def add_images(given: Arguments) -> Answer:
     """Write what some members add to the mean image."""
     members = ((read_image(m["image"]), kept_transform(m["transform"]), m["weight"]) for m in given["members"])
-    sums = sums_of(members, geometry_of(given["grid"]), never_cancel)
+    sums = sums_of(members, geometry_from(given["grid"]), never_cancel)
     keep_arrays(given["to"], {"total": sums.total, "squares": sums.squares, "weight": sums.weight})
     return {}
 
 
 def add_labels(given: Arguments) -> Answer:
     """Write the votes of some members for each label at each voxel."""
-    grid, votes = geometry_of(given["grid"]), dict[int, NDArray[np.float64]]()
+    grid, votes = geometry_from(given["grid"]), dict[int, NDArray[np.float64]]()
     for member in given["members"]:
         drawn = label_map(read_image(member["labels"]))
         carried = apply_to_labels(kept_transform(member["transform"]), drawn, grid).array
@@ -125,7 +125,7 @@ def add(given: Arguments) -> Answer:
 
 def common(given: Arguments) -> Answer:
     """Write what undoes the mean displacement; return its mean length in mm."""
-    field, grid = kept_arrays(given["sum"])["total"].astype(np.float32), geometry_of(given["grid"])
+    field, grid = kept_arrays(given["sum"])["total"].astype(np.float32), geometry_from(given["grid"])
     device = str(choose_device(given["device"]))
     keep_transform(invert(DisplacementField(field, grid), device=device), given["to"])
     return {"moved": float(np.linalg.norm(field, axis=-1).mean())}
@@ -133,7 +133,7 @@ def common(given: Arguments) -> Answer:
 
 def free(given: Arguments) -> Answer:
     """Write a member's transform freed of what all have in common."""
-    grid = geometry_of(given["grid"])
+    grid = geometry_from(given["grid"])
     freed = freed_by(kept_transform(given["back"]), kept_transform(given["transform"]), grid, never_cancel)
     keep_transform(freed, given["to"])
     return _about(freed)
@@ -141,7 +141,7 @@ def free(given: Arguments) -> Answer:
 
 def mean(given: Arguments) -> Answer:
     """Write the mean image and its deviation."""
-    arrays, grid = kept_arrays(given["sum"]), geometry_of(given["grid"])
+    arrays, grid = kept_arrays(given["sum"]), geometry_from(given["grid"])
     made = mean_of(Sums(arrays["total"], arrays["squares"], arrays["weight"]), grid, "template")
     write_image(sharpened(made.image) if given["sharpen"] else made.image, given["to"])
     write_image(made.spread, given["spread"])
@@ -151,14 +151,14 @@ def mean(given: Arguments) -> Answer:
 def shape(given: Arguments) -> Answer:
     """Write how the members' shapes vary; return how far their mean lies from the template, mm."""
     arrays = kept_arrays(given["sum"])
-    grid = geometry_of(given["grid"])
+    grid = geometry_from(given["grid"])
     write_image(Image(np.sqrt(arrays["squares"]).astype(np.float32), grid, "shape variability"), given["to"])
     return {"bias": float(np.linalg.norm(arrays["total"].astype(np.float32), axis=-1).mean())}
 
 
 def most_votes(given: Arguments) -> Answer:
     """Write the label with the most weight at each voxel; of equal ones the smaller."""
-    arrays, grid = kept_arrays(given["sum"]), geometry_of(given["grid"])
+    arrays, grid = kept_arrays(given["sum"]), geometry_from(given["grid"])
     most: NDArray[np.float64] = np.zeros(grid.shape)
     best = np.zeros(grid.shape, dtype=np.int32)
     for label in sorted(map(int, arrays)):
@@ -186,11 +186,6 @@ STEPS: Mapping[str, Callable[[Arguments], Answer]] = {
         *(common, free, mean, shape, most_votes, finish),
     )
 }
-
-
-def geometry_of(table: Mapping[str, Any]) -> Geometry:
-    """Return the grid that the fields of a `Geometry` as plain values make."""
-    return Geometry(*(tuple(table[name]) for name in ("size", "spacing", "origin", "direction")))
 
 
 def _running(given: Arguments) -> Running:

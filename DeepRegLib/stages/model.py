@@ -15,7 +15,7 @@ from DeepRegLib.models.inference import network_grid, predict, uncertainty
 from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid
-from DeepRegLib.recipes import Recipe
+from DeepRegLib.recipes import MODEL_MAPS, Recipe
 from DeepRegLib.stages.candidates import FieldFunction
 from DeepRegLib.stages.contrast import map_contrasts_where_compared
 from DeepRegLib.stages.features import described_where_wanted
@@ -24,7 +24,7 @@ from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
 
-UNCERTAINTY, EXPLANATION = "uncertainty", "explanation"
+UNCERTAINTY, EXPLANATION = MODEL_MAPS
 MAPS = {UNCERTAINTY: uncertainty, EXPLANATION: reliance}
 GIVEN_FIELD = ("the initial transform holds a field, so no model is used", "Give its linear part")
 POINTS_AT_ONCE = 1 << 21

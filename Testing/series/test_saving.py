@@ -67,7 +67,7 @@ def test_the_picture_moves_and_the_page_needs_nothing_else(folder: Path) -> None
 def test_names_are_text_in_the_page_and_never_markup() -> None:
     series = breathing()
     rows = (replace(series.rows[0], name="<script>x</script>"), *series.rows[1:])
-    assert "<script>" not in series_report(replace(series, rows=rows), b"")
+    assert "<script>" not in series_report(replace(series, rows=rows), None, b"")
 
 
 def test_transforms_read_from_the_folder_are_those_of_the_result(folder: Path) -> None:
