@@ -20,7 +20,8 @@ from typing import Any, get_type_hints
 
 import typer
 
-from DeepRegLib.cli.app import PROGRAM, app
+from DeepRegLib.cli.app import PROGRAM
+from DeepRegLib.cli.app import program as whole_program
 from DeepRegLib.recipes import Recipe, load_recipe, model, recipe_names
 from DeepRegLib.recipes.loading import FOLDER
 
@@ -108,7 +109,7 @@ def _cell(value: Any) -> str:
 
 def command_line_page() -> str:
     """Return the page of every command, its arguments and its options."""
-    program = typer.main.get_command(app)
+    program = typer.main.get_command(whole_program())
     parts = [f"# Command line\n\n{program.help}\n\n{program.epilog}\n"]
     parts += [_command_section(f"{PROGRAM} {words}", command) for words, command in commands_of(program)]
     return "\n".join(parts)

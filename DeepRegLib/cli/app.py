@@ -4,30 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from DeepRegLib.cli import (
-    about,
-    change,
-    cohort,
-    discordance,
-    evaluate,
-    improving,
-    models,
-    phantoms,
-    quality,
-    registering,
-    segmenting,
-    series,
-    template,
-    tracking,
-    training,
-    transforming,
-    translating,
-    viewing,
-)
 from DeepRegLib.cli.session import BAD_INPUT, INTERRUPTED, one_line
 from DeepRegLib.version import VERSION
 
@@ -35,14 +16,55 @@ PROGRAM = "deepreg"
 # Missing and unknown options alike. Typer exports only this child, and where its parent lies differs between versions.
 USAGE_ERRORS: tuple[type[Exception], ...] = (typer.BadParameter.__mro__[1],)
 
-app = typer.Typer(
-    name=PROGRAM,
-    help="Register medical images: bring a moving scan onto a fixed one, and say how far the result can be trusted.",
-    epilog="Exit code: 0 done, 1 the registration failed, 2 bad input or output, 130 interrupted.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+# Each command and the module that holds it, in the order of the help. A run imports only the module of its command:
+# all of them together take a quarter of a second.
+COMMANDS = {
+    "register": "registering",
+    "view": "viewing",
+    "improve": "improving",
+    "segment": "segmenting",
+    "translate": "translating",
+    "series": "series",
+    "template": "template",
+    "track": "tracking",
+    "cohort": "cohort",
+    "apply": "transforming",
+    "invert": "transforming",
+    "compose": "transforming",
+    "jacobian": "transforming",
+    "evaluate": "evaluate",
+    "change": "change",
+    "phantom": "phantoms",
+    "quality": "quality",
+    "discordance": "discordance",
+    "train": "training",
+    "export": "training",
+    "recipes": "about",
+    "doctor": "about",
+    "models": "models",
+}
+GROUPS = ("models",)  # commands that have commands of their own
+
+
+def program(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
+    """Return the program with the commands of these names; by default with all."""
+    app = typer.Typer(
+        name=PROGRAM,
+        help="Register medical images: bring a moving scan onto a fixed one, and say how far the result can be "
+        "trusted.",
+        epilog="Exit code: 0 done, 1 the registration failed, 2 bad input or output, 130 interrupted.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_program)
+    for name in names:
+        module = import_module(f"DeepRegLib.cli.{COMMANDS[name]}")
+        if name in GROUPS:
+            app.add_typer(module.app, name=name)
+        else:
+            app.command()(getattr(module, name))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,7 +73,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _program(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
@@ -60,32 +81,12 @@ def _program(
     del version
 
 
-for command in (
-    registering.register,
-    viewing.view,
-    improving.improve,
-    segmenting.segment,
-    translating.translate,
-    series.series,
-    template.template,
-    tracking.track,
-    cohort.cohort,
-    transforming.apply,
-    transforming.invert,
-    transforming.compose,
-    transforming.jacobian,
-    evaluate.evaluate,
-    change.change,
-    phantoms.phantom,
-    quality.quality,
-    discordance.discordance,
-    training.train,
-    training.export,
-    about.recipes,
-    about.doctor,
-):
-    app.command()(command)
-app.add_typer(models.app, name="models")
+def _names(words: Sequence[str]) -> Sequence[str]:
+    """Return the commands that a call with these words needs: its own, or all, where they are to be told."""
+    first = words[0] if words else "--help"
+    if first == "--version":
+        return ("recipes",)  # typer has no program without a command
+    return (first,) if first in COMMANDS else tuple(COMMANDS)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -96,7 +97,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if reconfigure is not None:
             reconfigure(errors="replace")  # an old console may lack a sign; that must not end a run
     try:
-        result = app(words or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+        result = program(_names(words))(words or ["--help"], prog_name=PROGRAM, standalone_mode=False)
     except USAGE_ERRORS as error:
         sys.stderr.write(f"error: {_usage_message(error)}\n")
         return BAD_INPUT

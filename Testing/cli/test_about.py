@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from DeepRegLib.cli import about, benchmarking, hardware
+from DeepRegLib.cli.app import COMMANDS
 from DeepRegLib.recipes import load_recipe, recipe_names, recipe_to_dict
 from Testing.cli.conftest import Deepreg
 from Testing.simulated_card import simulated_card
@@ -107,9 +108,15 @@ def test_what_needs_no_torch_imports_nothing_heavy(words: list[str]) -> None:
     assert not {name.split(".")[0] for name in loaded} & HEAVY
 
 
+@pytest.mark.parametrize(("words", "module"), [(["--version"], "about"), (["recipes"], "about")])
+def test_a_run_imports_no_other_command(words: list[str], module: str) -> None:
+    commands = {f"DeepRegLib.cli.{name}" for name in COMMANDS.values()}
+    assert _imported(words) & commands == {f"DeepRegLib.cli.{module}"}
+
+
 def _imported(words: list[str]) -> set[str]:
-    """Return the modules that a `deepreg` of its own process imports, as Python itself reports them."""
-    command = [sys.executable, "-X", "importtime", "-m", "DeepRegLib", *words]
+    """Return the modules that a `deepreg` of its own process has imported when it ends."""
+    script = "import sys; from DeepRegLib.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", script, *words]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
-    lines = [line for line in finished.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip() for line in lines}
+    return set(finished.stderr.split())
