@@ -13,17 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from DeepRegLib.cli.cohort_place import Place, Where, hands_at, where_of
-from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
+from DeepRegLib.cli.computing import Engine, compute
+from DeepRegLib.cli.progress import Reporter, interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
 from DeepRegLib.cli.summary import say_verdict
 from DeepRegLib.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
     from DeepRegLib.image import Image
-    from DeepRegLib.monitoring import Cancel, Progress
     from DeepRegLib.segmentation import Segmentation
 
-    Run = Callable[[Progress, Cancel], Segmentation]
+    Run = Callable[[Reporter], Segmentation]
 
 
 def segment(
@@ -55,6 +55,7 @@ def segment(
     cohort: Place = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
     seed: Annotated[int, typer.Option(help="Of what is sampled at random.")] = 0,
+    engine: Engine = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")] = False,
     json_output: Json = False,
     verbose: Verbose = False,
@@ -70,10 +71,10 @@ def segment(
         from DeepRegLib.image import read_image
         from DeepRegLib.segmentation.saving import expected_bytes, reserved_segmentation, write_segmentation_into
 
-        work = _chosen(atlas, model, recipe, fusion, mirror, device, seed)
+        work = _chosen(_Place(screen, engine), atlas, model, recipe, fusion, mirror, device, seed)
         if cohort is not None:
-            if atlas is None:
-                raise InputError("--cohort shares atlases out.", "Leave it out beside --model.")
+            if atlas is None or engine is not None:
+                raise InputError("--cohort shares atlases out.", "Leave it out beside --model or --engine.")
             work = _by_workers(screen, scan, atlas, recipe, fusion, device, seed, where_of(cohort, output, screen.note))
         with (
             reporter(screen) as report,
@@ -84,10 +85,7 @@ def segment(
                 image = read_image(scan)
                 run = work.prepare(image)
             place.require_room(expected_bytes(image))
-            with interruptible(screen) as cancel:
-                if cancel():
-                    raise CancelledError
-                result = run(report, cancel)
+            result = run(report)
             report("save", 1.0)
             names = write_segmentation_into(result, place)
             with undisturbed():
@@ -99,6 +97,14 @@ def segment(
 
 
 @dataclass(frozen=True)
+class _Place:
+    """Where it is computed: the engine's command, or None for this process, and the screen that is told of it."""
+
+    screen: Session
+    engine: str | None
+
+
+@dataclass(frozen=True)
 class _Work:
     """What is asked for: the files it reads besides the scan, and what makes a run of the scan."""
 
@@ -107,6 +113,7 @@ class _Work:
 
 
 def _chosen(
+    place: _Place,
     atlas: Path | None,
     model: str | None,
     recipe: str | None,
@@ -121,25 +128,27 @@ def _chosen(
     if model is not None:
         if recipe or fusion:
             raise InputError("--recipe and --fusion are for atlases.", "Leave them out beside --model.")
-        return _by_model(model, mirror, device)
+        return _by_model(place, model, mirror, device)
     if atlas is None or mirror:
         raise InputError("--mirror is for a model.", "Leave it out beside --atlas.")
-    return _by_atlases(atlas, recipe, fusion, device, seed)
+    return _by_atlases(place, atlas, recipe, fusion, device, seed)
 
 
-def _by_model(model: str, mirror: bool, device: str | None) -> _Work:
+def _by_model(place: _Place, model: str, mirror: bool, device: str | None) -> _Work:
+    from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
     from DeepRegLib.segmentation.model_request import ModelRequest
 
     def prepare(image: Image) -> Run:
-        from DeepRegLib.segmentation.by_model import segment_by_model
-
         request = ModelRequest(image, model, mirror, device)
-        return lambda report, cancel: segment_by_model(request, progress=report, cancel=cancel)
+        return lambda report: compute(SEGMENT_WITH, request, place.engine, place.screen, report)
 
     return _Work((), prepare)
 
 
-def _by_atlases(atlas: Path, recipe: str | None, fusion: str | None, device: str | None, seed: int) -> _Work:
+def _by_atlases(
+    place: _Place, atlas: Path, recipe: str | None, fusion: str | None, device: str | None, seed: int
+) -> _Work:
+    from DeepRegLib.engine.segmentation import SEGMENT
     from DeepRegLib.recipes import load_recipe
     from DeepRegLib.segmentation.atlas_folder import atlas_files, read_atlases
     from DeepRegLib.segmentation.request import DEFAULT_FUSION, DEFAULT_RECIPE, SegmentRequest
@@ -147,13 +156,7 @@ def _by_atlases(atlas: Path, recipe: str | None, fusion: str | None, device: str
     def prepare(image: Image) -> Run:
         chosen = load_recipe(recipe or DEFAULT_RECIPE)
         request = SegmentRequest(image, read_atlases(atlas), chosen, fusion or DEFAULT_FUSION, device, seed)
-
-        def run(report: Progress, cancel: Cancel) -> Segmentation:
-            from DeepRegLib.segmentation.segmenting import segment_request
-
-            return segment_request(request, progress=report, cancel=cancel)
-
-        return run
+        return lambda report: compute(SEGMENT, request, place.engine, place.screen, report)
 
     return _Work(tuple(path for _, *paths in atlas_files(atlas) for path in paths), prepare)
 
@@ -179,7 +182,7 @@ def _by_workers(
         chosen = load_recipe(recipe or DEFAULT_RECIPE)
         request = SegmentRequest(image, read_atlases(atlas), chosen, fusion or DEFAULT_FUSION, device, seed)
 
-        def run(report: Progress, cancel: Cancel) -> Segmentation:
+        def run(report: Reporter) -> Segmentation:
             from DeepRegLib.cohort.atlases import carried_by
             from DeepRegLib.cohort.steps import Steps
             from DeepRegLib.files.workplace import workplace
@@ -188,7 +191,13 @@ def _by_workers(
 
             begun = time.perf_counter()
             above = where.output.absolute().parent
-            with workplace(above) as work, hands_at(where, [None] * len(files)) as (hands, about):
+            with (
+                interruptible(screen) as cancel,
+                workplace(above) as work,
+                hands_at(where, [None] * len(files)) as (hands, about),
+            ):
+                if cancel():
+                    raise CancelledError
                 screen.note(about)
                 steps = Steps(hands, work, versions(), cancel)
                 carried = carried_by(request, scan, files, steps)

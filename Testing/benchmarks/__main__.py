@@ -170,6 +170,7 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
         model=chosen.model,
         limit=chosen.limit or Options.limit,
         sizes=chosen.sizes,
+        spacing=chosen.spacing,
         peers=PeerOptions(
             tools=chosen.tools,
             pythons=pythons,
@@ -218,6 +219,7 @@ def command_line() -> argparse.ArgumentParser:
         metavar="N,N",
         help=f"cubes of scaling; default {','.join(map(str, Options.sizes))}",
     )
+    parser.add_argument("--spacing", type=float, default=0.0, metavar="MM", help="voxels of segmentation, coarser ones")
     names = ",".join(tool.name for tool in PEERS)
     peers_only = parser.add_argument_group("peers", "--store, --threads and --fresh also of recipes and scaling")
     peers_only.add_argument("--tools", default="", metavar="NAMES", help=f"some of deepreg,{names}; default all")

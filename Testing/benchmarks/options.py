@@ -62,6 +62,8 @@ class Options:
         Longest time of one run in seconds.
     sizes
         Voxels along each axis of the cubes of `scaling`.
+    spacing
+        Of the voxels that `segmentation` brings scans to, in mm; 0 takes them as they are.
     peers
         The choices of the comparison with other tools.
     """
@@ -75,4 +77,5 @@ class Options:
     model: str = "anatomy"
     limit: float = 300.0
     sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512)
+    spacing: float = 0.0
     peers: PeerOptions = field(default_factory=PeerOptions)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from DeepRegLib.evaluation import measure_segments
-from DeepRegLib.image import Image, read_image
+from DeepRegLib.image import Image, read_image, resample
 from DeepRegLib.labels import label_map
 from DeepRegLib.pipeline import align, prepare_fixed
+from DeepRegLib.preprocessing import isotropic
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.request import Request
 from DeepRegLib.result import FAILED
@@ -40,7 +41,7 @@ class Labelled:
 
 def measure(options: Options) -> Table:
     """Segment every scan of the set by all others; Dice and mean surface distance (mm), means over the labels."""
-    scans = labelled(options.data, options.only or SET)
+    scans = labelled(options.data, options.only or SET, options.spacing)
     if len(scans) < 3:
         return nothing(
             TITLE, f"There is no case of three labelled scans or more of {options.only or SET} in {options.data}."
@@ -53,20 +54,28 @@ def measure(options: Options) -> Table:
     means = {column: float(np.mean([row[column] for row in rows])) for column in COLUMNS[1:]}
     gain, beyond = means[DEFAULT_FUSION] - means["mean single"], means[DEFAULT_FUSION] - means["majority"]
     summary = [f"{DEFAULT_FUSION} is {gain:+.3f} Dice from the mean single atlas and {beyond:+.3f} from the majority."]
-    title = f"{TITLE}: {options.only or SET}, {len(scans)} scans, recipe {recipe}"
+    voxels = f", voxels of {options.spacing:g} mm" if options.spacing else ""
+    title = f"{TITLE}: {options.only or SET}, {len(scans)} scans{voxels}, recipe {recipe}"
     return Table(title, COLUMNS, [*rows, {"scan": "mean", **means}], summary, gain >= LEAST_GAIN and beyond > 0)
 
 
-def labelled(data: Path, name: str) -> list[Labelled]:
-    """Return both scans of every case whose name contains a text, as far as they have labels."""
+def labelled(data: Path, name: str, spacing: float = 0.0) -> list[Labelled]:
+    """Return both scans of every case whose name contains a text, as far as they have labels; of coarser voxels."""
     found = []
     for folder in sorted(path for path in data.iterdir() if name in path.name and path.is_dir()):
         for side in ("fixed", "moving"):
             files = folder / f"{side}.nii.gz", folder / f"{side}_labels.nii.gz"
             if all(file.is_file() for file in files):
                 image, labels = (read_image(file) for file in files)
-                found.append(Labelled(f"{folder.name} {side}", image, label_map(labels)))
+                scan = Labelled(f"{folder.name} {side}", image, label_map(labels))
+                found.append(coarser(scan, spacing) if spacing else scan)
     return found
+
+
+def coarser(scan: Labelled, spacing: float) -> Labelled:
+    """Return a labelled scan of cubic voxels of this size, in mm."""
+    image = isotropic(scan.image, spacing)
+    return Labelled(scan.name, image, resample(scan.labels, image.geometry, interpolation="nearest"))
 
 
 def _row(scan: Labelled, atlases: Sequence[Labelled], recipe: str) -> dict[str, Any]:

@@ -50,6 +50,25 @@ def test_a_model_in_place_of_atlases_writes_its_confidence(deepreg: Deepreg, tmp
     assert json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["model"]["name"] == "tiny"
 
 
+def test_a_worker_finds_the_same_as_this_process(deepreg: Deepreg, tmp_path: Path) -> None:
+    scan, model = tmp_path / "scan.nii.gz", tiny_model(tmp_path / "tiny")
+    write_image(small_pair()[0], scan)
+    for place in ("here", "local"):
+        words = ("segment", scan, "--model", model, "--device", "cpu", "-o", tmp_path / place)
+        outcome = deepreg(*words, *([] if place == "here" else ["--engine", place]))
+        assert outcome.code in (0, FAILED), outcome.err
+    for name in ("segmentation.seg.nrrd", "confidence.nii.gz", "segments.csv"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "local" / name).read_bytes(), name
+
+
+def test_a_cohort_and_an_engine_together_are_refused(deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
+    folder = write_atlases(tmp_path / "atlases")
+    given = ("--atlas", folder, "--engine", "local", "--cohort", tmp_path / "cohort.toml")
+    outcome = deepreg("segment", files.fixed, *given, "-o", tmp_path / "out")
+    assert outcome.code != 0
+    assert "--cohort" in outcome.err
+
+
 def test_atlases_and_a_model_together_or_neither_are_refused(deepreg: Deepreg, tmp_path: Path) -> None:
     for given in ([], ["--atlas", tmp_path, "--model", "tiny"]):
         outcome = deepreg("segment", tmp_path / "scan.nii.gz", *given, "-o", tmp_path / "out")
