@@ -1,21 +1,14 @@
-"""`deepreg apply` to a segmentation (.seg.nrrd): all layers, with names, colours and codes of their segments."""
+"""`deepreg apply` to a segmentation of Slicer: label maps and shares (.seg.nrrd), closed surfaces (.seg.vtm)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from DeepRegLib.cli.session import Session, check_output_file, reading
 from DeepRegLib.errors import InputError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from DeepRegLib.image import Image
-    from DeepRegLib.segments import Segment
-
 SUFFIX = ".seg.nrrd"
-MICROLITRES = 1000.0
+SURFACES = ".seg.vtm"
 
 
 def is_for_segments(data: Path, output: Path) -> bool:
@@ -23,10 +16,15 @@ def is_for_segments(data: Path, output: Path) -> bool:
     return data.name.lower().endswith(SUFFIX) and output.name.lower().endswith(SUFFIX)
 
 
+def is_for_surfaces(data: Path) -> bool:
+    """Tell whether a segmentation is one of closed surfaces."""
+    return data.name.lower().endswith(SURFACES)
+
+
 def apply_to_segments(
     screen: Session, transform: Path, data: Path, output: Path, reference: Path | None, *, smooth: bool
 ) -> None:
-    """Bring every layer onto the fixed grid, and tell the volume of each segment before and after.
+    """Bring every segment onto the fixed grid, and tell its volume before and after.
 
     Raises
     ------
@@ -35,56 +33,43 @@ def apply_to_segments(
     """
     from DeepRegLib.cli.transform_files import read_between
     from DeepRegLib.image import read_image
-    from DeepRegLib.labels import lost_labels_message
-    from DeepRegLib.segmentation.seg_nrrd import read_layers, write_layers
-    from DeepRegLib.transforms import apply_to_labels
+    from DeepRegLib.segmentation.carrying import carried_scan, read_segmented, volume_rows, write_segmented
 
     check_output_file(output, (SUFFIX,), transform, data, reference)
     if reference is None:
         raise InputError(f"{data} needs a grid to be brought onto.", "Give --reference with the fixed image.")
     with reading(screen):
         grid = read_image(reference).geometry
-        layers, segments = read_layers(data)
-        given = read_between(transform, (reference, grid), (data, layers[0].geometry))
-    carried = [apply_to_labels(given, layer, grid, smooth=smooth) for layer in layers]
-    named = [_all_named(layer, each) for layer, each in zip(layers, segments, strict=True)]
-    write_layers(carried, named, output)
+        content = read_segmented(data)
+        given = read_between(transform, (reference, grid), (data, content.layers[0].geometry))
+    carried, warnings = carried_scan(content, given, grid, smooth=smooth)
+    write_segmented(carried, output)
     screen.wrote(output)
-    for layer, result in zip(layers, carried, strict=True):
-        for warning in lost_labels_message(layer, result):
-            screen.warn(warning)
-    places = [(number, segment) for number, each in enumerate(named) for segment in each]
-    rows = [_row(number, segment, layers[number], carried[number]) for number, segment in places]
+    for warning in warnings:
+        screen.warn(warning)
+    rows = volume_rows(content, carried)
     screen.emit({"output": output.name, "size": list(grid.size), "spacing": list(grid.spacing), "segments": rows})
     for row in rows:
         screen.say(f"{row['name']}: {row['volume_before_ml']:.3f} ml, now {row['volume_after_ml']:.3f} ml")
-    screen.say(f"Written to {output}, {len(layers)} layers")
+    kind = "layers" if content.fractions is None else "fractional segments"
+    screen.say(f"Written to {output}, {len(content.layers)} {kind}")
 
 
-def _all_named(labels: Image, known: Sequence[Segment]) -> list[Segment]:
-    """Return the segments of a layer, and one for each label that the file does not name."""
-    import numpy as np
+def apply_to_surfaces(screen: Session, transform: Path, data: Path, output: Path) -> None:
+    """Move the points of every segment, each where the transform maps it; no voxel is involved.
 
-    from DeepRegLib.segments import unnamed
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    from DeepRegLib.segmentation.seg_vtm import move_surfaces
+    from DeepRegLib.transforms import read_transform
 
-    named = {segment.label: segment for segment in known}
-    for label in np.unique(labels.array).tolist():
-        if label > 0:
-            named.setdefault(int(label), unnamed(int(label)))
-    return [named[label] for label in sorted(named)]
-
-
-def _row(layer: int, segment: Segment, before: Image, after: Image) -> dict[str, Any]:
-    return {
-        "name": segment.name,
-        "label": segment.label,
-        "layer": layer,
-        "volume_before_ml": _volume(before, segment.label),
-        "volume_after_ml": _volume(after, segment.label),
-    }
-
-
-def _volume(labels: Image, label: int) -> float:
-    import numpy as np
-
-    return int(np.count_nonzero(labels.array == label)) * labels.geometry.voxel_volume / MICROLITRES
+    check_output_file(output, (SURFACES,), transform, data)
+    with reading(screen):
+        given = read_transform(transform)
+    count = move_surfaces(data, output, given.apply_to_points)
+    screen.wrote(output)
+    screen.emit({"output": output.name, "segments": count})
+    screen.say(f"Written to {output}, {count} surfaces")

@@ -49,8 +49,8 @@ def apply(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Volume, label map, segmentation (.seg.nrrd), points and curves (.csv, .fcsv, .mrk.json), or model "
-            "(.vtk, .stl, .obj).",
+            help="Volume, label map, segmentation (.seg.nrrd, .seg.vtm), points and curves (.csv, .fcsv, .mrk.json), "
+            "or model (.vtk, .vtp, .stl, .obj, .ply).",
         ),
     ],
     output: OutputFile,
@@ -78,16 +78,22 @@ def apply(
 
     Mind the direction. A transform maps fixed points to moving points. With transform.h5, moving VOLUMES and LABELS
     come onto the fixed grid (give --reference FIXED), and POINTS placed on the FIXED image land on the moving image. To
-    bring points placed on the MOVING image onto the fixed one, give inverse.h5. The points of a model go the same way.
+    bring points placed on the MOVING image onto the fixed one, give inverse.h5. The points of a model go the same way,
+    and those of a segmentation of closed surfaces (.seg.vtm).
 
-    A .seg.nrrd that becomes a .seg.nrrd keeps overlapping segments, names, colours and codes.
+    A .seg.nrrd that becomes a .seg.nrrd keeps overlapping and fractional segments, names, colours and codes.
 
     With an output that ends in .dcm, a SEG, RTSTRUCT or RTDOSE becomes one that refers to the fixed series.
     """
     with session(json_output, verbose) as screen:
         from DeepRegLib.cli.applying_dicom import apply_to_object, is_for_objects
         from DeepRegLib.cli.applying_points import apply_to_points
-        from DeepRegLib.cli.applying_segments import apply_to_segments, is_for_segments
+        from DeepRegLib.cli.applying_segments import (
+            apply_to_segments,
+            apply_to_surfaces,
+            is_for_segments,
+            is_for_surfaces,
+        )
         from DeepRegLib.cli.series import apply_series
         from DeepRegLib.landmarks import SUFFIXES
         from DeepRegLib.mesh_files import SUFFIXES as MODEL_SUFFIXES
@@ -108,13 +114,13 @@ def apply(
             apply_to_segments(screen, transform, data, output, reference, smooth=not nearest)
         elif scan is not None:
             raise InputError(f"{data} is no DICOM segmentation or structure set.", "Leave out --scan.")
-        elif data.name.lower().endswith((*SUFFIXES, *MODEL_SUFFIXES)):
+        elif is_for_surfaces(data) or data.name.lower().endswith((*SUFFIXES, *MODEL_SUFFIXES)):
             if reference is not None or labels or nearest or background is not None:
                 raise InputError(
                     f"{data} holds points, which have no grid and no voxels.",
                     "Leave out --reference, --labels, --nearest and --background.",
                 )
-            apply_to_points(screen, transform, data, output)
+            (apply_to_surfaces if is_for_surfaces(data) else apply_to_points)(screen, transform, data, output)
         else:
             _apply_to_volume(screen, transform, data, output, reference, Sampling(labels, nearest, background))
 
