@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from DeepRegLib.monitoring import Monitor
-from DeepRegLib.propagation import AnyRegistration, with_labels, with_layers
+from DeepRegLib.propagation import AnyRegistration, with_fractions, with_labels, with_layers
 from DeepRegLib.request import Drivers, Extras
 from DeepRegLib.transforms import jacobian_determinant
 
@@ -27,6 +27,9 @@ def with_extras(registration: AnyRegistration, extras: Extras, monitor: Monitor)
     if extras.moving_layers:
         monitor.finishing("labels")
         registration = with_layers(registration, extras.moving_layers, poll=monitor.poll)
+    if extras.moving_fractions:
+        monitor.finishing("labels")
+        registration = with_fractions(registration, extras.moving_fractions, poll=monitor.poll)
     if extras.jacobian:
         monitor.finishing("jacobian")
         grid = registration.fixed.geometry

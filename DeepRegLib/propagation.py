@@ -12,7 +12,7 @@ from DeepRegLib.image import Image
 from DeepRegLib.labels import check_labels, label_map, lost_labels_message
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.result import Registration
-from DeepRegLib.transforms import LinearTransform, apply_to_labels
+from DeepRegLib.transforms import LinearTransform, apply_to_image, apply_to_labels
 from DeepRegLib.verdict import verdict_on
 
 AnyRegistration = TypeVar("AnyRegistration", bound=Registration)
@@ -88,3 +88,22 @@ def with_layers(
         rows.append(carried_labels(registration.transform, registration.inverse, layer, moved, poll=poll))
         warnings = (*warnings, *lost_labels_message(layer, moved))
     return replace(registration, warped_layers=tuple(warped), carried_layers=tuple(rows), warnings=warnings)
+
+
+def with_fractions(
+    registration: AnyRegistration, fractions: Sequence[Image], *, poll: Poll = never_cancel
+) -> AnyRegistration:
+    """Return the registration with shares of voxels brought onto the fixed grid, interpolated linearly.
+
+    Parameters
+    ----------
+    registration
+        The result to extend; it is not changed.
+    fractions
+        In the moving world, each on its own grid; outside of it there is nothing.
+    poll
+        Called now and then; may raise to stop.
+    """
+    grid = registration.fixed.geometry
+    warped = [apply_to_image(registration.transform, image, grid, background=0.0, poll=poll) for image in fractions]
+    return replace(registration, warped_fractions=tuple(warped))

@@ -91,6 +91,9 @@ class Extras:
         not pull.
     moving_layers
         Label maps in the moving world, each on its own grid, that are brought along (`Registration.warped_layers`).
+    moving_fractions
+        Shares of voxels from 0 to 1 in the moving world, float, each on its own grid, that are interpolated linearly
+        (`Registration.warped_fractions`).
     jacobian
         Whether `Registration.jacobian` is wanted.
 
@@ -103,6 +106,7 @@ class Extras:
     compared_fixed_labels: Image | None = None
     compared_moving_labels: Image | None = None
     moving_layers: tuple[Image, ...] = ()
+    moving_fractions: tuple[Image, ...] = ()
     jacobian: bool = False
 
     def __post_init__(self) -> None:

@@ -210,6 +210,8 @@ class Registration:
         Moving labels on the fixed grid, or None.
     warped_layers
         Further label maps on the fixed grid, in the order they were given; `DeepRegLib.propagation.with_layers`.
+    warped_fractions
+        Shares of voxels on the fixed grid, in the order they were given; `DeepRegLib.propagation.with_fractions`.
     jacobian
         float32 determinant of the transform on the fixed grid (1 keeps volume), or None if nobody asked for it.
     uncertainty
@@ -256,6 +258,7 @@ class Registration:
     recipe: Recipe
     warped_labels: Image | None = None
     warped_layers: tuple[Image, ...] = ()
+    warped_fractions: tuple[Image, ...] = ()
     jacobian: Image | None = None
     uncertainty: Image | None = None
     explanation: Image | None = None

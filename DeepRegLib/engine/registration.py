@@ -54,7 +54,7 @@ def checked(registration: Registration) -> Registration:
     if found.verdict.level not in LEVELS:
         raise ProtocolError(f"A result has the verdict {found.verdict.level[:40]!r}, which is unknown.")
     single = (getattr(found, name) for name in ON_FIXED_GRID)
-    for image in (*single, *found.warped_layers):
+    for image in (*single, *found.warped_layers, *found.warped_fractions):
         if image is not None and image.geometry.shape != found.fixed.geometry.shape:
             raise ProtocolError(
                 f"A result has {image.name[:40]!r} of {image.geometry.size} voxels "

@@ -278,7 +278,8 @@ def reading_steps(task: Task) -> Steps[Reading]:
     extras = Extras(
         compared_fixed_labels=measured.fixed if measured is not None else None,
         compared_moving_labels=measured.moving if measured is not None else None,
-        moving_layers=tuple(brought.images) if brought is not None else (),
+        moving_layers=brought.images if brought is not None else (),
+        moving_fractions=brought.whole.shares if brought is not None else (),
         jacobian=task.outputs.jacobian,
     )
     if _labels_drive(task) and pair is not None:

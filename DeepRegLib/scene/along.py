@@ -80,11 +80,12 @@ def way_steps(registration: Registration, along: Along) -> Steps[dict[str, vtk.v
     ways = {}
     for side, identifiers in along.sides.items():
         if identifiers:
-            ways[side] = yield from _point_map_steps(wanted[side])
+            ways[side] = yield from point_map_steps(wanted[side])
     return ways
 
 
-def _point_map_steps(transform: Transform) -> Steps[vtk.vtkAbstractTransform]:
+def point_map_steps(transform: Transform) -> Steps[vtk.vtkAbstractTransform]:
+    """Return in steps what moves points (RAS mm) as a transform does."""
     made = yield from transform_steps(transform)
     # Of a linear transform a node has the way to its parent, which is the way back.
     return made.GetInverse() if isinstance(transform, LinearTransform) else made

@@ -10,16 +10,17 @@ import vtk
 
 from DeepRegLib.image import Image
 from DeepRegLib.result import Registration
-from DeepRegLib.scene.along import Along, way_steps
+from DeepRegLib.scene.along import TO_FIXED, Along, point_map_steps, way_steps
 from DeepRegLib.scene.nodes import VERDICT_ATTRIBUTE
 from DeepRegLib.scene.outputs import Inputs, Outputs, input_volume
 from DeepRegLib.scene.ownership import mark_segments
 from DeepRegLib.scene.records import write_record
-from DeepRegLib.scene.segmentations import SegmentLayers, labelmap_steps, set_segments
+from DeepRegLib.scene.segmentations import SegmentLayers, labelmap_steps, set_segments, set_whole_segments
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.scene.tables import set_measures
 from DeepRegLib.scene.transforms import set_transform, transform_steps
 from DeepRegLib.scene.volumes import set_millimetres, set_volume, value_range
+from DeepRegLib.scene.whole_segments import WholeData, carried_share_steps, carried_surface_steps
 from DeepRegLib.scene.world import image_data_steps
 
 VOLUMES = ("warped", "jacobian", "uncertainty", "explanation", "trust", "synthetic")
@@ -47,6 +48,8 @@ class ResultData:
         As a node has them, see `transform_steps`.
     labelmaps
         One for each of `Registration.warped_layers`.
+    whole
+        What the moving segmentation held in place of label maps, carried over.
     ways
         What moves the points of what goes along (`DeepRegLib.scene.along.way_steps`).
     """
@@ -54,6 +57,7 @@ class ResultData:
     volumes: Mapping[str, vtk.vtkImageData]
     transforms: Mapping[str, vtk.vtkAbstractTransform]
     labelmaps: tuple[slicer.vtkOrientedImageData, ...] = ()
+    whole: WholeData | None = None
     ways: Mapping[str, vtk.vtkAbstractTransform] = field(default_factory=dict)
 
 
@@ -61,7 +65,7 @@ def result_data_steps(
     registration: Registration, outputs: Outputs, layers: SegmentLayers | None = None, along: Along | None = None
 ) -> Steps[ResultData]:
     """Make in steps what takes long of a result, before its nodes are made."""
-    volumes, transforms, labelmaps = {}, {}, ()
+    volumes, transforms, labelmaps, whole = {}, {}, (), None
     for name in VOLUMES:
         image = getattr(registration, name)
         if getattr(outputs, name) and image is not None:
@@ -69,10 +73,26 @@ def result_data_steps(
     for name in TRANSFORMS:
         if getattr(outputs, name):
             transforms[name] = yield from transform_steps(getattr(registration, name))
-    if outputs.segmentation and layers is not None and registration.warped_layers:
-        labelmaps = yield from labelmap_steps(layers, registration.warped_layers)
     ways = yield from way_steps(registration, along or Along())
-    return ResultData(volumes, transforms, labelmaps, ways)
+    if outputs.segmentation and layers is not None:
+        whole = yield from _whole_steps(registration, layers, ways)
+        if whole is None and registration.warped_layers:
+            labelmaps = yield from labelmap_steps(layers, registration.warped_layers)
+    return ResultData(volumes, transforms, labelmaps, whole, ways)
+
+
+def _whole_steps(
+    registration: Registration, layers: SegmentLayers, ways: Mapping[str, vtk.vtkAbstractTransform]
+) -> Steps[WholeData | None]:
+    """Return in steps the segments that are no label maps, carried over; None where there are none."""
+    if layers.whole.surfaces:
+        way = ways.get(TO_FIXED) or (yield from point_map_steps(registration.inverse))
+        surfaces = yield from carried_surface_steps(layers.whole, way)
+        return surfaces
+    if layers.whole.shares and registration.warped_fractions:
+        shares = yield from carried_share_steps(layers.whole, registration.warped_fractions)
+        return shares
+    return None
 
 
 def fillers_of(
@@ -101,7 +121,10 @@ def fillers_of(
 
     def fill_segmentation(node: slicer.vtkMRMLSegmentationNode) -> None:
         assert layers is not None  # noqa: S101  # for mypy: without layers there are no label maps
-        set_segments(node, layers, data.labelmaps, reference=fixed)
+        if data.whole is None:
+            set_segments(node, layers, data.labelmaps, reference=fixed)
+        else:
+            set_whole_segments(node, layers, data.whole, reference=fixed)
         mark_segments(node)
 
     def fill_jacobian(node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -136,7 +159,7 @@ def fillers_of(
         "synthetic": fill_synthetic,
     }
     made = {name: fill for name, fill in fillers.items() if name in data.volumes or name in data.transforms}
-    if data.labelmaps:
+    if data.labelmaps or data.whole is not None:
         made["segmentation"] = fill_segmentation
     names = {} if layers is None else {(each.layer, each.value): each.name for each in layers.segments}
     return made | {"table": lambda node: set_measures(node, registration, label_names, names)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import slicer
@@ -31,6 +31,7 @@ from DeepRegLib.scene.shared_labelmaps import (
 )
 from DeepRegLib.scene.steps import Steps, run_through, slabs
 from DeepRegLib.scene.volumes import image_from_volume
+from DeepRegLib.scene.whole_segments import WholeData, WholeSegments, whole_steps
 from DeepRegLib.scene.world import flipped_matrix, ijk_to_ras, image_data_steps, matrix_from_array, parent_to_world
 from DeepRegLib.transforms import LinearTransform
 
@@ -70,10 +71,13 @@ class SegmentLayers:
         Label maps in the world, each on its own grid. Segments that overlap lie in different images.
     segments
         What the voxel values mean, in the order of the segmentation.
+    whole
+        What the segmentation holds in place of label maps: shares of voxels, or closed surfaces.
     """
 
     images: tuple[Image, ...]
     segments: tuple[Segment, ...]
+    whole: WholeSegments = field(default_factory=WholeSegments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +190,7 @@ def layer_steps(node: slicer.vtkMRMLNode | None) -> Steps[SegmentLayers]:
         framed = with_margin(labelmap)
         images.append(Image(framed.array, labelmap_geometry(framed, source, to_world), source.GetName()))
         yield
+    whole = yield from whole_steps(source, to_world)
     _require_unchanged(source, before)
     places = {identifier: (n, v) for n, labelmap in enumerate(merged) for v, identifier in labelmap.ids.items()}
     unused = max(merged[0].ids) + 1
@@ -197,7 +202,7 @@ def layer_steps(node: slicer.vtkMRMLNode | None) -> Steps[SegmentLayers]:
         description = slicer.vtkSegment()
         description.DeepCopyMetadata(source.GetSegmentation().GetSegment(identifier))
         segments.append(Segment(*places[identifier], identifier, description))
-    return SegmentLayers(tuple(images), tuple(segments))
+    return SegmentLayers(tuple(images), tuple(segments), whole)
 
 
 def label_map_steps(
@@ -261,16 +266,29 @@ def set_segments(
 
     `labelmaps` are the warped layers as `labelmap_steps` makes them.
     """
+    whole = WholeData(LABELMAP, tuple(labelmaps[segment.layer] for segment in layers.segments))
+    set_whole_segments(node, layers, whole, reference=reference)
+
+
+def set_whole_segments(
+    node: slicer.vtkMRMLSegmentationNode,
+    layers: SegmentLayers,
+    whole: WholeData,
+    *,
+    reference: slicer.vtkMRMLScalarVolumeNode | None,
+) -> None:
+    """Fill a segmentation node as `set_segments` does, with one object a segment of whatever representation."""
     changed = node.StartModify()
     node.SetAndObserveTransformNodeID(None)
     segmentation = node.GetSegmentation()
     remove_segments(node)
-    segmentation.SetSourceRepresentationName(LABELMAP)
-    for segment in layers.segments:
+    segmentation.SetSourceRepresentationName(whole.representation)
+    for segment, data in zip(layers.segments, whole.objects, strict=True):
         new = slicer.vtkSegment()
         new.DeepCopyMetadata(segment.description)
-        new.SetLabelValue(segment.value)
-        new.AddRepresentation(LABELMAP, labelmaps[segment.layer])
+        if whole.representation == LABELMAP:
+            new.SetLabelValue(segment.value)
+        new.AddRepresentation(whole.representation, data)
         segmentation.AddSegment(new, segment.segment_id)
     if reference is not None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(reference)

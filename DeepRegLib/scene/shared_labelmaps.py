@@ -14,6 +14,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.scene.label_arrays import as_whole_numbers, box_at, lattice_shift, smallest_dtype, translated
 from DeepRegLib.scene.steps import Steps, slabs
+from DeepRegLib.scene.whole_segments import is_fractional, marked, shares_of
 from DeepRegLib.scene.world import array_from_matrix, geometry_from_ras, voxels_of
 
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
@@ -30,6 +31,10 @@ class SharedLabelmap:
 
 def shared_labelmaps_of(node: slicer.vtkMRMLSegmentationNode) -> Iterator[SharedLabelmap]:
     """Yield the label maps of a segmentation as views of what is marked; those without voxels are left out."""
+    segmentation = node.GetSegmentation()
+    if is_fractional(node) and not segmentation.ContainsRepresentation(LABELMAP):
+        yield from _halves(segmentation)
+        return
     segmentation = _with_labelmaps(node)
     layers = [
         (segmentation.GetLayerDataObject(layer, LABELMAP), _values_in(segmentation, layer))
@@ -49,12 +54,25 @@ def shared_labelmaps_of(node: slicer.vtkMRMLSegmentationNode) -> Iterator[Shared
         yield SharedLabelmap(array[box], own, values)
 
 
+def _halves(segmentation: slicer.vtkSegmentation) -> Iterator[SharedLabelmap]:
+    """Yield where fractional segments hold half of a voxel at least, a label map each."""
+    for identifier, shares in shares_of(segmentation):
+        array = marked(shares)
+        box = _marked_box(array)
+        if box is not None:
+            own = shares.ijk_to_ras.copy()
+            own[:3, 3] += own[:3, :3] @ [side.start for side in reversed(box)]
+            yield SharedLabelmap(array[box], own, {1: identifier})
+
+
 def state_of(node: slicer.vtkMRMLSegmentationNode) -> tuple[int, ...]:
     """Return numbers that change when the voxels or the list of segments of a segmentation do."""
     segmentation = node.GetSegmentation()
     layers = [segmentation.GetLayerDataObject(n, LABELMAP) for n in range(segmentation.GetNumberOfLayers(LABELMAP))]
+    source, count = segmentation.GetSourceRepresentationName(), segmentation.GetNumberOfSegments()
+    layers += [segmentation.GetNthSegment(n).GetRepresentation(source) for n in range(count)]
     times = (int(data.GetMTime()) for data in layers if data is not None)
-    return segmentation.GetNumberOfSegments(), *times
+    return count, *times
 
 
 def _values_in(segmentation: slicer.vtkSegmentation, layer: int) -> dict[int, str]:
