@@ -33,6 +33,7 @@ OUTPUT_FILES: Mapping[str, str] = {
     "inverse": "inverse.h5",
     "warped": "warped.nii.gz",
     "warped_labels": "warped_labels.nii.gz",
+    "warped_segmentation": "warped_segmentation.seg.nrrd",
     "plan_labels": "plan_labels.nii.gz",
     "jacobian": "jacobian.nii.gz",
     "uncertainty": "uncertainty.nii.gz",
@@ -215,21 +216,32 @@ def _images(registration: Registration) -> dict[str, tuple[str, Image]]:
     return images
 
 
-def _write_report(registration: Registration, path: Path) -> bool:
-    from DeepRegLib.report import write_report
+def report_written(write: Callable[[], None]) -> bool:
+    """Write a report, and tell whether there is one: a picture that cannot be drawn must not cost a long run's result.
 
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     try:
-        write_report(registration, path)
+        write()
     except OutputError:
         raise
     except DeepRegError as error:
         logger.warning("No report was written. %s", error)
         return False
-    except Exception:  # a picture that cannot be drawn must not cost the result of a long run
+    except Exception:
         logger.warning("No report was written: drawing it failed.")
         logger.info("The report failed with:", exc_info=True)
         return False
     return True
+
+
+def _write_report(registration: Registration, path: Path) -> bool:
+    from DeepRegLib.report import write_report
+
+    return report_written(lambda: write_report(registration, path))
 
 
 def _description(image: Image) -> dict[str, Any]:

@@ -17,9 +17,13 @@ from DeepRegLib.cli.summary import summarise
 
 if TYPE_CHECKING:
     from DeepRegLib.correction import Improvement
+    from DeepRegLib.exporting import DicomExport
     from DeepRegLib.image import Image
     from DeepRegLib.request import Request
+    from DeepRegLib.result import Registration
     from DeepRegLib.saved_result import SavedResult
+    from DeepRegLib.saving import FurtherFiles
+    from DeepRegLib.segmentation.carrying import SegmentedScan
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ def improve(
     sliding_mask: Again = None,
     rigid_labels: Again = None,
     moving_labels: Annotated[
-        Path | None, typer.Option(help="Labels to carry over: a map on the moving scan's grid, SEG or RTSTRUCT.")
+        Path | None, typer.Option(help="Labels to carry over: a map on the moving scan's grid, .seg.nrrd, SEG or RTSTRUCT.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
     engine: Engine = None,
@@ -86,13 +90,25 @@ def improve(
                 place.require_room(expected_bytes(request.fixed, request.recipe, request.drivers.moving_labels))
                 improved = compute(IMPROVE, wanted, engine, screen, report)
                 report("save", 1.0)
-                names = write_into(improved, place, lambda folder: write_objects(improved, export, folder))
+                names = write_into(improved, place, _further(improved, export, labels.segmented))
                 with undisturbed():
                     place.commit(names)
                     screen.wrote(output)
         summarise(screen, improved, output, names)
         if improved.verdict.level == "failed":
             raise typer.Exit(FAILED)
+
+
+def _further(result: Registration, export: DicomExport | None, segmented: SegmentedScan | None) -> FurtherFiles:
+    """Return what writes the files that were asked for besides the usual ones."""
+
+    def write(folder: Path) -> dict[str, str]:
+        from DeepRegLib.cli.label_files import carried_file
+
+        files = carried_file(segmented, result.transform, result.fixed.geometry, folder)
+        return files | write_objects(result, export, folder)
+
+    return write
 
 
 def _improvement(saved: SavedResult, request: Request, points: tuple[Path, Path]) -> Improvement:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from DeepRegLib.recipes import Recipe
     from DeepRegLib.result import Registration
     from DeepRegLib.saving import FurtherFiles
+    from DeepRegLib.segmentation.carrying import SegmentedScan
     from DeepRegLib.transforms import Transform
 
 Mask = Annotated[Path | None, typer.Option(help="Nonzero where the image counts; on the image's own grid.")]
 Points = Annotated[Path | None, typer.Option(help="Points in the same order on both: .csv (LPS mm), .fcsv, .mrk.json.")]
-Labels = Annotated[Path | None, typer.Option(help="Label map on the image's own grid, SEG or RTSTRUCT.")]
+Labels = Annotated[
+    Path | None, typer.Option(help="Label map on the image's own grid, Slicer's .seg.nrrd, SEG or RTSTRUCT.")
+]
 
 
 def register(
@@ -93,7 +96,8 @@ def register(
     """Bring a moving scan onto a fixed one.
 
     Writes transform.h5 (fixed points to moving points), inverse.h5, warped.nii.gz, result.json and report.html into the
-    output folder, and warped_labels.nii.gz if there are moving labels. Landmarks, and labels given for both scans, draw
+    output folder, and warped_labels.nii.gz if there are moving labels; of a .seg.nrrd warped_segmentation.seg.nrrd too,
+    with overlapping and fractional segments, names, colours and codes. Landmarks, and labels given for both scans, draw
     the deformation to where they belong and are measured; a recipe with landmark_pull or label_pull 0 measures only.
     deepreg models list shows what --model takes.
     """
@@ -137,7 +141,7 @@ def register(
                 place.require_room(expected_bytes(request.fixed, chosen, drivers.moving_labels))
                 result = compute(REGISTER, request, engine, screen, report)
                 report("save", 1.0)
-                names = write_into(result, place, _further(result, export, viewer))
+                names = write_into(result, place, _further(result, export, viewer, labels.segmented))
                 with undisturbed():
                     place.commit(names)
                     screen.wrote(output)
@@ -167,11 +171,16 @@ def _start(path: Path | None, fixed: tuple[Path, Image], moving: tuple[Path, Ima
     return read_between(path, (fixed[0], fixed[1].geometry), (moving[0], moving[1].geometry))
 
 
-def _further(result: Registration, export: DicomExport | None, viewer: bool) -> FurtherFiles:
+def _further(
+    result: Registration, export: DicomExport | None, viewer: bool, segmented: SegmentedScan | None
+) -> FurtherFiles:
     """Return what writes the files that were asked for besides the usual ones."""
 
     def write(folder: Path) -> dict[str, str]:
-        files = viewer_file(result, folder) if viewer else {}
+        from DeepRegLib.cli.label_files import carried_file
+
+        files = carried_file(segmented, result.transform, result.fixed.geometry, folder)
+        files |= viewer_file(result, folder) if viewer else {}
         return files | write_objects(result, export, folder)
 
     return write

@@ -63,9 +63,10 @@ def segment(
     """Segment a scan by atlases (scans with label maps, each registered to it, their labels fused) or by a model.
 
     Writes segmentation.seg.nrrd (labels with names and colours, as Slicer reads it), agreement.nii.gz (share of the
-    atlases that say what the result says), segments.csv, atlases.csv and result.json. An atlas whose registration
-    failed is left out and named. A label map saved by Slicer (labels.seg.nrrd) brings the names and colours. With
-    --model there is confidence.nii.gz (probability of the label that was chosen) in place of agreement and atlases.
+    atlases that say what the result says), segments.csv, atlases.csv, report.html (slices with outlines, every atlas
+    and its verdict) and result.json. An atlas whose registration failed is left out and named. A label map saved by
+    Slicer (labels.seg.nrrd) brings the names and colours. With --model there is confidence.nii.gz (probability of the
+    label that was chosen) in place of agreement and atlases.
     """
     with session(json_output, verbose) as screen:
         from DeepRegLib.image import read_image

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.grading import items_of, overall, value_text
 from DeepRegLib.naming import base_name, without_folders
@@ -27,31 +24,15 @@ from DeepRegLib.recipes import (
     recipe_to_toml,
     without_folder,
 )
+from DeepRegLib.report.pages import Picture, banner_of, data_uri, page_template
 from DeepRegLib.report.planes import Plane, planes_of
-from DeepRegLib.result import CHECK, FAILED, OK, Measures, Registration
+from DeepRegLib.result import Measures, Registration
 from DeepRegLib.transforms import linear_part
-
-if TYPE_CHECKING:
-    import jinja2
 
 __all__ = ["write_report"]
 
 TEMPLATE = "template.html.j2"
 ABSOLUTE_PATH = re.compile(r"^(/|~|\\\\|[A-Za-z]:[\\/])")
-BANNERS = {
-    OK: ("ok", "✓", "OK", "No sign of failure was found. Compare the pictures before you rely on it."),
-    CHECK: ("check", "!", "CHECK", "Something is unusual. Look at the pictures before you use this result."),
-    FAILED: ("failed", "✗", "FAILED", "Do not use this result."),
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the report: a heading, how to read it, and its data URI."""
-
-    title: str
-    caption: str
-    uri: str
 
 
 @dataclass(frozen=True)
@@ -96,27 +77,20 @@ def render_report(registration: Registration) -> str:
     DeepRegError
         If jinja2 or Pillow is not installed.
     """
-    try:
-        import jinja2  # noqa: F401  # `_template` needs it
+    page = page_template(TEMPLATE)
+    from DeepRegLib.report.curves import curves_drawing
 
-        from DeepRegLib.report.curves import curves_drawing
-    except ModuleNotFoundError as error:
-        package = "Pillow" if error.name == "PIL" else error.name
-        raise DeepRegError(
-            f"The report needs the Python package {package}, which is not installed.",
-            'Install it: pip install "slicer-deepreg[report]"',
-        ) from error
     planes = planes_of(registration)
     measures = registration.measures
-    return _template().render(
-        banner=BANNERS.get(registration.verdict.level, BANNERS[CHECK]),
+    return page.render(
+        banner=banner_of(registration.verdict),
         reasons=_plain(registration, registration.verdict.reasons),
         warnings=_plain(registration, registration.warnings),
         decisions=_plain(registration, registration.decisions),
         fixed=base_name(registration.fixed.name),
         moving=base_name(registration.moving.name),
         pictures=list(_pictures(registration, planes)),
-        curves=_uri(curves_drawing(registration.curves), "svg+xml") if registration.curves else None,
+        curves=data_uri(curves_drawing(registration.curves), "svg+xml") if registration.curves else None,
         transform=_transform_rows(registration),
         measures=[
             *measure_rows(measures),
@@ -138,21 +112,6 @@ def render_report(registration: Registration) -> str:
     )
 
 
-@cache
-def _template() -> jinja2.Template:
-    """Return the page, compiled once a process."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(TEMPLATE)
-
-
 def _pictures(registration: Registration, planes: tuple[Plane, ...]) -> Iterator[Picture]:
     from DeepRegLib.report import figures
 
@@ -160,34 +119,34 @@ def _pictures(registration: Registration, planes: tuple[Plane, ...]) -> Iterator
         "Images",
         "Slices through the centre of the fixed foreground, radiological orientation: R right, L left, A anterior, "
         "P posterior, S superior, I inferior. A dashed line is the border of what was scanned in the moving image.",
-        _uri(figures.images_figure(planes)),
+        data_uri(figures.images_figure(planes)),
     )
     yield Picture(
         "Edges of the fixed image on the moving image",
         "After registration the yellow lines must follow the outlines below them.",
-        _uri(figures.edges_figure(planes)),
+        data_uri(figures.edges_figure(planes)),
     )
     yield Picture(
         "Overlay",
         "Fixed in red, moving in cyan. Within one modality, what agrees is grey and colour fringes show misalignment.",
-        _uri(figures.overlay_figure(planes)),
+        data_uri(figures.overlay_figure(planes)),
     )
     yield Picture(
         "Checkerboard",
         "Tiles of the fixed and the moving image in turn. Edges must run on across the borders of the tiles.",
-        _uri(figures.checkerboard_figure(planes)),
+        data_uri(figures.checkerboard_figure(planes)),
     )
     if _one_modality(registration.recipe):
         yield Picture(
             "Difference",
             "Moving minus fixed after both were brought to one brightness: grey where they agree.",
-            _uri(figures.difference_figure(planes)),
+            data_uri(figures.difference_figure(planes)),
         )
     if registration.warped_labels is not None:
         yield Picture(
             "Transferred labels",
             "Outlines of the moving labels after registration. They must follow the structures of the fixed image.",
-            _uri(figures.labels_figure(planes)),
+            data_uri(figures.labels_figure(planes)),
         )
     if not figures.is_linear(registration):
         yield Picture(
@@ -195,26 +154,22 @@ def _pictures(registration: Registration, planes: tuple[Plane, ...]) -> Iterator
             "Without the linear part. Above, the moving image's regular grid as it lies on the fixed image: it must be "
             "smooth and must not cross itself. Below, the logarithm of the volume change: 0 keeps volume, red is "
             "moving tissue that was shrunk to fit (0.7 is to a half), blue was enlarged, green is folded.",
-            _uri(figures.deformation_figure(registration, planes)),
+            data_uri(figures.deformation_figure(registration, planes)),
         )
     if registration.uncertainty is not None:
         yield Picture(
             "Uncertainty of the model",
             "How far the model's answers to the same pair differ, in mm: where it is bright, it was guessing. The "
             "deformable stage moves on from the answer, so this is no error bar of the final transform.",
-            _uri(figures.uncertainty_figure(planes)),
+            data_uri(figures.uncertainty_figure(planes)),
         )
     if registration.explanation is not None:
         yield Picture(
             "What the model went by",
             "How far the model's field moves at each place if the fixed image is hidden there. Where it is dark, the "
             "field came from what lies around, or from what the model was taught, not from what the image shows.",
-            _uri(figures.explanation_figure(planes)),
+            data_uri(figures.explanation_figure(planes)),
         )
-
-
-def _uri(data: bytes, kind: str = "jpeg") -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _one_modality(recipe: Recipe) -> bool:

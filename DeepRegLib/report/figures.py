@@ -8,8 +8,9 @@ from __future__ import annotations
 import colorsys
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import SimpleITK as sitk
@@ -36,6 +37,7 @@ from DeepRegLib.report.canvas import (
 )
 from DeepRegLib.report.planes import Plane, Slice
 from DeepRegLib.result import Registration
+from DeepRegLib.segments import Colour
 from DeepRegLib.transforms import LinearTransform, linear_part
 
 WIDTH = 10.0  # inches
@@ -48,6 +50,8 @@ DIFFERENCE = 0.8
 DASH = 5.0  # pixels
 LETTER_POINTS = 12.0
 BAR_NUMBERS = 5
+SURE = 0.999  # above that, nothing is said against a voxel
+NO_COLOURS: Mapping[int, Colour] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,40 @@ def labels_figure(planes: tuple[Plane, ...]) -> bytes:
 def labelled_figure(planes: tuple[Plane, ...]) -> bytes:
     """Draw the outlines of labels on one scan, in one row."""
     return _figure(planes, Row("", lambda plane, size: _outlines_over(plane.fixed, plane.labels, size)))
+
+
+def segmented_figure(
+    planes: tuple[Plane, ...], certainty: Sequence[Slice], colours: Mapping[int, Colour], title: str
+) -> bytes:
+    """Draw a scan, the outlines of its segments in their colours, and a map of how sure they are.
+
+    Parameters
+    ----------
+    planes
+        Of the scan with its labels.
+    certainty
+        0 to 1, a slice a plane; shown in and around the segments.
+    colours
+        Of the labels, red, green and blue from 0 to 1.
+    title
+        Of the map.
+    """
+    maps = {plane.name: values for plane, values in zip(planes, certainty, strict=True)}
+
+    def mapped(plane: Plane, size: Size) -> Picture:
+        values = maps[plane.name]
+        drawn = tile(grey(plane.fixed * 0.35), size)
+        doubted = values < SURE if plane.labels is None else (values < SURE) | (plane.labels != 0)
+        lay_over(drawn, coloured(values, 0.0, 1.0, VIRIDIS), doubted & plane.foreground)
+        return drawn
+
+    return _figure(
+        planes,
+        Row("Scan", lambda plane, size: tile(grey(plane.fixed), size)),
+        Row("Segments", lambda plane, size: _outlines_over(plane.fixed, plane.labels, size, colours)),
+        Row(title, mapped),
+        bar=Bar(VIRIDIS, 0.0, 1.0, ".1f"),
+    )
 
 
 def deformation_figure(registration: Registration, planes: tuple[Plane, ...]) -> bytes:
@@ -253,7 +291,9 @@ def _edges(picture: Slice) -> NDArray[np.bool_]:
     return sitk.GetArrayFromImage(canny) > 0
 
 
-def _outlines_over(picture: Slice, labels: NDArray[np.generic] | None, size: Size) -> Picture:
+def _outlines_over(
+    picture: Slice, labels: NDArray[np.generic] | None, size: Size, colours: Mapping[int, Colour] = NO_COLOURS
+) -> Picture:
     drawn = tile(grey(picture), size)
     if labels is None:
         return drawn
@@ -265,7 +305,9 @@ def _outlines_over(picture: Slice, labels: NDArray[np.generic] | None, size: Siz
     border &= labels != 0
     present, which = np.unique(labels[border], return_inverse=True)
     # The golden ratio spreads the hues of neighbouring labels.
-    hues = [colorsys.hsv_to_rgb(float(label) * 0.618034 % 1, 0.85, 1.0) for label in present.tolist()]
+    hues = [
+        colours.get(label) or colorsys.hsv_to_rgb(float(label) * 0.618034 % 1, 0.85, 1.0) for label in present.tolist()
+    ]
     outlines = np.zeros((*labels.shape, 3), dtype=np.uint8)
     outlines[border] = np.rint(255 * np.array(hues).reshape(-1, 3)).astype(np.uint8)[which.ravel()]
     lay_over(drawn, outlines, border)

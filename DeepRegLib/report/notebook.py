@@ -6,7 +6,8 @@ import base64
 from html import escape
 
 from DeepRegLib.naming import base_name, without_folders
-from DeepRegLib.report import BANNERS, MeasureRow, measure_rows
+from DeepRegLib.report import MeasureRow, measure_rows
+from DeepRegLib.report.pages import BANNERS
 from DeepRegLib.report.planes import planes_of
 from DeepRegLib.result import CHECK, Registration
 

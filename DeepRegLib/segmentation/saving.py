@@ -16,7 +16,7 @@ from DeepRegLib.files.output_folder import RESULT, OutputFolder, reserved_folder
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.naming import base_name, without_folders
 from DeepRegLib.recipes import recipe_to_dict, without_folder
-from DeepRegLib.saving import json_text
+from DeepRegLib.saving import json_text, report_written
 from DeepRegLib.segmentation.result import Segmentation
 from DeepRegLib.segmentation.seg_nrrd import write_segmentation
 
@@ -27,15 +27,17 @@ SEGMENTATION_FILES: Mapping[str, str] = {
     "agreement": "agreement.nii.gz",
     "segments": "segments.csv",
     "atlases": "atlases.csv",
+    "report": "report.html",
     "result": RESULT,
 }
 MODEL_FILES: Mapping[str, str] = {
     "segmentation": "segmentation.seg.nrrd",
     "confidence": "confidence.nii.gz",
     "segments": "segments.csv",
+    "report": "report.html",
     "result": RESULT,
 }
-TABLE_BYTES = 1_000_000
+TABLE_BYTES = 2_000_000  # and the report
 
 
 def reserved_segmentation(
@@ -64,8 +66,9 @@ def save_segmentation(segmentation: Segmentation, directory: str | Path, *, over
         What to save.
     directory
         The folder, created with its parents where there is none. It gets ``segmentation.seg.nrrd`` (labels with names,
-        colours and terminology), ``agreement.nii.gz``, ``segments.csv``, ``atlases.csv`` and ``result.json``; of a
-        model ``confidence.nii.gz`` instead of agreement and atlases.
+        colours and terminology), ``agreement.nii.gz``, ``segments.csv``, ``atlases.csv``, ``result.json`` and
+        ``report.html`` (if jinja2 and Pillow are installed); of a model ``confidence.nii.gz`` instead of agreement and
+        atlases.
     overwrite
         Whether an earlier segmentation in it may be replaced.
 
@@ -91,8 +94,8 @@ def write_segmentation_into(segmentation: Segmentation, place: OutputFolder) -> 
     return place.write(lambda folder: _write_all(segmentation, folder))
 
 
-def segmentation_to_dict(segmentation: Segmentation) -> dict[str, Any]:
-    """Return what ``result.json`` holds: plain values, no folder names."""
+def segmentation_to_dict(segmentation: Segmentation, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return what ``result.json`` holds: plain values, no folder names; `files` are those written, by what they are."""
     found = segmentation
     names = [found.scan.name]
     return {
@@ -115,7 +118,7 @@ def segmentation_to_dict(segmentation: Segmentation) -> dict[str, Any]:
         "atlases": [asdict(row) for row in found.atlases],
         "timings": found.timings,
         "provenance": found.provenance,
-        "files": dict(MODEL_FILES if found.model else SEGMENTATION_FILES),
+        "files": dict(files),
     }
 
 
@@ -157,11 +160,15 @@ def _number(value: float | None) -> str:
 
 
 def _write_all(segmentation: Segmentation, folder: Path) -> list[str]:
-    found, files = segmentation, MODEL_FILES if segmentation.model else SEGMENTATION_FILES
+    from DeepRegLib.segmentation.report import write_segmentation_report
+
+    found, files = segmentation, dict(MODEL_FILES if segmentation.model else SEGMENTATION_FILES)
     write_segmentation(found.labels, found.segments, folder / files["segmentation"])
     write_image(found.agreement, folder / files["confidence" if found.model else "agreement"])
     write_text(folder / files["segments"], segments_as_csv(found))
     if not found.model:
         write_text(folder / files["atlases"], atlases_as_csv(found))
-    write_text(folder / files["result"], json_text(segmentation_to_dict(found)))
+    if not report_written(lambda: write_segmentation_report(found, folder / files["report"])):
+        del files["report"]
+    write_text(folder / files["result"], json_text(segmentation_to_dict(found, files)))
     return list(files.values())

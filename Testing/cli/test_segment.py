@@ -45,7 +45,7 @@ def test_a_model_in_place_of_atlases_writes_its_confidence(deepreg: Deepreg, tmp
     )
     assert outcome.code in (0, FAILED), outcome.err
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"segmentation.seg.nrrd", "confidence.nii.gz", "segments.csv", "result.json"}
+    assert written == {"segmentation.seg.nrrd", "confidence.nii.gz", "segments.csv", "report.html", "result.json"}
     assert "Leber 肝" in (tmp_path / "out" / "segments.csv").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["model"]["name"] == "tiny"
 
