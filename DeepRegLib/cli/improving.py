@@ -43,7 +43,8 @@ def improve(
     sliding_mask: Again = None,
     rigid_labels: Again = None,
     moving_labels: Annotated[
-        Path | None, typer.Option(help="Labels to carry over: a map on the moving scan's grid, .seg.nrrd, SEG or RTSTRUCT.")
+        Path | None,
+        typer.Option(help="Labels to carry over: a map on the moving scan's grid, .seg.nrrd, SEG or RTSTRUCT."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the fastest.")] = None,
     engine: Engine = None,
