@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from DeepRegLib.cli.quality import _result_beside
-from DeepRegLib.cohort.record import read_json, record_of, summary_of
+from DeepRegLib.cohort.record import LARGEST_RECORD, record_of, summary_of
 from DeepRegLib.dicom.segmentation import read_segmentation as read_dicom_segmentation
 from DeepRegLib.dicom.segmentation import write_segmentation as write_dicom_segmentation
 from DeepRegLib.dicom.structures import Structure, StructureSet
+from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.files.output_folder import earlier_files
 from DeepRegLib.files.workplace import remove_abandoned
 from DeepRegLib.image import Image, read_image, write_image
@@ -213,7 +214,7 @@ def _case(damaged: str) -> Callable[[Path], Made]:
 
 
 def _read_case(folder: Path) -> object:
-    return record_of(folder), summary_of(read_json(folder / "result.json") or {})
+    return record_of(folder), summary_of(json_table(folder / "result.json", LARGEST_RECORD) or {})
 
 
 def _read_beside(folder: Path) -> object:

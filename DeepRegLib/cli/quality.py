@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,16 +158,12 @@ def _about(measured: Measured, transform: Path, by: str | None, on: str | None, 
 
 def _result_beside(transform: Path) -> dict[str, Any]:
     """Return the result that a transform is of, where it lies in that result's folder."""
+    from DeepRegLib.files.json_tables import json_table
     from DeepRegLib.files.output_folder import LARGEST_RESULT, RESULT
 
     path = transform.parent / RESULT
-    try:
-        if path.stat().st_size > LARGEST_RESULT:
-            return {}
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    listed = table.get("files", {}) if isinstance(table, dict) else {}
+    table = json_table(path, LARGEST_RESULT) or {}
+    listed = table.get("files", {})
     return table if isinstance(listed, dict) and transform.name in listed.values() else {}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import OutputError
 from DeepRegLib.files import make_folder, write_text
+from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.files.output_folder import RESULT
 from DeepRegLib.saving import is_output, json_text
 from DeepRegLib.segmentation.saving import is_segmentation_file
@@ -44,18 +44,7 @@ def record_of(folder: Path) -> dict[str, Any] | None:
     """Return what a case's folder says of itself; None if there is no whole result in it."""
     if not any((folder / name).is_file() for name in (RESULT, SERIES_JSON)):
         return None
-    return read_json(folder / RECORD)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the table in a JSON file; None if there is none that can be read."""
-    try:
-        if path.stat().st_size > LARGEST_RECORD:
-            return None
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return table if isinstance(table, dict) else None
+    return json_table(folder / RECORD, LARGEST_RECORD)
 
 
 def write_failure(output: str | Path, name: str, table: Mapping[str, Any]) -> None:

@@ -21,12 +21,13 @@ from DeepRegLib.cohort.case_folder import reserved_case
 from DeepRegLib.cohort.cases import Case, words_of
 from DeepRegLib.cohort.columns import COMMANDS
 from DeepRegLib.cohort.files import content_hash, stamp_of
-from DeepRegLib.cohort.record import LOG, RECORD, THUMBNAIL, is_case_file, read_json, record_of, summary_of
+from DeepRegLib.cohort.record import LARGEST_RECORD, LOG, RECORD, THUMBNAIL, is_case_file, record_of, summary_of
 from DeepRegLib.cohort.thumbnails import write_thumbnail
 from DeepRegLib.cohort.wanted import SCHEMA, Wanted, difference, wanted_of
 from DeepRegLib.cohort.work import BUSY, DISK, DONE, INPUT, RUN, VERSIONS, Outcome, Work
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import write_text
+from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.saving import json_text
 from DeepRegLib.versions import versions
 
@@ -135,7 +136,7 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
                 "host": platform.node(),
                 "attempt": work.attempt,
                 "size": sum(path.stat().st_size for path in new.rglob("*") if path.is_file()),
-                **summary_of(read_json(new / result) or {}),
+                **summary_of(json_table(new / result, LARGEST_RECORD) or {}),
             }
             write_text(new / RECORD, json_text(record))
             # In this order they appear; where the result lies, all the others do.
@@ -149,7 +150,7 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
 
 
 def _done(folder: Path) -> Outcome:
-    record = read_json(folder / RECORD) or {}
+    record = json_table(folder / RECORD, LARGEST_RECORD) or {}
     return Outcome(DONE, verdict=str(record.get("verdict", "")), size=int(record.get("size", 0)))
 
 

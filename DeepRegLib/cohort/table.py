@@ -12,8 +12,9 @@ from typing import Any
 from DeepRegLib.cohort.cases import Case
 from DeepRegLib.cohort.manifest import Manifest
 from DeepRegLib.cohort.plan import Plan
-from DeepRegLib.cohort.record import THUMBNAIL, failure_file, folder_of, read_json, record_of
+from DeepRegLib.cohort.record import LARGEST_RECORD, THUMBNAIL, failure_file, folder_of, record_of
 from DeepRegLib.cohort.work import MEGABYTE
+from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.naming import without_folders
 
 TABLE = "cohort.csv"
@@ -98,7 +99,7 @@ def _line(case: Case, output: Path) -> Line:
     record = record_of(folder)
     if record is not None:
         return _done(case, record, folder)
-    failure = read_json(failure_file(output, case.name))
+    failure = json_table(failure_file(output, case.name), LARGEST_RECORD)
     if failure is None:
         return Line(case.name, case.row, MISSING)
     reasons = without_folders([str(failure.get("reason", ""))], case.files.values())

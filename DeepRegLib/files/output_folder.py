@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from DeepRegLib.errors import InputError, OutputError
+from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.files.workplace import NEW, exchange, workplace
 from DeepRegLib.files.writing import check_name, errors_naming, make_folder, output_error, rename_folder
 
@@ -162,15 +162,10 @@ def _check_folder(folder: Path, is_ours: IsOurs, overwrite: bool, inputs: Iterab
 
 def earlier_files(folder: Path, is_ours: IsOurs) -> list[str]:
     """Return the names of the files that the result in a folder lists as its own."""
-    path = folder / RESULT
-    try:
-        if path.stat().st_size > LARGEST_RESULT:
-            return []
-        table = json.loads(path.read_text(encoding="utf-8"))
-        listed = table["files"].values()
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+    listed = (json_table(folder / RESULT, LARGEST_RESULT) or {}).get("files")
+    if not isinstance(listed, dict):
         return []
-    return [name for name in listed if isinstance(name, str) and is_ours(name)]
+    return [name for name in listed.values() if isinstance(name, str) and is_ours(name)]
 
 
 def _require_room(folder: Path, on: Path, needed: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.geometry import Geometry, geometry_from
 from DeepRegLib.guarding import guarded
 from DeepRegLib.series.names import SERIES_JSON
@@ -52,14 +52,14 @@ def read_series_folder(folder: Path) -> SavedSeries:
 
 def _read(folder: Path) -> SavedSeries:
     damaged = InputError(f"{folder / SERIES_JSON} is damaged.", AGAIN)
+    table = json_table(folder / SERIES_JSON, LARGEST)
+    if table is None:
+        raise damaged
     try:
-        if (folder / SERIES_JSON).stat().st_size > LARGEST:
-            raise damaged
-        table = json.loads((folder / SERIES_JSON).read_text(encoding="utf-8"))
         geometry = geometry_from(table["reference"])
         times = tuple(float(row["time"]) for row in table["frames"])
         unit = str(table["unit"])
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise damaged from error
     if not 0 < len(times) <= MOST_FRAMES:
         raise damaged

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import make_folder, write_text
+from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.result import CHECK, FAILED, OK, StartMeasures, Verdict
 from DeepRegLib.saving import json_text
 from DeepRegLib.transforms import Transform, read_transform, write_transform
@@ -117,7 +117,7 @@ class FolderStore:
     def load(self, name: str, key: str) -> Found | None:
         """As `Store` has it; what is damaged counts as not there."""
         place = self.folder / name
-        table = _table(place / FOUND_JSON)
+        table = json_table(place / FOUND_JSON, LARGEST_JSON) or {}
         if table.get("key") != key:
             return None
         path = place / FOUND if table.get("registered") else None
@@ -183,13 +183,3 @@ def _found_of(table: dict[str, Any], path: Path | None) -> Found:
 
 def _number(value: Any) -> Any:
     return None if value is None else float(value)
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            return {}
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return table if isinstance(table, dict) else {}
