@@ -22,8 +22,6 @@ from DeepRegLib.transforms import LinearTransform
 
 ANY_CONTRAST = "mi"
 COARSE_VOXELS = (32_000, 120_000)
-# Many candidates begin, a voxel of the search's cubes off: enough to tell the few that are worth more.
-TRIAL_VOXELS = 10_000
 FIRST_STEP_VOXELS = (0.4, 0.4, 0.3)
 KEPT_CANDIDATES = 4
 # Candidates tell apart, or meet in one pose, well before they are exact: after this share of a level's iterations the
@@ -94,8 +92,7 @@ def neighbouring_poses(run: Run, working: WorkingPair, starts: list[NDArray[np.f
 def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float64]]) -> tuple[LinearTransform, Run]:
     """Refine all starting poses on a coarse grid, the best few on a finer one, the best on the finest.
 
-    Where there are several, each level begins with a trial of all, and goes on with those it keeps; the first trial is
-    on a grid that is coarser still.
+    Where there are several, each level begins with a trial of all, and goes on with those it keeps.
 
     A similarity that is still ``"auto"`` is MI, which holds for any contrasts, until the images lie close enough to
     tell whether LNCC, which is sharper but needs one contrast, may take over on the finest grid.
@@ -124,13 +121,11 @@ def refine_linear(run: Run, working: WorkingPair, starts: list[NDArray[np.float6
         if finest and recipe.similarity == AUTO:
             run = _with_similarity_of(run, working, poses[0])
             recipe = run.recipe.linear
-        full = _shrunk_pair(working, voxels)
+        fixed, moving = _shrunk(working.fixed, voxels), _shrunk(working.moving, voxels)
+        centre, distance = weighted_centroid(fixed), SAME_POSE_VOXELS * fixed.geometry.spacing[0]
         rounds = _rounds(level, len(sizes), len(poses), recipe.iterations)
         curves = []
         for number, (iterations, count) in enumerate(rounds):
-            on_trial = level == 0 and number < len(rounds) - 1
-            fixed, moving = _shrunk_pair(working, min(TRIAL_VOXELS, voxels)) if on_trial else full
-            centre, distance = weighted_centroid(fixed), SAME_POSE_VOXELS * fixed.geometry.spacing[0]
             fit = refine_poses(
                 fixed,
                 moving,
@@ -209,10 +204,6 @@ def _check_found(poses: list[Pose]) -> None:
             "No pose was found in which the images overlap and resemble each other.",
             "Check that both show the same anatomy, or give an initial transform or landmarks.",
         )
-
-
-def _shrunk_pair(working: WorkingPair, voxels: int) -> tuple[WorkingImage, WorkingImage]:
-    return _shrunk(working.fixed, voxels), _shrunk(working.moving, voxels)
 
 
 def _shrunk(image: WorkingImage, voxels: int) -> WorkingImage:

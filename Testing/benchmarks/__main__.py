@@ -177,6 +177,7 @@ def parsed(arguments: list[str] | None) -> tuple[Options, list[str]]:
             threads=chosen.threads,
             install=chosen.install,
             fresh=chosen.fresh,
+            both_ways=chosen.both_ways,
             limit=chosen.limit or PeerOptions.limit,
             store=chosen.store,
         ),
@@ -230,6 +231,7 @@ def command_line() -> argparse.ArgumentParser:
     peers_only.add_argument("--threads", type=int, default=PeerOptions.threads, help="threads of each tool")
     peers_only.add_argument("--install", action="store_true", help="install the tools that are missing, into .peers/")
     peers_only.add_argument("--fresh", action="store_true", help="measure again what has been measured")
+    peers_only.add_argument("--both-ways", action="store_true", help="swapped images, and the fixed onto itself, too")
     return parser
 
 

@@ -24,6 +24,8 @@ class PeerOptions:
         Whether to install the tools that are missing, each in an environment of its own.
     fresh
         Whether to measure again what has been measured.
+    both_ways
+        Whether each tool registers the swapped images too, and the fixed one to itself.
     limit
         Longest time of one run in seconds.
     store
@@ -36,6 +38,7 @@ class PeerOptions:
     threads: int = os.cpu_count() or 1
     install: bool = False
     fresh: bool = False
+    both_ways: bool = False
     limit: float = 3600.0
     store: Path | None = None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from Testing.benchmarks.peers.job import Clock, Job, run
+from Testing.benchmarks.peers.job import INVERSE, Clock, Job, run
 
 
 def register(job: Job, clock: Clock) -> list[Path]:
-    """Register as `deepreg register` does, and write the transform."""
+    """Register as `deepreg register` does, and write the transform and its inverse."""
     with clock.phase("start"):
         from DeepRegLib.image import read_image
         from DeepRegLib.pipeline import register
@@ -20,6 +20,7 @@ def register(job: Job, clock: Clock) -> list[Path]:
     path = job.output / "transform.h5"
     with clock.phase("write"):
         write_transform(result.transform, path)
+        write_transform(result.inverse, job.output / INVERSE)
     return [path]
 
 

@@ -14,10 +14,10 @@ from Testing.benchmarks.cases import Case, find_cases
 from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.peers import machine, scoring
-from Testing.benchmarks.peers.job import NOT_INSTALLED
-from Testing.benchmarks.peers.scoring import Truth, known_truth, read_chain, score
+from Testing.benchmarks.peers.job import BACK, INVERSE, ITSELF, NOT_INSTALLED
+from Testing.benchmarks.peers.scoring import Truth, folds, known_truth, moved, read_chain, score
 from Testing.benchmarks.peers.store import Row, Store
-from Testing.benchmarks.peers.summary import BEFORE, EARLIER, Comparison
+from Testing.benchmarks.peers.summary import BEFORE, BOTH_WAYS, EARLIER, Comparison
 from Testing.benchmarks.peers.tools import Tool, hash_of, install, interpreter, tools_named, version_of
 
 LONG = 600.0  # seconds; a registration that takes longer is timed once
@@ -106,12 +106,13 @@ class Bench:
     def run(self, tool: Tool, key: Row, count: int) -> None:
         """Run a tool unless it has been run that often, and keep what came of it."""
         row = self._store.get(key) or key | {"runs": []}
-        if key["version"] == NOT_INSTALLED or enough(row, count, self._options.peers.limit):
+        asked = self._options.peers.both_ways and BOTH_WAYS not in row
+        if key["version"] == NOT_INSTALLED or enough(row, count, self._options.peers.limit, both_ways=asked):
             return
         with tempfile.TemporaryDirectory() as folder:
-            answer = self._answer(tool, Path(folder))
+            answer = self._answer(tool, Path(folder), both_ways=asked)
             if "error" not in answer:
-                answer |= self._scores(answer["transforms"])
+                answer |= self._scores(answer, Path(folder) / INVERSE)
         print(f"  {self._case.name}, {tool.name}: {told(answer)}", flush=True)
         self._store.put(with_answer(row, answer, self._options.peers.limit))
 
@@ -134,7 +135,7 @@ class Bench:
             self._truth = known_truth(self._case)
         return self._truth
 
-    def _answer(self, tool: Tool, folder: Path) -> dict[str, Any]:
+    def _answer(self, tool: Tool, folder: Path, *, both_ways: bool) -> dict[str, Any]:
         peers = self._options.peers
         with machine.watched() as watch:
             answer = run_fresh(
@@ -145,25 +146,40 @@ class Bench:
                 peers.threads,
                 self._case.is_multimodal(),
                 tool.variant,
+                both_ways,
                 limit=peers.limit,
                 python=interpreter(tool, peers.pythons),
                 environment=dict.fromkeys(machine.THREAD_VARIABLES, str(peers.threads)),
             )
         return answer | {"whole": watch.seconds, "others": watch.others}
 
-    def _scores(self, transforms: list[str]) -> dict[str, Any]:
+    def _scores(self, answer: dict[str, Any], inverse: Path) -> dict[str, Any]:
+        truth = self._known_truth()
         try:
-            return {"scores": score(read_chain(transforms), self._known_truth())}
+            there = read_chain(answer["transforms"])
+            scores = {"scores": score(there, truth)}
+            if BACK not in answer:
+                return scores
+            back, itself = read_chain(answer[BACK]), read_chain(answer[ITSELF])
+            found = moved("swap", truth, there, back) | moved("itself", truth, itself)
+            if inverse.is_file():
+                found["inverse folds"] = folds(read_chain([inverse]), self._case.images()[1])
+            return scores | {BOTH_WAYS: found}
         except RuntimeError:
             return {"error": "SimpleITK cannot read the transform"}
         except ValueError as error:
             return {"error": str(error)}
 
 
-def enough(row: Row, count: int, limit: float) -> bool:
-    """Tell whether a row needs no further run: it has `count`, or one that was long, or it failed for good."""
+def enough(row: Row, count: int, limit: float, *, both_ways: bool = False) -> bool:
+    """Tell whether a row needs no further run: it has `count`, or one that was long, or it failed for good.
+
+    It needs one, however many it has, for `both_ways`.
+    """
     if "error" in row:
         return bool(row["limit"] >= limit)
+    if both_ways:
+        return False
     runs = row["runs"]
     return len(runs) >= count or any(run["seconds"]["register"] > LONG for run in runs)
 
@@ -173,17 +189,19 @@ def with_answer(row: Row, answer: dict[str, Any], limit: float) -> Row:
     row = {name: value for name, value in row.items() if name not in ("error", "limit")}
     if "error" in answer:
         return row | {"error": answer["error"], "limit": limit}
-    kept = ("seconds", "whole", "others", "peak GB", "GPU GB", "scores")
+    kept = ("seconds", "processor", "whole", "others", "peak GB", "GPU GB", "scores")
     runs = [*row["runs"], {name: answer[name] for name in kept if name in answer}]
     device = {"device": answer["device"]} if "device" in answer else {}
     # Most tools draw random samples and score a little differently each time.
     means = {name: fmean(run["scores"][name] for run in runs) for name in answer["scores"]}
-    return row | device | means | {"runs": runs}
+    other = {BOTH_WAYS: answer[BOTH_WAYS]} if BOTH_WAYS in answer else {}
+    return row | device | means | other | {"runs": runs}
 
 
 def told(answer: dict[str, Any]) -> str:
     """Return a run in a few words."""
     if "error" in answer:
         return str(answer["error"])
-    scores = {name: round(value, 3) for name, value in answer["scores"].items() if name != "voxels"}
+    found = answer["scores"] | answer.get(BOTH_WAYS, {})
+    scores = {name: round(value, 3) for name, value in found.items() if name != "voxels"}
     return f"{answer['seconds']['register']:.1f} s {scores}"

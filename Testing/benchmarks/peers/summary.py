@@ -25,6 +25,13 @@ CLASSICAL = ("greedy", "greedy-sv", "ants-quick", "elastix")
 BUSY = 0.1  # share of the machine
 # The key of a row that another version or machine than today's has measured, and how that is shown.
 EARLIER, MARK = "earlier", "†"
+# The key of what `moved` found of a tool's other ways.
+BOTH_WAYS = "both ways"
+WAYS = {
+    "swapped, mm": ("swap mean", "swap p99"),
+    "onto itself, mm": ("itself mean", "itself p99"),
+    "folds of the inverse": ("inverse folds",),
+}
 LONG_AGO = "measured earlier, with the version that is named last where there are two, or on the machine named last."
 
 
@@ -82,7 +89,15 @@ class Comparison:
         """Return everything as Markdown."""
         if not self.cases:
             return nothing(TITLE, "There is no case in the folder.").markdown()
-        tables = (self.by_set(), self.by_pair(), self.lost(), self.regularity(), self.cost(), self.failed())
+        tables = (
+            self.by_set(),
+            self.by_pair(),
+            self.lost(),
+            self.regularity(),
+            self.both_ways(),
+            self.cost(),
+            self.failed(),
+        )
         return "\n\n".join([self.heading(), *(table.markdown() for table in tables)])
 
     def heading(self) -> str:
@@ -91,7 +106,7 @@ class Comparison:
         lines = [
             f"# {TITLE}",
             "",
-            f"{self._machines()}; {self.threads} threads a tool.{self._graphics()} Each run is a process of its "
+            f"{self._machines()}; {self._threads()}.{self._graphics()} Each run is a process of its "
             "own, the tools take turns on each pair, and one scorer has SimpleITK apply the transform file each wrote: "
             "labels by nearest neighbour, mean Dice over the labels of both maps, mean distance of landmarks (TRE).",
             "",
@@ -169,6 +184,22 @@ class Comparison:
         summary = ("Digital folds and log J on the fixed grid, inside the fixed foreground.",)
         return Table("Regularity", ("pair", "measure", *self._names), rows, summary)
 
+    def both_ways(self) -> Table:
+        """Return what swapping the images changes, and how far a scan registered to itself moves."""
+        rows = []
+        for case in self.cases:
+            known = {name: self._row(case.name, name).get(BOTH_WAYS, {}) for name in self._names}
+            for measure, keys in WAYS.items():
+                texts = {name: _shown_way(found, keys) for name, found in known.items() if keys[0] in found}
+                if texts:
+                    rows.append({"pair": case.name, "measure": measure, **self._dated([case.name], texts)})
+        summary = (
+            "Swapped: the images are registered there and, swapped, back; how far points of the fixed anatomy end from "
+            "where they began. Onto itself: the fixed image registered to itself. Mean and 99th percentile. Folds of "
+            "the inverse: of the delivered one, in the moving anatomy. Pairs that are not named were not swapped.",
+        )
+        return Table("Swapped, and onto itself", ("pair", "measure", *self._names), rows, summary)
+
     def cost(self) -> Table:
         """Return seconds and memory, and how many times DeepReg's seconds each tool took."""
         rows = []
@@ -176,23 +207,27 @@ class Comparison:
             runs = {name: self._row(case.name, name).get("runs", []) for name in self._names}
             seconds = {name: median(run["seconds"]["register"] for run in of) for name, of in runs.items() if of}
             own = seconds.get(DEEPREG)
-            here = self._machine_of(case.name, DEEPREG)
+            here = self._place_of(case.name, DEEPREG)
             busy = {name for name, of in runs.items() if any((run["others"] or 0) > BUSY for run in of)}
             peaks = {name: [run["peak GB"] for run in of if "peak GB" in run] for name, of in runs.items()}
             memory = {name: f"{max(of):.2f}" for name, of in peaks.items() if of}
             texts = {name: f"{value:.1f}{'~' if name in busy else ''}" for name, value in seconds.items()}
             whole = {name: f"{median(run['whole'] for run in of):.1f}" for name, of in runs.items() if of}
+            worked = {name: processor_seconds(of) for name, of in runs.items()}
             rows.append({"pair": case.name, "measure": "seconds", **self._dated([case.name], texts)})
+            if any(worked.values()):
+                rows.append({"pair": case.name, "measure": "CPU seconds", **self._dated([case.name], worked)})
             rows.append({"pair": case.name, "measure": "whole process", **self._dated([case.name], whole)})
             if own:
-                others = [name for name in seconds if name != DEEPREG and self._machine_of(case.name, name) == here]
+                others = [name for name in seconds if name != DEEPREG and self._place_of(case.name, name) == here]
                 ratios = {name: f"{seconds[name] / own:.2g} x" for name in others}
                 rows.append({"pair": case.name, "measure": "of DeepReg's", **ratios})
             rows.append({"pair": case.name, "measure": "peak GB", **self._dated([case.name], memory)})
         summary = (
             "Seconds of the registration proper, without start-up, reading and writing (greedy and ANTs write their "
             "transforms meanwhile), and of the whole process; medians of the runs. Memory of the whole process; - if "
-            "measured in an earlier way, which counted the benchmark's own. "
+            "measured in an earlier way, which counted the benchmark's own. CPU seconds: of the registration proper, "
+            "all threads together, where they were measured. "
             "~: the machine had other things to do, so the seconds are no measurement.",
         )
         return Table("Seconds and memory", ("pair", "measure", *self._names), rows, summary)
@@ -261,8 +296,23 @@ class Comparison:
         found = sorted({(row.get(EARLIER, False), row["options"]["machine"]) for row in rows})
         return ", and before ".join(dict.fromkeys(name for _, name in found)) or machine.description()
 
-    def _machine_of(self, case: str, tool: str) -> str | None:
-        return self._row(case, tool).get("options", {}).get("machine")
+    def _threads(self) -> str:
+        """Return how many threads the runs had, by tool where that differs."""
+        known = {name: self._threads_of(name) for name in self._names}
+        numbers = set().union(*known.values()) or {self.threads}
+        if len(numbers) == 1:
+            return f"threads a tool: {numbers.pop()}"
+        told = (f"{name} {' or '.join(map(str, sorted(of)))}" for name, of in known.items() if of)
+        return f"threads: {', '.join(told)}"
+
+    def _threads_of(self, tool: str) -> set[int]:
+        rows = (row for row in self.rows if row["tool"] == tool)
+        return {row["options"]["threads"] for row in rows if "threads" in row["options"]}
+
+    def _place_of(self, case: str, tool: str) -> tuple[str | None, int | None]:
+        """Return the machine and the number of threads of a row: seconds of others are no match for it."""
+        options = self._row(case, tool).get("options", {})
+        return options.get("machine"), options.get("threads")
 
     def _has_earlier(self) -> bool:
         return any(row.get(EARLIER, False) for row in self.rows)
@@ -276,6 +326,11 @@ class Comparison:
         devices = sorted({row["device"] for row in self.rows if "device" in row})
         users = sorted({row["tool"] for row in self.rows if "device" in row})
         return f" {', '.join(users)} used {', '.join(devices)}." if devices else ""
+
+
+def _shown_way(found: Mapping[str, float], keys: Sequence[str]) -> str:
+    """Return the numbers of one row of `Comparison.both_ways` as text."""
+    return " / ".join(f"{found[key]:.2f}" if isinstance(found[key], float) else str(found[key]) for key in keys)
 
 
 def gain(own: float, other: float, measure: str) -> float:
@@ -309,6 +364,12 @@ def marked(values: dict[str, Any], measure: str) -> dict[str, str | None]:
 def written(value: float, measure: str) -> str:
     """Return a score as text."""
     return f"{value:.{DIGITS[measure]}f}"
+
+
+def processor_seconds(runs: Sequence[Row]) -> str | None:
+    """Return the median processor time of the registration proper as text; None if it was not measured."""
+    known = [run["processor"]["register"] for run in runs if "processor" in run]
+    return f"{median(known):.1f}" if known else None
 
 
 def share(row: Row) -> str | None:

@@ -25,7 +25,7 @@ from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import greedy, machine, measure, recipes, tools
 from Testing.benchmarks.peers.job import NOT_INSTALLED
 from Testing.benchmarks.peers.measure import LONG, enough, measured
-from Testing.benchmarks.peers.scoring import Truth, read_chain, score
+from Testing.benchmarks.peers.scoring import Truth, folds, read_chain, score
 from Testing.benchmarks.peers.store import Store
 from Testing.benchmarks.peers.summary import BEFORE, Comparison
 from Testing.benchmarks.peers.tools import DEEPREG, PEERS, Tool, deepreg
@@ -141,6 +141,34 @@ def test_whatever_happens_to_a_tool_is_a_row_and_the_others_go_on(options):
     json.dumps(comparison.as_dict())
 
 
+def test_a_tool_is_asked_for_the_way_back_and_for_a_scan_onto_itself_once(options):
+    """The fake translates by SHIFT whatever it is given, so a point ends twice as far there and back."""
+    both = dataclasses.replace(options, peers=dataclasses.replace(options.peers, both_ways=True))
+    measured(options, [exact()])
+    comparison = measured(both, [exact()])
+    row = rows_of(comparison)["exact"]
+    length = float(np.linalg.norm(SHIFT))
+    assert row["both ways"]["swap mean"] == pytest.approx(2 * length, abs=1e-4)
+    assert row["both ways"]["itself p99"] == pytest.approx(length, abs=1e-4)
+    assert len(row["runs"]) == 2
+    assert cells(comparison.markdown(), "pair | swapped") == [
+        ["pair", "swapped, mm", f"{2 * length:.2f} / {2 * length:.2f}"]
+    ]
+    assert len(rows_of(measured(both, [exact()]))["exact"]["runs"]) == 2
+
+
+def test_the_folds_of_a_delivered_inverse_are_counted_in_the_moving_anatomy():
+    image = blobs(GRID)
+    assert folds(sitk.TranslationTransform(3, (3.0, 0.0, 0.0)), image) == 0
+    field = np.zeros((*GRID.shape, 3))
+    field[9, 11, 10] = 40.0
+    sampled = sitk.GetImageFromArray(field, isVector=True)
+    sampled.SetSpacing(GRID.spacing)
+    sampled.SetOrigin(GRID.origin)
+    sampled.SetDirection(GRID.direction)
+    assert folds(sitk.DisplacementFieldTransform(sampled), image) > 0
+
+
 def test_a_tool_that_hangs_is_stopped(options):
     short = dataclasses.replace(options, peers=PeerOptions(threads=1, limit=1.0))
     assert rows_of(measured(short, [fake("hang")]))["hang"]["error"] == "not done after 1 s"
@@ -212,7 +240,7 @@ def test_a_tool_that_scores_differently_each_time_gets_the_mean(options, monkeyp
 
     def drawn(module: str, *arguments: object, **named: Any) -> dict[str, Any]:
         variant = " ".join(map(repr, next(shifts).tolist()))
-        return run_fresh(module, *arguments[:5], variant, **named)
+        return run_fresh(module, *arguments[:5], variant, *arguments[6:], **named)
 
     monkeypatch.setattr(measure, "run_fresh", drawn)
     row = rows_of(measured(dataclasses.replace(options, repeats=2), [fake("random")]))["random"]
@@ -440,7 +468,7 @@ def test_what_decides_a_result_and_nothing_else_makes_deepregs_rows_stale(tmp_pa
         return tools.library_hash("auto", tmp_path) != before
 
     assert all(map(counts, ("optimization/deformable.py", "similarity/lncc.py", "recipes/auto.toml")))
-    others = ("recipes/fast.toml", "panel/registration_section.py", "cli/app.py", "engine/server.py")
+    others = ("recipes/fast.toml", "judgement.py", "panel/registration_section.py", "cli/app.py", "engine/server.py")
     assert not any(map(counts, (*others, "report/template.html.j2")))
 
 
@@ -473,7 +501,14 @@ open({str(read)!r}, "w").write("\\n".join(files))
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
     assert write.is_file()
-    assert set(map(Path, read.read_text().splitlines())) == set(tools.registration_files())
+    loaded, counted = set(map(Path, read.read_text().splitlines())), set(tools.registration_files())
+    assert counted <= loaded
+    judging = {path.relative_to(ROOT / "DeepRegLib").as_posix() for path in loaded - counted}
+    evaluating = {name for name in judging if name.startswith("evaluation/")}
+    assert judging - evaluating == {
+        *("carried.py", "extras.py", "finishing.py", "judgement.py", "pipeline.py", "propagation.py", "provenance.py"),
+        *("registration.py", "result.py", "trust_map.py", "verdict.py", "versions.py"),
+    }
 
 
 def test_the_scripts_of_all_tools_are_there():

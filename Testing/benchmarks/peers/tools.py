@@ -177,9 +177,14 @@ def library_hash(recipe: str, root: Path = ROOT) -> str:
 
 @cache
 def registration_files(root: Path = ROOT) -> tuple[Path, ...]:
-    """Return the files of DeepRegLib that `register` and what it imports come from, as a fresh process finds them."""
+    """Return the files of DeepRegLib that a transform is found by, as a fresh process imports them.
+
+    What judges a transform, and hands it on, changes none.
+    """
     code = (
-        "import sys, DeepRegLib.networks, DeepRegLib.pipeline\n"  # networks are loaded with the first model
+        # Networks are loaded with the first model.
+        "import sys, DeepRegLib.networks, DeepRegLib.planning, DeepRegLib.stages.both_ways\n"
+        "import DeepRegLib.stages.rigid_segments, DeepRegLib.stages.run_of_request\n"
         "names = sorted(name for name in sys.modules if name.partition('.')[0] == 'DeepRegLib')\n"
         "print(*(sys.modules[name].__file__ for name in names), sep='\\n')"
     )
