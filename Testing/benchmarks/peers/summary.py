@@ -25,10 +25,12 @@ CLASSICAL = ("greedy", "greedy-sv", "ants-quick", "elastix")
 BUSY = 0.1  # share of the machine
 # The key of a row that another version or machine than today's has measured, and how that is shown.
 EARLIER, MARK = "earlier", "†"
+# Columns of DeepReg's field beside the scores.
+ROUGH, SWAPPED = "sd log J", "swapped, mm"
 # The key of what `moved` found of a tool's other ways.
 BOTH_WAYS = "both ways"
 WAYS = {
-    "swapped, mm": ("swap mean", "swap p99"),
+    SWAPPED: ("swap mean", "swap p99"),
     "onto itself, mm": ("itself mean", "itself p99"),
     "folds of the inverse": ("inverse folds",),
 }
@@ -143,8 +145,22 @@ class Comparison:
                 values = {name: self._score(case.name, name, measure) for name in (BEFORE, *self._names)}
                 if values[BEFORE] is not None:
                     cells = self._dated([case.name], marked(values, measure))
-                    rows.append({"pair": case.name, "measure": UNITS[measure], **cells})
-        return Table("By pair", ("pair", "measure", BEFORE, *self._names), rows)
+                    rows.append(
+                        {"pair": case.name, "measure": UNITS[measure], **cells, **self._of_the_field(case.name)}
+                    )
+        summary = (
+            f"{ROUGH} and {SWAPPED}: of {DEEPREG} alone; those of the others, and what is meant, stand below. All of "
+            "these pairs have been seen while the method was made; they are no test of it on scans of another kind.",
+        )
+        return Table("By pair", ("pair", "measure", BEFORE, *self._names, ROUGH, SWAPPED), rows, summary)
+
+    def _of_the_field(self, case: str) -> dict[str, str | None]:
+        """Return how rough DeepReg's field of a case is, and what swapping the images changes."""
+        rough = self._score(case, DEEPREG, "sd log J")
+        swapped = self._row(case, DEEPREG).get(BOTH_WAYS, {}).get("swap mean")
+        texts = {ROUGH: rough and f"{rough:.3f}", SWAPPED: swapped and f"{swapped:.2f}"}
+        old = self._row(case, DEEPREG).get(EARLIER, False)
+        return {name: f"{text}{MARK}" if text and old else text for name, text in texts.items()}
 
     def lost(self) -> Table:
         """Return where another tool, or leaving the images alone, was better than DeepReg; the largest loss first."""

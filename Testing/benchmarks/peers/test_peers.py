@@ -284,7 +284,7 @@ def test_the_tables_show_what_was_lost_and_what_was_won(tmp_path):
         "heart_1": {BEFORE: {"Dice": 0.5}, DEEPREG: {"Dice": 0.80}, "greedy": {"Dice": 0.82}, "elastix": {"Dice": 0.7}},
         "heart_2": {
             BEFORE: {"Dice": 0.5},
-            DEEPREG: {"Dice": 0.90},
+            DEEPREG: {"Dice": 0.90, "sd log J": 0.25, "both ways": {"swap mean": 1.234, "swap p99": 5.0}},
             "greedy": {"Dice": 0.80},
             "elastix": {"error": "x"},
         },
@@ -302,7 +302,8 @@ def test_the_tables_show_what_was_lost_and_what_was_won(tmp_path):
     ]
     assert cells(sets, "spine")[0][4:7] == ["**0.600**", "0.100", "-"]
     assert cells(sets, "liver")[0][-1] == "BELOW (-0.50)"
-    assert cells(comparison.by_pair().markdown(), "heart_2")[0][3:] == ["**0.900**", "0.800", "-"]
+    assert cells(comparison.by_pair().markdown(), "heart_2")[0][6:] == ["0.250", "1.23"]
+    assert cells(comparison.by_pair().markdown(), "heart_2")[0][3:6] == ["**0.900**", "0.800", "-"]
 
 
 RECIPES = ("auto", "affine", "fast")
