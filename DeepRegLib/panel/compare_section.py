@@ -60,6 +60,10 @@ class CompareSection:
         self._suspended = False
         self.refresh()
 
+    def put_views_back(self) -> None:
+        """Give the views back before the volumes in them go; what the parameters say is shown again by `refresh`."""
+        self._end()
+
     def look_at(self, volume: slicer.vtkMRMLVolumeNode) -> None:
         """Fit the views that show something else to a volume, unless another module has the views."""
         if not self._suspended:

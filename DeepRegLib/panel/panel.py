@@ -77,7 +77,7 @@ class Panel:
             scene,
             self._sources,
             self.outputs.permitted,
-            self.compare.look_at,
+            self.compare,
             self.environment.problem,
             ask,
             images,

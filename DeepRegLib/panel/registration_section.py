@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,11 +13,13 @@ from slicer.util import NodeModify
 
 from DeepRegLib.errors import CancelledError, DeepRegError, MemoryShortageError
 from DeepRegLib.panel.appearance import CANCEL_STYLE, COLOURS, PRIMARY_STYLE, Icons, bar_style, set_icon
+from DeepRegLib.panel.compare_section import CompareSection
 from DeepRegLib.panel.comparison import BLEND, MODES, NONE
 from DeepRegLib.panel.double_click import OneClick
 from DeepRegLib.panel.parameters import Parameters, task_of
 from DeepRegLib.panel.restoring import restoring_task, saved_transform
 from DeepRegLib.panel.running import Listener, Run, Runner
+from DeepRegLib.panel.slicing import Sliced, let_go_one_by_one
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.task import Task, check
 from DeepRegLib.panel.verdict_section import VerdictSection
@@ -47,8 +49,8 @@ class RegistrationSection:
         Which recipe files and models may be read.
     permitted
         Returns a task with what it may overwrite, or None if the user would rather not start it.
-    look_at
-        Brings views that show something else to a volume.
+    compare
+        Has the views.
     engine_problem
         Returns why the engine cannot run as it is set, or None.
     ask
@@ -64,7 +66,7 @@ class RegistrationSection:
         scene: slicer.vtkMRMLScene,
         sources: Sources,
         permitted: Callable[[Task], Task | None],
-        look_at: Callable[[slicer.vtkMRMLVolumeNode], None],
+        compare: CompareSection,
         engine_problem: Callable[[], DeepRegError | None],
         ask: Callable[[str], bool],
         icons: Icons,
@@ -76,12 +78,13 @@ class RegistrationSection:
         self._scene = scene
         self._sources = sources
         self._permitted = permitted
-        self._look_at = look_at
+        self._compare = compare
         self._engine_problem = engine_problem
         self._ask = ask
         self._parameters: Parameters | None = None
         self.run: Run | None = None
         self._latest: Run | None = None  # with results, while these are in the scene
+        self._leaving: Sliced[None] | None = None  # the nodes of removed results
         self._one_click = OneClick()  # the second half of a double-click would cancel what the first has started
         ui.registerButton.installEventFilter(self._one_click)
         ui.registerButton.connect("clicked(bool)", self._on_button)
@@ -152,8 +155,8 @@ class RegistrationSection:
         if not self.running and self._parameters is not None:
             self._start(task)
 
-    def put_back(self, former: Run, existing: Mapping[str, str], done: Callable[[Run], None]) -> None:
-        """Put the results of an earlier run into the scene once more, over these nodes by output name.
+    def put_back(self, former: Run, task: Task, done: Callable[[Run], None]) -> None:
+        """Put the results of an earlier run into the scene once more, where its task, changed so far, says.
 
         `done` is called with the run that did it when they are there; before the panel shows them.
         """
@@ -170,7 +173,7 @@ class RegistrationSection:
 
         self.show_error(None)
         try:
-            run = self._runner.put_back(former, existing, Listener(finished=finished, failed=failed))
+            run = self._runner.put_back(former, task, Listener(finished=finished, failed=failed))
         except DeepRegError as error:
             self.show_error(error)
             return
@@ -274,7 +277,7 @@ class RegistrationSection:
             parameters.Modified()  # type: ignore[attr-defined]  # the wrapper has it
         self.refresh()
         if parameters.comparedFixed is not None and not restored:
-            self._look_at(parameters.comparedFixed)
+            self._compare.look_at(parameters.comparedFixed)
 
     def _volume(self, node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLVolumeNode | None:
         """Return what the views show of an input: the frame of a sequence; nothing if it was deleted."""
@@ -295,15 +298,17 @@ class RegistrationSection:
 
     def _on_remove(self, _checked: bool = False) -> None:
         parameters = self._parameters
-        if parameters is not None:
-            parameters.compareMode = NONE  # the views are put back first
         self._latest = None
+        self._compare.put_views_back()
         with one_change(self._scene):  # the panel is shown once
-            remove_results(self._scene)
+            if parameters is not None:
+                parameters.compareMode = NONE
+            gone = remove_results(self._scene)
             if parameters is not None:
                 self._verdict.drop()
         self.show_error(None)
         self.refresh()
+        self._leaving = let_go_one_by_one(gone)  # of large volumes each takes as long as a person notices
 
 
 def _memory_question() -> str:

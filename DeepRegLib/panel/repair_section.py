@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import slicer
 
 from DeepRegLib.correction import Correction
-from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.parameters import Parameters, nodes_along
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Run
-from DeepRegLib.panel.task import Repair
+from DeepRegLib.panel.task import Repair, Task
 from DeepRegLib.scene.nodes import new_node
+from DeepRegLib.scene.outputs import Results
 
 LINE_NAME = "Correction"
 SELECTED_COLOUR = (1.0, 0.85, 0.1)
@@ -88,8 +89,7 @@ class RepairSection:
             return
         untouched = run.reading.untouched if run.reading is not None else ()
         repair = Repair(self._parameters.repairMarkups, run.registration, self._made(run), untouched)
-        existing = dict(run.results.ids)
-        task = replace(run.task, existing=existing, overwrite=frozenset(existing), repair=repair, restore=None)
+        task = replace(_into(run.results, run.task, self._parameters), repair=repair, restore=None)
         self._registration.start(task)
         started = self._registration.run
         if started is not None and started is not run and started.task.repair is repair:
@@ -107,7 +107,7 @@ class RepairSection:
     def _on_undo(self, _checked: bool = False) -> None:
         run = self._result()
         before = self._before.get(run) if run is not None else None
-        if run is None or before is None or run.results is None:
+        if self._parameters is None or run is None or before is None or run.results is None:
             return
 
         def restored(again: Run) -> None:
@@ -115,4 +115,12 @@ class RepairSection:
             if before in self._before:  # an improvement itself, which can be undone in its turn
                 self._before[again] = self._before.pop(before)
 
-        self._registration.put_back(before, run.results.ids, restored)
+        self._registration.put_back(before, _into(run.results, before.task, self._parameters), restored)
+
+
+def _into(results: Results, task: Task, parameters: Parameters) -> Task:
+    """Return a task whose results go into these nodes, with what is chosen now going along."""
+    moving, fixed = nodes_along(parameters.movingAlong), nodes_along(parameters.fixedAlong)
+    existing = dict(results.ids)
+    overwrite = frozenset(existing)
+    return replace(task, existing=existing, overwrite=overwrite, moving_along=moving, fixed_along=fixed)

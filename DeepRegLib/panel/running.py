@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -206,15 +206,15 @@ class Runner:
             return submit(TRACK, reading.following, on_progress=progress, on_result=done, on_error=failed)
         return submit(REGISTER, reading.request, on_progress=progress, on_result=done, on_error=failed)
 
-    def put_back(self, former: Run, existing: Mapping[str, str], listener: Listener) -> Run:
+    def put_back(self, former: Run, task: Task, listener: Listener) -> Run:
         """Put the results of an earlier run into the scene once more, as a run that computes nothing.
 
         Parameters
         ----------
         former
             Finished, with results.
-        existing
-            Node ids by output name that are overwritten; for those that are gone new nodes are made.
+        task
+            That run's, with what is overwritten and what goes along now.
         listener
             Told how it ends. A short one may have ended when this returns.
 
@@ -226,7 +226,7 @@ class Runner:
         inputs, reading, registration = former.inputs, former.reading, former.registration
         if inputs is None or reading is None or registration is None:
             raise InputError(_("The former result is no longer known."), _("Register again."))
-        task = replace(former.task, existing=dict(existing), overwrite=frozenset(existing))
+        inputs = replace(inputs, along=along_of(task.moving_along, task.fixed_along))
         with temporarily_unapplied(_moved(task)):
             check_existing(self._scene, inputs, task.existing, task.overwrite)
         run = Run(task, registration=registration, inputs=inputs, reading=reading, listener=listener)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Generic
+from typing import Any, Generic
 
 import qt
 
@@ -51,6 +51,10 @@ class Sliced(Generic[Result]):
         """
         self._take_steps()
 
+    def start_later(self) -> None:
+        """Begin when the event loop is free."""
+        self._timer.start(0)
+
     def stop(self) -> bool:
         """Leave it as it is, and return whether there was something left to do."""
         self._timer.stop()
@@ -79,3 +83,16 @@ class Sliced(Generic[Result]):
             self._timer.start(0)
             return
         self._finished(result)
+
+
+def let_go_one_by_one(things: list[Any]) -> Sliced[None]:
+    """Empty a list a little at a time, from its end, so that what only the list holds is not freed all at once."""
+
+    def steps() -> Steps[None]:
+        while things:
+            things.pop()
+            yield
+
+    sliced = Sliced(steps(), lambda _none: None, lambda _error: None)
+    sliced.start_later()
+    return sliced

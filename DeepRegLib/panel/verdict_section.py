@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import qt
 import slicer
 from slicer.i18n import tr as _
+from slicer.util import NodeModify
 
 from DeepRegLib.panel.appearance import COLOURS, EARLIER_COLOUR, Icons, bar_style, secondary_colour
 from DeepRegLib.panel.parameters import Parameters
@@ -52,6 +54,7 @@ class VerdictSection:
         self._icons = icons
         self._parameters: Parameters | None = None
         self._made_here = False
+        self._link_shade = ""
         ui.verdictPlacesLabel.connect("linkActivated(QString)", self._on_place)
 
     def bind(self, parameters: Parameters | None) -> None:
@@ -82,10 +85,11 @@ class VerdictSection:
         """Forget the verdict: its result is gone."""
         parameters = self._parameters
         if parameters is not None:
-            parameters.verdictOf = parameters.verdictFixed = parameters.verdictMoving = None
-            parameters.verdictLevel = ""
-            for name in ("Names", "Reasons", "Measures", "Places"):
-                setattr(parameters, f"verdict{name}", [])
+            with NodeModify(parameters):  # the panel is shown once
+                parameters.verdictOf = parameters.verdictFixed = parameters.verdictMoving = None
+                parameters.verdictLevel = ""
+                for name in ("Names", "Reasons", "Measures", "Places"):
+                    setattr(parameters, f"verdict{name}", [])
 
     def refresh(self, *, hidden: bool) -> None:
         """Show the verdict, unless it is to be hidden or its result is gone."""
@@ -112,6 +116,9 @@ class VerdictSection:
         ui.verdictReasonsLabel.text = reasons
         ui.verdictReasonsLabel.visible = bool(reasons)
         ui.verdictMeasuresLabel.text = measures_html(parameters.verdictMeasures)
+        shade = str(ui.verdictCard.palette.color(qt.QPalette.Link).name())
+        if shade != self._link_shade:  # a label keeps the colour that links had when it got its text
+            ui.verdictPlacesLabel.text, self._link_shade = "", shade
         places = places_html(parameters.verdictPlaces)
         ui.verdictPlacesLabel.text = places
         ui.verdictPlacesLabel.visible = bool(places)

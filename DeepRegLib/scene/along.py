@@ -12,9 +12,11 @@ import vtk
 from DeepRegLib.result import Registration
 from DeepRegLib.scene.nodes import (
     HELPER_ATTRIBUTE,
+    NAME_ATTRIBUTE,
     RESULT_ATTRIBUTE,
     hangs_under,
-    new_node,
+    name_anew,
+    new_named_node,
     nodes_of,
     remove_with_companions,
 )
@@ -122,7 +124,9 @@ def add_along(
         for source in (scene.GetNodeByID(identifier) for identifier in identifiers):
             if source is None or side not in ways:
                 continue
-            copy = former.pop((source.GetID(), side), None) or _new_copy(scene, source, suffixes[side])
+            name = f"{source.GetName()} {suffixes[side]}"
+            copy = former.pop((source.GetID(), side), None) or _new_copy(scene, source, name)
+            name_anew(copy, name)
             _fill(copy, source, ways[side], scene.GetNodeByID(transform) if transform else None)
             _mark(copy, source, side, transform)
             made.append(copy.GetID())
@@ -157,8 +161,8 @@ def _mark(copy: slicer.vtkMRMLNode, source: slicer.vtkMRMLNode, side: str, trans
     copy.SetNodeReferenceID(RESULT_ROLE, transform)
 
 
-def _new_copy(scene: slicer.vtkMRMLScene, source: slicer.vtkMRMLNode, suffix: str) -> slicer.vtkMRMLDisplayableNode:
-    copy = new_node(scene, source.GetClassName(), f"{source.GetName()} {suffix}")
+def _new_copy(scene: slicer.vtkMRMLScene, source: slicer.vtkMRMLNode, name: str) -> slicer.vtkMRMLDisplayableNode:
+    copy = new_named_node(scene, source.GetClassName(), name)
     copy.CreateDefaultDisplayNodes()
     shown, display = source.GetDisplayNode(), copy.GetDisplayNode()
     if shown is not None and display is not None:
@@ -176,9 +180,10 @@ def _fill(
 
     What a user has put under the result already lies there.
     """
-    changed = copy.StartModify()
+    changed, given = copy.StartModify(), copy.GetAttribute(NAME_ATTRIBUTE)
     copy.SetAndObserveTransformNodeID(None)
-    copy.CopyContent(source)
+    copy.CopyContent(source)  # its attributes too
+    copy.SetAttribute(NAME_ATTRIBUTE, given)
     copy.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     copy.HardenTransform()
     if transform is None or not hangs_under(source, transform):

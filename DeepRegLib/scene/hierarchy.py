@@ -5,7 +5,7 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE
+from DeepRegLib.scene.nodes import NAME_ATTRIBUTE, RESULT_ATTRIBUTE, is_named
 
 
 def result_folder(scene: slicer.vtkMRMLScene, name: str, beside: slicer.vtkMRMLNode | None) -> int:
@@ -27,7 +27,17 @@ def result_folder(scene: slicer.vtkMRMLScene, name: str, beside: slicer.vtkMRMLN
         parent = hierarchy.GetItemParent(item)
     folder = hierarchy.CreateFolderItem(parent, hierarchy.GenerateUniqueItemName(name))
     hierarchy.SetItemAttribute(folder, RESULT_ATTRIBUTE, "1")
+    hierarchy.SetItemAttribute(folder, NAME_ATTRIBUTE, name)
     return int(folder)
+
+
+def name_folder_anew(scene: slicer.vtkMRMLScene, folder: int, name: str) -> None:
+    """Name a result's folder after what it holds now, unless the user named it."""
+    hierarchy = _hierarchy(scene)
+    given = hierarchy.GetItemAttribute(folder, NAME_ATTRIBUTE)
+    if given and given != name and is_named(hierarchy.GetItemName(folder), given):
+        hierarchy.SetItemName(folder, hierarchy.GenerateUniqueItemName(name))
+        hierarchy.SetItemAttribute(folder, NAME_ATTRIBUTE, name)
 
 
 def folder_of_result(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -14,6 +15,8 @@ RESULT_ATTRIBUTE = "DeepReg.Result"
 OUTPUT_ATTRIBUTE = "DeepReg.Output"
 # On helpers of the comparing views, which go when the views are put back.
 HELPER_ATTRIBUTE = "DeepReg.Helper"
+# On a node or folder that DeepReg made: what it called it, without a number. What the user renamed keeps its name.
+NAME_ATTRIBUTE = "DeepReg.Name"
 # On a transform: how far its registration can be trusted.
 VERDICT_ATTRIBUTE = "DeepReg.Verdict"
 # On a transform: how its registration was made, as JSON.
@@ -51,6 +54,26 @@ def free_name(scene: slicer.vtkMRMLScene, name: str) -> str:
     if scene.GetFirstNodeByName(name) is None:
         return name
     return next(each for each in (f"{name}_{n}" for n in count(1)) if scene.GetFirstNodeByName(each) is None)
+
+
+def new_named_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:
+    """Add a node as `new_node` does that is named anew (`name_anew`) when it is filled with something else."""
+    node = new_node(scene, class_name, name)
+    node.SetAttribute(NAME_ATTRIBUTE, name)
+    return node
+
+
+def name_anew(node: slicer.vtkMRMLNode, name: str) -> None:
+    """Name a node after what it holds now, unless the user named it or it was never named by DeepReg."""
+    given = node.GetAttribute(NAME_ATTRIBUTE)
+    if given and given != name and is_named(node.GetName(), given):
+        node.SetName(free_name(node.GetScene(), name))
+        node.SetAttribute(NAME_ATTRIBUTE, name)
+
+
+def is_named(name: str, given: str) -> bool:
+    """Tell whether a name is one that was given, apart from a number."""
+    return re.fullmatch(rf"{re.escape(given)}(_\d+)?", name) is not None
 
 
 def nodes_of(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:

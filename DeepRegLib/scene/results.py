@@ -15,6 +15,7 @@ from DeepRegLib.scene.correspondence import COMPANION_ROLES
 from DeepRegLib.scene.filling import ResultData, fillers_of, result_data_steps
 from DeepRegLib.scene.hierarchy import (
     folder_of_result,
+    name_folder_anew,
     put_into,
     remove_folder,
     remove_item,
@@ -26,7 +27,8 @@ from DeepRegLib.scene.nodes import (
     HIDDEN_ROLE,
     OUTPUT_ATTRIBUTE,
     RESULT_ATTRIBUTE,
-    new_node,
+    name_anew,
+    new_named_node,
     nodes_of,
     nodes_with,
     one_change,
@@ -66,8 +68,9 @@ def add_results(
     data
         The result as VTK holds it (`result_data_steps`); by default it is made here, which holds a window up.
     existing
-        Node ids by name of the output: nodes that are overwritten rather than made, and keep their names. One that is
-        gone or cannot take the output is left alone, and a new node made.
+        Node ids by name of the output: nodes that are overwritten rather than made. The user's keep their names, those
+        that DeepReg named are named after this result. One that is gone or cannot take the output is left alone, and a
+        new node made.
     overwrite
         As in `check_existing`.
     label_names
@@ -82,6 +85,7 @@ def add_results(
         try:
             for name in wanted:
                 node = chosen[name] if name in chosen else _new_node(scene, name, inputs.prefix)
+                name_anew(node, _name_of(name, inputs.prefix))
                 results = replace(results, **{name: node.GetID()})
                 fillers[name](node)
                 if name in chosen:
@@ -95,7 +99,7 @@ def add_results(
             raise
 
 
-def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -> None:
+def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -> list[slicer.vtkMRMLNode]:
     """Remove what DeepReg made, and put back where they were the nodes that `apply_to_moving` moved.
 
     Nodes of the user's stay: those chosen to take an output, and those put into a result's folder.
@@ -106,6 +110,11 @@ def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -
         Where.
     results
         One registration's; None for everything, helpers of the comparing views included.
+
+    Returns
+    -------
+    list of vtkMRMLNode
+        The nodes that have left the scene. Each frees its voxels when nobody holds it any more.
     """
     if results is None:
         nodes = [*nodes_with(scene, RESULT_ATTRIBUTE), *nodes_with(scene, HELPER_ATTRIBUTE)]
@@ -123,6 +132,7 @@ def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -
         remove_all_with_companions(scene, nodes)
         for folder in folders:
             remove_folder(scene, folder)
+    return nodes
 
 
 def bring_along(
@@ -135,7 +145,6 @@ def bring_along(
     inputs = replace(inputs, along=along)
     data = ResultData({}, {}, ways=run_through(way_steps(registration, along)))
     with one_change(scene):
-        _show_sources(scene, Results(along=copies_of(scene, results.transform)))
         results = replace(results, along=_along(scene, results, inputs, data))
         _hide_sources(scene, results, inputs)
         transform = scene.GetNodeByID(results.transform) if results.transform else None
@@ -147,10 +156,13 @@ def bring_along(
 
 
 def _new_node(scene: slicer.vtkMRMLScene, name: str, prefix: str) -> slicer.vtkMRMLNode:
-    suffix, class_name = NODE_OF[name]
-    node = new_node(scene, class_name, f"{prefix} {suffix}")
+    node = new_named_node(scene, NODE_OF[name][1], _name_of(name, prefix))
     node.SetAttribute(RESULT_ATTRIBUTE, "1")
     return node
+
+
+def _name_of(name: str, prefix: str) -> str:
+    return f"{prefix} {NODE_OF[name][0]}"
 
 
 def _set_companions(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:
@@ -166,22 +178,26 @@ def _set_companions(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs
 
 
 def _filed(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> Results:
-    """Put the new nodes of a result into a folder beside the fixed volume."""
-    made = [identifier for name, identifier in results.ids.items() if name not in results.chosen]
+    """Put the new nodes of a result into a folder beside the fixed volume, or that of the result they belong to."""
+    name = f"{inputs.prefix} registration"
+    transform = scene.GetNodeByID(results.transform) if results.transform else None
+    folder = folder_of_result(scene, transform)
+    if folder is not None:
+        name_folder_anew(scene, folder, name)
+    made = [identifier for output, identifier in results.ids.items() if output not in results.chosen]
     fresh = [*made, *(i for i in results.along if folder_of_result(scene, scene.GetNodeByID(i)) is None)]
     if not fresh:
         return results
-    transform = scene.GetNodeByID(results.transform) if results.transform else None
-    folder = (None if made else folder_of_result(scene, transform)) or result_folder(
-        scene, f"{inputs.prefix} registration", scene.GetNodeByID(inputs.fixed)
-    )
+    if made or folder is None:
+        folder = result_folder(scene, name, scene.GetNodeByID(inputs.fixed))
     for identifier in fresh:
         put_into(scene, folder, scene.GetNodeByID(identifier))
     return replace(results, folder=folder) if made else results
 
 
 def _along(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs, data: ResultData) -> tuple[str, ...]:
-    """Copy what goes along to the other scan."""
+    """Copy what goes along to the other scan; what goes along no more is shown again."""
+    _show_sources(scene, Results(along=copies_of(scene, results.transform)))
     scans = {TO_FIXED: inputs.fixed, TO_MOVING: inputs.moving}
     nodes = {side: scene.GetNodeByID(identifier) for side, identifier in scans.items()}
     suffixes = {side: f"on {side if node is None else node.GetName()}" for side, node in nodes.items()}

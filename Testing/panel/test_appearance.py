@@ -10,14 +10,16 @@ import pytest
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
 
+import slicer
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QLabel, QListWidget
 
 from DeepRegLib.errors import DeepRegError
+from DeepRegLib.panel.words import place_text
 from DeepRegLib.recipes import recipe_names
-from Testing.desktop.application import dress
+from Testing.desktop.application import DARK, LIGHT, dress
 from Testing.desktop.module_panel import cut_off, too_long
-from Testing.panel.nodes import segmentation
+from Testing.panel.nodes import markups_node, segmentation
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import PlayedEngine
 
@@ -62,11 +64,13 @@ def test_nothing_is_cut_off_with_a_result_an_error_and_every_section_open(
     opened.widget.panel.registration.show_error(DeepRegError(REASON, REASON))
     for side in ("fixed", "moving"):
         setattr(opened.parameters, f"{side}Mask", segmentation(f"A segmentation of the {side} scan"))
+    markups_node(slicer.mrmlScene, [(1.0, 2.0, 3.0)], name="targets")
     for widget in vars(opened.ui).values():
         if isinstance(widget, ctk.ctkCollapsibleButton):
             widget.collapsed = False
     opened.desktop.choose(opened.ui.compareSelector, "Red / cyan")
     show(opened, width)
+    assert opened.ui.movingAlongList.isVisible()
     assert cut_off(opened.area) == []
 
 
@@ -172,6 +176,22 @@ def test_every_text_can_be_read_on_both_styles(styled: OpenedPanel, played: Play
             assert "color:" not in label.text, label.objectName
     link = opened.ui.verdictCard.palette.color(QPalette.ColorRole.Link)
     assert contrast(link, opened.ui.verdictCard.palette.color(QPalette.ColorRole.Window)) >= READABLE
+
+
+def test_links_can_be_read_after_the_style_was_changed(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.run()
+    opened.parameters.verdictPlaces = [place_text((60.0, 50.0, 40.0), "The field folds here")]
+    opened.desktop.process_events()
+    try:
+        dress(opened.desktop.application, dark=True)
+        opened.widget.panel.refresh()
+        show(opened, 380)
+        picture = opened.ui.verdictPlacesLabel.grab().toImage()
+    finally:
+        dress(opened.desktop.application)
+    colours = {picture.pixelColor(x, y).name() for x in range(picture.width()) for y in range(picture.height())}
+    assert DARK["Link"][0] in colours
+    assert LIGHT["Link"][0] not in colours
 
 
 def test_bars_and_buttons_can_be_told_on_both_styles(styled: OpenedPanel) -> None:

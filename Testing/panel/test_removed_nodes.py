@@ -17,43 +17,49 @@ from Testing.panel.nodes import BALLS, ball, linear_node, markups_node, segmenta
 from Testing.panel.opened import OpenedPanel, answer
 from Testing.panel.played import PlayedEngine
 
-FOUND: dict[str, Callable[[], Any]] = {
-    "fixedMask": lambda: segmentation("chosen"),
-    "movingMask": lambda: segmentation("chosen"),
-    "movingSegmentation": lambda: segmentation("chosen"),
-    "fixedSegmentation": lambda: segmentation("chosen"),
-    "segmentationOutput": lambda: segmentation("chosen"),
-    "fixedVolume": lambda: volume_node(slicer.mrmlScene, ball(BALLS["liver"]), "chosen"),
-    "movingVolume": lambda: volume_node(slicer.mrmlScene, ball(BALLS["liver"]), "chosen"),
-    "warpedOutput": lambda: volume_node(slicer.mrmlScene, ball(BALLS["liver"]), "chosen"),
-    "fixedLandmarks": lambda: markups_node(slicer.mrmlScene, [(1.0, 2.0, 3.0)], name="chosen"),
-    "movingLandmarks": lambda: markups_node(slicer.mrmlScene, [(1.0, 2.0, 3.0)], name="chosen"),
-    "initialTransform": lambda: linear_node(slicer.mrmlScene, np.eye(4), "chosen"),
-    "transformOutput": lambda: linear_node(slicer.mrmlScene, np.eye(4), "chosen"),
-    "inverseOutput": lambda: linear_node(slicer.mrmlScene, np.eye(4), "chosen"),
+# What a selector may be made to choose, by the class of its nodes.
+MADE: dict[str, Callable[[str], Any]] = {
+    "vtkMRMLScalarVolumeNode": lambda name: volume_node(slicer.mrmlScene, ball(BALLS["liver"]), name),
+    "vtkMRMLSegmentationNode": lambda name: segmentation(name),
+    "vtkMRMLMarkupsFiducialNode": lambda name: markups_node(slicer.mrmlScene, [(1.0, 2.0, 3.0)], name=name),
+    "vtkMRMLMarkupsLineNode": lambda name: slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", name),
+    "vtkMRMLTransformNode": lambda name: linear_node(slicer.mrmlScene, np.eye(4), name),
+    "vtkMRMLSequenceBrowserNode": lambda name: slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", name),
 }
+FEWEST_SELECTORS = 20
+
+
+def bound_selectors(opened: OpenedPanel) -> dict[str, Any]:
+    """Return the panel's node selectors by the parameter that holds what they choose."""
+    widgets = [widget for widget in vars(opened.ui).values() if isinstance(widget, slicer.qMRMLNodeComboBox)]
+    bound = {str(widget.property("SlicerParameterName") or ""): widget for widget in widgets}
+    assert "" not in bound, "a selector chooses for nobody"
+    assert len(bound) == len(widgets) >= FEWEST_SELECTORS
+    return bound
 
 
 def segment_count(node: Any) -> int:
     return int(node.GetSegmentation().GetNumberOfSegments())
 
 
-@pytest.mark.parametrize(("parameter", "batch"), [*((name, False) for name in FOUND), ("segmentationOutput", True)])
-def test_a_node_that_goes_is_not_replaced_by_its_neighbour(
-    opened: OpenedPanel, played: PlayedEngine, parameter: str, batch: bool
+@pytest.mark.parametrize("batch", [False, True])
+def test_no_selector_chooses_the_neighbour_of_a_node_that_goes(
+    opened: OpenedPanel, played: PlayedEngine, batch: bool
 ) -> None:
-    before, chosen, after = (FOUND[parameter]() for _ in range(3))
-    before.SetName("before")
-    after.SetName("after")
-    opened.desktop.choose(getattr(opened.ui, f"{parameter.removesuffix('Volume')}Selector"), "chosen")
-    assert getattr(opened.parameters, parameter) is chosen
-    if batch:
-        slicer.mrmlScene.StartState(slicer.mrmlScene.BatchProcessState)
-    slicer.mrmlScene.RemoveNode(chosen)
-    if batch:
-        slicer.mrmlScene.EndState(slicer.mrmlScene.BatchProcessState)
-    opened.desktop.process_events()
-    assert getattr(opened.parameters, parameter) is None
+    held = {}
+    for parameter, selector in bound_selectors(opened).items():
+        make = MADE[str(next(iter(selector.nodeTypes)))]
+        _before, chosen, _after = (make(f"{parameter} {number}") for number in range(3))
+        opened.desktop.choose(selector, chosen.GetName())
+        assert getattr(opened.parameters, parameter) is chosen, parameter
+        if batch:
+            slicer.mrmlScene.StartState(slicer.mrmlScene.BatchProcessState)
+        slicer.mrmlScene.RemoveNode(chosen)
+        if batch:
+            slicer.mrmlScene.EndState(slicer.mrmlScene.BatchProcessState)
+        opened.desktop.process_events()
+        held[parameter] = getattr(opened.parameters, parameter)
+    assert held == dict.fromkeys(held)
 
 
 def test_every_parameter_that_holds_a_node_lets_go_of_it(opened: OpenedPanel, played: PlayedEngine) -> None:
