@@ -30,7 +30,7 @@ def test_another_module_has_the_users_own_views(opened: OpenedPanel, played: Pla
     assert not opened.widget.panel.compare._comparison._timer.isActive()
     opened.window.enter()
     assert opened.ui.compareSelector.currentText == mode
-    assert [layers(view)[2:] for view in views()] == shown
+    assert opened.desktop.wait_until(lambda: [layers(view)[2:] for view in views()] == shown, 20)
 
 
 @pytest.mark.parametrize(
