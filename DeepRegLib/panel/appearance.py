@@ -51,6 +51,28 @@ class Icons:
         return self.icon(name).pixmap(qt.QSize(ICON_PIXELS, ICON_PIXELS))
 
 
+class FreshLinks(qt.QObject):  # type: ignore[misc]  # qt is Slicer's
+    """Gives a label's links the colour of a new style: Qt keeps that which they had when the label got its text.
+
+    Parameters
+    ----------
+    label
+        A ``QLabel`` of rich text.
+    """
+
+    def __init__(self, label: qt.QLabel) -> None:
+        qt.QObject.__init__(self)
+        self._label = label
+        label.installEventFilter(self)
+
+    def eventFilter(self, _watched: qt.QObject, event: qt.QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Read the text anew when the colours change; everything goes its way."""
+        if event.type() == qt.QEvent.PaletteChange:
+            text, self._label.text = self._label.text, ""
+            self._label.text = text
+        return False
+
+
 def set_icon(button: qt.QAbstractButton, icon: qt.QIcon, pixels: int = ICON_PIXELS) -> None:
     """Show an icon on a button."""
     button.setIcon(icon)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.util import NodeModify
 
-from DeepRegLib.panel.appearance import COLOURS, EARLIER_COLOUR, Icons, bar_style, secondary_colour
+from DeepRegLib.panel.appearance import COLOURS, EARLIER_COLOUR, FreshLinks, Icons, bar_style, secondary_colour
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.running import Run
 from DeepRegLib.panel.words import (
@@ -54,7 +53,7 @@ class VerdictSection:
         self._icons = icons
         self._parameters: Parameters | None = None
         self._made_here = False
-        self._link_shade = ""
+        self._fresh_links = FreshLinks(ui.verdictPlacesLabel)
         ui.verdictPlacesLabel.connect("linkActivated(QString)", self._on_place)
 
     def bind(self, parameters: Parameters | None) -> None:
@@ -116,9 +115,6 @@ class VerdictSection:
         ui.verdictReasonsLabel.text = reasons
         ui.verdictReasonsLabel.visible = bool(reasons)
         ui.verdictMeasuresLabel.text = measures_html(parameters.verdictMeasures)
-        shade = str(ui.verdictCard.palette.color(qt.QPalette.Link).name())
-        if shade != self._link_shade:  # a label keeps the colour that links had when it got its text
-            ui.verdictPlacesLabel.text, self._link_shade = "", shade
         places = places_html(parameters.verdictPlaces)
         ui.verdictPlacesLabel.text = places
         ui.verdictPlacesLabel.visible = bool(places)

@@ -29,10 +29,11 @@ LIMITS = {
     "gap of the results with segments": 0.3,
     "gap of a checkerboard": 0.1,
     "gap of an undo": 0.3,
+    "gap of a removal": 0.1,
     "longest cancel": 1.0,
 }
 LARGE_SIZE = (512, 512, 300)
-LARGE_LIMITS = {"longest gap with segments": 0.1, "gap of a checkerboard": 0.1}
+LARGE_LIMITS = {"longest gap with segments": 0.1, "gap of a checkerboard": 0.1, "gap of a removal": 0.1}
 LARGE_RECIPE = "rigid"  # what is looked at is the window, not the engine
 SEGMENTS = 33
 DRAG_MM = 3.0
@@ -101,12 +102,14 @@ def click_through(fixed: str, moving: str, recipe: str, only: str = "") -> dict[
     answer["gap of a checkerboard"] = visit.longest_gap(
         lambda: desktop.choose(module.widget.ui.compareSelector, "Checkerboard"), visit.shows_checkerboard
     )
+    if not only:
+        visit.improve(volumes[0])
+        answer["gap of an undo"] = visit.longest_gap(visit.undo, lambda: not visit.running)
+    answer["gap of a removal"] = visit.longest_gap(visit.remove, lambda: not visit.running)
     if only:
         module.widget.logic.close()
         desktop.close()
         return answer
-    visit.improve(volumes[0])
-    answer["gap of an undo"] = visit.longest_gap(visit.undo, lambda: not visit.running)
     starts, cancels = zip(*(visit.cancel(moment) for moment in moments()), strict=True)
     module.widget.logic.close()
     desktop.close()
@@ -212,6 +215,10 @@ class Visit:
     def undo(self) -> None:
         """Bring the former result back."""
         self._desktop.click(self._ui.undoImproveButton)
+
+    def remove(self) -> None:
+        """Remove all results."""
+        self._desktop.click(self._ui.removeResultsButton)
 
     def shows_checkerboard(self) -> bool:
         """Return whether the views show a checkerboard."""

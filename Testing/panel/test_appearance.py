@@ -15,7 +15,6 @@ from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QLabel, QListWidget
 
 from DeepRegLib.errors import DeepRegError
-from DeepRegLib.panel.words import place_text
 from DeepRegLib.recipes import recipe_names
 from Testing.desktop.application import DARK, LIGHT, dress
 from Testing.desktop.module_panel import cut_off, too_long
@@ -179,12 +178,13 @@ def test_every_text_can_be_read_on_both_styles(styled: OpenedPanel, played: Play
 
 
 def test_links_can_be_read_after_the_style_was_changed(opened: OpenedPanel, played: PlayedEngine) -> None:
+    from DeepRegLib.panel.words import place_text
+
     played.run()
     opened.parameters.verdictPlaces = [place_text((60.0, 50.0, 40.0), "The field folds here")]
     opened.desktop.process_events()
     try:
         dress(opened.desktop.application, dark=True)
-        opened.widget.panel.refresh()
         show(opened, 380)
         picture = opened.ui.verdictPlacesLabel.grab().toImage()
     finally:

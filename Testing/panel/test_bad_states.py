@@ -373,8 +373,11 @@ def test_a_chosen_recipe_file_is_deleted(opened: OpenedPanel, played: PlayedEngi
 
 def test_a_double_click_starts_and_does_not_cancel(opened: OpenedPanel, played: PlayedEngine) -> None:
     opened.desktop.double_click(opened.ui.registerButton)
-    assert opened.widget.panel.registration.running
+    assert opened.desktop.wait_until(lambda: len(played.orders) == 1, 10)
+    opened.desktop.process_events()
+    assert "cancel" not in played.worker.types()
     assert opened.ui.registerButton.text == "Cancel"
     opened.press()  # a click of its own does
+    assert "cancel" in played.worker.types()
     opened.wait_for_end(10)
     assert opened.ui.registerButton.text == "Register"

@@ -101,6 +101,16 @@ def scene_text(path: Path) -> str:
         return bundle.read(name).decode()
 
 
+def test_who_tells_that_the_scene_is_saved_finds_the_users_own_views(opened: OpenedPanel, played: PlayedEngine) -> None:
+    before = everything()
+    played.run()
+    shown = [layers(view) for view in views()]
+    slicer.mrmlScene.StartState(slicer.mrmlScene.SaveState)
+    assert everything()[: len(before)] == before
+    slicer.mrmlScene.EndState(slicer.mrmlScene.SaveState)
+    assert [layers(view) for view in views()] == shown
+
+
 def test_closing_the_scene_puts_the_views_together_as_before(opened: OpenedPanel, played: PlayedEngine) -> None:
     before = [layers(view)[2:] for view in views()]
     played.run()
