@@ -58,7 +58,7 @@ def measure(options: Options) -> Table:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        _write(known, place / "data")
+        write_scans(known, place / "data")
         for source in ("images", "maps"):
             bundle, seconds = _trained(SEGMENTING, source, place / source, place / "data", STEPS[source])
             rows += [_segmented(bundle, scan, source, seconds) for scan in held_back]
@@ -164,7 +164,8 @@ def _cleaned(image: Image, how: str, bundle: ModelBundle) -> Image:
     return denoise(image, how) if how == CURVATURE else denoised_by(bundle, image, device="cpu")
 
 
-def _write(scans: Sequence[Labelled], folder: Path) -> None:
+def write_scans(scans: Sequence[Labelled], folder: Path) -> None:
+    """Write scans and labels as a training reads them."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
     for number, scan in enumerate(scans):
