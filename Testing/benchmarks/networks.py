@@ -50,7 +50,7 @@ CNN = {"architecture": "segmentation-cnn"}
 # By what is learned from: the source, the network and the steps.
 SEGMENTED: dict[str, tuple[str, dict[str, Any], int]] = {
     "images": ("images", UNET, 420),
-    "images, small CNN": ("images", CNN, 420),
+    "images, small CNN": ("images", CNN, 200),
     "maps": ("maps", UNET, 420),
 }
 CLEANING = {
