@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 LIBRARY = str(Path(__file__).parents[1] / "DeepRegLib")
 CARD = torch.device("cuda:0")
 MARK = "_lies_on_the_card"
+CAPABILITY = (9, 0)
 
 T = torch.Tensor
 # The host waits for the value, or for how many there are.
@@ -56,13 +57,15 @@ class TwoDevicesError(RuntimeError):
 class SimulatedCard(TorchFunctionMode):
     """Within it ``device="cuda"`` is the simulated card.
 
-    `waits` counts by file and line what made the host wait; `copies` what was sent to the card.
+    `waits` counts by file and line what made the host wait; `copies` what was sent to the card; `called` what was
+    computed there, by function.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
+        self.called: Counter[str] = Counter()
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -84,6 +87,7 @@ class SimulatedCard(TorchFunctionMode):
         tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, torch.Tensor)]
         there = [tensor for tensor in tensors if on_card(tensor)]
         if there:
+            self.called[getattr(function, "__name__", "")] += 1
             self._check(function, args, tensors)
         elif wanted is None or not made_there:
             return function(*args, **named)
@@ -180,6 +184,7 @@ def simulated_card() -> Iterator[SimulatedCard]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("DeepRegLib.devices.available_devices", lambda: ["cuda:0", "cpu"])
         patch.setattr(torch.cuda, "get_device_name", lambda _device=None: "simulated card")
+        patch.setattr(torch.cuda, "get_device_capability", lambda _device=None: CAPABILITY)
         patch.setattr(torch.cuda, "mem_get_info", lambda _device=None: (8 << 30, 8 << 30))
         with SimulatedCard() as card:
             yield card

@@ -209,7 +209,8 @@ def load_network(bundle: ModelBundle, device: torch.device | str, *, build: Buil
         _check_numbers(manifest, name, tensor, wanted[name])
     network = _built(manifest, build)  # as large as the file of its weights, now that they fit
     network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False).to(device)
+    suited: nn.Module = import_module("DeepRegLib.models.precision").suited(network, device)
+    return suited.eval().requires_grad_(False)
 
 
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:

@@ -8,10 +8,9 @@ its answers to mirrored images and to other contrasts ought to be the same (test
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.models.manifest import ModelInput
 from DeepRegLib.models.orientation import turn_to
+from DeepRegLib.models.precision import laid_out, precisions
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.networks.anatomix import Anatomix
 from DeepRegLib.networks.features import FeatureNet, describe
@@ -42,8 +42,6 @@ INTENSITY_CURVES: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda intensity: intensity**0.75,
     lambda intensity: 1 - intensity,
 )
-# How many of its last steps a recurrent network is asked for besides its usual number.
-EARLIER_STEPS = 2
 
 Step = Callable[[float], None]
 
@@ -158,26 +156,23 @@ def described(network: FeatureNet | Anatomix, image: WorkingImage, *, poll: Poll
 def uncertainty(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = never_cancel) -> Tensor:
     """Return how far a network's answers differ where they ought to be the same: their standard deviation.
 
-    It is asked once for the images as they are, mirrored along each axis, brighter, darker and inverted, and where it
-    is recurrent, stopped earlier.
+    It is asked once for the images as they are, mirrored along each axis, brighter, darker and inverted.
 
     Parameters
     ----------
     network, pair, on_step, poll
-        As in `predict`. A recurrent network has the attribute `iterations`, its usual number, and its ``forward`` takes
-        another as ``iterations=``.
+        As in `predict`.
 
     Returns
     -------
     Tensor
         ``(d, h, w)``, float32, in mm on the grid of the field: the root of the variances summed over the axes.
     """
-    steps = _earlier_steps(network)
-    total = 1 + 3 + len(INTENSITY_CURVES) + len(steps)
+    total = 1 + 3 + len(INTENSITY_CURVES)
     grid = field_grid(pair.fixed.geometry)
     mean = torch.zeros(3, *grid.shape, device=pair.fixed.device)
     squares = torch.zeros_like(mean[0])
-    for number, field in enumerate(_answers(network, pair, steps, poll), start=1):
+    for number, field in enumerate(_answers(network, pair, poll), start=1):
         # Welford's way: the variance without keeping the fields.
         before = field - mean
         mean += before / number
@@ -186,7 +181,7 @@ def uncertainty(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = 
     return (squares / (total - 1)).sqrt() * grid.spacing[0]
 
 
-def _answers(network: nn.Module, pair: Level, steps: list[int], poll: Poll) -> Iterator[Tensor]:
+def _answers(network: nn.Module, pair: Level, poll: Poll) -> Iterator[Tensor]:
     """Yield the fields for images that differ in nothing that should matter."""
     fixed, moving = network_image(pair.fixed), network_image(pair.moving)
     yield answer_of(network, fixed, moving, poll)
@@ -196,16 +191,6 @@ def _answers(network: nn.Module, pair: Level, steps: list[int], poll: Poll) -> I
         yield mirrored
     for curve in INTENSITY_CURVES:
         yield answer_of(network, network_image(pair.fixed, curve), network_image(pair.moving, curve), poll)
-    for iterations in steps:
-        yield answer_of(network, fixed, moving, poll, iterations)
-
-
-def _earlier_steps(network: nn.Module) -> list[int]:
-    """Return the numbers of iterations below the usual one of a recurrent network; none for any other."""
-    usual = getattr(network, "iterations", 0)
-    if not isinstance(usual, int) or "iterations" not in inspect.signature(network.forward).parameters:
-        return []
-    return list(range(max(1, usual - EARLIER_STEPS), usual))
 
 
 def network_image(image: WorkingImage, curve: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -214,12 +199,11 @@ def network_image(image: WorkingImage, curve: Callable[[Tensor], Tensor] | None 
     return (intensity * image.weight)[None, None]
 
 
-def answer_of(network: nn.Module, fixed: Tensor, moving: Tensor, poll: Poll, iterations: int | None = None) -> Tensor:
-    """Return one answer of a network, ``(3, d, h, w)``: in half precision on CUDA where that suffices."""
-    for halved in (True, False) if fixed.is_cuda else (False,):
-        precision = torch.autocast("cuda", torch.float16) if halved else nullcontext()
-        with precision, _polled(network, poll):
-            answer = network(fixed, moving) if iterations is None else network(fixed, moving, iterations=iterations)
+def answer_of(network: nn.Module, fixed: Tensor, moving: Tensor, poll: Poll) -> Tensor:
+    """Return one answer of a network, ``(3, d, h, w)``: in half precision where that suffices and is quicker."""
+    for precision in precisions(fixed.device):
+        with precision(), _polled(network, poll):
+            answer = network(laid_out(fixed), laid_out(moving))
         expected = (1, 3, *(-(-n // RATIO) for n in fixed.shape[2:]))
         if tuple(answer.shape) != expected:
             raise ModelError(

@@ -17,7 +17,7 @@ from DeepRegLib.version import VERSION
 FORMAT = 1
 MANIFEST = "model.json"
 SEGMENTATION, DENOISE, TRANSLATE, MOTION = "segmentation", "denoise", "translate", "motion"
-TASKS = ("registration", "affine", "features", SEGMENTATION, DENOISE, TRANSLATE, MOTION)
+TASKS = ("registration", "features", SEGMENTATION, DENOISE, TRANSLATE, MOTION)
 INTENSITIES = ("percentile",)
 # A name becomes that of a folder, on every system.
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from DeepRegLib.errors import ModelError
+from DeepRegLib.models.precision import laid_out, precisions
 from DeepRegLib.monitoring import Poll, never_cancel
 
 # Share of a window by which two neighbours overlap.
@@ -109,16 +109,16 @@ def windowed(
 
 
 def answered(network: nn.Module, window: Tensor) -> Tensor:
-    """Return a network's answer in float32: computed in half precision on CUDA where that suffices.
+    """Return a network's answer in float32: computed in half precision where that suffices and is quicker.
 
     Raises
     ------
     ModelError
         If the answer has not the size of the window, or is not finite.
     """
-    for halved in (True, False) if window.is_cuda else (False,):
-        with torch.autocast("cuda", torch.float16) if halved else nullcontext():
-            found = network(window)
+    for precision in precisions(window.device):
+        with precision():
+            found = network(laid_out(window))
         if not isinstance(found, Tensor) or found.ndim != 5 or found.shape[2:] != window.shape[2:]:
             raise ModelError("The network's answer has not the size of its image.", "Use another model.")
         if torch.isfinite(found).all():

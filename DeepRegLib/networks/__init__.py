@@ -10,17 +10,14 @@ from typing import Any, get_type_hints
 from torch import nn
 
 from DeepRegLib.errors import ModelError
-from DeepRegLib.networks.affine import AffineNet
 from DeepRegLib.networks.anatomix import Anatomix
 from DeepRegLib.networks.autoencoder import DenoisingAutoencoder
 from DeepRegLib.networks.features import FeatureNet
 from DeepRegLib.networks.lapirn import LapIRN
 from DeepRegLib.networks.motion import MotionNet
 from DeepRegLib.networks.pyramid import PyramidNet
-from DeepRegLib.networks.recurrent import RecurrentNet
 from DeepRegLib.networks.segmentation import SegmentationCNN, SegmentationUNet
 from DeepRegLib.networks.translator import Translator
-from DeepRegLib.networks.unet import UNet
 from DeepRegLib.networks.unigradicon import UniGradICON
 
 __all__ = [
@@ -30,27 +27,21 @@ __all__ = [
     "SEGMENTS",
     "THIRD_PARTY",
     "TRANSLATES",
-    "AffineNet",
     "Anatomix",
     "DenoisingAutoencoder",
     "FeatureNet",
     "LapIRN",
     "MotionNet",
     "PyramidNet",
-    "RecurrentNet",
     "SegmentationCNN",
     "SegmentationUNet",
     "Translator",
-    "UNet",
     "UniGradICON",
     "build_network",
 ]
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "pyramid": PyramidNet,
-    "recurrent": RecurrentNet,
-    "unet": UNet,
-    "affine": AffineNet,
     "features": FeatureNet,
     "segmentation-unet": SegmentationUNet,
     "segmentation-cnn": SegmentationCNN,

@@ -131,51 +131,6 @@ def upsample(features: Tensor) -> Tensor:
     return functional.interpolate(features, scale_factor=RATIO, mode="trilinear", align_corners=False)
 
 
-def centred_positions(shape: tuple[int, int, int], stride: int, device: torch.device) -> Tensor:
-    """Return where the nodes of a coarser grid lie in its images, about their centre, in half their longest sides.
-
-    Parameters
-    ----------
-    shape
-        Shape ``(D, H, W)`` of the images, multiples of `stride`.
-    stride
-        Voxels a node is wide; it lies in their middle.
-    device
-        Where to compute.
-
-    Returns
-    -------
-    Tensor
-        Positions (i, j, k), shape ``(D / stride, H / stride, W / stride, 3)``, float32.
-    """
-    depth, height, width = (-(-n // stride) for n in shape)
-    index = identity_grid((depth, height, width), device) * stride + (stride - 1) / 2
-    centre = torch.tensor([(n - 1) / 2 for n in reversed(shape)], device=device)
-    return (index - centre) * (2 / max(shape))
-
-
-def affine_field(matrix: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return the field on the half-resolution grid of the affine maps that the network `affine` predicts.
-
-    Parameters
-    ----------
-    matrix
-        Shape ``(B, 3, 4)``: positions (i, j, k) in the fixed to those in the moving image, both about the centre of the
-        grid and in half its longest side.
-    shape
-        Shape ``(D, H, W)`` of the images.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(B, 3, ceil(D / 2), ceil(H / 2), ceil(W / 2))``, in voxels of that grid.
-    """
-    matrix = at_least_float32(matrix)
-    places = centred_positions(shape, RATIO, matrix.device).to(matrix.dtype)
-    moved = torch.einsum("bac,dhwc->badhw", matrix[:, :, :3], places) + matrix[:, :, 3, None, None, None]
-    return (moved - places.permute(3, 0, 1, 2)) * (max(shape) / 2 / RATIO)
-
-
 def at_least_float32(values: Tensor) -> Tensor:
     """Return half precision values as float32, finer ones as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

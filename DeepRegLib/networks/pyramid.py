@@ -8,7 +8,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from DeepRegLib.networks.attention import CrossAttention
 from DeepRegLib.networks.blocks import (
     ConvBlock,
     Encoder,
@@ -42,8 +41,6 @@ class PyramidNet(nn.Module):
         that can be found than what the convolutions of the coarsest level see.
     radius
         How many nodes away neighbours are correlated, 1 or 2.
-    attention
-        On how many of the coarsest levels windows of both images attend to each other as well.
     integrate
         Take the sum of all levels for a velocity and integrate it, so that the field has an inverse.
     self_similarity
@@ -63,14 +60,12 @@ class PyramidNet(nn.Module):
         self,
         channels: Sequence[int] = (16, 32, 48, 64, 64),
         radius: int = 1,
-        attention: int = 0,
         integrate: bool = False,
         self_similarity: bool = True,
         interpolated: int = 0,
     ) -> None:
         require_channels(channels, 1)
         require(radius in (1, 2), "radius", radius, "1 or 2 nodes")
-        require(0 <= attention <= len(channels), "attention", attention, f"0 to {len(channels)} levels")
         wanted = f"0 to {len(channels) - 1} levels"
         require(0 <= interpolated < len(channels), "interpolated", interpolated, wanted)
         super().__init__()
@@ -79,28 +74,35 @@ class PyramidNet(nn.Module):
         self.integrate = integrate
         self.encoder = Encoder(channels, self_similarity=self_similarity)
         last = len(channels) - 1
-        self.levels = nn.ModuleList(
-            _Level(width, 0 if number == last else width, radius, number > last - attention)
-            for number, width in enumerate(channels)
-            if number >= interpolated
+        # By the number of the level, so that a network that leaves the finest out can start from one that does not.
+        self.levels = nn.ModuleDict(
+            {
+                str(number): _Level(width, 0 if number == last else width, radius)
+                for number, width in enumerate(channels)
+                if number >= interpolated
+            }
         )
-        matched = channels[interpolated:]
-        self.lifts = nn.ModuleList(convolution(coarse, fine, kernel=1) for fine, coarse in pairwise(matched))
+        self.lifts = nn.ModuleDict(
+            {
+                str(number): convolution(coarse, fine, kernel=1)
+                for number, (fine, coarse) in enumerate(pairwise(channels))
+                if number >= interpolated
+            }
+        )
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Return the field ``(B, 3, D / 2, H / 2, W / 2)`` that takes fixed to moving positions, float32."""
         check_pair(fixed, moving, self.multiple)
-        described = self.encoder(torch.cat([fixed, moving]))[self.interpolated :]
-        pyramid = [features.chunk(2) for features in described]
+        pyramid = [features.chunk(2) for features in self.encoder(torch.cat([fixed, moving]))]
         hidden = pyramid[-1][0][:, :0]
         field = at_least_float32(hidden.new_zeros(len(hidden), 3, *hidden.shape[2:]))
         velocity = field
-        for number in reversed(range(len(pyramid))):
-            if number < len(self.lifts):
-                hidden = upsample(self.lifts[number](hidden))
+        for number in reversed(range(self.interpolated, len(pyramid))):
+            if str(number) in self.lifts:
+                hidden = upsample(self.lifts[str(number)](hidden))
                 field, velocity = twice_as_fine(field), twice_as_fine(velocity)
             own, other = pyramid[number]
-            residual, hidden = self.levels[number](own, displace(other, field), field, hidden)
+            residual, hidden = self.levels[str(number)](own, displace(other, field), field, hidden)
             if self.integrate:
                 velocity = velocity + residual
                 field = integrate(velocity, SQUARINGS)
@@ -118,12 +120,10 @@ class _Level(nn.Module):
     coarser level ``(B, context, d, h, w)`` -> a displacement ``(B, 3, d, h, w)``, features ``(B, C, d, h, w)``.
     """
 
-    def __init__(self, channels: int, context: int, radius: int, attention: bool) -> None:
+    def __init__(self, channels: int, context: int, radius: int) -> None:
         super().__init__()
         self.match = Matches(radius)
-        self.attention = CrossAttention(channels) if attention else None
-        offsets = 3 * self.attention.heads if self.attention else 0
-        incoming = 2 * channels + (2 * radius + 1) ** 3 + 3 + context + offsets
+        incoming = 2 * channels + (2 * radius + 1) ** 3 + 3 + context
         # No normalisation here: it would take out what all nodes have in common, such as a shift.
         self.estimate = nn.Sequential(ConvBlock(incoming, channels), ConvBlock(channels, channels))
         self.last = last_layer(channels)
@@ -131,10 +131,5 @@ class _Level(nn.Module):
     def forward(self, fixed: Tensor, warped: Tensor, field: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return the missing displacement and the features of this level."""
         cosines, found = self.match(fixed, warped)
-        parts = [warped, cosines, field.to(fixed.dtype), context]
-        if self.attention is not None:
-            fixed, offsets, further = self.attention(fixed, warped)
-            parts.append(offsets)
-            found = found + further
-        hidden = self.estimate(torch.cat([fixed, *parts], 1))
+        hidden = self.estimate(torch.cat([fixed, warped, cosines, field.to(fixed.dtype), context], 1))
         return found + at_least_float32(self.last(hidden)), hidden

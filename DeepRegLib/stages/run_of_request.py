@@ -15,6 +15,7 @@ from DeepRegLib.preparation import PreparedScan, prepare_pair
 from DeepRegLib.recipes import VELOCITY, Recipe
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.stages.log import RunLog
+from DeepRegLib.stages.memory import within_memory
 from DeepRegLib.stages.run import Run
 
 
@@ -25,7 +26,7 @@ def run_of(
     monitor: Monitor,
     prepared_fixed: PreparedScan | None = None,
 ) -> Run:
-    """Check what the voxels hold, and make both images comparable.
+    """Check what the voxels hold, make both images comparable, and choose a working grid that fits into memory.
 
     All that a run is given has its axes in standard order, so that how a scan is stored changes nothing.
     """
@@ -49,7 +50,7 @@ def run_of(
             translate=recipe.translate,
             poll=monitor.poll,
         )
-    return Run(
+    run = Run(
         pair,
         recipe,
         device,
@@ -60,6 +61,7 @@ def run_of(
         labels=None if labels[0] is None or labels[1] is None else (labels[0], labels[1]),
         sliding_mask=_sliding_mask(fixed, drivers.sliding_mask and in_standard_order(drivers.sliding_mask), recipe),
     )
+    return within_memory(run)
 
 
 def rigid_labels_of(drivers: Drivers) -> Image | None:

@@ -52,7 +52,8 @@ class Network:
     arguments
         What it is built with.
     start
-        Folder of a model bundle of the same network, to begin with its weights; "" begins at random.
+        Name of a model, or folder of its bundle, to begin with its weights; the network may leave out levels of that
+        one. "" begins at random.
     teacher
         Name of a model, or folder of its bundle, whose fields are the goal of the loss ``teacher``; "" for none.
     """
@@ -380,7 +381,7 @@ def load_config(source: str | Path) -> TrainingConfig:
         config,
         network=replace(
             config.network,
-            start=_beside(home, config.network.start),
+            start=_named_or_beside(home, config.network.start),
             teacher=_named_or_beside(home, config.network.teacher),
         ),
         sources=replace(config.sources, folder=_beside(home, config.sources.folder)),

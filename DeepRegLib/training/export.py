@@ -12,7 +12,7 @@ from DeepRegLib.training.loop import Build
 from DeepRegLib.training.state import STATE, checkpoints, part, read_config, read_tensors
 
 # Of architectures that do not predict a field.
-TASKS_OF = {"affine": "affine", "features": "features"}
+TASKS_OF = {"features": "features"}
 
 
 def export(checkpoint: str | Path, folder: str | Path, *, build: Build = build_network) -> ModelBundle:

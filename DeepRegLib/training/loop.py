@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from DeepRegLib.devices import memory_errors_explained
 from DeepRegLib.errors import InputError, MemoryShortageError, TrainingError
 from DeepRegLib.files import make_folder
-from DeepRegLib.models import load_bundle, load_network
+from DeepRegLib.models import find_model, load_bundle, load_network
 from DeepRegLib.monitoring import Cancel
 from DeepRegLib.networks import build_network
 from DeepRegLib.training.config import Optimisation, TrainingConfig, check_resumable
@@ -274,17 +274,25 @@ def _network(config: TrainingConfig, build: Build) -> nn.Module:
         if any(n % multiple for n in size):
             raise InputError(f"images.{key} is {size}.", f"Give multiples of {multiple} for this network.")
     if wanted.start:
-        bundle = load_bundle(wanted.start)
-        if (bundle.manifest.architecture, dict(bundle.manifest.arguments)) != (
-            wanted.architecture,
-            arguments,
-        ):
-            raise InputError(
-                f"The network of {wanted.start} is {bundle.manifest.architecture} with {bundle.manifest.arguments}.",
-                "Give network.architecture and network.arguments like that.",
-            )
-        network.load_state_dict(load_network(bundle, "cpu", build=build).state_dict())
+        network.load_state_dict(_starting_weights(wanted.start, wanted.architecture, network, build))
     return network
+
+
+def _starting_weights(start: str, architecture: str, network: nn.Module, build: Build) -> dict[str, Tensor]:
+    """Return a model's weights for a network that may leave out levels of it, but has nothing that it lacks."""
+    bundle = load_bundle(find_model(start))
+    known = load_network(bundle, "cpu", build=build).state_dict()
+    fits = {name: known[name] for name, own in network.state_dict().items() if _alike(known.get(name), own)}
+    if bundle.manifest.architecture != architecture or len(fits) < len(network.state_dict()):
+        raise InputError(
+            f"The network of {start} is {bundle.manifest.architecture} with {bundle.manifest.arguments}.",
+            "Give network.architecture and network.arguments like that, or fewer of its levels.",
+        )
+    return fits
+
+
+def _alike(known: Tensor | None, own: Tensor) -> bool:
+    return known is not None and known.shape == own.shape
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.sources import PairSource
 from DeepRegLib.training.synthesis import Pairs
 from DeepRegLib.training.task import TRAINING
-from DeepRegLib.training.validation import as_field, read_real_pairs, validate, validate_features
+from DeepRegLib.training.validation import read_real_pairs, validate, validate_features
 
 
 class PairsTask:
@@ -81,7 +81,7 @@ class PairsTask:
     def _distance_from_teacher(self, teacher: nn.Module, pairs: Pairs, field: Tensor) -> Tensor:
         """Return the mean distance from what the teacher says, ``(B,)``, where both images are known."""
         with torch.no_grad():
-            goal = as_field(teacher(pairs.fixed, pairs.moving), pairs.fixed)
+            goal = teacher(pairs.fixed, pairs.moving).float()
         return endpoint_error(field, goal, seen_in_both(pairs.fixed_known, pairs.moving_known, goal))
 
     def _predict(self, learner: Learner, pairs: Pairs) -> tuple[Tensor, Tensor | None]:
@@ -91,7 +91,7 @@ class PairsTask:
         moving = torch.cat([pairs.moving, pairs.fixed]) if both else pairs.moving
         with learner.precision():
             predicted = learner.network(fixed, moving)
-        field = as_field(predicted, fixed)  # in float32: half precision cannot tell neighbouring voxels apart
+        field = predicted.float()  # in float32: half precision cannot tell neighbouring voxels apart
         if not both:
             return field, None
         forward, backward = field.chunk(2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import read_image
-from DeepRegLib.networks.fields import affine_field, displace
+from DeepRegLib.networks.fields import displace
 from DeepRegLib.optimization.regularity import corner_determinants
 from DeepRegLib.preprocessing import finite, foreground_mask
 from DeepRegLib.preprocessing.network_input import on_grid
@@ -77,7 +77,7 @@ def validate_features(network: nn.Module, source: PairSource, count: int, places
 @torch.no_grad()
 def measure(network: nn.Module, pairs: Pairs, spacing: float) -> Measures:
     """Measure a network on a batch of one pair, as `validate` does."""
-    field = as_field(network(pairs.fixed, pairs.moving), pairs.fixed)
+    field = network(pairs.fixed, pairs.moving).float()
     still = torch.zeros_like(field)
     visible = seen_in_both(pairs.fixed_known, pairs.moving_known, field if pairs.field is None else pairs.field)
     found: Measures = {"folds": float((corner_determinants(field[0]) <= 0).float().mean())}
@@ -87,12 +87,6 @@ def measure(network: nn.Module, pairs: Pairs, spacing: float) -> Measures:
         if pairs.fixed_labels is not None and pairs.moving_labels is not None:
             found[f"dice_{name}"] = _dice(pairs, candidate, visible)
     return found
-
-
-def as_field(predicted: Tensor, images: Tensor) -> Tensor:
-    """Return what a network predicts for images ``(B, 1, D, H, W)`` as a field ``(B, 3, d, h, w)``, affine maps too."""
-    d, h, w = images.shape[2:]
-    return affine_field(predicted, (d, h, w)) if predicted.ndim == 3 else predicted.float()
 
 
 def read_real_pairs(folder: str | Path, images: Images, device: torch.device) -> list[Pairs]:

@@ -35,7 +35,7 @@ from Testing.benchmarks import (
     wrong,
 )
 from Testing.benchmarks.cohort import measure as cohort
-from Testing.benchmarks.learned import capture, contrast, forward, gain
+from Testing.benchmarks.learned import adapted, adversarial, candidates, capture, contrast, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
 from Testing.benchmarks.peers import recipes
@@ -84,6 +84,9 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "contrast": contrast.measure,
     "gain": gain.measure,
     "forward": forward.measure,
+    "candidates": candidates.measure,
+    "adapted": adapted.measure,
+    "adversarial": adversarial.measure,
     # In this order the page of peers has what the other two have measured.
     "scaling": scaling.measure,
     "recipes": recipes.measure,
@@ -105,6 +108,9 @@ ONLY_IF_NAMED = (
     "capture",
     "contrast",
     "gain",
+    "candidates",
+    "adapted",
+    "adversarial",
     "scaling",
     "recipes",
 )
@@ -198,7 +204,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="a folder of cases")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="where the tables go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains this")
-    parser.add_argument("--count", type=int, default=50, help="poses to try")
+    parser.add_argument("--count", type=int, default=50, help="poses to try; steps of adapted")
     parser.add_argument(
         "--repeats",
         type=int,
@@ -206,7 +212,11 @@ def command_line() -> argparse.ArgumentParser:
         help="runs of speed, transport, forward, peers and scaling; 0 shows what is known of the last two and recipes",
     )
     parser.add_argument("--recipe", default="auto", help="recipe of pairs, speed, repeat, cancel and peers")
-    parser.add_argument("--model", default=Options.model, help="model of capture, contrast, gain and forward")
+    parser.add_argument(
+        "--model",
+        default=Options.model,
+        help="model of capture, contrast, gain, forward and candidates, which takes several: A,B",
+    )
     parser.add_argument(
         "--limit",
         type=float,

@@ -60,7 +60,7 @@ class Options:
     recipe
         Recipe of all parts but `poses`.
     model
-        Name or folder of the model of `capture`, `contrast`, `gain` and `forward`.
+        Name or folder of the model of `capture`, `contrast`, `gain` and `forward`; names of `candidates`, with commas.
     limit
         Longest time of one run in seconds.
     sizes

@@ -20,12 +20,12 @@ from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.regularity import corner_determinants
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
-from Testing.models.tiny import Centroid, Recurrent, Shift
+from Testing.models.tiny import Centroid, Shift
 from Testing.synthetic import geometry_in
 
 SPACING = 2.5
 GRID = geometry_in("oblique", (16, 20, 24), SPACING)
-STEPS = 7  # answers asked of a network that is not recurrent
+STEPS = 7  # answers asked of a network
 
 
 def nothing(_fraction: float) -> None:
@@ -176,16 +176,6 @@ def test_a_network_that_answers_the_same_to_mirrored_images_and_other_contrasts_
 
     deviation = uncertainty(Dark(), Level(blob(), blob((2, 1, -1))), on_step=nothing)
     assert deviation.max() < 1e-2
-
-
-def test_a_recurrent_network_is_also_stopped_earlier():
-    deviation = uncertainty(Recurrent((0, 0, 0)), Level(blob(), blob()), on_step=nothing)
-    assert deviation.abs().max() == 0
-    answers = np.zeros((STEPS + 2, 3))
-    answers[:, 1] = 0.1 * np.array([6] * STEPS + [4, 5])
-    answers[2, 1] *= -1
-    deviation = uncertainty(Recurrent((0, 0.1, 0)), Level(blob(), blob()), on_step=nothing)
-    assert float(deviation.mean()) == pytest.approx(answers[:, 1].std(ddof=1) * 2 * SPACING, rel=1e-4)
 
 
 def test_progress_rises_to_the_end():

@@ -56,15 +56,6 @@ class Centroid(Shift):
         return constant((_centroid(moving) - _centroid(fixed)) / 2, fixed)
 
 
-class Recurrent(Shift):
-    """Answers its shift times the number of its iterations."""
-
-    iterations = 6
-
-    def forward(self, fixed: Tensor, moving: Tensor, iterations: int = 6) -> Tensor:
-        return constant(self.shift * iterations, fixed)
-
-
 class Remembered(nn.Module):
     """Sees nothing and answers the field it was given."""
 
@@ -84,7 +75,7 @@ def _centroid(image: Tensor) -> Tensor:
 
 def build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Build one of these networks, as `DeepRegLib.networks.build_network` builds others."""
-    networks = {"shift": Shift, "centroid": Centroid, "recurrent": Recurrent, "remembered": Remembered}
+    networks = {"shift": Shift, "centroid": Centroid, "remembered": Remembered}
     if architecture not in networks:
         raise ModelError(f"The architecture {architecture!r} is unknown.", f"Choose one of {', '.join(networks)}.")
     return networks[architecture](**arguments)

@@ -19,15 +19,12 @@ from Testing.networks.pairs import pair, train
 # The smallest of each kind, and every way it can be built.
 NETWORKS = {
     "pyramid": ("pyramid", {"channels": [8, 12, 16]}),
-    "pyramid, attention": ("pyramid", {"channels": [8, 12, 16, 16], "attention": 2}),
+    "pyramid, interpolated": ("pyramid", {"channels": [8, 12, 16, 16], "interpolated": 1}),
+    "pyramid, intensities": ("pyramid", {"channels": [8, 12, 16], "self_similarity": False}),
     "pyramid, integrated": ("pyramid", {"channels": [8, 12, 16], "radius": 2, "integrate": True}),
-    "recurrent": ("recurrent", {"channels": 8, "iterations": 2}),
-    "unet": ("unet", {}),
-    "unet, integrated": ("unet", {"integrate": True}),
-    "affine": ("affine", {"channels": [4, 8, 8], "points": 8}),
     "features": ("features", {"channels": [4, 8, 8], "out": 4}),
 }
-REGISTRATION = [name for name, (kind, _) in NETWORKS.items() if kind not in ("affine", "features")]
+REGISTRATION = [name for name, (kind, _) in NETWORKS.items() if kind != "features"]
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
@@ -49,7 +46,7 @@ def images(network: nn.Module, sides: tuple[int, int, int] = (1, 2, 3), batch: i
 def test_any_multiple_gives_a_result_of_its_shape(name, sides):
     network = build(name)
     depth, height, width = (side * network.multiple for side in sides)
-    shapes = {"affine": (2, 3, 4), "features": (2, 4, depth, height, width)}
+    shapes = {"features": (2, 4, depth, height, width)}
     with torch.no_grad():
         result = network(*images(network, sides, batch=2))
     assert result.shape == shapes.get(name, (2, 3, depth // 2, height // 2, width // 2))
@@ -63,12 +60,6 @@ def test_an_untrained_network_moves_almost_nothing(name):
     with torch.no_grad():
         field = network(*images(network))
     assert 0 < field.abs().max() < 0.02
-
-
-def test_an_untrained_affine_network_gives_almost_the_identity():
-    network = build("affine")
-    with torch.no_grad():
-        torch.testing.assert_close(network(*images(network))[0], torch.eye(3, 4), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -94,8 +85,7 @@ def test_every_weight_is_used(name):
             torch.nn.init.ones_(weight)
     network(*images(network)).square().sum().backward()
     unused = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
-    # Nodes of a level that is one or two wide, as here, ask nobody who is further away.
-    assert [key for key in unused if "offset_score" not in key] == []
+    assert unused == []
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -143,7 +133,7 @@ def test_the_documentation_counts_the_parameters_and_they_fit_a_small_file(archi
 
 @pytest.mark.parametrize(
     ("architecture", "arguments"),
-    [("unet", {}), ("features", {"channels": [2, 2, 2, 2, 2], "out": 2, "self_similarity": False})],
+    [("features", {"channels": [2, 2, 2, 2, 2], "out": 2, "self_similarity": False})],
 )
 def test_the_documentation_knows_how_far_a_node_sees(architecture, arguments, monkeypatch):
     # Statistics of the whole image would hide where the convolutions end; a slope of one, that no path is closed.
@@ -177,7 +167,7 @@ def test_arguments_survive_a_json_file(name):
 @pytest.mark.parametrize(
     ("architecture", "arguments", "words"),
     [
-        ("transformer", {}, "pyramid, recurrent"),
+        ("transformer", {}, "pyramid, features"),
         ("pyramid", {"depth": 3}, "depth.*channels, radius"),
         ("pyramid", {"channels": 16}, "list of whole numbers"),
         ("pyramid", {"channels": [16.5, 8]}, "list of whole numbers"),
@@ -185,12 +175,8 @@ def test_arguments_survive_a_json_file(name):
         ("pyramid", {"channels": [8, -1]}, "channels"),
         ("pyramid", {"radius": 3}, "1 or 2"),
         ("pyramid", {"radius": True}, "whole number"),
-        ("pyramid", {"attention": 6}, "0 to 5"),
-        ("pyramid", {"attention": 2, "channels": [8, 12, 10]}, "multiples of 4"),
+        ("pyramid", {"interpolated": 5}, "0 to 4"),
         ("pyramid", {"integrate": 7}, "true or false"),
-        ("recurrent", {"iterations": 0}, "iterations"),
-        ("recurrent", {"channels": 0}, "channels"),
-        ("unet", {"channels": [8]}, "channels"),
         ("features", {"channels": [8]}, "channels"),
         ("features", {"out": 0}, "out"),
     ],
@@ -202,7 +188,7 @@ def test_what_cannot_be_built_is_named(architecture, arguments, words):
 
 @pytest.mark.parametrize(
     ("architecture", "arguments"),
-    [("x" * 3000, {}), ("unet", {"y" * 3000: 1}), ("unet", {"channels": "z" * 3000})],
+    [("x" * 3000, {}), ("pyramid", {"y" * 3000: 1}), ("pyramid", {"channels": "z" * 3000})],
 )
 def test_what_a_file_says_is_not_repeated_at_length(architecture: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as caught:

@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from DeepRegLib.networks.fields import (
-    affine_field,
-    centred_positions,
     compose,
     displace,
     integrate,
@@ -104,24 +102,3 @@ def test_half_precision_features_are_sampled_at_exact_positions(dtype):
     assert sampled.dtype == dtype
     # One voxel is 1 / 256; the type itself rounds numbers below one by up to 1 / 512 (bfloat16).
     torch.testing.assert_close(sampled.float(), displace((ramp / 256).to(dtype).float(), field), atol=2e-3, rtol=0)
-
-
-@pytest.mark.parametrize("stride", [1, 2, 4])
-def test_positions_are_in_half_the_longest_side_about_the_centre(stride):
-    positions = centred_positions((8, 16, 12), stride, torch.device("cpu"))
-    assert positions.shape == (8 // stride, 16 // stride, 12 // stride, 3)
-    torch.testing.assert_close(positions.mean((0, 1, 2)), torch.zeros(3))
-    first = [(stride / 2 - n / 2) / 8 for n in (12, 16, 8)]
-    torch.testing.assert_close(positions[0, 0, 0], torch.tensor(first))
-
-
-def test_the_field_of_an_affine_map_moves_voxels_as_the_map_does():
-    shape = (8, 16, 12)
-    matrix = torch.eye(3, 4).repeat(2, 1, 1) + 0.1 * randn(2, 3, 4)
-    voxels = identity_grid(shape, matrix.device)
-    centre = torch.tensor([5.5, 7.5, 3.5])
-    places = (voxels - centre) / 8
-    wanted = torch.einsum("bac,dhwc->bdhwa", matrix[:, :, :3], places) + matrix[:, None, None, None, :, 3]
-    moved = voxels + to_full(affine_field(matrix, shape), shape).permute(0, 2, 3, 4, 1)
-    inner = (slice(None), *(slice(1, -1),) * 3)
-    torch.testing.assert_close(moved[inner], (wanted * 8 + centre)[inner])

@@ -292,9 +292,9 @@ def test_a_bad_folder_is_refused_in_words(
 def test_a_model_for_another_task_and_one_that_is_there_are_refused(
     bundles: Path, opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    answer(monkeypatch, tiny_bundle(tmp_path / "download", name="liver", task="affine").folder)
+    answer(monkeypatch, tiny_bundle(tmp_path / "download", name="liver", task="features").folder)
     opened.desktop.click(opened.ui.addModelButton)
-    assert "for the task affine, not for registration" in opened.message
+    assert "for the task features, not for registration" in opened.message
     assert not (bundles / "liver").exists()
     answer(monkeypatch, tiny_bundle(tmp_path / "again").folder)
     opened.desktop.click(opened.ui.addModelButton)

@@ -137,10 +137,11 @@ def test_what_cannot_work_is_told_before_anything_is_computed(tmp_path: Path) ->
 
 
 def test_a_network_that_describes_nothing_is_refused(tmp_path: Path) -> None:
-    network = build_network("unet", {})
-    manifest = replace(MANIFEST, task="features", architecture="unet", arguments={})
+    arguments = {"channels": [4, 8]}
+    network = build_network("pyramid", arguments)
+    manifest = replace(MANIFEST, task="features", architecture="pyramid", arguments=arguments)
     bundle = save_bundle(tmp_path / "liar", manifest, network.state_dict())
-    with pytest.raises(ModelError, match="unet, which describes no voxels"):
+    with pytest.raises(ModelError, match="pyramid, which describes no voxels"):
         register(*small_pair()[:2], with_features_of(bundle), device="cpu")
 
 

@@ -27,7 +27,7 @@ def test_a_shipped_configuration_survives_a_round_trip_and_its_network_fits_its_
 def test_a_file_needs_only_what_differs_and_its_paths_are_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "my-knee.toml"
     path.write_text(
-        '[network]\narchitecture = "unet"\n[network.arguments]\nchannels = [4, 8]\n'
+        '[network]\narchitecture = "pyramid"\n[network.arguments]\nchannels = [4, 8]\n'
         '[sources]\nimages = 1\nfolder = "knees"\n[validation]\nfolder = "/elsewhere"\n',
         encoding="utf-8",
     )

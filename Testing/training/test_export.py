@@ -17,7 +17,6 @@ from DeepRegLib.recipes import with_model
 from DeepRegLib.training import adaptation, export, train
 from DeepRegLib.training.journal import read_log
 from DeepRegLib.training.state import checkpoints, part, read_tensors
-from DeepRegLib.training.validation import as_field
 from Testing.small import small_pair, small_recipe
 from Testing.training.conftest import TinyConfig
 
@@ -37,7 +36,7 @@ def test_a_bundle_holds_the_averaged_weights_and_says_what_they_are(tiny_config:
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(tensor, averaged[name], rtol=1e-3, atol=1e-6)
     images = torch.rand(2, 1, 1, 24, 24, 24)
-    assert as_field(network(images[0], images[1]), images[0]).shape == (1, 3, 12, 12, 12)
+    assert network(images[0], images[1]).shape == (1, 3, 12, 12, 12)
 
 
 def test_a_model_for_any_scale_is_asked_on_a_grid_as_large_as_the_one_it_learned_on(
@@ -117,6 +116,22 @@ def test_training_can_begin_with_the_weights_of_a_bundle(tiny_config: TinyConfig
         train(other, tmp_path / "other", device="cpu")
 
 
+def test_a_network_that_leaves_out_the_finest_level_begins_with_the_weights_of_one_that_has_it(
+    tiny_config: TinyConfig, tmp_path: Path
+) -> None:
+    channels = {"channels": [8, 8, 8], "self_similarity": False}
+    whole = tiny_config(network={"architecture": "pyramid", "arguments": channels}, optimisation={"iterations": 1})
+    train(whole, tmp_path / "run", device="cpu")
+    export(tmp_path / "run", tmp_path / "whole")
+    pruned = {"architecture": "pyramid", "arguments": channels | {"interpolated": 1}, "start": str(tmp_path / "whole")}
+    train(tiny_config(network=pruned, optimisation={"iterations": 1, "rate": 1e-9}), tmp_path / "pruned", device="cpu")
+    before = load_network(load_bundle(tmp_path / "whole"), "cpu").state_dict()
+    after = part(read_tensors(checkpoints(tmp_path / "pruned")[-1], "cpu"), "network.")
+    assert before.keys() - after.keys() == {name for name in before if name.startswith(("levels.0.", "lifts.0."))}
+    for name, tensor in after.items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "architecture",
     [n for n in ARCHITECTURES if n not in ("features", *SEGMENTS, *DENOISES, *TRANSLATES, *PREDICTS)],
@@ -133,7 +148,7 @@ def test_every_network_that_registers_can_be_trained(
     start = build_network(architecture, {})
     train(config, tmp_path / "run", device="cpu", build=lambda *_: start)
     bundle = export(tmp_path / "run", tmp_path / "bundle")
-    assert bundle.manifest.task == ("affine" if architecture == "affine" else "registration")
+    assert bundle.manifest.task == "registration"
 
 
 def test_what_is_no_run_is_refused_and_a_folder_in_use_too(tiny_config: TinyConfig, tmp_path: Path) -> None:

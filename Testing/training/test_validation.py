@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image, write_image
-from DeepRegLib.networks import build_network
 from DeepRegLib.training import train
 from DeepRegLib.training.config import Images
 from DeepRegLib.training.journal import read_log
-from DeepRegLib.training.validation import as_field, measure, read_real_pairs
+from DeepRegLib.training.validation import measure, read_real_pairs
 from Testing.synthetic import blobs, geometry_in, label_map
 from Testing.training.conftest import TinyConfig
 from Testing.training.test_synthesis import pairs_of
@@ -75,15 +74,6 @@ def test_the_error_of_the_true_field_is_nothing_and_that_of_none_its_length_in_m
     lengths = 2 * 2.5 * truth.square().sum(1).sqrt()
     assert float(lengths.min()) < found["error_mm_before"] < float(lengths.max())
     assert found["dice_after"] > found["dice_before"]
-
-
-def test_affine_maps_become_fields() -> None:
-    network = build_network("affine", {})
-    images = torch.rand(2, 1, 1, 32, 32, 32)
-    field = as_field(network(images[0], images[1]), images[0]).detach()
-    assert field.shape == (1, 3, 16, 16, 16)
-    second = field.diff(n=2, dim=-1)
-    assert float(second.abs().max()) < 1e-4
 
 
 def test_real_pairs_are_measured_while_training(folder: Path, tiny_config: TinyConfig, tmp_path: Path) -> None:

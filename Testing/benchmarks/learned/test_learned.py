@@ -11,7 +11,8 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.transforms import LinearTransform
-from Testing.benchmarks.learned import capture, contrast, forward
+from Testing.benchmarks.cases import Case
+from Testing.benchmarks.learned import candidates, capture, contrast, forward
 from Testing.benchmarks.learned.variants import HALF_WITH, WITH, WITHOUT, variants
 from Testing.synthetic import blobs, geometry_in, trilinear
 
@@ -69,3 +70,30 @@ def test_one_run_that_failed_is_not_hidden_by_the_others():
     answers = [{"seconds": 2.0}, {"seconds": 4.0}, {"seconds": 3.0}]
     assert forward.middle(answers) == {"seconds": 3.0}
     assert forward.middle([*answers, {"error": "killed"}]) == {"error": "killed"}
+
+
+def test_every_second_case_of_a_set_is_held_back_and_one_that_is_alone(tmp_path):
+    names = ("hippocampus_a", "hippocampus_b", "hippocampus_c", "hippocampus_d", "knee_a")
+    cases = [Case(tmp_path / name) for name in names]
+    kept = candidates.held_back(cases)
+    assert [case.name for case in kept] == ["hippocampus_b", "hippocampus_d", "knee_a"]
+    assert [case.name for case in candidates.one_of_a_kind(kept)] == ["hippocampus_b", "knee_a"]
+
+
+def test_candidates_are_summed_up_by_what_they_reach_how_well_they_end_and_time():
+    rows = [
+        {"candidate": "a", "mm left": 1.0, "CPU seconds": 2.0},
+        {"candidate": "a", "mm left": 5.0, "CPU seconds": 2.0},
+        {"candidate": "a", "Dice": 0.8, "TRE (mm)": None, "CPU seconds": 5.0},
+        {"candidate": "b", "mm left": np.inf, "CPU seconds": 1.0},
+    ]
+    first, second = candidates.summed_up(rows)
+    assert first == ("a: 1 of 2 deformed scans below 2 mm, 3.00 mm left on average, mean Dice 0.800, 3.0 CPU s each.")
+    assert second.startswith("b: 0 of 1 deformed scans below 2 mm, inf mm left")
+
+
+def test_a_model_alone_brings_a_deformed_scan_nearer():
+    scan = blobs(geometry_in("LPS", (40, 42, 38), 3.0))
+    moved, truth, points = capture.deformed(scan, 8.0, seed=1)
+    found = candidates.alone("anatomy")(scan, moved)
+    assert capture.distances(truth, found, points).mean() < 0.7 * capture.distances(truth, None, points).mean()
