@@ -38,6 +38,8 @@ LEAST_COVERAGE = 0.15
 DOUBTFUL_COVERAGE = 0.5
 STRONG_DEFORMATION = 1.0
 COARSE_INVERSE_MM = 0.5
+# Mean over a small cube, see docs/verdict.md: a bump of 10 mm reaches about 6.
+LED_ASTRAY_MM = 5.0
 # Landmarks: breathing moves them by up to 16 mm, so that alone is no failure; of small anatomy a quarter of the spread.
 LARGE_TRE_MM, HOPELESS_TRE_MM = 10.0, 30.0
 LARGE_TRE_OF_SPREAD, HOPELESS_TRE_OF_SPREAD = 0.25, 0.6
@@ -272,7 +274,13 @@ def _image_doubts(m: Measures, enough_structure: float) -> Judged:
 
 
 def _field_doubts(m: Measures) -> Judged:
+    astray = m.led_astray or 0.0
     return [
+        (
+            astray > LED_ASTRAY_MM,
+            f"At one place the field leads {astray:.0f} mm and more from where its surroundings lead, which would fit "
+            "better: look at the worst places.",
+        ),
         (m.folds > 0, f"The field folds at {m.folds} voxels: tissue is turned inside out there."),
         (
             m.log_jacobian_sd > STRONG_DEFORMATION,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.dicom.frames import Frame
+from DeepRegLib.errors import InputError
 from DeepRegLib.formats.isolated import read_elsewhere
 from DeepRegLib.formats.raster import DamagedFileError
 from DeepRegLib.naming import shown
@@ -111,13 +112,17 @@ def _require_enough(dataset: Any, file: Path) -> None:
 
 
 def _sign_extended(array: NDArray[Any], dataset: Any) -> NDArray[Any]:
-    """Return numbers without what lies in the bits above those stored: overlays of old files."""
+    """Return numbers without what lies in the bits beside those stored: overlays of old files."""
     if array.dtype.kind == "f":
         return array
-    spare = int(dataset.BitsAllocated) - int(dataset.get("BitsStored", dataset.BitsAllocated))
-    if not 0 < spare < array.dtype.itemsize * 8:
+    allocated, width = int(dataset.BitsAllocated), array.dtype.itemsize * 8
+    spare = allocated - int(dataset.get("BitsStored", allocated))
+    if not 0 < spare < width:
         return array
-    return (array << spare) >> spare
+    above = allocated - 1 - int(dataset.get("HighBit", allocated - spare - 1))
+    if not 0 <= above <= spare:
+        raise DamagedFileError(f"A slice is damaged: its highest bit is {dataset.HighBit} of {allocated}.")
+    return (array << above) >> spare
 
 
 def _unpacked_elsewhere(files: Sequence[Path], datasets: dict[Path, Any]) -> dict[Path, NDArray[Any]]:
@@ -129,8 +134,11 @@ def _unpacked_elsewhere(files: Sequence[Path], datasets: dict[Path, Any]) -> dic
         folder = Path(name)
         for number, file in enumerate(files):
             _bare(datasets[file]).save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
-        table, arrays = read_elsewhere("files", folder)
-    del table
+        try:
+            _, arrays = read_elsewhere("files", folder)
+        except InputError as error:
+            message = error.message.replace(shown(folder), f"The compressed pixels of {shown(files[0].parent)}")
+            raise type(error)(message, error.hint) from error
     for file, array in zip(files, arrays, strict=True):
         dataset = datasets[file]
         shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
