@@ -438,7 +438,7 @@ def _apart(sides: _Sides, aligned: Aligned, transform: Transform, poll: Poll) ->
     )
     both = aligned.known.with_array(np.logical_and(aligned.known.array, shown.array))
     known = resample(both, grid, interpolation="nearest", poll=poll)
-    return Apart(grid, millimetres, doubt_of(fixed, warped, other, known), inside)
+    return Apart(grid, millimetres, doubt_of(fixed, warped, other, known), inside, fixed, warped)
 
 
 def _mean_error(transform: Transform, landmarks: Landmarks | None) -> float | None:

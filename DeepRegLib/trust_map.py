@@ -102,7 +102,11 @@ def signs_of(
     poll: Poll = never_cancel,
 ) -> tuple[Signs, NDArray[np.bool_]]:
     """Return what is seen about each voxel of a grid, and which voxels lie in the mask; parameters as of `trust_of`."""
-    first, second = (smooth_and_resample(image, grid, poll=poll) for image in (fixed, warped))
+    first, second = (
+        (smooth_and_resample(image, grid, poll=poll) for image in (fixed, warped))
+        if apart is None
+        else (apart.fixed, apart.warped)
+    )
     seen, inside = (resample(each, grid, interpolation="nearest", poll=poll) for each in (known, mask))
     unlike, shift = window_signs(first, second, seen, poll=poll)
     stretch = np.zeros(grid.shape, dtype=np.float32)

@@ -129,7 +129,7 @@ def _label_failures(m: Measures) -> Judged:
 def _image_failures(m: Measures, least_structure: float) -> Judged:
     hopeless = m.structure_linear < HOPELESS_LINEAR_STRUCTURE
     unlike = hopeless or (m.structure_linear < LOW_LINEAR_STRUCTURE and m.structure_after < least_structure)
-    unlike = (unlike or m.explained is not None) and not _is_recognised(m) and not _is_small(m)
+    unlike = (unlike or m.explained is not None) and not (_is_recognised(m) or _is_small(m) or _is_near(m))
     coverage, ratio = _coverage(m), prominence(m)
     return [
         (coverage < LEAST_COVERAGE, f"The scans hardly overlap: {coverage:.0%} of the anatomy is covered."),
@@ -139,9 +139,11 @@ def _image_failures(m: Measures, least_structure: float) -> Judged:
 
 
 def _is_near(m: Measures) -> bool:
-    """Tell whether only a pose a few millimetres away shows that much more information."""
-    information, nearby = m.information or 0.0, m.information_nearby or 0.0
-    return (m.elsewhere_mm or 0.0) < NEAR_MM and information >= WORSE_THAN_OTHERS * nearby
+    """Tell whether what shows most information of all is a pose a few millimetres away: the anatomy is the same."""
+    if m.information_elsewhere is None or m.elsewhere_mm is None:
+        return False
+    best = m.information_elsewhere > max(m.information or 0.0, m.information_nearby or 0.0)
+    return best and 0 < m.elsewhere_mm < NEAR_MM
 
 
 def _unlike(m: Measures) -> str:

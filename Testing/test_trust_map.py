@@ -110,7 +110,7 @@ def compared_with_surroundings(field: DisplacementField) -> Apart:
     inside = fixed.array > 0
     motion, millimetres = motion_of_surroundings(field, GRID, inside)
     warped, otherwise = (apply_to_image(each, fixed, GRID) for each in (field, motion))
-    return Apart(GRID, millimetres, doubt_of(fixed, warped, otherwise, everywhere(fixed)), inside)
+    return Apart(GRID, millimetres, doubt_of(fixed, warped, otherwise, everywhere(fixed)), inside, fixed, warped)
 
 
 def test_a_bump_that_nothing_speaks_for_is_told_with_its_place() -> None:
@@ -134,7 +134,8 @@ def test_what_the_images_ask_for_is_no_bump_and_neither_is_what_moves_widely() -
     moving = apply_to_image(invert(narrow), fixed, GRID)  # which the bump brings back
     motion, millimetres = motion_of_surroundings(narrow, GRID, inside)
     warped, otherwise = (apply_to_image(each, moving, GRID) for each in (narrow, motion))
-    assert led_astray(Apart(GRID, millimetres, doubt_of(fixed, warped, otherwise, everywhere(fixed)), inside)) < 1.0
+    doubt = doubt_of(fixed, warped, otherwise, everywhere(fixed))
+    assert led_astray(Apart(GRID, millimetres, doubt, inside, fixed, warped)) < 1.0
     assert led_astray(compared_with_surroundings(bump(GRID.centre, (0.0, 9.0, 0.0), 60.0))) < 2.5
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,29 @@ def _unpacked(dataset: Any, file: Path) -> NDArray[Any]:
     _require_enough(dataset, file)
     if _syntax(dataset) == PLAIN_SYNTAXES[0] and not hasattr(dataset.file_meta, "TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = PLAIN_SYNTAXES[0]
+    layout = _layout(dataset)
+    # pydicom takes the stored bits to be the lowest, wherever the header says they are.
+    dataset.BitsStored, dataset.HighBit = layout.allocated, layout.allocated - 1
     array = np.asarray(dataset.pixel_array)
-    return _sign_extended(array.reshape(-1, *array.shape[-2:]), dataset)
+    return _stored_bits(array.reshape(-1, *array.shape[-2:]), layout)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many bits a number takes, how many of them are stored, and how many lie above those."""
+
+    allocated: int
+    stored: int
+    above: int
+
+
+def _layout(dataset: Any) -> Layout:
+    allocated = int(dataset.BitsAllocated)
+    stored = int(dataset.get("BitsStored", allocated))
+    above = allocated - 1 - int(dataset.get("HighBit", stored - 1))
+    if not (0 < stored <= allocated and 0 <= above <= allocated - stored):
+        raise DamagedFileError(f"A slice is damaged: it stores {stored} of {allocated} bits, {above} below the highest.")
+    return Layout(allocated, stored, above)
 
 
 def _require_enough(dataset: Any, file: Path) -> None:
@@ -111,18 +133,11 @@ def _require_enough(dataset: Any, file: Path) -> None:
         raise DamagedFileError(f"{shown(file)} is damaged or truncated: pixels are missing.")
 
 
-def _sign_extended(array: NDArray[Any], dataset: Any) -> NDArray[Any]:
+def _stored_bits(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     """Return numbers without what lies in the bits beside those stored: overlays of old files."""
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" or layout.stored == layout.allocated or layout.allocated != array.dtype.itemsize * 8:
         return array
-    allocated, width = int(dataset.BitsAllocated), array.dtype.itemsize * 8
-    spare = allocated - int(dataset.get("BitsStored", allocated))
-    if not 0 < spare < width:
-        return array
-    above = allocated - 1 - int(dataset.get("HighBit", allocated - spare - 1))
-    if not 0 <= above <= spare:
-        raise DamagedFileError(f"A slice is damaged: its highest bit is {dataset.HighBit} of {allocated}.")
-    return (array << above) >> spare
+    return (array << layout.above) >> (layout.allocated - layout.stored)
 
 
 def _unpacked_elsewhere(files: Sequence[Path], datasets: dict[Path, Any]) -> dict[Path, NDArray[Any]]:
@@ -144,7 +159,7 @@ def _unpacked_elsewhere(files: Sequence[Path], datasets: dict[Path, Any]) -> dic
         shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
         if math.prod(shape) != array.size:
             raise DamagedFileError(f"{shown(file)} is damaged or truncated: pixels are missing.")
-        pixels[file] = _sign_extended(array.reshape(shape), dataset)
+        pixels[file] = _stored_bits(array.reshape(shape), _layout(dataset))
     return pixels
 
 

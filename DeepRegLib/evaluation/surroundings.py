@@ -13,7 +13,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.similarity.box import box_sum
-from DeepRegLib.transforms import DisplacementField, Transform, linear_part
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, displacement_on_grid, linear_part
 
 # How wide the surroundings are: a bump of 10 mm is narrower, what breathing moves is wider. Less in small anatomy.
 SURROUNDINGS_MM, SURROUNDINGS_SHARE = 16.0, 0.75
@@ -34,12 +34,16 @@ class Apart:
         How likely the surroundings' motion makes what is seen, over both, 0 to 1: 0.5 where the images do not tell.
     inside
         The anatomy that both scans show.
+    fixed, warped
+        Intensities on the grid.
     """
 
     grid: Geometry
     millimetres: NDArray[np.float32]
     doubt: NDArray[np.float32]
     inside: NDArray[np.bool_]
+    fixed: Image
+    warped: Image
 
 
 def motion_of_surroundings(
@@ -61,19 +65,23 @@ def motion_of_surroundings(
     DisplacementField, NDArray
         The linear part and the smoothed rest; millimetres, ``(k, j, i)``.
     """
-    points = grid.points().reshape(-1, 3)
-    by_pose = linear_part(transform).apply_to_points(points)
-    rest = (transform.apply_to_points(points) - by_pose).reshape(*grid.shape, 3)
-    within = points[inside.reshape(-1)]
-    radius = float(np.sqrt(((within - within.mean(0)) ** 2).sum(1).mean()))
+    by_pose = _displacement_of(linear_part(transform), grid)
+    rest = displacement_on_grid(transform, grid) - by_pose
+    places = np.argwhere(inside) * grid.spacing[::-1]
+    radius = float(np.sqrt(((places - places.mean(0)) ** 2).sum(1).mean()))
     sigma = min(SURROUNDINGS_MM, SURROUNDINGS_SHARE * radius) / grid.spacing[0]
     volume = torch.from_numpy(np.moveaxis(rest, -1, 0).astype(np.float32))
     blurred = smooth(volume, sigma) / smooth(torch.ones(grid.shape), sigma).clamp_min(1e-6)
     smoothed = np.moveaxis(blurred.numpy(), 0, -1)
-    field = (by_pose - points).reshape(rest.shape) + smoothed
-    return DisplacementField(field.astype(np.float32), grid), np.linalg.norm(rest - smoothed, axis=-1).astype(
-        np.float32
-    )
+    field = DisplacementField((by_pose + smoothed).astype(np.float32), grid)
+    return field, np.linalg.norm(rest - smoothed, axis=-1).astype(np.float32)
+
+
+def _displacement_of(pose: LinearTransform, grid: Geometry) -> NDArray[np.float64]:
+    """Return the displacements of a linear transform on a grid, ``(k, j, i, 3)``, mm."""
+    along_i, along_j, along_k, first = ((pose.matrix - np.eye(4)) @ grid.index_to_world)[:3].T
+    k, j, i = (np.arange(size)[:, None] for size in grid.shape)
+    return np.asarray((k * along_k)[:, None, None] + (j * along_j)[:, None] + (i * along_i) + first)
 
 
 def doubt_of(fixed: Image, warped: Image, otherwise: Image, known: Image) -> NDArray[np.float32]:

@@ -111,8 +111,8 @@ def _guessed_columns(source: str, rows: Sequence[Row]) -> tuple[list[int], int |
         return first[:3], label
     if len(numeric) < 3:
         numeric = first
-    if len(numeric) == 4 and _counts(rows, numeric[0]):
-        return numeric[1:], numeric[0] if label is None else label
+    if _counts(rows, numeric[0]):
+        return numeric[1:4], numeric[0] if label is None else label
     if len(numeric) == 4 and len({float(row[numeric[3]]) for _, row in rows}) == 1:
         return numeric[:3], label  # ANTs' fourth column, the time
     raise InputError(
