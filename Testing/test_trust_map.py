@@ -57,6 +57,7 @@ def test_the_map_lies_on_the_fixed_grid_in_steps_and_is_nothing_outside_the_anat
     assert not trust.array[~inside].any()
     np.testing.assert_allclose(trust.array, np.rint(trust.array / STEP_MM) * STEP_MM, atol=1e-5)
     assert 1 <= len(result.worst_places) <= 3
+    assert result.measures.led_astray is not None
     for place in result.worst_places:
         index = np.rint(result.fixed.geometry.to_index(place.position)).astype(int)
         assert inside[tuple(index[::-1])]

@@ -118,7 +118,7 @@ def _layout(dataset: Any) -> Layout:
     stored = int(dataset.get("BitsStored", allocated))
     above = allocated - 1 - int(dataset.get("HighBit", stored - 1))
     if not (0 < stored <= allocated and 0 <= above <= allocated - stored):
-        raise DamagedFileError(f"A slice is damaged: it stores {stored} of {allocated} bits, {above} below the highest.")
+        raise DamagedFileError(f"A slice is damaged: {stored} of {allocated} bits, {above} below the top.")
     return Layout(allocated, stored, above)
 
 
