@@ -65,6 +65,7 @@ def finish(
             transform,
             inverse,
             run.pair.fixed.foreground,
+            apart=aligned.apart,
             poll=poll,
         )
     as_given = functools.partial(standard_order(request.fixed.geometry).back, geometry=request.fixed.geometry)

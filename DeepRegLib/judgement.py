@@ -29,6 +29,7 @@ from DeepRegLib.evaluation.evidence import Compared, compared
 from DeepRegLib.evaluation.mirrored import other_side
 from DeepRegLib.evaluation.pose_comparison import PoseComparison, compare_pose, find_other_poses, small_images
 from DeepRegLib.evaluation.structure import STRUCTURE_SIGMA
+from DeepRegLib.evaluation.surroundings import Apart, doubt_of, led_astray, motion_of_surroundings
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
 from DeepRegLib.landmark_alignment import Landmarks
@@ -38,6 +39,7 @@ from DeepRegLib.preparation import Prepared, PreparedPair, foreground_weight, wo
 from DeepRegLib.preprocessing import Smoothed, smooth_and_resample, smoothed_for
 from DeepRegLib.result import Measures, StartMeasures
 from DeepRegLib.transforms import LinearTransform, Transform, has_field, linear_part, transform_to_sitk
+from DeepRegLib.trust_map import coarse_grid
 from DeepRegLib.verdict import SMALL_MASK
 
 # Voxels of the coarse grids on which poses are compared; places taken of the fixed one.
@@ -130,6 +132,7 @@ def measure(
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
     poll()
+    apart = _apart(sides, aligned, transform, poll)
     shown = overlap(foreground, seen)
     fit = None if landmarks is None else landmark_fit(*landmarks)
     measures = Measures(
@@ -166,8 +169,9 @@ def measure(
         landmark_spread=None if fit is None else fit.spread,
         landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
         landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
+        led_astray=None if apart is None else led_astray(apart),
     )
-    return measures, aligned
+    return measures, replace(aligned, apart=apart)
 
 
 def _inherited(sides: _Sides, structure_there: float, earlier: StartMeasures, poll: Poll) -> StartMeasures:
@@ -351,6 +355,8 @@ class Aligned:
         The part of the fixed foreground that the moving image shows.
     edges
         Of the fixed image inside the mask; None where the mask is empty.
+    apart
+        How the field differs from what its surroundings do, once that is measured; None without a field.
     """
 
     fixed: Image
@@ -358,6 +364,7 @@ class Aligned:
     known: Image
     mask: Image
     edges: FixedEdges | None
+    apart: Apart | None = None
 
 
 def likeness(aligned: Aligned, poll: Poll = never_cancel) -> Likeness:
@@ -413,6 +420,25 @@ def _aligned(sides: _Sides, transform: Transform, poll: Poll, like: Aligned | No
         return Aligned(fixed, warped, known, mask, like.edges)
     edges = fixed_edges(fixed, mask, sigma=sides.edge_sigma, poll=poll) if mask.array.any() else None
     return Aligned(fixed, warped, known, mask, edges)
+
+
+def _apart(sides: _Sides, aligned: Aligned, transform: Transform, poll: Poll) -> Apart | None:
+    """Compare a field with what its surroundings do at each place; None without a field or anatomy in common."""
+    if not has_field(transform) or aligned.edges is None:
+        return None
+    grid = coarse_grid(aligned.fixed.geometry)
+    inside = resample(aligned.mask, grid, interpolation="nearest", poll=poll).array.astype(np.bool_)
+    if not inside.any():
+        return None
+    motion, millimetres = motion_of_surroundings(transform, grid, inside)
+    poll()
+    otherwise, shown = sides.moving.resample_with_view(aligned.fixed.geometry, transform_to_sitk(motion), poll=poll)
+    fixed, warped, other = (
+        smooth_and_resample(each, grid, poll=poll) for each in (aligned.fixed, aligned.warped, otherwise)
+    )
+    both = aligned.known.with_array(np.logical_and(aligned.known.array, shown.array))
+    known = resample(both, grid, interpolation="nearest", poll=poll)
+    return Apart(grid, millimetres, doubt_of(fixed, warped, other, known), inside, fixed, warped)
 
 
 def _mean_error(transform: Transform, landmarks: Landmarks | None) -> float | None:

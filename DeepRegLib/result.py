@@ -127,6 +127,9 @@ class Measures:
         of the other pairs predicts each pair, in mm; None without landmarks, the latter with fewer than five as well.
     landmarks_outside
         How many fixed or moving landmarks lie outside their scan.
+    led_astray
+        Of the place where the motion of its surroundings fits clearly better than its own: how far they are apart, mm.
+        None without a field.
     """
 
     ncc_before: float
@@ -164,6 +167,7 @@ class Measures:
     landmark_spread: float | None = None
     landmark_residual: float | None = None
     landmarks_outside: int | None = None
+    led_astray: float | None = None
 
 
 @dataclass(frozen=True)

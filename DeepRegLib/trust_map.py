@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from DeepRegLib.evaluation.surroundings import Apart
 from DeepRegLib.evaluation.trust import (
     LARGEST_STRETCH,
     Place,
@@ -31,6 +32,7 @@ NOTABLE_SHIFT = 1.0  # of a voxel of the map
 NOTABLE_STRETCH = math.log(2.5)
 NOTABLE_UNLIKENESS = 0.8
 NOTABLE_INVERSE_MM = 0.5
+NOTABLE_ASTRAY_MM = 3.0
 
 
 def trust_of(
@@ -42,6 +44,7 @@ def trust_of(
     inverse: Transform,
     foreground: Image,
     *,
+    apart: Apart | None = None,
     poll: Poll = never_cancel,
 ) -> tuple[Image, tuple[WorstPlace, ...]]:
     """Return the error to be expected at each place, and the three worst places.
@@ -55,6 +58,8 @@ def trust_of(
         The result.
     foreground
         The fixed foreground on the fixed grid, on which the map is wanted.
+    apart
+        How the field differs from what its surroundings do, on the grid of `coarse_grid`; None where there is no field.
     poll
         Called now and then; may raise to stop.
 
@@ -65,7 +70,7 @@ def trust_of(
         no anatomy.
     """
     grid = coarse_grid(fixed.geometry)
-    signs, inside = signs_of(fixed, warped, known, mask, transform, inverse, grid, poll=poll)
+    signs, inside = signs_of(fixed, warped, known, mask, transform, inverse, grid, apart=apart, poll=poll)
     expected = expected_error(signs, grid.spacing[0])
     places = worst_places(expected, signs, inside, grid)
     # Where the coarse grid ends, the worst is to be expected, and what resamples takes the smallest value there.
@@ -93,10 +98,15 @@ def signs_of(
     inverse: Transform,
     grid: Geometry,
     *,
+    apart: Apart | None = None,
     poll: Poll = never_cancel,
 ) -> tuple[Signs, NDArray[np.bool_]]:
     """Return what is seen about each voxel of a grid, and which voxels lie in the mask; parameters as of `trust_of`."""
-    first, second = (smooth_and_resample(image, grid, poll=poll) for image in (fixed, warped))
+    first, second = (
+        (smooth_and_resample(image, grid, poll=poll) for image in (fixed, warped))
+        if apart is None
+        else (apart.fixed, apart.warped)
+    )
     seen, inside = (resample(each, grid, interpolation="nearest", poll=poll) for each in (known, mask))
     unlike, shift = window_signs(first, second, seen, poll=poll)
     stretch = np.zeros(grid.shape, dtype=np.float32)
@@ -109,7 +119,8 @@ def signs_of(
     poll()
     if chosen.any():
         missed[chosen] = inverse_error(transform, inverse, grid.to_world(np.argwhere(chosen)[:, ::-1]))
-    return Signs(unlike, shift, stretch.astype(np.float32), missed), chosen
+    astray = np.zeros(grid.shape, np.float32) if apart is None else apart.doubt * apart.millimetres
+    return Signs(unlike, shift, stretch.astype(np.float32), missed, astray), chosen
 
 
 def what_is_wrong(place: Place, spacing: float) -> str:
@@ -118,6 +129,10 @@ def what_is_wrong(place: Place, spacing: float) -> str:
         (
             place.inverse_error > NOTABLE_INVERSE_MM,
             f"there and back ends {place.inverse_error:.1f} mm off",
+        ),
+        (
+            place.astray > NOTABLE_ASTRAY_MM,
+            f"the motion of its surroundings, {place.astray:.0f} mm from its own, fits as well or better",
         ),
         (
             place.stretch > NOTABLE_STRETCH,

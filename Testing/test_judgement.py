@@ -79,6 +79,7 @@ def test_a_good_result_has_nothing_against_it() -> None:
         (FAINT | {"structure_after": 0.75}, CHECK, "little"),
         ({"coverage": 0.4}, CHECK, "covered"),
         ({"folds": 3}, CHECK, "folds at 3"),
+        ({"led_astray": 6.0}, CHECK, "surroundings"),
         ({"volume_scale": 0.3}, CHECK, "volume"),
         ({"log_jacobian_sd": 1.2}, CHECK, "strong"),
         ({"inverse_error_p99": 0.9}, CHECK, "inverse"),

@@ -133,6 +133,10 @@ def test_markups_have_what_slicer_reads(tmp_path: Path) -> None:
         ("p.csv", "x,y,z\n1,2,three\n", "line 2: z is 'three'"),
         ("p.csv", "u,v,w\n1,2,3\n", "does not name the columns"),
         ("p.csv", "5,10,20,30,5,7\n", "not clear"),
+        ("p.csv", "1,2,3\n4,5,6,7\n", "line 2: it has 4 numbers, the first 3"),
+        ("p.csv", "x,x,y,z\n1,2,3,4\n", "called x"),
+        ("p.csv", "x,y,z\n1_0,2,3\n", "x is '1_0'"),
+        ("p.fcsv", "# CoordinateSystem = 1\n# CoordinateSystem = RAS\na,1,2,3\n", "both LPS and RAS"),
         ("p.fcsv", "# CoordinateSystem = 2\na,1,2,3\n", "line 1: the coordinate system is '2'"),
         ("p.fcsv", "# CoordinateSystem = 1\na,1,inf,3\n", "line 2: y is 'inf'"),
         ("p.mrk.json", '{"markups":\n [', "line 2"),
@@ -216,6 +220,34 @@ def test_foreign_labels_pair_row_by_row_and_few_common_ones_are_refused() -> Non
         paired(listed(PLACES, NAMES), listed(PLACES, ("L3", *others[1:])))
     with pytest.raises(InputError, match="8 points and a list 7"):
         paired(listed(PLACES, NAMES), listed(PLACES[:7], others[:7]))
+
+
+@pytest.mark.parametrize(
+    ("fixed", "moving"),
+    [(("a", "", "c"), ("a", "c", "")), (("a", "a", "b"), ("b", "a", "a"))],
+    ids=["one without a label", "one label twice"],
+)
+def test_rows_are_not_paired_against_labels(fixed: tuple[str, ...], moving: tuple[str, ...]) -> None:
+    points = np.arange(9.0).reshape(3, 3)
+    with pytest.raises(InputError, match="another one in the other list"):
+        paired(listed(points, fixed), listed(points, moving))
+
+
+def test_labels_are_the_same_in_small_letters_and_large_ones() -> None:
+    points = np.arange(9.0).reshape(3, 3)
+    pairs = paired(listed(points, ("Tip", "Base", "Left  edge")), listed(points[::-1], ("left edge", "BASE", "tip")))
+    np.testing.assert_array_equal(pairs.fixed, pairs.moving)
+    assert not pairs.remarks
+
+
+@pytest.mark.parametrize(
+    ("moving", "told"),
+    [(("M-1", "M-2", "M-3"), False), (("M-3", "M-1", "M-2"), True), (("x", "y", "z"), True), (("", "", ""), False)],
+)
+def test_labels_that_do_not_fit_together_are_told(moving: tuple[str, ...], told: bool) -> None:
+    points = np.arange(9.0).reshape(3, 3)
+    remarks = paired(listed(points, ("F-1", "F-2", "F-3")), listed(points, moving)).remarks
+    assert any("paired in order" in remark for remark in remarks) == told
 
 
 def test_a_label_of_one_list_alone_is_told() -> None:

@@ -127,6 +127,9 @@ def _enhanced(dataset: Any, shared: Any, group: Any, path: Path, number: int, si
         )
     transformation = functional_group(shared, group, "PixelValueTransformationSequence")
     slope, intercept = _scale(dataset if transformation is None else transformation, dataset, name)
+    mapped = functional_group(shared, group, "RealWorldValueMappingSequence")
+    if transformation is None and "RescaleSlope" not in dataset and mapped is not None:
+        slope, intercept = _mapped(mapped, name)
     content = [
         item
         for key in (
@@ -224,6 +227,16 @@ def _scale(holder: Any, dataset: Any, name: str) -> tuple[float, float]:
     if not all(math.isfinite(number) for number in numbers) or numbers[0] == 0:
         raise DamagedFileError(f"{name} is damaged: its values are scaled by {numbers[0]:g} and {numbers[1]:g}.")
     return numbers
+
+
+def _mapped(mapping: Any, name: str) -> tuple[float, float]:
+    """Return the scale of a frame's real-world values, where nothing else scales it."""
+    slope, intercept = mapping.get("RealWorldValueSlope"), mapping.get("RealWorldValueIntercept")
+    if slope is None or intercept is None:
+        raise InputError(f"{name} scales its values by a table.", "Convert it with a DICOM importer.")
+    if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0:
+        raise DamagedFileError(f"{name} is damaged: its values are scaled by {slope:g} and {intercept:g}.")
+    return float(slope), float(intercept)
 
 
 def _tags(holders: Any) -> tuple[tuple[str, str], ...]:

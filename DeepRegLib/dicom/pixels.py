@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.dicom.frames import Frame
+from DeepRegLib.errors import InputError
 from DeepRegLib.formats.isolated import read_elsewhere
 from DeepRegLib.formats.raster import DamagedFileError
 from DeepRegLib.naming import shown
@@ -95,8 +97,29 @@ def _unpacked(dataset: Any, file: Path) -> NDArray[Any]:
     _require_enough(dataset, file)
     if _syntax(dataset) == PLAIN_SYNTAXES[0] and not hasattr(dataset.file_meta, "TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = PLAIN_SYNTAXES[0]
+    layout = _layout(dataset)
+    # pydicom takes the stored bits to be the lowest, wherever the header says they are.
+    dataset.BitsStored, dataset.HighBit = layout.allocated, layout.allocated - 1
     array = np.asarray(dataset.pixel_array)
-    return _sign_extended(array.reshape(-1, *array.shape[-2:]), dataset)
+    return _stored_bits(array.reshape(-1, *array.shape[-2:]), layout)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many bits a number takes, how many of them are stored, and how many lie above those."""
+
+    allocated: int
+    stored: int
+    above: int
+
+
+def _layout(dataset: Any) -> Layout:
+    allocated = int(dataset.BitsAllocated)
+    stored = int(dataset.get("BitsStored", allocated))
+    above = allocated - 1 - int(dataset.get("HighBit", stored - 1))
+    if not (0 < stored <= allocated and 0 <= above <= allocated - stored):
+        raise DamagedFileError(f"A slice is damaged: {stored} of {allocated} bits, {above} below the top.")
+    return Layout(allocated, stored, above)
 
 
 def _require_enough(dataset: Any, file: Path) -> None:
@@ -110,14 +133,11 @@ def _require_enough(dataset: Any, file: Path) -> None:
         raise DamagedFileError(f"{shown(file)} is damaged or truncated: pixels are missing.")
 
 
-def _sign_extended(array: NDArray[Any], dataset: Any) -> NDArray[Any]:
-    """Return numbers without what lies in the bits above those stored: overlays of old files."""
-    if array.dtype.kind == "f":
+def _stored_bits(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Return numbers without what lies in the bits beside those stored: overlays of old files."""
+    if array.dtype.kind == "f" or layout.stored == layout.allocated or layout.allocated != array.dtype.itemsize * 8:
         return array
-    spare = int(dataset.BitsAllocated) - int(dataset.get("BitsStored", dataset.BitsAllocated))
-    if not 0 < spare < array.dtype.itemsize * 8:
-        return array
-    return (array << spare) >> spare
+    return (array << layout.above) >> (layout.allocated - layout.stored)
 
 
 def _unpacked_elsewhere(files: Sequence[Path], datasets: dict[Path, Any]) -> dict[Path, NDArray[Any]]:
@@ -129,14 +149,17 @@ def _unpacked_elsewhere(files: Sequence[Path], datasets: dict[Path, Any]) -> dic
         folder = Path(name)
         for number, file in enumerate(files):
             _bare(datasets[file]).save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
-        table, arrays = read_elsewhere("files", folder)
-    del table
+        try:
+            _, arrays = read_elsewhere("files", folder)
+        except InputError as error:
+            message = error.message.replace(shown(folder), f"The compressed pixels of {shown(files[0].parent)}")
+            raise type(error)(message, error.hint) from error
     for file, array in zip(files, arrays, strict=True):
         dataset = datasets[file]
         shape = (int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows), int(dataset.Columns))
         if math.prod(shape) != array.size:
             raise DamagedFileError(f"{shown(file)} is damaged or truncated: pixels are missing.")
-        pixels[file] = _sign_extended(array.reshape(shape), dataset)
+        pixels[file] = _stored_bits(array.reshape(shape), _layout(dataset))
     return pixels
 
 

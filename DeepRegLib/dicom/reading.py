@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ MARK = b"DICM"
 DIRECTORY = "1.2.840.10008.1.3.10"
 MOST_FILES = 20_000
 MOST_SERIES_SHOWN = 6
+SAME_DIRECTION = 0.02  # of direction cosines: a localiser is turned, a rounded number is not
 HEADER_TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "Rows"),
     *("Columns", "ImageOrientationPatient", "NumberOfFrames", "MediaStorageSOPClassUID"),
@@ -36,8 +38,17 @@ class Header:
     series: str
     instance: str
     description: str
-    group: tuple[Any, ...]
+    size: tuple[int, int]
+    turned: tuple[float, ...]
     frames: int
+
+    def is_beside(self, other: Header) -> bool:
+        """Tell whether two files may be slices of one volume; each multi-frame file is a volume of its own."""
+        if max(self.frames, other.frames) > 1:
+            return self.instance == other.instance
+        return (self.series, self.size, len(self.turned)) == (other.series, other.size, len(other.turned)) and max(
+            (abs(a - b) for a, b in zip(self.turned, other.turned, strict=True)), default=0.0
+        ) <= SAME_DIRECTION
 
 
 def is_dicom(path: Path, start: bytes) -> bool:
@@ -89,10 +100,16 @@ def series_files(source: Path) -> list[Path]:
 
 @contextmanager
 def without_pydicom_messages() -> Iterator[None]:
-    """Keep pydicom's warnings about values that break the standard's letter off the screen."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keep what pydicom says of values that break the standard's letter off the screen."""
+    messages = logging.getLogger("pydicom")
+    level = messages.level
+    messages.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        messages.setLevel(level)
 
 
 def dataset_of(file: Path, *, pixels: bool = True) -> Any:
@@ -117,7 +134,7 @@ def _dicom_below(folder: Path) -> Iterator[Path]:
 
 def headers_by_series(folder: Path) -> list[list[Header]]:
     """Return the headers of each series in a folder, or in the folders below; needs pydicom."""
-    return [_without_copies(headers) for headers in _series_in(folder).values()]
+    return [_without_copies(headers) for headers in _series_in(folder)]
 
 
 def _header(file: Path) -> Header | None:
@@ -132,13 +149,14 @@ def _header(file: Path) -> Header | None:
             dataset = dcmread(stream, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
         if "Rows" not in dataset or "Columns" not in dataset:
             return None
-        turned = tuple(round(float(c), 2) + 0.0 for c in dataset.get("ImageOrientationPatient") or ())
+        turned = tuple(float(c) for c in dataset.get("ImageOrientationPatient") or ())
         return Header(
             file,
             str(dataset.get("SeriesInstanceUID", "")),
             str(dataset.get("SOPInstanceUID", "")) or shown(file),
             _description(dataset),
-            (int(dataset.Rows), int(dataset.Columns), turned),
+            (int(dataset.Rows), int(dataset.Columns)),
+            turned,
             int(dataset.get("NumberOfFrames", 1) or 1),
         )
     except PermissionError:
@@ -161,8 +179,7 @@ def _series_of_file(source: Path) -> list[Header]:
     if own.frames > 1:
         return [own]
     beside = _headers(path for path in sorted(source.parent.iterdir()) if path.is_file())
-    same = [h for h in beside if (h.series, h.group) == (own.series, own.group) and h.frames == 1]
-    return _without_copies(same)
+    return _without_copies([header for header in beside if header.is_beside(own)])
 
 
 def _is_directory_file(source: Path) -> bool:
@@ -182,23 +199,25 @@ def _only_series(folder: Path) -> list[Header]:
             f"{shown(folder)} holds {len(series)} DICOM series.",
             f"Give one file of the series you mean: {_offer(folder, series)}.",
         )
-    return _without_copies(next(iter(series.values())))
+    return _without_copies(series[0])
 
 
-def _series_in(folder: Path) -> dict[tuple[Any, ...], list[Header]]:
+def _series_in(folder: Path) -> list[list[Header]]:
     headers = _headers(path for path in sorted(folder.iterdir()) if path.is_file())
     if not headers:
         headers = _headers(_files_below(folder))
-    series: dict[tuple[Any, ...], list[Header]] = {}
+    series: list[list[Header]] = []
     for header in headers:
-        # Each multi-frame file is a volume of its own.
-        alone = header.instance if header.frames > 1 else ""
-        series.setdefault((header.series, header.group, alone), []).append(header)
+        own = next((each for each in series if each[0].is_beside(header)), None)
+        if own is None:
+            series.append([header])
+        else:
+            own.append(header)
     return series
 
 
-def _offer(folder: Path, series: dict[tuple[Any, ...], list[Header]]) -> str:
-    largest = sorted(series.values(), key=lambda headers: -sum(h.frames for h in headers))
+def _offer(folder: Path, series: Sequence[list[Header]]) -> str:
+    largest = sorted(series, key=lambda headers: -sum(h.frames for h in headers))
     offers = []
     for headers in largest[:MOST_SERIES_SHOWN]:
         count = sum(header.frames for header in headers)

@@ -14,6 +14,7 @@ from DeepRegLib.errors import InputError
 SLICE_GAP_TOLERANCE = 0.05
 ONE_PLACE = 1e-3  # mm
 SAME_AXES = 1e-3
+MOST_OFF_GRID = 0.5  # of a pixel, of a slice
 RESAMPLE = "Export the series again, or convert it with a DICOM importer that resamples it."
 
 
@@ -80,7 +81,28 @@ def stacked(frames: Sequence[Frame], name: str) -> Stack:
             "Convert it with a DICOM importer that corrects the gantry tilt.",
         )
     height = float(heights.max() - heights.min()) / (len(frames) - 1)
+    _require_on_grid(positions, normal, height, first, name)
     return Stack(ordered, (*first.spacing, height), direction)
+
+
+def _require_on_grid(
+    positions: NDArray[np.float64], normal: NDArray[np.float64], height: float, first: Frame, name: str
+) -> None:
+    """Make sure that little steps that each pass do not add up to a slice that lies elsewhere than the grid has it."""
+    offsets = positions - positions[0] - np.arange(len(positions))[:, None] * height * normal
+    along = offsets @ normal
+    beside = float(np.linalg.norm(offsets - along[:, None] * normal, axis=1).max())
+    if beside > MOST_OFF_GRID * min(first.spacing):
+        raise InputError(
+            f"The slices of {name} are tilted: one lies {beside:.2f} mm beside the first.",
+            "Convert it with a DICOM importer that corrects the gantry tilt.",
+        )
+    if float(np.abs(along).max()) > MOST_OFF_GRID * height:
+        raise InputError(
+            f"The slices of {name} are unevenly spaced: one lies {np.abs(along).max():.2f} mm from where even slices "
+            "would have it.",
+            RESAMPLE,
+        )
 
 
 def _require_alike(frames: Sequence[Frame], name: str) -> None:

@@ -26,6 +26,8 @@ LARGEST_SQUARE = 0.999
 # on scans deformed by known fields, before and after a registration (part `trust` of Testing/benchmarks).
 EVERYWHERE, BY_UNLIKENESS, BY_SHIFT, BY_STRETCH = 0.26, 0.43, 0.17, 0.12
 LARGEST_STRETCH = 2.0
+# What is smoothed keeps some of a bump. Of 50 bumps of 10 mm in right results 20 were told without this, 43 with it.
+BY_SURROUNDINGS = 1.5
 PLACES = 3
 # Two places nearer to each other than this share of the foreground's radius are one.
 APART = 0.25
@@ -46,12 +48,15 @@ class Signs:
         |log det J| of the transform without its linear part, `LARGEST_STRETCH` at most.
     inverse_error
         How far a point comes back from where it started by transform and inverse, mm.
+    astray
+        How far the field leads from where its surroundings would, times how likely those make what is seen, mm.
     """
 
     unlike: NDArray[np.float32]
     shift: NDArray[np.float32]
     stretch: NDArray[np.float32]
     inverse_error: NDArray[np.float32]
+    astray: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Place:
         LPS mm, in the fixed world.
     expected
         Error in mm.
-    unlike, shift, stretch, inverse_error
+    unlike, shift, stretch, inverse_error, astray
         What was seen there, as in `Signs`; the shift in mm.
     """
 
@@ -74,6 +79,7 @@ class Place:
     shift: float
     stretch: float
     inverse_error: float
+    astray: float
 
 
 def window_signs(
@@ -113,12 +119,21 @@ def window_signs(
     return torch.sqrt(1 - here).numpy(), torch.sqrt(total).numpy()
 
 
+def windowed_correlation(fixed: Image, warped: Image, known: Image) -> NDArray[np.float32]:
+    """Return the squared correlation in the window about each voxel, 0 to 1; parameters as of `window_signs`."""
+    require_one_grid(fixed, warped, known)
+    inside = torch.from_numpy(known.array.astype(np.float32))
+    squares = _Windows(*(_centred(image, inside) for image in (fixed, warped))).squared_correlation(0, 0)
+    return np.asarray(squares.numpy())
+
+
 def expected_error(signs: Signs, spacing: float) -> NDArray[np.float32]:
     """Return the error to be expected at each voxel in mm, from its signs and the voxel size in mm."""
     voxels = (
         EVERYWHERE + BY_UNLIKENESS * signs.unlike + BY_SHIFT * signs.unlike * signs.shift + BY_STRETCH * signs.stretch
     )
-    return np.hypot(spacing * voxels, signs.inverse_error).astype(np.float32)
+    by_map = np.hypot(spacing * voxels, signs.inverse_error)
+    return np.hypot(by_map, BY_SURROUNDINGS * signs.astray).astype(np.float32)
 
 
 def worst_places(
@@ -165,6 +180,7 @@ def _place(
         float(signs.shift[at]) * grid.spacing[0],
         float(signs.stretch[at]),
         float(signs.inverse_error[at]),
+        float(signs.astray[at]),
     )
 
 

@@ -31,5 +31,10 @@ def file_beside(header: Path, name: str) -> Path:
     for encoding in ("utf-8", "latin-1"):
         path = header.with_name(plain.encode("latin-1", "surrogateescape").decode(encoding, "surrogateescape"))
         if path.is_file():
+            if path.is_symlink() and path.resolve().parent != header.parent.resolve():
+                raise InputError(
+                    f"The data file {shown(plain)} of {shown(header)} is a link that leads out of its folder.",
+                    "Put the file itself beside the header.",
+                )
             return path
     raise InputError(f"The data file {shown(plain)} of {shown(header)} is missing.", "Copy both files together.")

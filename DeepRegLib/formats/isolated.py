@@ -40,8 +40,7 @@ WAITED = 3.0
 OUT_OF_TIME = [getattr(signal, "SIGXCPU", -1)]
 SECONDS_PER_GIGABYTE = 60.0
 LONGEST_ANSWER = 1 << 22
-VTK_DATA = (b"SCALARS", b"LOOKUP_TABLE", b"VECTORS", b"COLOR_SCALARS", b"TENSORS")
-HEADER_LENGTHS = {".gipl": 256, ".pic": 76}
+HEADER_LENGTHS = {".pic": 76}
 COMPRESSED_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".gz", ".hdf5", ".h5", ".hdf", ".mnc", ".mnc2", ".nia"),
     *TIFF_SUFFIXES,
@@ -150,9 +149,10 @@ def read_with_itk(path: Path) -> Raster:
     _require_whole(path, array)
     count = len(table["spacing"])
     direction = np.reshape(table["direction"], (count, count))[:3, :3]
-    return Raster(
-        array, table["channels"], tuple(table["spacing"]), tuple(table["origin"]), direction if count >= 3 else None
-    )
+    placed = tuple(table["spacing"]), tuple(table["origin"]), direction if count >= 3 else None
+    flat = path.name.lower().endswith(TIFF_SUFFIXES) and array.ndim == 3 and table["channels"] == 1
+    remarks = (f"{shown(path)} does not say how far its pictures lie apart: 1 mm was taken.",) if flat else ()
+    return Raster(array, table["channels"], *placed, remarks=remarks)
 
 
 def _require_whole(path: Path, array: NDArray[Any]) -> None:
@@ -161,13 +161,8 @@ def _require_whole(path: Path, array: NDArray[Any]) -> None:
         return
     with path.open("rb") as stream:
         start = stream.read(2048)
-        header = _header_length(path, start)
-        stream.seek(header)
-        if start.split(b"\n")[2:3] == [b"ASCII"]:  # VTK's numbers as words
-            whole = len(stream.read().split()) >= array.size
-        else:
-            whole = path.stat().st_size - header >= array.nbytes
-    if not whole:
+    header = _header_length(path, start)
+    if path.stat().st_size - header < array.nbytes:
         raise DamagedFileError(f"{shown(path)} is damaged or truncated: voxels are missing.")
 
 
@@ -176,9 +171,6 @@ def _header_length(path: Path, start: bytes) -> int:
     name = path.name.lower()
     if name.endswith(".mrc") and len(start) >= 96:
         return 1024 + max(struct.unpack_from("<i", start, 92)[0], 0)
-    if name.endswith(".vtk"):
-        found = [start.find(b"\n", start.find(word)) + 1 for word in VTK_DATA if word in start]
-        return max(found, default=0)
     return HEADER_LENGTHS.get(path.suffix.lower(), 0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from DeepRegLib.formats.raster import (
     numbers,
     whole_numbers,
 )
-from DeepRegLib.formats.streams import read_array
+from DeepRegLib.formats.streams import read_array, read_words, surplus
 from DeepRegLib.naming import shown
 
 SUFFIXES = (".mha", ".mhd")
-# `MET_LONG` has eight bytes where a C long has; ITK writes the other names.
+# A long has as many bytes as a C long where the file was written: eight if there are so many, four otherwise.
+LONG: Mapping[str, str] = {"MET_LONG": "i8", "MET_ULONG": "u8"}
 TYPES: Mapping[str, str] = {
     "MET_CHAR": "i1",
     "MET_ASCII_CHAR": "i1",
@@ -68,10 +70,10 @@ def read_metaimage(path: Path) -> Raster:
     sizes = _sizes(fields, name)
     (channels,) = whole_numbers(name, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"), 1)
     checked_sizes(name, (*sizes, channels))
-    flat = _voxels(path, end, fields, name, math.prod(sizes) * channels)
+    flat, remarks = _voxels(path, end, fields, name, math.prod(sizes) * channels)
     array = flat.reshape(*sizes[::-1], *((channels,) if channels > 1 else ()))
     spacing, origin, direction = _frame(fields, len(sizes), name)
-    return Raster(array, channels, spacing, origin, direction, {})
+    return Raster(array, channels, spacing, origin, direction, {}, remarks)
 
 
 def metaimage_sizes(path: Path) -> tuple[int, ...]:
@@ -94,6 +96,8 @@ def _header(path: Path, name: str) -> tuple[dict[str, str], int]:
     while match := LINE.match(start, position):
         key, value = (part.decode("latin-1").strip() for part in match.groups())
         position = match.end()
+        if fields.get(key, value) != value:
+            raise DamagedFileError(f"{name} is damaged: its header gives {key[:60]} twice, and differently.")
         fields[key] = value
         if key == "ElementDataFile":
             return fields, position
@@ -111,8 +115,12 @@ def _field(fields: Mapping[str, str], name: str, key: str) -> str:
     return fields[key]
 
 
-def _voxels(path: Path, end: int, fields: Mapping[str, str], name: str, count: int) -> NDArray[Any]:
-    kind = TYPES.get(fields.get("ElementType", "").upper().removesuffix("_ARRAY"))
+def _voxels(
+    path: Path, end: int, fields: Mapping[str, str], name: str, count: int
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the numbers, and what the user should know of them."""
+    named_kind = fields.get("ElementType", "").upper().removesuffix("_ARRAY")
+    kind = TYPES.get(named_kind)
     if kind is None:
         raise InputError(
             f"{name} has voxels of type {fields.get('ElementType', '')[:60]!r}.", "Convert it to plain numbers."
@@ -121,7 +129,7 @@ def _voxels(path: Path, end: int, fields: Mapping[str, str], name: str, count: i
     local = named.upper() == "LOCAL"
     data, start = (path, end) if local else (file_beside(path, named), 0)
     if fields.get("BinaryData", "True").lower() not in TRUE:
-        return _text_voxels(data, start, np.dtype(kind), count, name)
+        return read_words(data, np.dtype(kind), count, start=start, name=name), ()
     big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() in TRUE
     compressed = fields.get("CompressedData", "False").lower() in TRUE
     (skip,) = whole_numbers(name, "HeaderSize", fields.get("HeaderSize", "0"), 1)
@@ -131,19 +139,14 @@ def _voxels(path: Path, end: int, fields: Mapping[str, str], name: str, count: i
         start = skip
     elif skip < 0:
         raise DamagedFileError(f"{name} is damaged: its header skips {skip} bytes.")
-    dtype = np.dtype((">" if big else "<") + kind)
-    return native(read_array(data, dtype, count, start=start, compressed=compressed, name=name))
-
-
-def _text_voxels(path: Path, start: int, dtype: np.dtype[Any], count: int, name: str) -> NDArray[Any]:
-    if path.stat().st_size - start < 2 * count - 1:  # a digit and a space each
-        raise DamagedFileError(f"{name} is damaged or truncated: voxels are missing.")
-    with path.open("rb") as stream:
-        stream.seek(start)
-        words = stream.read().decode("latin-1").split()
-    if len(words) < count:
-        raise DamagedFileError(f"{name} is damaged or truncated: voxels are missing.")
-    return np.array(words[:count], dtype=np.float64 if dtype.kind == "f" else np.int64).astype(dtype)
+    order = ">" if big else "<"
+    if named_kind in LONG and start >= 0:
+        with suppress(DamagedFileError):
+            wide = np.dtype(order + LONG[named_kind])
+            return native(read_array(data, wide, count, start=start, compressed=compressed, name=name)), ()
+    dtype = np.dtype(order + kind)
+    flat = native(read_array(data, dtype, count, start=start, compressed=compressed, name=name))
+    return flat, () if compressed or start < 0 else surplus(data, flat.nbytes, start)
 
 
 def _frame(

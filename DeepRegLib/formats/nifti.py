@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.formats.raster import DamagedFileError, Raster, Spooled, checked_sizes, frame, native
-from DeepRegLib.formats.streams import first_bytes, is_gzip, read_array
+from DeepRegLib.formats.streams import first_bytes, is_gzip, read_array, surplus
 from DeepRegLib.naming import shown
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
@@ -47,6 +47,10 @@ MILLIMETRES = {1: 1e3, 3: 1e-3}
 VECTOR_INTENTS = (1005, 1006, 1007)  # symmetric matrix, displacement, vector: the fifth axis holds components
 SCANNER = 1
 NEAR_ROTATION = 1e-3
+UNPLACED = (
+    "{name} is an Analyze file, which does not say where its voxels lie: they were taken to run to the left, to the "
+    "back and upwards, so left and right may be swapped."
+)
 LEAST_DIFFERENCE = 0.01  # of a voxel: what single precision cannot explain
 
 
@@ -105,6 +109,8 @@ def _read(path: Path, *, on_disk: bool) -> tuple[Header, Raster]:
     name = shown(path)
     header_path, header = _header(path)
     data_path, skip = _where_voxels_are(header_path, header)
+    if _ends(path, ".img"):
+        data_path = path  # the one that is named, where scan.img and scan.img.gz lie side by side
     kind, per_voxel = _voxel_type(header, name)
     sizes = checked_sizes(name, header.sizes)
     dtype, count = np.dtype(header.order + kind), math.prod(sizes) * per_voxel
@@ -114,6 +120,8 @@ def _read(path: Path, *, on_disk: bool) -> tuple[Header, Raster]:
     spacing, origin, direction, remarks = _frame(header, name)
     extra = array.ndim - (channels > 1) - 3
     placed = (*spacing, *(1.0,) * extra), (*origin, *(0.0,) * extra)
+    if not is_gzip(data_path):
+        remarks = (*remarks, *surplus(data_path, flat.nbytes, skip))
     return header, Raster(array, channels, *placed, direction, _marks(header), remarks)
 
 
@@ -288,7 +296,7 @@ def _frame(
     if header.qform_code <= 0 and header.sform_code <= 0:
         plain = tuple(step or 1.0 for step in steps) if not header.magic else steps
         spacing, direction = frame(np.diag(plain) * scale)
-        return spacing, (0.0, 0.0, 0.0), direction, ()
+        return spacing, (0.0, 0.0, 0.0), direction, () if header.magic else (UNPLACED.format(name=name),)
     sform = _sform(header) if header.sform_code > 0 else None
     qform = _qform(header, steps) if header.qform_code > 0 else None
     matrix, remarks = _chosen(sform, qform, header, name)

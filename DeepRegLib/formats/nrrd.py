@@ -27,7 +27,7 @@ from DeepRegLib.formats.raster import (
     numbers,
     whole_numbers,
 )
-from DeepRegLib.formats.streams import read_array
+from DeepRegLib.formats.streams import read_array, read_words, surplus
 from DeepRegLib.naming import shown
 
 SUFFIXES = (".nrrd", ".nhdr")
@@ -54,6 +54,7 @@ SPACES: Mapping[str, tuple[float, float, float]] = {
 }
 SPATIAL_KINDS = ("domain", "space", "time", "???", "none", "")
 MOST_AXES = 16
+MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "none", "???", "s", "ms", "sec")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _read(path: Path, *, on_disk: bool) -> Raster:
     named = header.fields.get("data file", header.fields.get("datafile"))
     if named is not None:
         data, start = file_beside(path, named), 0
-    array = _voxels(header, name, sizes, data, start, on_disk=on_disk)
+    array, remarks = _voxels(header, name, sizes, data, start, on_disk=on_disk)
     spatial, others = _axes(header, sizes, name)
     channels = math.prod(sizes[axis] for axis in others)
     order = [len(sizes) - 1 - axis for axis in (*spatial[::-1], *others[::-1])]
@@ -102,7 +103,7 @@ def _read(path: Path, *, on_disk: bool) -> Raster:
     marks |= {key: header.fields[key] for key in ("kinds", "measurement frame", "space") if key in header.fields}
     if others:
         marks["component kind"] = _kinds(header, len(sizes))[others[0]]
-    return Raster(array, channels, spacing, origin, direction, marks)
+    return Raster(array, channels, spacing, origin, direction, marks, (*_units(header, name), *remarks))
 
 
 def nrrd_sizes(path: Path) -> tuple[int, ...]:
@@ -127,8 +128,11 @@ def _header(path: Path, name: str) -> Header:
             raise DamagedFileError(f"{name} is damaged: its header has the line {line[:60]!r}.")
         if value.startswith("="):
             keys[field.strip()] = value[1:].strip()
-        else:
-            fields[field.strip().lower()] = value.strip()
+            continue
+        key, value = field.strip().lower(), value.strip()
+        if fields.get(key, value) != value:
+            raise DamagedFileError(f"{name} is damaged: its header gives {key[:60]} twice, and differently.")
+        fields[key] = value
     return Header(fields, keys, rest)
 
 
@@ -152,14 +156,15 @@ def _sizes(header: Header, name: str) -> tuple[int, ...]:
 
 def _voxels(
     header: Header, name: str, sizes: tuple[int, ...], data: Path, start: int, *, on_disk: bool
-) -> NDArray[Any]:
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the numbers, and what the user should know of them."""
     kind = TYPES.get(header.fields.get("type", "").lower())
     if kind is None:
         raise InputError(f"{name} has voxels of type {header.fields.get('type', '')!r}.", "Convert it to numbers.")
     encoding = header.fields.get("encoding", "").lower()
     count = math.prod(sizes)
     if encoding in ("txt", "text", "ascii"):
-        return _text_voxels(data, start, np.dtype(kind), count, name)
+        return read_words(data, np.dtype(kind), count, start=start, name=name), ()
     compressed = encoding in ("gz", "gzip")
     if not compressed and encoding != "raw":
         raise InputError(f"{name} has the encoding {encoding!r}.", "Save it with the encoding gzip or raw.")
@@ -173,11 +178,22 @@ def _voxels(
         start, skip = -1, 0
     if skip < 0:
         raise DamagedFileError(f"{name} is damaged: its header skips {skip} bytes.")
+    skips = lines > 0 or skip != 0  # the file holds more on purpose
     if not compressed and start >= 0:
         start, skip = start + skip, 0
     dtype = np.dtype((order or "<") + kind)
     flat = read_array(data, dtype, count, start=start, skip=skip, compressed=compressed, name=name, on_disk=on_disk)
-    return flat if on_disk else native(flat)
+    remarks = () if compressed or start < 0 or skips else surplus(data, flat.nbytes, start)
+    return flat if on_disk else native(flat), remarks
+
+
+def _units(header: Header, name: str) -> tuple[str, ...]:
+    """Return what the user should know of the unit of lengths: ITK and 3D Slicer take every one for millimetres."""
+    words = f"{header.fields.get('space units', '')} {header.fields.get('units', '')}".replace('"', " ").split()
+    others = [word for word in words if word.lower() not in MILLIMETRES]
+    if not others:
+        return ()
+    return (f"{name} gives its lengths in {others[0][:20]!r}; they were taken for mm, as 3D Slicer takes them.",)
 
 
 def _skipped(header: Header, name: str, key: str) -> int:
@@ -192,17 +208,6 @@ def _behind_lines(path: Path, start: int, lines: int, name: str) -> int:
             if not stream.readline(LARGEST_HEADER):
                 raise DamagedFileError(f"{name} is damaged: its header skips {lines} lines.")
         return stream.tell()
-
-
-def _text_voxels(path: Path, start: int, dtype: np.dtype[Any], count: int, name: str) -> NDArray[Any]:
-    if path.stat().st_size - start < 2 * count - 1:  # a digit and a space each
-        raise DamagedFileError(f"{name} is damaged or truncated: voxels are missing.")
-    with path.open("rb") as stream:
-        stream.seek(start)
-        words = stream.read().decode("latin-1").replace(",", " ").split()
-    if len(words) < count:
-        raise DamagedFileError(f"{name} is damaged or truncated: voxels are missing.")
-    return np.array(words[:count], dtype=np.float64 if dtype.kind == "f" else np.int64).astype(dtype)
 
 
 def _axes(header: Header, sizes: tuple[int, ...], name: str) -> tuple[list[int], list[int]]:

@@ -107,6 +107,49 @@ def read_array(
     return array
 
 
+def read_words(path: Path, dtype: np.dtype[Any], count: int, *, start: int = 0, name: str = "") -> NDArray[Any]:
+    """Read `count` numbers that a file holds as words, from the byte `start` on.
+
+    Raises
+    ------
+    DamagedFileError
+        If there are fewer, one is no number, or one is too large for its type.
+    """
+    called = name or shown(path)
+    if path.stat().st_size - start < 2 * count - 1:  # a digit and a space each
+        raise _truncated(called)
+    with path.open("rb") as stream:
+        stream.seek(start)
+        words = stream.read().decode("latin-1").replace(",", " ").split()
+    if len(words) < count:
+        raise _truncated(called)
+    try:
+        values = np.array(words[:count], dtype=np.float64 if dtype.kind == "f" else np.int64)
+    except (ValueError, OverflowError) as error:
+        raise DamagedFileError(f"{called} is damaged: it has a word that is no number of its type.") from error
+    if dtype.kind != "f" and not np.iinfo(dtype).min <= values.min() <= values.max() <= np.iinfo(dtype).max:
+        raise DamagedFileError(f"{called} is damaged: it has numbers that are too large for its type.")
+    return values.astype(dtype)
+
+
+def surplus(path: Path, wanted: int, start: int = 0) -> tuple[str, ...]:
+    """Return what the user should know of a file that goes on behind its voxels for as long as they take.
+
+    Parameters
+    ----------
+    path
+        The file with the voxels, not compressed.
+    wanted
+        Their bytes.
+    start
+        Where they begin.
+    """
+    left = path.stat().st_size - start - wanted
+    if left < wanted:
+        return ()
+    return (f"{shown(path)} goes on for {left} bytes behind its {wanted} bytes of voxels: is its header right?",)
+
+
 def _copy(stream: IO[bytes], target: memoryview) -> int:
     filled = 0
     while block := stream.read(min(BLOCK * 8, len(target) - filled)):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from DeepRegLib.dicom.reading import is_dicom, read_dicom
 from DeepRegLib.errors import InputError
+from DeepRegLib.formats.gipl import SUFFIXES as GIPL_SUFFIXES
+from DeepRegLib.formats.gipl import read_gipl
 from DeepRegLib.formats.isolated import read_with_itk
 from DeepRegLib.formats.metaimage import SUFFIXES as METAIMAGE_SUFFIXES
 from DeepRegLib.formats.metaimage import metaimage_sizes, read_metaimage
@@ -22,6 +24,8 @@ from DeepRegLib.formats.nrrd import SUFFIXES as NRRD_SUFFIXES
 from DeepRegLib.formats.nrrd import nrrd_sizes, read_nrrd, spool_nrrd
 from DeepRegLib.formats.raster import Raster, Spooled, native
 from DeepRegLib.formats.streams import first_bytes
+from DeepRegLib.formats.vtk import SUFFIXES as VTK_SUFFIXES
+from DeepRegLib.formats.vtk import read_vtk
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.guarding import guarded
 from DeepRegLib.image.volume import Image
@@ -36,8 +40,8 @@ DICOM_SERIES = "DICOM series"
 def read_image(path: str | Path) -> Image:
     """Read a volume from a file, a DICOM folder, or one file of a DICOM series.
 
-    NIfTI, NRRD and MetaImage files are checked and read here; what else ITK knows is read by it in a process of its
-    own. Nothing outside the file's own folder is opened.
+    NIfTI, NRRD, MetaImage, GIPL and VTK files are checked and read here; what else ITK knows is read by it in a process
+    of its own. Nothing outside the file's own folder is opened.
 
     Returns
     -------
@@ -122,6 +126,10 @@ def read_raster(source: Path) -> Raster:
         return read_nifti(source)
     if is_dicom(source, start):
         return read_dicom(source)
+    if lower.endswith(GIPL_SUFFIXES):
+        return read_gipl(source)
+    if lower.endswith(VTK_SUFFIXES):
+        return read_vtk(source)
     return read_with_itk(source)
 
 

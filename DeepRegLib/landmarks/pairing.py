@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.landmarks.points import PointList
+from DeepRegLib.naming import shown
 
 MOST_SHOWN = 5
+TRAILING_NUMBER = re.compile(r"\d+$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,8 @@ def paired(fixed: PointList, moving: PointList) -> Pairs:
     Raises
     ------
     InputError
-        If no pair is left, only a few labels agree, or lists without common labels differ in length.
+        If no pair is left, only a few labels agree, lists without common labels differ in length, or labels that do not
+        tell all pairs contradict the rows.
 
     Examples
     --------
@@ -63,16 +67,52 @@ def paired(fixed: PointList, moving: PointList) -> Pairs:
                 "Give corresponding points the same label, or both lists the same number of points in the same order.",
             )
         rows = [(n, n) for n in range(len(fixed.points))]
+        _require_no_label_elsewhere(fixed, moving)
     both = [(a, b) for a, b in rows if fixed.placed[a] and moving.placed[b]]
     if not both:
         raise InputError(f"{fixed.name} and {moving.name} have no point placed in both.", "Place corresponding points.")
     first, second = (np.array(column, dtype=np.int64) for column in zip(*both, strict=True))
-    return Pairs(fixed.points[first], moving.points[second], _remarks(fixed, moving, set(first), set(second), by_label))
+    remarks = _remarks(fixed, moving, set(first), set(second), by_label)
+    if not by_label:
+        remarks += _unlike_labels(fixed, moving)
+    return Pairs(fixed.points[first], moving.points[second], remarks)
+
+
+def _labels(points: PointList) -> list[str]:
+    """Return labels as they are compared: case and spaces do not tell points apart, unless nothing else does."""
+    plain = [" ".join(label.split()) for label in points.labels]
+    folded = [label.casefold() for label in plain]
+    return folded if len(set(folded)) == len(set(plain)) else plain
+
+
+def _require_no_label_elsewhere(fixed: PointList, moving: PointList) -> None:
+    """Make sure that rows are not paired against labels that some points have in both lists."""
+    for row, (own, other) in enumerate(zip(_labels(fixed), _labels(moving), strict=True)):
+        for label, there, name, elsewhere in (
+            (own, other, fixed.name, _labels(moving)),
+            (other, own, moving.name, _labels(fixed)),
+        ):
+            if label and label != there and label in elsewhere:
+                raise InputError(
+                    f"{shown(label)} is point {row + 1} of {name}, and another one in the other list.",
+                    "Give each point a label of its own, or leave labels out.",
+                )
+
+
+def _unlike_labels(fixed: PointList, moving: PointList) -> tuple[str, ...]:
+    """Return a warning where all points have labels that do not fit together; numbers behind names may fit."""
+    labels = _labels(fixed), _labels(moving)
+    if not all(all(each) for each in labels) or labels[0] == labels[1]:
+        return ()
+    numbers = [[TRAILING_NUMBER.findall(label) for label in each] for each in labels]
+    if numbers[0] == numbers[1] and all(numbers[0]):
+        return ()
+    return (f"The labels of {fixed.name} and {moving.name} do not fit together: their points were paired in order.",)
 
 
 def _rows_by_label(fixed: PointList, moving: PointList) -> list[tuple[int, int]] | None:
     """Return the rows that have one label; None if labels do not tell."""
-    labels = [[label.strip() for label in points.labels] for points in (fixed, moving)]
+    labels = [_labels(points) for points in (fixed, moving)]
     if any("" in each or len(set(each)) < len(each) for each in labels):
         return None
     places = {label: row for row, label in enumerate(labels[1])}

@@ -98,9 +98,11 @@ def is_number(cell: str) -> bool:
 
     Examples
     --------
-    >>> is_number("1e3"), is_number("x")
-    (True, False)
+    >>> is_number("1e3"), is_number("x"), is_number("1_0")
+    (True, False, False)
     """
+    if "_" in cell or not cell.isascii():  # Python's own ways to write a number
+        return False
     try:
         float(cell)
     except ValueError:

@@ -55,13 +55,16 @@ def fcsv_entries(source: str, text: str) -> list[Entry]:
     >>> fcsv_entries("points.fcsv", "# CoordinateSystem = 0\n1,1,2,3,0,0,0,1,1,1,0,tip\n")[0].position  # LPS
     (-1.0, -2.0, 3.0)
     """
-    frame, columns, label, status = "RAS", [1, 2, 3], None, STATUS_COLUMN
+    named, columns, label, status = "", [1, 2, 3], None, STATUS_COLUMN
     for number, line in enumerate(text.splitlines(), 1):
         key, _, value = line.lstrip("# ").partition("=")
         if not line.startswith("#"):
             continue
         if key.strip() == "CoordinateSystem":
             frame = frame_named(f"{source}, line {number}", value.strip())
+            if named not in ("", frame):
+                raise InputError(f"{source} says both {named} and {frame} of its frame.", EXPORT_AGAIN)
+            named = frame
         elif key.strip() == "columns":
             names = [name.strip() for name in value.split(",")]
             columns = [names.index(axis) if axis in names else n for n, axis in enumerate("xyz", 1)]
@@ -75,11 +78,14 @@ def fcsv_entries(source: str, text: str) -> list[Entry]:
         if _cell(row, status) in ("0", "1", "3"):
             entries.append(Entry(NOT_PLACED, text_label))
             continue
-        entries.append(Entry(to_lps(coordinates(f"{source}, line {number}", row, columns), frame), text_label))
+        entries.append(Entry(to_lps(coordinates(f"{source}, line {number}", row, columns), named or "RAS"), text_label))
     return entries
 
 
 def _with_header(source: str, header: list[str], rows: Sequence[Row], letters: str, frame: str) -> list[Entry]:
+    twice = next((letter for letter in letters if header.count(letter) > 1), None)
+    if twice is not None:
+        raise InputError(f"{source}: two of its columns are called {twice}.", NAME_COLUMNS)
     columns = [header.index(letter) for letter in letters]
     label = next((header.index(name) for name in LABEL_NAMES if name in header), None)
     defined = header.index("defined") if "defined" in header else None
@@ -101,6 +107,7 @@ def _guessed_columns(source: str, rows: Sequence[Row]) -> tuple[list[int], int |
     texts = [column for column in range(width) if not is_number(rows[0][1][column])]
     label = texts[0] if texts else None
     if len(first) <= 3:  # what is no number in a later line is told there
+        _require_no_more(source, rows, first)
         return first[:3], label
     if len(numeric) < 3:
         numeric = first
@@ -111,6 +118,16 @@ def _guessed_columns(source: str, rows: Sequence[Row]) -> tuple[list[int], int |
     raise InputError(
         f"{source}: which of its {len(numeric)} columns of numbers are x, y and z is not clear.", NAME_COLUMNS
     )
+
+
+def _require_no_more(source: str, rows: Sequence[Row], columns: Sequence[int]) -> None:
+    """Make sure that no later line has more numbers than the first: which of them are meant is not clear then."""
+    for number, row in rows:
+        count = sum(is_number(cell) for cell in row)
+        if count > len(columns):
+            raise InputError(
+                f"{source}, line {number}: it has {count} numbers, the first {len(columns)}.", NAME_COLUMNS
+            )
 
 
 def _counts(rows: Sequence[Row], column: int) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.formats.nrrd import SPACES
 from DeepRegLib.formats.raster import Raster
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import grid_of, read_raster
@@ -25,9 +26,24 @@ RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 NIFTYREG, DEFORMATION, DISPLACEMENT = "NREG_TRANS", 0, 1
 NIFTYREG_OTHERS = {2: "a grid of spline control points", 3: "a velocity", 4: "a velocity", 5: "a velocity"}
 DISPLACEMENT_VECTORS = 1006  # NIFTI_INTENT_DISPVECT: NIfTI's own vectors, in RAS as all of NIfTI
-FSL_CODES = range(2001, 2020)
+FSL_CODES = range(2006, 2020)
+SYMMETRIC_MATRIX = 1005
+# SPM's y_*.nii holds where each voxel comes to lie, in its own world: RAS mm.
+SPM_COORDINATES = "mapping"
+VELOCITY_WORDS = ("velocity", "svf")
+LPS_SPACES = ("", "left-posterior-superior", "lps", "scanner-xyz", "3d-right-handed", "3d-left-handed")
 DIRECTION_KEYS = ("displacement field type", "displacement_field_type")
-OTHER_KINDS = ("rgb-color", "rgba-color", "3-color", "4-color", "hsv-color", "xyz-color", "3-normal", "3-gradient")
+OTHER_KINDS = (
+    "rgb-color",
+    "rgba-color",
+    "3-color",
+    "4-color",
+    "hsv-color",
+    "xyz-color",
+    "3-normal",
+    "3-gradient",
+    "point",
+)
 
 
 def read_field(path: Path) -> DisplacementField:
@@ -80,6 +96,12 @@ def _displacements(
     if marks.get("intent_name") == NIFTYREG:
         return _of_niftyreg(vectors, marks, geometry, name)
     code = int(marks.get("intent_code", "0") or 0)
+    meaning = marks.get("intent_name", "").strip().lower()
+    if code == SYMMETRIC_MATRIX or any(word in meaning for word in VELOCITY_WORDS):
+        what = "symmetric matrices" if code == SYMMETRIC_MATRIX else "a velocity"
+        raise InputError(f"{name} holds {what}, no displacements.", "Give a displacement field in mm.")
+    if meaning == SPM_COORDINATES:
+        return np.asarray(vectors * RAS_TO_LPS - geometry.points(), dtype=np.float64)
     if code == DISPLACEMENT_VECTORS:
         return vectors * RAS_TO_LPS.astype(vectors.dtype)
     _require_displacements(marks, name)
@@ -116,13 +138,20 @@ def _require_displacements(marks: Mapping[str, str], name: str) -> None:
 
 def _in_lps(vectors: NDArray[Any], marks: Mapping[str, str], name: str) -> NDArray[np.floating]:
     """Turn vectors of a NRRD file that says in which frame they were measured."""
-    text = marks.get("measurement frame")
+    text, space = marks.get("measurement frame"), marks.get("space", "").lower()
+    if text is None and space not in LPS_SPACES:
+        raise InputError(
+            f"{name} lies in {space[:40]} and does not say in which frame its vectors are.",
+            "Save it in left-posterior-superior.",
+        )
     if text is None:
         return vectors
     numbers = [float(word) for word in text.replace("(", " ").replace(")", " ").replace(",", " ").split()]
     if len(numbers) != 9:
         raise InputError(f"{name} has the measurement frame {text[:80]!r}.", "Repair the image header.")
     frame = np.array(numbers).reshape(3, 3).T  # listed one axis after another
+    if np.array_equal(frame, np.eye(3)) and space in SPACES:
+        return vectors * np.array(SPACES[space], dtype=vectors.dtype)
     if np.array_equal(frame, np.eye(3)):
         return vectors  # written by ITK beside every image, whatever the vectors are in
     raise InputError(

@@ -132,11 +132,15 @@ def _from_text(text: str, name: str) -> list[Entry]:
         position += 1
         while position < len(lines) and lines[position].partition(":")[0].strip() != "Transform":
             key, _, values = lines[position].partition(":")
+            if key.strip() in numbers:
+                raise DamagedFileError(f"{name} is damaged: the {kind.strip()[:60]} has {key.strip()[:40]} twice.")
             numbers[key.strip()] = _numbers(values, name)
             position += 1
         is_composite = kind.strip().startswith("CompositeTransform")
         if "Parameters" not in numbers and not is_composite:
             raise DamagedFileError(f"{name} is damaged or truncated: the {kind.strip()[:60]} has no parameters.")
+        if "FixedParameters" not in numbers and not is_composite:  # its last line; without it the centre is unknown
+            raise DamagedFileError(f"{name} is truncated: the {kind.strip()[:60]} has no line FixedParameters.")
         nothing = np.zeros(0)
         entries.append(
             _entry(kind.strip(), numbers.get("Parameters", nothing), numbers.get("FixedParameters", nothing))

@@ -63,6 +63,10 @@ def _fields(text: str) -> dict[str, str]:
 def _voxels_to_ras(volume: str, name: str) -> NDArray[np.float64]:
     """Return the ``(4, 4)`` matrix from voxels to RAS mm; `cras` is the place of voxel ``volume / 2``."""
     fields = _fields(volume)
+    if fields.get("valid", "1").split()[:1] == ["0"]:
+        raise InputError(
+            f"{name} says that it does not know the grids of its images, and maps voxels.", "Write it with lta_convert."
+        )
     try:
         numbers = {key: np.array(fields[key].split(), dtype=np.float64) for key in _VECTORS}
         matrix = np.eye(4)

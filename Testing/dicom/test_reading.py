@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless, RLELossless
 
 from DeepRegLib.dicom import reading
@@ -183,3 +184,73 @@ def test_without_pydicom_what_cannot_be_checked_is_refused(no_pydicom: None, tmp
     assert "multi-frame" in refusal(saved(multi_frame(PIXELS, EVEN), tmp_path / "frames" / "f.dcm"))
     (tmp_path / "empty").mkdir()
     assert "without DICOM" in refusal(tmp_path / "empty")
+
+
+# What adds up, and what the headers of a few makers have
+
+
+@pytest.mark.parametrize(
+    ("count", "step", "said"),
+    [(3, (0.0, 0.12, 3.0), ""), (6, (0.0, 0.14, 3.0), "tilted"), (6, (0.14, 0.0, 3.0), "tilted")],
+)
+def test_a_tilt_too_small_to_see_between_slices_adds_up(count: int, step, said: str, tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", [list(np.multiply(step, n)) for n in range(count)])
+    if said:
+        assert said in refusal(folder)
+    else:
+        assert read_image(folder).geometry.size[2] == count
+
+
+def test_gaps_that_grow_a_little_each_add_up(tmp_path: Path) -> None:
+    heights = np.cumsum([0.0, *np.linspace(2.86, 3.14, 59)])
+    assert "unevenly spaced" in refusal(series(tmp_path / "s", [[0.0, 0.0, z] for z in heights]))
+
+
+@pytest.mark.parametrize("high", [11, 13, 15])
+def test_stored_bits_are_read_where_the_header_says_they_are(high: int, tmp_path: Path) -> None:
+    """Twelve bits of sixteen, with other bits set above and below them."""
+    values = np.arange(-28, 28).reshape(7, 8) * 70
+    for number in range(3):
+        dataset = dataset_of_slice(number, PIXELS[0])
+        dataset.Rows, dataset.Columns, dataset.BitsStored, dataset.HighBit = 7, 8, 12, high
+        dataset.PixelRepresentation, dataset.RescaleIntercept = 1, "0"
+        mask = 0xFFF << (high - 11)
+        words = ((values << (high - 11)) & mask) | (0xA5A5 & ~mask & 0xFFFF)
+        dataset.PixelData = words.astype("<u2").tobytes()
+        saved(dataset, tmp_path / f"{number}.dcm")
+    np.testing.assert_array_equal(read_image(tmp_path).array[0], values)
+
+
+def test_direction_cosines_on_the_edge_of_rounding_are_one_series(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s")
+    for number, file in enumerate(sorted(folder.iterdir())):
+        dataset = reading.dataset_of(file)
+        small = 0.005 + 1e-6 * (-1) ** number
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, float(np.sqrt(1 - small**2)), small]
+        normal = np.array([0.0, -small, np.sqrt(1 - small**2)])
+        dataset.ImagePositionPatient = [round(float(c), 6) for c in normal * 3 * number]
+        saved(dataset, file)
+    assert read_image(folder).geometry.size[2] == 6
+
+
+def test_frames_scaled_by_their_real_world_values_alone_are_scaled(tmp_path: Path) -> None:
+    dataset = multi_frame(PIXELS, EVEN)
+    for number, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        del frame.PixelValueTransformationSequence
+        mapping = Dataset()
+        mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = float(number + 1), 2.0
+        frame.RealWorldValueMappingSequence = [mapping]
+    image = read_image(saved(dataset, tmp_path / "m.dcm"))
+    np.testing.assert_allclose(image.array, PIXELS * np.arange(1, 7)[:, None, None] + 2.0)
+
+
+def test_damaged_compressed_pixels_are_told_by_their_folder_and_without_a_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = dataset_of_slice(0, PIXELS[0])
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+    item = b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0\x04\x00\x00\x00abcd\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+    dataset.PixelData = item
+    dataset["PixelData"].is_undefined_length = True
+    assert tmp_path.name in refusal(saved(dataset, tmp_path / "j.dcm"))
+    assert not caplog.records

@@ -101,6 +101,23 @@ def test_the_file_that_is_named_is_read_and_not_its_neighbour(tmp_path: Path) ->
     assert np.unique(read_image(tmp_path / "scan.nii").array).tolist() == [7]
 
 
+@pytest.mark.parametrize("name", ["scan.img", "scan.img.gz", "scan.hdr"])
+def test_of_a_pair_the_voxels_that_are_named_are_read(name: str, tmp_path: Path) -> None:
+    sitk.WriteImage(picture(), str(tmp_path / "scan.hdr"), useCompression=False)
+    (tmp_path / "scan.img.gz").write_bytes(gzip.compress((ARRAY + 1).astype("<i2").tobytes()))
+    np.testing.assert_array_equal(read_image(tmp_path / name).array, ARRAY + name.endswith(".gz"))
+
+
+def test_that_an_analyze_file_does_not_say_where_it_lies_is_told(tmp_path: Path, caplog) -> None:
+    sitk.WriteImage(picture(), str(tmp_path / "scan.hdr"), useCompression=False)
+    content = bytearray((tmp_path / "scan.hdr").read_bytes())
+    content[344:348] = bytes(4)  # no mark of NIfTI
+    (tmp_path / "scan.hdr").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        read_image(tmp_path / "scan.hdr")
+    assert "left and right may be swapped" in caplog.text
+
+
 def test_a_gzip_stream_is_read_under_a_plain_name(tmp_path: Path) -> None:
     write_image(Image(ARRAY.astype(np.int16), Geometry((7, 6, 5))), tmp_path / "v.nii.gz")
     (tmp_path / "v.nii.gz").rename(tmp_path / "v.nii")
@@ -152,6 +169,10 @@ MHA = (
     b"TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 1\nDimSize = 7 6 5\n"
     b"ElementType = MET_FLOAT\nElementDataFile = LOCAL\n"
 )
+VTK = (
+    b"# vtk DataFile Version 3.0\nscan\nBINARY\nDATASET STRUCTURED_POINTS\nDIMENSIONS 7 6 5\nSPACING 1 1 1\n"
+    b"ORIGIN 0 0 0\nPOINT_DATA 210\nSCALARS s float 1\nLOOKUP_TABLE default\n"
+)
 VOXELS = ARRAY.astype("<f4").tobytes()
 
 
@@ -177,14 +198,22 @@ VOXELS = ARRAY.astype("<f4").tobytes()
         ("v.mha", b"= LOCAL", b"= v%03d.raw 1 5 1", "several files"),
         ("v.mha", b"MET_FLOAT", b"MET_STRANGE", "MET_STRANGE"),
         ("v.mha", b"CompressedData = False", b"CompressedData = True", "unpacked"),
+        ("v.mha", b"ElementType", b"DimSize = 5 6 7\nElementType", "DimSize twice"),
+        ("v.nrrd", b"endian: little", b"sizes: 5 6 7\nendian: little", "sizes twice"),
+        ("v.vtk", b"SCALARS s float 1", b"SCALARS s bit 1", "'bit'"),
+        ("v.vtk", b"DIMENSIONS 7 6 5", b"DIMENSIONS 7 6 50", "210 values for 2100 points"),
+        ("v.vtk", b"POINT_DATA", b"CELL_DATA", "cell_data"),
+        ("v.vtk", b"STRUCTURED_POINTS", b"STRUCTURED_GRID", "structured_grid"),
     ],
 )
 def test_a_text_header_that_cannot_be_is_refused(name, old, new, said: str, tmp_path: Path) -> None:
-    head = NRRD if name.endswith(".nrrd") else MHA
+    head, voxels = {"v.nrrd": (NRRD, VOXELS), "v.mha": (MHA, VOXELS), "v.vtk": (VTK, ARRAY.astype(">f4").tobytes())}[
+        name
+    ]
     assert head.count(old) == 1
-    (tmp_path / name).write_bytes(head + VOXELS)
+    (tmp_path / name).write_bytes(head + voxels)
     np.testing.assert_array_equal(read_image(tmp_path / name).array, ARRAY)
-    (tmp_path / name).write_bytes(head.replace(old, new) + VOXELS)
+    (tmp_path / name).write_bytes(head.replace(old, new) + voxels)
     if said:
         assert said in refusal(tmp_path / name)
     else:
@@ -197,6 +226,61 @@ def test_a_compressed_stream_that_is_too_short_is_refused(tmp_path: Path) -> Non
     assert "missing" in refusal(tmp_path / "v.mha")
     (tmp_path / "v.mha").write_bytes(head + zlib.compress(VOXELS))
     np.testing.assert_array_equal(read_image(tmp_path / "v.mha").array, ARRAY)
+
+
+@pytest.mark.parametrize("name", ["v.nrrd", "v.mha", "v.vtk"])
+def test_voxels_as_words_are_read_and_refused_where_one_is_wrong(name: str, tmp_path: Path) -> None:
+    head = {
+        "v.nrrd": NRRD.replace(b"raw", b"text").replace(b"type: float", b"type: uchar"),
+        "v.mha": MHA.replace(b"BinaryData = True", b"BinaryData = False").replace(b"MET_FLOAT", b"MET_UCHAR"),
+        "v.vtk": VTK.replace(b"BINARY", b"ASCII").replace(b"float", b"unsigned_char"),
+    }[name]
+    words = [str(value) for value in ARRAY.ravel()]
+    (tmp_path / name).write_bytes(head + " ".join(words).encode())
+    np.testing.assert_array_equal(read_image(tmp_path / name).array, ARRAY)
+    for wrong, said in (("309", "too large"), ("two", "no number")):
+        (tmp_path / name).write_bytes(head + " ".join([*words[:-1], wrong]).encode())
+        assert said in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "i8"])
+def test_a_metaimages_long_has_as_many_bytes_as_the_file(dtype: str, tmp_path: Path) -> None:
+    head = MHA.replace(b"MET_FLOAT", b"MET_LONG")
+    for compressed in (False, True):
+        voxels = ARRAY.astype(f"<{dtype}").tobytes()
+        packed = (head.replace(b"CompressedData = False", b"CompressedData = True"), zlib.compress(voxels))
+        (tmp_path / "v.mha").write_bytes(b"".join(packed if compressed else (head, voxels)))
+        np.testing.assert_array_equal(read_image(tmp_path / "v.mha").array, ARRAY)
+
+
+@pytest.mark.parametrize("name", ["v.nrrd", "v.mha", "v.nii"])
+def test_a_file_with_twice_the_voxels_of_its_header_is_told(name: str, tmp_path: Path, caplog) -> None:
+    path = tmp_path / name
+    sitk.WriteImage(picture("f4"), str(path), useCompression=False)
+    with caplog.at_level(logging.WARNING):
+        read_image(path)
+        assert not caplog.text
+        path.write_bytes(path.read_bytes() + VOXELS)
+        np.testing.assert_array_equal(read_image(path).array, ARRAY)
+    assert "is its header right?" in caplog.text
+
+
+def test_a_nrrds_unit_of_length_is_told_where_it_is_not_millimetres(tmp_path: Path, caplog) -> None:
+    for unit, told in (("mm", False), ("um", True)):
+        head = NRRD.replace(b"kinds:", f'space units: "{unit}" "{unit}" "{unit}"\nkinds:'.encode())
+        (tmp_path / "v.nrrd").write_bytes(head + VOXELS)
+        with caplog.at_level(logging.WARNING):
+            read_image(tmp_path / "v.nrrd")
+        assert ("lengths in 'um'" in caplog.text) == told
+
+
+def test_a_data_file_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret").write_bytes(VOXELS)
+    (inside / "v.raw").symlink_to(tmp_path / "secret")
+    (inside / "v.mhd").write_bytes(MHA.replace(b"LOCAL", b"v.raw"))
+    assert "leads out of its folder" in refusal(inside / "v.mhd")
 
 
 def test_a_tiny_file_that_claims_gigabytes_takes_no_memory(tmp_path: Path) -> None:
@@ -220,13 +304,33 @@ def test_layers_of_a_segmentation_are_called_so(tmp_path: Path) -> None:
 # Rare formats, and names
 
 
-@pytest.mark.parametrize("ending", [".vtk", ".gipl", ".tif", ".mrc", ".hdf5"])
-def test_a_rare_format_is_read_by_itk_and_not_with_zeros_for_what_is_missing(ending: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".vtk", ".gipl", ".gipl.gz", ".tif", ".mrc", ".hdf5"])
+def test_a_rare_format_is_read_as_by_itk_and_not_with_zeros_for_what_is_missing(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"v{ending}"
     sitk.WriteImage(sitk.GetImageFromArray(ARRAY.astype(np.int16)), str(path), useCompression=False)
     np.testing.assert_array_equal(read_image(path).array, ARRAY)
-    path.write_bytes(path.read_bytes()[:-150])
+    path.write_bytes(path.read_bytes()[: -20 if ending == ".gipl.gz" else -150])
     refusal(path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "u4", "f4", "f8"])
+@pytest.mark.parametrize("ending", [".vtk", ".gipl", ".gipl.gz"])
+def test_vtk_and_gipl_are_read_as_itk_reads_them(ending: str, dtype: str, tmp_path: Path) -> None:
+    path, written = tmp_path / f"v{ending}", picture(dtype)
+    written.SetDirection(np.eye(3).ravel().tolist())
+    sitk.WriteImage(written, str(path))
+    ours, theirs = read_image(path), sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(ours.array, sitk.GetArrayFromImage(theirs))
+    assert ours.array.dtype == sitk.GetArrayFromImage(theirs).dtype
+    np.testing.assert_allclose(ours.geometry.spacing, theirs.GetSpacing(), rtol=1e-6)
+    np.testing.assert_allclose(ours.geometry.origin, theirs.GetOrigin(), rtol=1e-6)
+
+
+def test_the_distance_of_a_tiffs_pictures_is_not_known_and_that_is_told(tmp_path: Path, caplog) -> None:
+    sitk.WriteImage(picture("u2"), str(tmp_path / "v.tif"))
+    with caplog.at_level(logging.WARNING):
+        read_image(tmp_path / "v.tif")
+    assert "1 mm was taken" in caplog.text
 
 
 def test_a_name_that_is_not_utf_8_is_read_and_shown(tmp_path: Path) -> None:

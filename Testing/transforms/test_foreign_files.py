@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 from pathlib import Path
 
@@ -122,8 +123,9 @@ def right(*shape: int) -> np.ndarray:
         (right(20, 20, 20), (1006,), (-1, 4, 5)),  # NIfTI's displacement vectors: RAS
         (right(20, 20, 20), (1007, b"NREG_TRANS", 1.0), (-1, 4, 5)),  # NiftyReg: RAS displacements
         (RAS + right(20, 20, 20), (1007, b"NREG_TRANS", 0.0), (-1, 4, 5)),  # NiftyReg: RAS positions
+        (RAS + right(20, 20, 20), (1007, b"Mapping"), (-1, 4, 5)),  # SPM: RAS positions
     ],
-    ids=["vectors", "displacement vectors", "NiftyReg displacement", "NiftyReg deformation"],
+    ids=["vectors", "displacement vectors", "NiftyReg displacement", "NiftyReg deformation", "SPM deformation"],
 )
 def test_a_nifti_field_is_what_its_marks_say(vectors, marks, expected, tmp_path: Path) -> None:
     read = read_transform(nifti_field(tmp_path / "f.nii", vectors, *marks))
@@ -132,7 +134,13 @@ def test_a_nifti_field_is_what_its_marks_say(vectors, marks, expected, tmp_path:
 
 @pytest.mark.parametrize(
     ("marks", "said"),
-    [((1007, b"NREG_TRANS", 2.0), "control points"), ((1007, b"NREG_TRANS", 5.0), "velocity"), ((2006,), "FSL")],
+    [
+        ((1007, b"NREG_TRANS", 2.0), "control points"),
+        ((1007, b"NREG_TRANS", 5.0), "velocity"),
+        ((1007, b"Velocity"), "velocity"),
+        ((1005,), "symmetric matrices"),
+        ((2006,), "FSL"),
+    ],
 )
 def test_a_field_that_is_no_displacement_is_refused(marks, said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
@@ -157,6 +165,45 @@ def test_the_direction_that_slicer_writes_into_a_nrrd_field_counts(key, value, s
             read_transform(tmp_path / "f.nrrd")
     else:
         np.testing.assert_allclose(read_transform(tmp_path / "f.nrrd").apply_to_points([4.0, 4.0, 4.0]), (8, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b"", b"", (8, 4, 4)),
+        (b"space: left-posterior-superior", b"space: RAS", "in which frame"),
+        (b"space: left-posterior-superior", b"measurement frame: (1,0,0) (0,1,0) (0,0,1)\nspace: RAS", (-8, -4, 4)),
+        (b"kinds: vector", b"kinds: point", "point"),
+    ],
+    ids=["LPS", "RAS", "RAS, vectors too", "points"],
+)
+def test_the_frame_of_a_nrrd_fields_vectors_is_believed_or_asked_for(old, new, expected, tmp_path: Path) -> None:
+    head = (
+        b"NRRD0004\ntype: float\ndimension: 4\nspace: left-posterior-superior\nsizes: 3 10 10 10\nspace directions: "
+        b"none (1,0,0) (0,1,0) (0,0,1)\nkinds: vector domain domain domain\nendian: little\nencoding: raw\n"
+        b"space origin: (0,0,0)\n\n"
+    )
+    (tmp_path / "f.nrrd").write_bytes(head.replace(old, new) + right(10, 10, 10).astype("<f4").tobytes())
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected):
+            read_transform(tmp_path / "f.nrrd")
+        return
+    turned = np.sign(expected) * 4.0
+    np.testing.assert_allclose(read_transform(tmp_path / "f.nrrd").apply_to_points(turned), expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (r"FixedParameters.*", "", "no line FixedParameters"),
+        (r"(FixedParameters.*)", r"\1\nParameters: 1 0 0 0 1 0 0 0 1 0 0 0", "twice"),
+    ],
+)
+def test_a_text_without_the_centre_or_with_two_matrices_is_refused(old, new, said: str, tmp_path: Path) -> None:
+    text = "#Insight Transform File V1.0\n" + text_entry(TURN, "AffineTransform_double_3_3")
+    (tmp_path / "t.tfm").write_text(re.sub(old, new, text))
+    with pytest.raises(InputError, match=said):
+        read_transform(tmp_path / "t.tfm")
 
 
 @pytest.mark.parametrize("name", ["f.mha", "f.mhd", "f.nhdr", "f.nrrd", "f.nii", "f.hdr"])

@@ -147,6 +147,8 @@ def test_an_lta_of_voxels_is_read_with_its_grids(orientation: str) -> None:
     text = f"type      = 0\nnxforms   = 1\nmean = 0 0 0\nsigma = 1\n1 4 4\n{rows}\n"
     text += f"src volume info\n{volume_info(moving)}\ndst volume info\n{volume_info(fixed)}\n"
     np.testing.assert_allclose(lta_transform(text).matrix, truth.matrix, atol=1e-6)
+    with pytest.raises(InputError, match="does not know the grids"):
+        lta_transform(text.replace("valid = 1", "valid = 0"))
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,8 @@ def _is_told(prepared: PreparedPair, variant: Variant, aligned: Aligned) -> bool
     assert variant.bump is not None  # for mypy: the caller has looked
     middle, width = variant.bump
     images = aligned.fixed, aligned.warped, aligned.known, aligned.mask
-    places = trust_of(*images, variant.transform, variant.inverse, prepared.fixed.foreground)[1]
+    fields = variant.transform, variant.inverse
+    places = trust_of(*images, *fields, prepared.fixed.foreground, apart=aligned.apart)[1]
     return any(np.linalg.norm(np.subtract(place.position, middle)) < 2 * width for place in places)
 
 

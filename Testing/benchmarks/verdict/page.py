@@ -86,8 +86,9 @@ class Verdicts:
         ]
         columns = ("kind", "half", "results", "ok", "check", "failed", "told among the worst places")
         about = (
-            "A bump of 10 mm, of a third of the radius of small anatomy, leads one place of a right result astray. The "
-            "verdict is on the whole; the place is what the map of trust is for.",
+            "A bump of 10 mm, of a third of the radius of small anatomy, leads one place of a right result astray.",
+            f"It is `check` where the motion of its surroundings, more than {verdict.LED_ASTRAY_MM:g} mm apart, fits "
+            "clearly better; the map of trust names the place among the three worst.",
         )
         return Table("Wrong in one place", columns, rows, about).markdown()
 
