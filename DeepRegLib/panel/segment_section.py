@@ -16,6 +16,7 @@ from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.segmentation import SEGMENT
 from DeepRegLib.engine.task import Task
 from DeepRegLib.errors import DeepRegError, InputError
+from DeepRegLib.image import read_image
 from DeepRegLib.panel.appearance import Icons
 from DeepRegLib.panel.atlas_list import AtlasList
 from DeepRegLib.panel.engine import Engine
@@ -29,7 +30,7 @@ from DeepRegLib.scene.atlases import AtlasPair, atlas_steps
 from DeepRegLib.scene.segmentation_results import SegmentationNodes, add_segmentation_result, segmentation_steps
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.scene.volumes import image_from_volume, scan_fault
-from DeepRegLib.segmentation.atlas_folder import atlas_files, read_atlas
+from DeepRegLib.segmentation.atlas_folder import atlas_files
 from DeepRegLib.segmentation.atlas_numbers import numbered_alike
 from DeepRegLib.segmentation.model_request import ModelRequest
 from DeepRegLib.segmentation.request import (
@@ -43,6 +44,7 @@ from DeepRegLib.segmentation.request import (
     SegmentRequest,
 )
 from DeepRegLib.segmentation.result import Segmentation
+from DeepRegLib.segmentation.seg_nrrd import read_segmentation
 
 LOG = logging.getLogger(__name__)
 MOST_TOLD = 8
@@ -244,7 +246,9 @@ def _request_steps(
     atlases: list[Atlas] = []
     for name, scan_file, label_file in files:
         yield
-        atlases.append(read_atlas(name, scan_file, label_file))
+        labels, segments = read_segmentation(label_file)
+        yield
+        atlases.append(Atlas(name, read_image(scan_file), labels, segments))
     of_scene: list[Atlas] = []
     for pair in pairs:
         atlas = yield from atlas_steps(scene, pair, [each.name for each in (*atlases, *of_scene)])
