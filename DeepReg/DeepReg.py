@@ -168,11 +168,15 @@ class DeepRegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, caller, event, node):
-        """Propose a volume that was loaded, and list markups and models, as soon as they are complete."""
-        if self._parameters is not None and node.IsA("vtkMRMLVolumeNode"):
+        """Propose a volume that was loaded, and list markups, models and atlases, as soon as they are complete."""
+        if self._parameters is None:
+            return
+        if node.IsA("vtkMRMLVolumeNode"):
             self.panel.inputs.volume_added()
-        elif self._parameters is not None and (node.IsA("vtkMRMLMarkupsNode") or node.IsA("vtkMRMLModelNode")):
+        elif node.IsA("vtkMRMLMarkupsNode") or node.IsA("vtkMRMLModelNode"):
             self.panel.along.node_added()
+        if node.IsA("vtkMRMLVolumeNode") or node.IsA("vtkMRMLSegmentationNode"):
+            self.panel.segment.node_added()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller, event, node):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from DeepRegLib.dicom.structures import Structure, StructureSet
 from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.files.output_folder import earlier_files
 from DeepRegLib.files.workplace import remove_abandoned
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.landmarks.markups_moved import move_markups
 from DeepRegLib.mesh_files import move_model
@@ -29,6 +32,7 @@ from DeepRegLib.networks import build_network
 from DeepRegLib.result import OK, Verdict
 from DeepRegLib.segmentation import Segment
 from DeepRegLib.segmentation.atlas_folder import read_atlases
+from DeepRegLib.segmentation.fractional import Fractions, read_fractions, write_fractions
 from DeepRegLib.segmentation.seg_nrrd import write_segmentation
 from DeepRegLib.series.frames import read_frames
 from DeepRegLib.series.stores import FolderStore, Found
@@ -84,6 +88,43 @@ def _stl(binary: bool) -> Callable[[], bytes]:
 def _obj() -> bytes:
     lines = [f"v {x} {y} {z}\n" for x, y, z in POINTS] + [f"f {a + 1} {b + 1} {c + 1}\n" for a, b, c in FACES]
     return "".join(lines).encode()
+
+
+def _ply(binary: bool) -> Callable[[], bytes]:
+    def content() -> bytes:
+        kind = "binary_little_endian" if binary else "ascii"
+        axes = "".join(f"property float {axis}\n" for axis in "xyz")
+        head = f"ply\nformat {kind} 1.0\ncomment SPACE=LPS\nelement vertex 4\n{axes}element face 4\n"
+        head += "property list uchar int vertex_indices\nend_header\n"
+        if binary:
+            faces = b"".join(b"\3" + np.array(face, "<i4").tobytes() for face in FACES)
+            return head.encode() + POINTS.astype("<f4").tobytes() + faces
+        lines = [f"{x} {y} {z}\n" for x, y, z in POINTS] + [f"3 {a} {b} {c}\n" for a, b, c in FACES]
+        return (head + "".join(lines)).encode()
+
+    return content
+
+
+def _vtp(appended: bool) -> Callable[[], bytes]:
+    def content() -> bytes:
+        packed = zlib.compress(POINTS.astype("<f4").tobytes())
+        counts = np.array([1, POINTS.size * 4, 0, len(packed)], "<u4").tobytes()
+        data = base64.b64encode(counts) + base64.b64encode(packed)
+        where = b'format="appended" offset="0"/>' if appended else b'format="binary">' + data + b"</DataArray>"
+        tail = b'<AppendedData encoding="base64">_' + data + b"</AppendedData>" if appended else b""
+        head = b'<VTKFile type="PolyData" byte_order="LittleEndian" compressor="vtkZLibDataCompressor"><PolyData>'
+        points = b'<Points><DataArray type="Float32" Name="Points" NumberOfComponents="3" ' + where + b"</Points>"
+        return head + b'<Piece NumberOfPoints="4">' + points + b"</Piece></PolyData>" + tail + b"</VTKFile>"
+
+    return content
+
+
+def _fractional(folder: Path) -> Made:
+    shares = np.linspace(0, 1, 60, dtype=np.float32).reshape(5, 4, 3)
+    images = [Image(shares, Geometry((3, 4, 5))), Image(1 - shares, Geometry((3, 4, 5)))]
+    known = Segment(1, "a", (1.0, 0.0, 0.0)), Segment(2, "b", (0.0, 1.0, 0.0))
+    write_fractions(Fractions(tuple(images), known), folder / "f.seg.nrrd")
+    return folder / "f.seg.nrrd", folder / "f.seg.nrrd"
 
 
 def _curve() -> bytes:
@@ -249,6 +290,11 @@ DOOR_KINDS = {
     "surface, stl": Kind(_read_model, _file("m.stl", _stl(True))),
     "surface, stl of text": Kind(_read_model, _file("m.stl", _stl(False))),
     "surface, obj": Kind(_read_model, _file("m.obj", _obj)),
+    "surface, ply": Kind(_read_model, _file("m.ply", _ply(True))),
+    "surface, ply of text": Kind(_read_model, _file("m.ply", _ply(False))),
+    "surface, vtp": Kind(_read_model, _file("m.vtp", _vtp(False))),
+    "surface, vtp with data appended": Kind(_read_model, _file("m.vtp", _vtp(True))),
+    "segmentation, fractional": Kind(read_fractions, _fractional),
     "curve": Kind(_read_curve, _file("c.mrk.json", _curve)),
     "training, configuration": Kind(load_config, _file("t.toml", _training)),
     "training, state": Kind(read_config, _checkpoint(STATE)),

@@ -16,7 +16,9 @@ from DeepRegLib.engine.model_segmentation import SEGMENT_WITH
 from DeepRegLib.engine.segmentation import SEGMENT
 from DeepRegLib.engine.task import Task
 from DeepRegLib.errors import DeepRegError, InputError
+from DeepRegLib.image import read_image
 from DeepRegLib.panel.appearance import Icons
+from DeepRegLib.panel.atlas_list import AtlasList
 from DeepRegLib.panel.engine import Engine
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.segment_by import SegmentBy
@@ -24,10 +26,12 @@ from DeepRegLib.panel.task_run import TaskRun, TaskWidgets
 from DeepRegLib.panel.words import error_html
 from DeepRegLib.recipes import load_recipe, recipe_names
 from DeepRegLib.result import CHECK, FAILED, OK
+from DeepRegLib.scene.atlases import AtlasPair, atlas_steps
 from DeepRegLib.scene.segmentation_results import SegmentationNodes, add_segmentation_result, segmentation_steps
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.scene.volumes import image_from_volume, scan_fault
-from DeepRegLib.segmentation.atlas_folder import atlas_files, read_atlas
+from DeepRegLib.segmentation.atlas_folder import atlas_files
+from DeepRegLib.segmentation.atlas_numbers import numbered_alike
 from DeepRegLib.segmentation.model_request import ModelRequest
 from DeepRegLib.segmentation.request import (
     DEFAULT_FUSION,
@@ -36,9 +40,11 @@ from DeepRegLib.segmentation.request import (
     JOINT,
     LOCAL,
     MAJORITY,
+    Atlas,
     SegmentRequest,
 )
 from DeepRegLib.segmentation.result import Segmentation
+from DeepRegLib.segmentation.seg_nrrd import read_segmentation
 
 LOG = logging.getLogger(__name__)
 MOST_TOLD = 8
@@ -100,6 +106,8 @@ class SegmentSection:
         ui.segmentRecipeSelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.atlasFolderEdit.connect("currentPathChanged(QString)", self._on_choice)
         self._by = SegmentBy(ui, self.refresh)
+        self._pairs = AtlasList(ui, scene, self.refresh)
+        ui.taskTabs.connect("currentChanged(int)", self._on_shown)
 
     @property
     def running(self) -> bool:
@@ -112,11 +120,17 @@ class SegmentSection:
         if parameters is None:
             self._run.cancel()
             self._run.tell("")
+            self._pairs.stop()
+
+    def node_added(self) -> None:
+        """Offer what may have become an atlas, soon."""
+        self._pairs.node_added()
 
     def refresh(self) -> None:
         """Show whether it can be run."""
         if self._parameters is None or self.running:
             return
+        self._pairs.show(self._parameters.segmentScan, wanted=self._by.atlases)
         self._run.show_problem(self._problem(), _("Segment the volume."))
 
     def _problem(self) -> DeepRegError | None:
@@ -125,12 +139,15 @@ class SegmentSection:
             return InputError(_("No volume is chosen."), _("Choose the volume to segment."))
         if not self._by.atlases:
             return self._by.problem() or scan_fault(scan)
-        if not self._folder():
-            return InputError(_("No folder of atlases is chosen."), _("Choose one."))
+        if not self._folder() and not self._pairs.checked():
+            return InputError(_("No atlases are chosen."), _("Choose a folder of atlases, or check some in the scene."))
         return scan_fault(scan)
 
     def _folder(self) -> str:
         return str(self._ui.atlasFolderEdit.currentPath).strip()
+
+    def _on_shown(self, _tab: int) -> None:
+        self.node_added()
 
     def _on_choice(self, _value: object = None) -> None:
         self.refresh()
@@ -144,7 +161,7 @@ class SegmentSection:
             problem = self._problem() or self._engine_problem()
             if problem is not None:
                 raise problem
-            files = atlas_files(self._folder()) if self._by.atlases else ()
+            files = atlas_files(self._folder()) if self._by.atlases and self._folder() else ()
         except DeepRegError as error:
             self._run.tell(error_html(error))
             return
@@ -162,7 +179,7 @@ class SegmentSection:
             str(selector.itemData(selector.currentIndex))
             for selector in (self._ui.segmentRecipeSelector, self._ui.fusionSelector)
         )
-        steps = _request_steps(scan, files, recipe, fusion, device)
+        steps = _request_steps(scan, files, self._pairs.checked(), recipe, fusion, device)
         self._run.read("read", steps, lambda request: self._submit(SEGMENT, request, scan))
 
     def _submit(self, task: Task[Any, Segmentation], request: Any, scan: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -219,16 +236,24 @@ def _shortened(lines: Sequence[str]) -> list[str]:
 def _request_steps(
     scan: slicer.vtkMRMLScalarVolumeNode,
     files: Sequence[tuple[str, Path, Path]],
+    pairs: Sequence[AtlasPair],
     recipe: str,
     fusion: str,
     device: str | None,
 ) -> Steps[SegmentRequest]:
-    """Read scan and atlases in steps, a file each."""
-    image = image_from_volume(scan)
-    atlases = []
+    """Read scan and atlases in steps: those of files, and those of the scene, whose segments are known by name."""
+    image, scene = image_from_volume(scan), scan.GetScene()
+    atlases: list[Atlas] = []
     for name, scan_file, label_file in files:
         yield
-        atlases.append(read_atlas(name, scan_file, label_file))
+        labels, segments = read_segmentation(label_file)
+        yield
+        atlases.append(Atlas(name, read_image(scan_file), labels, segments))
+    of_scene: list[Atlas] = []
+    for pair in pairs:
+        atlas = yield from atlas_steps(scene, pair, [each.name for each in (*atlases, *of_scene)])
+        of_scene.append(atlas)
+    atlases += numbered_alike(of_scene, atlases)
     return SegmentRequest(image, tuple(atlases), load_recipe(recipe), fusion, device)
 
 

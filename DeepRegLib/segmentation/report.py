@@ -76,9 +76,7 @@ def _picture(found: Segmentation, meaning: str) -> Picture:
     colours = {segment.label: segment.colour for segment in found.segments}
     title = "Confidence" if found.model else "Agreement"
     figure = segmented_figure(planes, certainty, colours, title)
-    caption = (
-        f"Slices through the middle of all segments. Below: {meaning}; where nothing is said against it, the scan."
-    )
+    caption = f"Slices through the middle of all segments. Below: {meaning}; dark where nothing else was said."
     return Picture("Segments on the scan", caption, data_uri(figure))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 from DeepRegLib.segments import LONGEST_NAME, Colour, Segment, colour_of, unnamed
 
-__all__ = ["LONGEST_NAME", "Colour", "Segment", "colour_of", "merged", "segments_for", "unnamed"]
+__all__ = ["LONGEST_NAME", "Colour", "Segment", "colour_of", "merged", "numbered_by_name", "segments_for", "unnamed"]
 
 
 def segments_for(labels: Iterable[int], known: Mapping[int, Segment]) -> tuple[Segment, ...]:
@@ -26,3 +27,34 @@ def merged(lists: Sequence[Sequence[Segment]]) -> tuple[dict[int, Segment], tupl
                 f'it is called "{first.name}" here. Check that both mean the same.'
             )
     return known, tuple(dict.fromkeys(warnings))
+
+
+def numbered_by_name(
+    lists: Sequence[Sequence[Segment]], known: Iterable[Segment] = (), *, above: int = 0
+) -> list[dict[int, int]]:
+    """Return for each of several lists of segments the numbers that they have in common, by their own.
+
+    Segments of one name get one number, case and spaces aside: that which `known` has for it, or the next that is free
+    above those and `above`.
+
+    Examples
+    --------
+    >>> liver, kidney = Segment(1, "Liver", (1.0, 0.0, 0.0)), Segment(2, "kidney", (0.0, 0.0, 1.0))
+    >>> numbered_by_name([[kidney, liver], [Segment(1, "KIDNEY ", (0.0, 0.0, 1.0))]], [Segment(7, "liver", (1, 0, 0))])
+    [{2: 8, 1: 7}, {1: 8}]
+    """
+    numbers: dict[str, int] = {}
+    for segment in known:
+        numbers.setdefault(_key(segment.name), segment.label)
+    free = count(max(above, *numbers.values(), 0) + 1)
+    tables = []
+    for segments in lists:
+        for segment in segments:
+            if _key(segment.name) not in numbers:
+                numbers[_key(segment.name)] = next(free)
+        tables.append({segment.label: numbers[_key(segment.name)] for segment in segments})
+    return tables
+
+
+def _key(name: str) -> str:
+    return " ".join(name.lower().split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,16 @@ import pytest
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, read_image, write_image
 from DeepRegLib.landmarks import read_points, write_points
+from DeepRegLib.segmentation.fractional import Fractions, read_fractions, write_fractions
 from DeepRegLib.segmentation.seg_nrrd import read_layers, write_layers
 from DeepRegLib.segments import Segment
-from DeepRegLib.transforms import DisplacementField, LinearTransform, read_transform, write_transform
+from DeepRegLib.transforms import (
+    DisplacementField,
+    LinearTransform,
+    apply_to_image,
+    read_transform,
+    write_transform,
+)
 from Testing.cli.conftest import Deepreg, Files
 from Testing.small import small_pair, small_registration
 from Testing.synthetic import geometry_in, points_in, random_linear
@@ -61,6 +69,47 @@ def test_overlapping_segments_are_carried_over_with_names_colours_and_volumes(
     assert row["volume_before_ml"] == pytest.approx((labels.array > 0).sum() * labels.geometry.voxel_volume / 1000)
     assert row["volume_after_ml"] == pytest.approx(np.sum(carried[1].array) * carried[1].geometry.voxel_volume / 1000)
     assert "needs a grid" in deepreg(*words).err
+
+
+def test_fractional_segments_come_back_fractional(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
+    labels = small_pair()[3]
+    shares = labels.with_array(np.where(labels.array == 2, 0.75, 0.0).astype(np.float32))
+    write_fractions(Fractions((shares,), (Segment(1, "Région", (1.0, 0.5, 0.0), "a~b"),)), tmp_path / "plan.seg.nrrd")
+    words = ("apply", saved / "transform.h5", tmp_path / "plan.seg.nrrd", "-o", tmp_path / "now.seg.nrrd")
+    outcome = deepreg(*words, "--reference", files.fixed)
+    assert outcome.code == 0, outcome.err
+    assert "1 fractional segments" in outcome.out
+    carried = read_fractions(tmp_path / "now.seg.nrrd")
+    assert carried is not None
+    assert carried.segments[0].name == "Région"
+    result = small_registration()
+    expected = apply_to_image(result.transform, shares, result.fixed.geometry, background=0.0)
+    np.testing.assert_allclose(carried.images[0].array, expected.array, atol=0.02)
+    assert expected.array.max() > 0.5
+
+
+def test_surfaces_of_a_segmentation_move_and_have_no_grid(
+    deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path
+) -> None:
+    points = "0 0 0 10 0 0 0 10 0"
+    head = '<VTKFile type="PolyData" byte_order="LittleEndian"><PolyData><Piece NumberOfPoints="3"><Points>'
+    array = '<DataArray type="Float64" Name="Points" NumberOfComponents="3" format="ascii">'
+    (tmp_path / "plan.seg").mkdir()
+    piece = f"{head}{array}{points}</DataArray></Points></Piece></PolyData></VTKFile>"
+    (tmp_path / "plan.seg" / "plan.seg_0.vtp").write_text(piece, encoding="utf-8")
+    table = '<VTKFile type="vtkMultiBlockDataSet"><DataSet index="0" file="plan.seg/plan.seg_0.vtp"/></VTKFile>'
+    (tmp_path / "plan.seg.vtm").write_text(table, encoding="utf-8")
+    words = ("apply", saved / "inverse.h5", tmp_path / "plan.seg.vtm", "-o", tmp_path / "now.seg.vtm")
+    assert "no grid" in deepreg(*words, "--reference", files.fixed).err.replace("\n", " ")
+    outcome = deepreg(*words, "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["segments"] == 1
+    text = (tmp_path / "now.seg" / "now.seg_0.vtp").read_text(encoding="utf-8")
+    found = np.frombuffer(base64.b64decode(re.findall(r'format="binary">([^<]+)<', text)[0])[4:], "<f8").reshape(-1, 3)
+    ras = np.array(points.split(), float).reshape(-1, 3)
+    flip = np.array([-1.0, -1.0, 1.0])
+    expected = read_transform(saved / "inverse.h5").apply_to_points(ras * flip) * flip
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".fcsv", ".mrk.json"])

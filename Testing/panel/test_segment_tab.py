@@ -25,6 +25,7 @@ from DeepRegLib.segmentation import AtlasRow, Segment, Segmentation, SegmentRequ
 from DeepRegLib.segmentation.seg_nrrd import write_segmentation
 from Testing.panel.opened import OpenedPanel, plain
 from Testing.panel.played import PlayedEngine
+from Testing.scene.nodes import segmentation_node
 
 SOON = 10.0
 CATEGORY = "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
@@ -112,6 +113,70 @@ def test_three_choices_and_a_click_bring_segments_with_names_colours_and_termino
     opened.widget.panel.refresh()
     opened.desktop.click(opened.ui.removeResultsButton)
     assert nodes_with(slicer.mrmlScene, RESULT_ATTRIBUTE) == []
+
+
+def drawn(volume: slicer.vtkMRMLNode, names: dict[int, str], name: str) -> slicer.vtkMRMLNode:
+    """Return a segmentation drawn on a volume, as the Segment Editor leaves it."""
+    from DeepRegLib.scene.volumes import image_from_volume
+
+    grid = image_from_volume(volume).geometry
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[4:12, 4:12, 4:12], labels[14:16, 4:6, 4:6] = 1, 3
+    node = segmentation_node(slicer.mrmlScene, [Image(labels, grid)], [names], name)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    return node
+
+
+def test_atlases_are_taken_from_the_scene_by_a_box_each_and_know_segments_by_name(
+    played: PlayedEngine, opened: OpenedPanel, tmp_path: Path
+) -> None:
+    import qt
+
+    scan, other = opened.parameters.fixedVolume, opened.parameters.movingVolume
+    drawn(scan, {1: "of the scan itself", 3: "x"}, "own")
+    first = drawn(other, {1: "Leber 肝", 3: "nerve <b>"}, "first")
+    drawn(other, {1: "nerve <b>", 3: "something else"}, "second")
+    opened.ui.taskTabs.setCurrentIndex(1)
+    opened.desktop.choose(opened.ui.segmentScanSelector, scan.GetName())
+    assert opened.desktop.wait_until(lambda: opened.ui.atlasPairsList.count == 2, SOON)
+    assert not opened.ui.segmentButton.enabled
+    pairs = opened.ui.atlasPairsList
+    assert [pairs.item(row).text() for row in range(2)] == [f"{other.GetName()}: {n}" for n in ("first", "second")]
+    for row in range(2):
+        pairs.item(row).setCheckState(qt.Qt.Checked)
+    assert opened.desktop.wait_until(lambda: bool(opened.ui.segmentButton.enabled), SOON)
+    opened.desktop.grab(opened.area, tmp_path / "atlases.png")
+    _, request = order(played, opened)
+    one, two = request.atlases
+    assert [each.name for each in one.segments] == ["Leber 肝", "nerve <b>"]
+    numbers = {each.name: each.label for atlas in request.atlases for each in atlas.segments}
+    assert len(set(numbers.values())) == 3
+    nerve = next(each for each in two.segments if each.name == "nerve <b>")
+    assert nerve.label == numbers["nerve <b>"] == next(s.label for s in one.segments if s.name == "nerve <b>")
+    np.testing.assert_array_equal(two.labels.array == nerve.label, one.labels.array == numbers["Leber 肝"])
+    assert one.image.geometry == one.labels.geometry
+    opened.desktop.click(opened.ui.segmentButton)
+    assert opened.desktop.wait_until(lambda: not opened.widget.panel.segment.running, SOON)
+    slicer.mrmlScene.RemoveNode(first)
+    opened.ui.taskTabs.setCurrentIndex(0)
+    opened.ui.taskTabs.setCurrentIndex(1)
+    assert opened.desktop.wait_until(lambda: opened.ui.atlasPairsList.count == 1, SOON)
+
+
+def test_atlases_of_the_scene_and_of_a_folder_go_together(
+    played: PlayedEngine, opened: OpenedPanel, atlases: Path
+) -> None:
+    import qt
+
+    drawn(opened.parameters.movingVolume, {1: "NERVE <b>", 3: "new"}, "third")
+    opened.ui.taskTabs.setCurrentIndex(0)
+    opened.ui.taskTabs.setCurrentIndex(1)
+    assert opened.desktop.wait_until(lambda: opened.ui.atlasPairsList.count == 1, SOON)
+    opened.ui.atlasPairsList.item(0).setCheckState(qt.Qt.Checked)
+    opened.desktop.process_events()
+    _, request = order(played, opened)
+    assert len(request.atlases) == 3
+    assert {each.name: each.label for each in request.atlases[2].segments} == {"NERVE <b>": 3, "new": 4}
 
 
 def test_what_went_wrong_is_told_and_the_button_is_back(
