@@ -17,7 +17,7 @@ from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.inverse import consistency, invert_well, is_exact
 from DeepRegLib.stages.rigid_segments import with_rigid_segments
-from DeepRegLib.stages.run_of_request import rigid_labels_of, run_of
+from DeepRegLib.stages.run_of_request import run_of
 from DeepRegLib.transforms import linear_part
 
 LEAST_BENDING = 0.01  # mm: a rigid segment that a correction bends by less is left as it was
@@ -73,8 +73,8 @@ def improve(
                     "stiffness of the field hold it back. Drag it in smaller steps, or check the line."
                 )
             run.log.add_provenance("corrections", [noted(each) for each in (*improvement.made, correction)])
-            found, rigid = Deformed(corrected.transform), rigid_labels_of(request.drivers)
-            found = with_rigid_segments(run, found, rigid, least_bending=LEAST_BENDING)
+            found = Deformed(corrected.transform)
+            found = with_rigid_segments(run, found, run.rigid_labels, least_bending=LEAST_BENDING)
         with monitor.stage("inverse"):
             inverse = corrected.inverse
             if not is_exact(consistency(run, found.transform, inverse, request.seed)):

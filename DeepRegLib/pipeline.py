@@ -33,7 +33,7 @@ from DeepRegLib.stages.linear import with_linear_similarity
 from DeepRegLib.stages.model import model_of
 from DeepRegLib.stages.rigid_segments import with_rigid_segments
 from DeepRegLib.stages.run import Run, WorkingPair, working_pair
-from DeepRegLib.stages.run_of_request import rigid_labels_of, run_of
+from DeepRegLib.stages.run_of_request import run_of
 from DeepRegLib.transforms import Transform, has_field, invert, linear_part
 
 
@@ -222,7 +222,7 @@ def _search(
         found = with_other_way(replace(run, recipe=undecided), drivers, bundle, found)
         start = linear_part(found.transform)
     if "deformable" in plan:
-        found = with_rigid_segments(run, found, rigid_labels_of(drivers))
+        found = with_rigid_segments(run, found, run.rigid_labels)
     return run, working, start, found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from DeepRegLib.evaluation import structure_agreement
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
+from DeepRegLib.keeping import Keeping
 from DeepRegLib.masks import checked_mask, grown
 from DeepRegLib.models import usable_bundle
 from DeepRegLib.models.denoising import denoised_by
@@ -63,6 +65,8 @@ class Prepared:
         What `known` and `foreground` would be without the user's mask.
     measured
         What the scanner measured, as `intensity`, where that is what a network made of it; else None.
+    keeping
+        What was made of it for a comparison; None where no other comparison follows.
     """
 
     original: Image
@@ -73,6 +77,7 @@ class Prepared:
     scanned: Image
     anatomy: Image
     measured: Image | None = None
+    keeping: Keeping | None = None
 
     def without_mask(self) -> Prepared:
         """Return the same image as if the user had given no mask."""
@@ -120,10 +125,12 @@ class PreparedScan:
 def prepare_scan(
     image: Image, recipe: Prepare, mask: Image | None = None, *, poll: Poll = never_cancel
 ) -> PreparedScan:
-    """Prepare one image, to be compared with several others; parameters and errors as of `prepare_pair`."""
-    warnings: list[str] = []
-    side = _prepare(image, recipe, mask, warnings, poll)
-    return PreparedScan(side, tuple(warnings))
+    """Prepare one image, to be compared with several others; parameters and errors as of `prepare_pair`.
+
+    What each comparison makes of it is kept for the next one.
+    """
+    scan = _prepared_scan(image, recipe, mask, poll)
+    return replace(scan, side=replace(scan.side, keeping=Keeping()))
 
 
 def prepare_pair(
@@ -161,18 +168,16 @@ def prepare_pair(
     ModelError
         If the model that takes noise out, or the one that translates, cannot be used.
     """
-    prepared = [prepared_fixed or prepare_scan(fixed, recipe, fixed_mask, poll=poll)]
+    prepared = [prepared_fixed or _prepared_scan(fixed, recipe, fixed_mask, poll)]
     poll()
-    prepared.append(prepare_scan(moving, replace(recipe, ultrasound=False), moving_mask, poll=poll))
+    prepared.append(_prepared_scan(moving, replace(recipe, ultrasound=False), moving_mask, poll))
     poll()
     fixed_side, moving_side = (scan.side for scan in prepared)
     warnings = [warning for scan in prepared for warning in scan.warnings]
     fixed_side, moving_side, note = _without_one_sided_blank(fixed_side, moving_side, poll)
     if fixed_side.is_ct and moving_side.is_ct:
         limits = ct_window_for_registration(fixed, moving)
-        fixed_side, moving_side = (
-            replace(side, intensity=window(side.intensity, *limits, poll=poll)) for side in (fixed_side, moving_side)
-        )
+        fixed_side, moving_side = (_windowed(side, limits, poll) for side in (fixed_side, moving_side))
         decisions = [f"Both images are CT: compared between {limits[0]:g} and {limits[1]:g} HU."]
     else:
         fixed_side, moving_side = (_scaled(side, recipe, poll) for side in (fixed_side, moving_side))
@@ -204,6 +209,18 @@ def working_image(
     poll
         Called now and then; may raise to stop.
     """
+    if transform is not None or side.keeping is None:
+        return _working_image(side, geometry, device, transform, poll)
+    return side.keeping.made(
+        ("working image", geometry, device),
+        (side.intensity, side.known),
+        lambda: _working_image(side, geometry, device, None, poll),
+    )
+
+
+def _working_image(
+    side: Prepared, geometry: Geometry, device: torch.device, transform: Transform | None, poll: Poll
+) -> WorkingImage:
     chain = None if transform is None else transform_to_sitk(transform)
     weight = resample(_as_float(side.known), geometry, transform=chain, poll=poll).array
     if side.known.array.all():
@@ -227,6 +244,18 @@ def foreground_weight(
     poll: Poll = never_cancel,
 ) -> torch.Tensor:
     """Return the foreground with a soft margin on a working grid, shape ``(D, H, W)``, 0 to 1; `poll` may stop it."""
+    if transform is not None or side.keeping is None:
+        return _foreground_weight(side, geometry, device, transform, poll)
+    return side.keeping.made(
+        ("foreground", geometry, device),
+        (side.foreground,),
+        lambda: _foreground_weight(side, geometry, device, None, poll),
+    )
+
+
+def _foreground_weight(
+    side: Prepared, geometry: Geometry, device: torch.device, transform: Transform | None, poll: Poll
+) -> torch.Tensor:
     chain = None if transform is None else transform_to_sitk(transform)
     inside = resample(_as_float(side.foreground), geometry, transform=chain, poll=poll)
     # The outline itself is information, so the foreground counts a little past its border.
@@ -235,6 +264,12 @@ def foreground_weight(
     share = _tensor(inside.array, device)
     blurred, covered = smooth(torch.stack([share, torch.ones_like(share)]), margin / geometry.spacing[0])
     return (4 * blurred / covered).clamp_(0, 1)
+
+
+def _prepared_scan(image: Image, recipe: Prepare, mask: Image | None, poll: Poll) -> PreparedScan:
+    warnings: list[str] = []
+    side = _prepare(image, recipe, mask, warnings, poll)
+    return PreparedScan(side, tuple(warnings))
 
 
 def _prepare(image: Image, recipe: Prepare, mask: Image | None, warnings: list[str], poll: Poll) -> Prepared:
@@ -316,9 +351,22 @@ def _inside(known: Image, found: NDArray[np.generic]) -> Image:
 def _scaled(side: Prepared, recipe: Prepare, poll: Poll) -> Prepared:
     poll()
     if side.is_ct:
-        return replace(side, intensity=window(side.intensity, *ct_window_for_registration(side.intensity), poll=poll))
-    known = side.known if not side.known.array.all() else None
-    return replace(side, intensity=normalise(side.intensity, *recipe.clamp, known, poll=poll))
+        return _windowed(side, ct_window_for_registration(side.intensity), poll)
+
+    def scaled() -> Prepared:
+        known = side.known if not side.known.array.all() else None
+        return replace(side, intensity=normalise(side.intensity, *recipe.clamp, known, poll=poll))
+
+    return _once(side, ("scaled", *recipe.clamp), scaled)
+
+
+def _windowed(side: Prepared, limits: tuple[float, float], poll: Poll) -> Prepared:
+    return _once(side, ("window", *limits), lambda: replace(side, intensity=window(side.intensity, *limits, poll=poll)))
+
+
+def _once(side: Prepared, what: tuple[object, ...], make: Callable[[], Prepared]) -> Prepared:
+    """Make of an image what follows from it, or take what was made of it for an earlier comparison."""
+    return make() if side.keeping is None else side.keeping.made(what, (side.intensity, side.known), make)
 
 
 def _without_one_sided_blank(

@@ -17,6 +17,7 @@ LIBRARY = ROOT / "DeepRegLib"
 # Imports run from a higher number to a lower one, or stay inside a room.
 HEIGHT = {
     "errors": 0,
+    "keeping": 0,
     "naming": 0,
     "mesh_files": 3,
     "process_setup": 0,

@@ -50,6 +50,7 @@ def swapped(run: Run, drivers: Drivers, monitor: Monitor) -> tuple[Run, Drivers]
         log=RunLog(),
         landmarks=run.landmarks and run.landmarks[::-1],
         labels=run.labels and run.labels[::-1],
+        rigid_labels=None,
         searched=(),
     )
     return other, given

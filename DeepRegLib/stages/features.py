@@ -50,5 +50,10 @@ def described_where_wanted(run: Run, level: Level) -> Level:
     network = run.describing
     if network is None:
         return level
-    fixed, moving = (described(network, image, poll=run.monitor.poll) for image in (level.fixed, level.moving))
+    poll, keeping = run.monitor.poll, run.pair.fixed.keeping
+    moving = described(network, level.moving, poll=poll)
+    if keeping is None:
+        return replace(level, fixed=described(network, level.fixed, poll=poll), moving=moving)
+    what = ("features", run.recipe.deformable.features, level.fixed.geometry)
+    fixed = keeping.made(what, (level.fixed.intensity,), lambda: described(network, level.fixed, poll=poll))
     return replace(level, fixed=fixed, moving=moving)

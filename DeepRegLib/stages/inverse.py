@@ -35,10 +35,19 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
             f"Inverse: solved numerically, because the flow backwards misses by {reached.mean:.2g} mm on average and "
             f"{reached.p99:.2g} mm at the 99th percentile."
         )
+    return inverted_again(run, transform, seed)
+
+
+def inverted_again(
+    run: Run, transform: Transform, seed: int, refinement: float = 1.0, near: Transform | None = None
+) -> Transform:
+    """Invert numerically, from what is known of the inverse of a transform that is much the same."""
     # Such a field has the finer grid itself.
     finest = FINEST_REFINEMENT / (1 if run.sliding_mask is None else RATIO)
-    foreground, poll = run.pair.fixed.foreground, run.monitor.poll
-    return solved_well(transform, foreground, seed, finest=finest, device=str(run.device), poll=poll)[0]
+    foreground, poll, device = run.pair.fixed.foreground, run.monitor.poll, str(run.device)
+    return solved_well(
+        transform, foreground, seed, refinement=refinement, near=near, finest=finest, device=device, poll=poll
+    )[0]
 
 
 def solved_well(
@@ -46,19 +55,37 @@ def solved_well(
     foreground: Image,
     seed: int,
     *,
+    refinement: float = 1.0,
+    near: Transform | None = None,
     finest: float = FINEST_REFINEMENT,
     device: str = "cpu",
     poll: Poll = never_cancel,
 ) -> tuple[Transform, InverseConsistency]:
     """Invert on about the coarsest grid on which interpolating the inverse is exact enough, or the finest allowed.
 
+    Parameters
+    ----------
+    transform
+        Fixed points to moving points.
+    foreground
+        On the fixed grid; where the inverse is tried.
+    seed
+        Of the points it is tried at.
+    refinement
+        How many times finer than its field's the first grid is.
+    near
+        The inverse of much the same transform, to begin from.
+    finest
+        The largest refinement.
+    device, poll
+        As in `DeepRegLib.transforms.invert`.
+
     Returns
     -------
     Transform, InverseConsistency
         The inverse, and how far points of the foreground end from where they started.
     """
-    refinement = 1.0
-    inverse: Transform | None = None
+    inverse, refinement = near, min(refinement, finest)
     while True:
         inverse = invert(transform, refinement=refinement, near=inverse, device=device, poll=poll)
         reached = inverse_consistency(transform, inverse, foreground, INVERSE_SAMPLES, seed, poll=poll)

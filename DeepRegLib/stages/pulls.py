@@ -1,4 +1,4 @@
-"""The landmarks and labels a user gives, as pulls on the field of each level."""
+"""The landmarks, labels and rigid segments a user gives, as pulls on the field of each level."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from DeepRegLib.monitoring import Poll
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.pulls import LabelPull, LandmarkPull, Pull, Structure
+from DeepRegLib.optimization.rigid_pull import RigidNodes, RigidPull
 from DeepRegLib.preprocessing import smooth_and_resample
 from DeepRegLib.stages.run import Run
 from DeepRegLib.transforms import LinearTransform, Transform, field_of_view, transform_to_sitk
@@ -28,6 +29,8 @@ MARGIN_NODES = 2
 # A landmark this many working voxels away from its partner was not met, whatever the reason.
 UNMET_VOXELS = 2.0
 NAMED_AT_MOST = 12
+# Of a node's volume: what a rigid segment must fill to hold it.
+LEAST_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ def with_pulls(run: Run, levels: Sequence[Level], linear: LinearTransform) -> li
     Parameters
     ----------
     run
-        With landmarks, labels, both or neither, and a recipe that says how hard they pull.
+        With landmarks, labels, rigid segments or none of them, and a recipe that says how hard they pull.
     levels
         Coarse to fine.
     linear
@@ -65,6 +68,7 @@ def with_pulls(run: Run, levels: Sequence[Level], linear: LinearTransform) -> li
             pulls.append(_landmark_pull(run, landmarks, grid, linear))
         if maps:
             pulls.append(_label_pull(run, maps, grid, linear))
+        pulls += _rigid_pulls(run, grid, linear)
         pulling.append(replace(level, pulls=tuple(pulls)))
     return pulling
 
@@ -117,6 +121,32 @@ def _label_pull(run: Run, maps: list[_LabelMaps], grid: Geometry, linear: Linear
         sides = [_on_device(_blurred_onto(side, part, None, poll), run) for side in (pair.fixed, pair.moving)]
         structures.append(Structure((k, j, i), *sides))
     return LabelPull(structures, *seen, weight=run.recipe.deformable.label_pull)
+
+
+def _rigid_pulls(run: Run, grid: Geometry, linear: LinearTransform) -> list[Pull]:
+    """Return what keeps the rigid segments rigid on a level; nothing where there are none, or none fills a node."""
+    if run.rigid_labels is None:
+        return []
+    found = [
+        _rigid_nodes(run, _mask(run.rigid_labels, label, box), grid)
+        for label, box in label_boxes(run.rigid_labels, run.monitor.poll).items()
+    ]
+    segments = [nodes for nodes in found if len(nodes.numbers) > 0]
+    matrix = grid.world_to_index @ linear.matrix @ grid.index_to_world
+    return [RigidPull(segments, matrix, grid.shape, device=run.device)] if segments else []
+
+
+def _rigid_nodes(run: Run, segment: Image, grid: Geometry) -> RigidNodes:
+    first, part = _part_of(grid, segment.geometry.corners())
+    shares = _blurred_onto(segment, part, None, run.monitor.poll).array
+    held = np.argwhere(np.greater(shares, LEAST_SHARE))
+    places = held[:, ::-1] + first
+    numbers = np.ravel_multi_index((places[:, 2], places[:, 1], places[:, 0]), grid.shape)
+    return RigidNodes(
+        torch.from_numpy(numbers).to(run.device),
+        torch.from_numpy(np.ascontiguousarray(places.T, dtype=np.float32)).to(run.device),
+        torch.from_numpy(np.ascontiguousarray(shares[tuple(held.T)], dtype=np.float32)).to(run.device),
+    )
 
 
 def _label_maps(run: Run, grid: Geometry, linear: LinearTransform) -> list[_LabelMaps]:

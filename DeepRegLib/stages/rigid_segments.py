@@ -1,7 +1,7 @@
 """Segments that do not bend: in each, the displacement is replaced by its best rigid motion, blended out around it.
 
-A projection of the finished field, as Staring, Klein, Pluim (2007) compare with their penalty: rigid exactly, at the
-cost of what the field had matched inside the segment by bending it.
+A projection of the finished field. During the descent a pull keeps the segments nearly rigid
+(`DeepRegLib.optimization.rigid_pull`); this makes them so exactly.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ class Run:
         Fixed and moving points ``(n, 3)``, LPS mm, that belong together, or None.
     labels
         Fixed and moving label maps of whole numbers, each on its image's grid, or None.
+    rigid_labels
+        Label map on the fixed grid whose segments do not bend, or None.
     sliding_mask
         Bool, on the fixed grid: the organ along whose surface the field may slide.
     describing
@@ -63,6 +65,7 @@ class Run:
     log: RunLog = field(default_factory=RunLog)
     landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     labels: tuple[Image, Image] | None = None
+    rigid_labels: Image | None = None
     sliding_mask: Image | None = None
     describing: FeatureNet | Anatomix | None = None
     searched: tuple[NDArray[np.float64], ...] = ()

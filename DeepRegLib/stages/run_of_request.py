@@ -59,12 +59,13 @@ def run_of(
         RunLog(list(pair.decisions), list(pair.warnings)),
         landmarks=drivers.landmarks,
         labels=None if labels[0] is None or labels[1] is None else (labels[0], labels[1]),
+        rigid_labels=_rigid_labels(drivers),
         sliding_mask=_sliding_mask(fixed, drivers.sliding_mask and in_standard_order(drivers.sliding_mask), recipe),
     )
     return within_memory(run)
 
 
-def rigid_labels_of(drivers: Drivers) -> Image | None:
+def _rigid_labels(drivers: Drivers) -> Image | None:
     """Return the checked segments that are kept rigid, in standard order; None for none."""
     labels = drivers.rigid_labels
     return None if labels is None else label_map(in_standard_order(labels))

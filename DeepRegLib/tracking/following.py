@@ -22,17 +22,19 @@ from DeepRegLib.result import CHECK, FAILED, OK, Measures, start_measures
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.finding import find_field
-from DeepRegLib.stages.inverse import consistency, invert_well, is_exact, missing_refinement
+from DeepRegLib.stages.inverse import invert_well, inverted_again, missing_refinement
 from DeepRegLib.stages.linear import refine_linear, with_linear_similarity
 from DeepRegLib.stages.rigid_segments import with_rigid_segments
 from DeepRegLib.stages.run import Run, working_pair
-from DeepRegLib.stages.run_of_request import rigid_labels_of, run_of
+from DeepRegLib.stages.run_of_request import run_of
+from DeepRegLib.tracking.increment import moved_on
 from DeepRegLib.tracking.pose import better_start
 from DeepRegLib.tracking.request import FOLLOWED, Following, Last
-from DeepRegLib.transforms import DisplacementField, Transform, has_field, invert, linear_part, parts_of
+from DeepRegLib.transforms import DisplacementField, Transform, has_field, linear_part, parts_of
 
-# The levels from the last field on, and the steps on them: what moved between two scans is less than from the start.
-SHRINK, ITERATIONS = (2, 1), (15, 6)
+# On the finest level, from what coarser ones found to have moved since the last scan.
+ITERATIONS = 6
+VOXELS = 2_000_000
 # Edges of a good result agree to within this from scan to scan.
 DROP = 0.05
 FINENESS_MARGIN = 1.1
@@ -89,7 +91,8 @@ def follow(
 
 def quick(recipe: Recipe) -> Recipe:
     """Return a recipe that goes on from a field: the finest levels alone, no search, no model."""
-    left = replace(recipe.deformable, shrink=SHRINK, iterations=ITERATIONS)
+    wanted = recipe.deformable
+    left = replace(wanted, shrink=(1,), iterations=(ITERATIONS,), voxels=min(wanted.voxels, VOXELS))
     calm = replace(recipe.large_motion, enabled=False)
     return replace(recipe, model=Model(), large_motion=calm, deformable=left)
 
@@ -105,25 +108,27 @@ def drop(found: Registration, last: Last) -> str:
 
 
 def _inverse(run: Run, found: Deformed, last: Last, seed: int) -> Transform:
-    """Invert on a grid as fine as the last inverse needed, from that; anew if it is not exact enough."""
-    if found.inverse is None and last.inverse is not None:
-        fineness, device, poll = _fineness(last), str(run.device), run.monitor.poll
-        alike = len(parts_of(last.inverse)) == len(parts_of(found.transform))
-        near = last.inverse if alike else None
-        inverse = invert(found.transform, refinement=fineness, near=near, device=device, poll=poll)
-        if is_exact(consistency(run, found.transform, inverse, seed)):
-            return inverse
-    return invert_well(run, found.transform, seed, found.inverse)
+    """Invert from the last inverse, first on a grid as fine as that needed."""
+    if found.inverse is not None or last.inverse is None or not has_field(found.transform):
+        return invert_well(run, found.transform, seed, found.inverse)
+    alike = len(parts_of(last.inverse)) == len(parts_of(found.transform))
+    near = last.inverse if alike else None
+    return inverted_again(run, found.transform, seed, _fineness(found.transform, last), near)
 
 
-def _fineness(last: Last) -> float:
-    """Return how many times finer than its field's the grid of the last inverse had to be, no finer than it was."""
-    parts = [parts_of(each) for each in (last.transform, last.inverse) if each is not None]
-    steps = [min(p.geometry.spacing) for each in parts for p in each if isinstance(p, DisplacementField)]
-    if len(steps) != 2 or last.searched is None:
+def _fineness(transform: Transform, last: Last) -> float:
+    """Return how many times finer than its field's an inverse's grid is to be: as fine as the last, or as it needed."""
+    wanted, reached = (_step(each) for each in (transform, last.inverse))
+    if not wanted or not reached or last.searched is None:
         return 1.0
-    reached = InverseConsistency(last.searched.inverse_error_mean, last.searched.inverse_error_p99)
-    return max(steps[0] / steps[1] * min(FINENESS_MARGIN * missing_refinement(reached), 1.0), 1.0)
+    error = InverseConsistency(last.searched.inverse_error_mean, last.searched.inverse_error_p99)
+    return max(wanted / reached * min(FINENESS_MARGIN * missing_refinement(error), 1.0), 1.0)
+
+
+def _step(transform: Transform | None) -> float:
+    """Return the finest step in mm between nodes of the fields of a transform; 0 where there are none."""
+    parts = () if transform is None else parts_of(transform)
+    return min((min(part.geometry.spacing) for part in parts if isinstance(part, DisplacementField)), default=0.0)
 
 
 def _of(measures: Measures) -> float:
@@ -152,17 +157,17 @@ def _followed(
         with monitor.stage("prepare"):
             run = run_of(chosen, device, plan, monitor, fixed)
             run = with_linear_similarity(run if features is None else with_features(run, features))
-        start: Transform = last.transform
+        start = moved = last.transform
         with monitor.stage("linear"):
             if recipe.deformable.enabled:
                 start, run = better_start(run, start)
+                moved, run = moved_on(run, start)
             else:
                 start, run = refine_linear(run, working_pair(run), [linear_part(start).matrix])
         found = Deformed(start)
         if recipe.deformable.enabled:
-            initial = start if has_field(start) else None
-            found, run = find_field(run, linear_part(start), initial, None)
-            found = with_rigid_segments(run, found, rigid_labels_of(request.drivers))
+            found, run = find_field(run, linear_part(start), moved, None)
+            found = with_rigid_segments(run, found, run.rigid_labels)
         run.log.add_decision("Followed from the last result.")
         run.log.add_provenance(FOLLOWED, True)
         with monitor.stage("inverse"):

@@ -16,6 +16,7 @@ from DeepRegLib.stages.run import Run, aligned_level, working_grid, working_pair
 from DeepRegLib.transforms import LinearTransform, Transform, compose, linear_part
 
 VOXELS = 60_000
+ITERATIONS = 20  # what is missing lies near
 # What cannot be compared on images that are aligned but not yet described or given each other's contrast.
 NEEDS_MORE = (AUTO, FEATURES, LNCC_NGF)
 SMALL = 0.2  # working voxels that are not worth a comparison
@@ -37,7 +38,7 @@ def better_start(run: Run, last: Transform) -> tuple[Transform, Run]:
         If the images do not overlap where the last scan lay.
     """
     wanted, earlier = run.recipe.linear, linear_part(last).matrix
-    rigid = replace(wanted, model="rigid", voxels=VOXELS)
+    rigid = replace(wanted, model="rigid", voxels=VOXELS, iterations=min(wanted.iterations, ITERATIONS))
     coarse = run.with_recipe(replace(run.recipe, linear=rigid))
     found, decided = refine_linear(coarse, working_pair(coarse), [earlier])
     linear = replace(wanted, similarity=decided.recipe.linear.similarity)

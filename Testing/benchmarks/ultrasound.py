@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.image import Image, box_around, resample
+from DeepRegLib.image import Image, box_around, resample, write_image
 from DeepRegLib.optimization.rotations import rotation_from_vector
+from DeepRegLib.phantom.beams import ultrasound_by_beams
 from DeepRegLib.phantom.ultrasound import Probe, ultrasound
 from DeepRegLib.pipeline import register
 from DeepRegLib.preprocessing import foreground_mask
@@ -24,16 +28,22 @@ from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform,
 from Testing.benchmarks.cases import Case, find_cases
 from Testing.benchmarks.child import run_fresh
 from Testing.benchmarks.options import Options
+from Testing.benchmarks.peers.scoring import read_chain
+from Testing.benchmarks.peers.tools import interpreter, tools_named, version_of
 from Testing.benchmarks.tables import Table, nothing
 
 TITLE = "MR to ultrasound simulated from it"
-COLUMNS = ("pair", "motion", "way", "mean mm", "95 % mm", "verdict", "CPU seconds", "error")
+COLUMNS = ("pair", "echoes", "motion", "way", "mean mm", "95 % mm", "verdict", "CPU seconds", "error")
 SET = "brain_t1"
 SPACING = 1.8  # mm
 REACH = 45.0  # mm about the opening of the skull over which the brain sinks
 MARGIN = 10.0  # mm that the probe lies off the head
 LIMIT = 900.0
-OWN, OTHER = "ultrasound", "multimodal"
+OWN, OTHER, PEER = "ultrasound", "multimodal", "convexadam"
+ECHOES: dict[str, Callable[[Image, Probe], Image]] = {
+    "of brightness and slopes": ultrasound,
+    "by beams through random tissues": ultrasound_by_beams,
+}
 
 
 @dataclass(frozen=True)
@@ -69,24 +79,26 @@ def measure(options: Options) -> Table:
     if not cases:
         return nothing(TITLE, f"There is no case {SET}* in {options.data}.")
     rows: list[dict[str, Any]] = []
+    python = _interpreter_of_peer(options)
     for case in cases:
-        for number, moved in enumerate(MOTIONS):
-            answer = run_fresh(__spec__.name, case.folder, str(number), limit=LIMIT)
+        for echoes, (number, moved) in itertools.product(ECHOES, enumerate(MOTIONS)):
+            answer = run_fresh(__spec__.name, case.folder, echoes, number, python, limit=LIMIT)
             found = answer.get("rows", [{"way": OWN, "error": answer.get("error")}])
-            rows += [{"pair": case.name, "motion": moved.name, **row} for row in found]
-            print(f"  {case.name}, {moved.name}: {found}", flush=True)
+            rows += [{"pair": case.name, "echoes": echoes, "motion": moved.name, **row} for row in found]
+            print(f"  {case.name}, {echoes}, {moved.name}: {found}", flush=True)
     summary = (
-        f"The brain at {SPACING} mm is moved, sinks, and is shown by `DeepRegLib.phantom.ultrasound`: borders across "
-        "the beam, speckle, attenuation, a logarithm, a cone. Errors are those of the voxels in the cone. All ways "
-        f"start from the scanner's position; all but `{OWN}` are given the cone as the fixed mask, and none searches. "
-        "The echoes are simulated from the very MR that they are registered to: expect less of a real one.",
+        f"The brain at {SPACING} mm is moved, sinks, and is shown in two ways: by `DeepRegLib.phantom.ultrasound`, "
+        f"whose echoes are those that `{OWN}` assumes, and by `DeepRegLib.phantom.beams`, whose tissues scatter and "
+        "reflect at random. Errors are those of the voxels in the cone. All ways start from the scanner's position; "
+        f"all but `{OWN}` and ConvexAdam are given the cone as the fixed mask. Only ConvexAdam searches, 24 voxels "
+        "far. The echoes are simulated from the very MR that they are registered to: expect less of a real one.",
     )
     return Table(TITLE, COLUMNS, rows, summary)
 
 
-def run_once(folder: str, number: str) -> dict[str, Any]:
-    """Measure one motion of one brain."""
-    made = simulated(Case(Path(folder)).images()[0], MOTIONS[int(number)])
+def run_once(folder: str, echoes: str, number: str, python: str) -> dict[str, Any]:
+    """Measure one motion of one brain; without an interpreter of ConvexAdam that is left out."""
+    made = simulated(Case(Path(folder)).images()[0], MOTIONS[int(number)], ECHOES[echoes])
     rows = [_row("as given", made, LinearTransform.identity())]
     cone = made.shown.with_array((made.shown.array > 0).astype(np.uint8))
     for name, recipe in _ways().items():
@@ -97,10 +109,12 @@ def run_once(folder: str, number: str) -> dict[str, Any]:
         rows.append(
             _row(name, made, result.transform) | {"verdict": result.verdict.level, "CPU seconds": round(seconds, 1)}
         )
+    if python:
+        rows.append(_by_peer(made, python))
     return {"rows": rows}
 
 
-def simulated(scan: Image, moved: Moved) -> Made:
+def simulated(scan: Image, moved: Moved, echoes: Callable[[Image, Probe], Image] = ultrasound) -> Made:
     """Return an ultrasound of a brain that was moved, and has sunk below an opening on its left."""
     grid = scan.geometry.resized(SPACING)
     brain = resample(scan.with_array(scan.array.astype(np.float32)), grid)
@@ -111,7 +125,7 @@ def simulated(scan: Image, moved: Moved) -> Made:
     truth = _truth(grid, moved, apex, middle)
     x, y, z = apex.tolist()
     probe = Probe((x, y, z), tuple((middle - apex).tolist()), seed=1)
-    whole = ultrasound(apply_to_image(truth, brain, grid), probe)
+    whole = echoes(apply_to_image(truth, brain, grid), probe)
     cone = box_around(whole.with_array(whole.array > 0))
     shown = replace(resample(whole, cone, interpolation="nearest"), name="ultrasound")
     return Made(shown, brain, truth, cone.to_world(np.argwhere(shown.array > 0)[::7, ::-1]))
@@ -147,9 +161,35 @@ def _ways() -> dict[str, Recipe]:
     return {OTHER: calm, **stiff, OWN: own}
 
 
+def _interpreter_of_peer(options: Options) -> str:
+    """Return the interpreter that has ConvexAdam, or an empty text."""
+    (tool,) = tools_named(PEER, OWN)
+    python = interpreter(tool, options.peers.pythons)
+    return python if version_of(tool, python) else ""
+
+
+def _by_peer(made: Made, python: str) -> dict[str, Any]:
+    """Register by ConvexAdam with its defaults, in a process of its own."""
+    (tool,) = tools_named(PEER, OWN)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder) / "fixed.nii.gz", Path(folder) / "moving.nii.gz"
+        for image, path in zip((made.shown, made.scan), paths, strict=True):
+            write_image(image, path)
+        (Path(folder) / "out").mkdir()
+        answer = run_fresh(tool.module, *paths, Path(folder) / "out", 1, True, tool.variant, limit=LIMIT, python=python)
+        if "error" in answer:
+            return {"way": PEER, "error": answer["error"]}
+        chain = read_chain(answer["transforms"])
+        there = np.array([chain.TransformPoint(point) for point in made.points.tolist()])
+    return _scores(PEER, made, there) | {"CPU seconds": round(answer["seconds"]["register"], 1)}
+
+
 def _row(way: str, made: Made, found: Transform) -> dict[str, Any]:
-    off = found.apply_to_points(made.points) - made.truth.apply_to_points(made.points)
-    error = np.linalg.norm(off, axis=1)
+    return _scores(way, made, found.apply_to_points(made.points))
+
+
+def _scores(way: str, made: Made, there: NDArray[np.float64]) -> dict[str, Any]:
+    error = np.linalg.norm(there - made.truth.apply_to_points(made.points), axis=1)
     return {
         "way": way,
         "mean mm": round(float(error.mean()), 2),

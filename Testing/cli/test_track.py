@@ -6,10 +6,13 @@ import csv
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from DeepRegLib.image import read_image
+from DeepRegLib.transforms import DisplacementField, compose, read_transform, write_transform
 from Testing.cli.conftest import Deepreg, Files
+from Testing.small import FIXED_GRID, TRUTH
 
 WAIT = ("--settle", 0, "--once")
 
@@ -58,3 +61,29 @@ def test_mistakes_are_told_before_anything_is_computed(
     assert outcome.code == 2
     assert told in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_series_that_is_still_copied_waits_and_a_plan_replaces_the_search(
+    deepreg: Deepreg, files: Files, tmp_path: Path
+) -> None:
+    pytest.importorskip("pydicom")
+    from Testing.dicom.scans import write_scan
+
+    folder, out, plan = tmp_path / "in", tmp_path / "out", tmp_path / "plan.h5"
+    series = write_scan(folder / "Doe^Jane", read_image(files.moving), "1.2.826.0.1.3680043.2.1125.3")
+    late = sorted(series.iterdir())[8]
+    late.rename(tmp_path / late.name)
+    write_transform(compose(DisplacementField(np.zeros((*FIXED_GRID.shape, 3)), FIXED_GRID), TRUTH), plan)
+    words = ("track", files.fixed, folder, "-o", out, "--recipe", files.recipe, "--initial-transform", plan, *WAIT)
+    outcome = deepreg(*words)
+    assert outcome.code == 0, outcome.err
+    assert "is left out until it changes" in outcome.err
+    assert not list(out.glob("*/result.json"))
+    (tmp_path / late.name).rename(late)
+    outcome = deepreg(*words)
+    assert outcome.code == 0, outcome.err
+    (row,) = csv.DictReader((out / "track.csv").read_text().splitlines())
+    assert (row["found by"], row["verdict"]) == ("following", "ok")
+    assert "Doe" not in outcome.out + outcome.err + row["scan"]
+    found = read_transform(out / row["scan"] / "transform.h5").apply_to_points(FIXED_GRID.centre)
+    assert np.linalg.norm(found - TRUTH.apply_to_points(FIXED_GRID.centre)) < 0.5

@@ -189,6 +189,68 @@ def test_plastimatch_warps_a_volume_as_the_file_says(kind: str, scans: Scans, tm
     assert difference(scans.moving_series, scans.fixed_series) > 0.2  # the test would see the wrong way
 
 
+@needs_plastimatch
+def test_plastimatch_moves_points_as_the_file_says(scans: Scans, tmp_path: Path) -> None:
+    """It takes the vector of the nearest node, so points lie on nodes; its lists of points are RAS."""
+    transform, ras = deformable(), np.array([-1, -1, 1])
+    write_transform(transform, tmp_path / "field.mha", FIXED_GRID)
+    points = FIXED_GRID.points()[3:12:3, 3:16:3, 3:16:3].reshape(-1, 3)
+    lines = [f"{n},{x},{y},{z},0,0,0,1,1,1,0,{n},," for n, (x, y, z) in enumerate((points * ras).tolist())]
+    header = "# Markups fiducial file version = 4.4\n# CoordinateSystem = 0\n"
+    (tmp_path / "points.fcsv").write_text(header + "\n".join(lines) + "\n")
+    words = ("--input", "points.fcsv", "--xf", "field.mha", "--output-pointset", "moved.fcsv")
+    table(PLASTIMATCH, "warp", *words, cwd=tmp_path)
+    rows = [line.split(",") for line in (tmp_path / "moved.fcsv").read_text().splitlines() if not line.startswith("#")]
+    theirs = np.array([row[1:4] for row in rows], dtype=float) * ras
+    path = written(transform, scans, tmp_path / "r.dcm")
+    ours, around = (
+        read_transform(path, fixed_series=one, moving_series=other).apply_to_points(points)
+        for one, other in (
+            (scans.fixed_series, scans.moving_series),
+            (scans.moving_series, scans.fixed_series),
+        )
+    )
+    assert np.linalg.norm(ours - theirs, axis=1).max() < 0.1
+    assert np.linalg.norm(around - theirs, axis=1).mean() > 5  # the test would see the wrong way
+
+
+def by_the_standard(path: Path, points: np.ndarray) -> np.ndarray:
+    """Move points of the registered frame to the moving images by the equations of PS3.3 C.20.2 and C.20.3 alone."""
+    dataset = dcmread(path)
+    homogeneous = np.c_[points, np.ones(len(points))]
+    if "RegistrationSequence" in dataset:
+        stored = dataset.RegistrationSequence[1].MatrixRegistrationSequence[0].MatrixSequence[0]
+        matrix = np.array(stored.FrameOfReferenceTransformationMatrix, dtype=float).reshape(4, 4)
+        return np.linalg.solve(matrix, homogeneous.T).T[:, :3]  # it takes the moving images to the frame
+    item = dataset.DeformableRegistrationSequence[1]
+    before, after = (
+        np.array(part[0].FrameOfReferenceTransformationMatrix, dtype=float).reshape(4, 4)
+        for part in (item.PreDeformationMatrixRegistrationSequence, item.PostDeformationMatrixRegistrationSequence)
+    )
+    grid = item.DeformableRegistrationGridSequence[0]
+    rows, columns = np.array(grid.ImageOrientationPatient, dtype=float).reshape(2, 3)
+    axes = np.stack([rows, columns, np.cross(rows, columns)], axis=1) * np.array(grid.GridResolution, dtype=float)
+    i, j, k = (int(n) for n in grid.GridDimensions)
+    vectors = np.frombuffer(grid.VectorGridData, "<f4").reshape(k, j, i, 3).astype(float)
+    inside = (homogeneous @ before.T)[:, :3]
+    index = np.linalg.solve(axes, (inside - np.array(grid.ImagePositionPatient, dtype=float)).T).T
+    low = np.floor(index).astype(int)
+    share = index - low
+    moved = np.zeros_like(inside)
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod(np.where(corner, share, 1 - share), axis=1, keepdims=True)
+        at = low + np.array(corner)
+        moved += weight * vectors[at[:, 2], at[:, 1], at[:, 0]]
+    return (np.c_[inside + moved, np.ones(len(points))] @ after.T)[:, :3]
+
+
+def test_the_equations_of_the_standard_written_again_say_the_same(scans: Scans, tmp_path: Path) -> None:
+    points = points_in(FIXED_GRID, 200, margin=5)
+    for transform in (LINEAR, deformable()):
+        path = written(transform, scans, tmp_path / f"{type(transform).__name__}.dcm")
+        np.testing.assert_allclose(by_the_standard(path, points), transform.apply_to_points(points), atol=1e-3)
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy of dicom3tools is not installed")
 def test_dciodvfy_finds_no_errors(scans: Scans, tmp_path: Path) -> None:
     for transform in (LINEAR, deformable()):

@@ -329,3 +329,17 @@ def test_plastimatch_reads_the_same_dose(scan: Scan, tmp_path: Path) -> None:
     theirs = read_image(tmp_path / "dose.nrrd")
     assert theirs.geometry.is_close(scan.geometry)
     assert np.abs(theirs.array - dose).max() < 1e-3 * dose.max()
+
+
+@needs_plastimatch
+def test_a_dose_that_plastimatch_writes_is_read(scan: Scan, tmp_path: Path) -> None:
+    from DeepRegLib.image import write_image
+
+    dose = dose_on(scan.geometry)
+    write_image(Image(dose.astype(np.float32), scan.geometry), tmp_path / "dose.mha")
+    words = ["--input-dose-img", tmp_path / "dose.mha", "--output-dicom", tmp_path / "out"]
+    subprocess.run([PLASTIMATCH, "convert", *words, "--referenced-ct", scan.folder], capture_output=True, check=False)
+    (theirs,) = [path for path in (tmp_path / "out").iterdir() if kind_of(path) == "dose"]
+    found = read_image(theirs)
+    assert found.geometry.is_close(scan.geometry)
+    assert np.abs(found.array - dose).max() < 1e-3 * dose.max()

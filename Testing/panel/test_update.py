@@ -148,3 +148,26 @@ def test_by_a_series_an_update_is_told_what_motion_was_seen(opened: OpenedPanel,
         played.worker.say(TRACK.result_message(made, order.id))
         opened.wait_for_end(SOON)
         opened.desktop.process_events()
+
+
+def test_each_frame_that_a_client_fills_into_a_sequence_is_followed(opened: OpenedPanel, played: PlayedEngine) -> None:
+    """As an OpenIGTLink connector does that records: a frame more, and the browser moves on to it."""
+    scene, first = slicer.mrmlScene, opened.parameters.movingVolume
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "ultrasound")
+    sequence.SetDataNodeAtValue(first, "0")
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "live")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    logic = slicer.modules.sequences.logic()
+    logic.UpdateProxyNodesFromSequences(browser)
+    opened.parameters.movingVolume = browser.GetProxyNode(sequence)
+    played.run()
+    opened.desktop.click(opened.ui.autoUpdateCheckBox)
+    for number in (1, 2):
+        change(first, 5)
+        sequence.SetDataNodeAtValue(first, str(number))
+        assert len(played.orders) == number
+        browser.SetSelectedItemNumber(number)
+        logic.UpdateProxyNodesFromSequences(browser)
+        assert opened.desktop.wait_until(lambda count=number + 1: len(played.orders) == count, SOON)
+        asked = answer_to_the_end(opened, played, float(number))
+        np.testing.assert_array_equal(asked.request.moving.array, slicer.util.arrayFromVolume(first))

@@ -10,8 +10,9 @@ import pytest
 from DeepRegLib.errors import InputError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
+from DeepRegLib.phantom.beams import RANGE, ultrasound_by_beams
 from DeepRegLib.phantom.cone_beam import ConeBeam, cone_beam
-from DeepRegLib.phantom.ultrasound import Probe, ultrasound
+from DeepRegLib.phantom.ultrasound import BRIGHTEST, Probe, ultrasound
 from DeepRegLib.preparation import prepare_scan
 from DeepRegLib.preprocessing import couch_in, scanned_cylinder
 from DeepRegLib.recipes import Prepare
@@ -97,3 +98,38 @@ def test_ultrasound_shows_a_cone_with_speckle_and_bright_borders() -> None:
     np.testing.assert_array_equal(ultrasound(scan, probe).array, shown.array)
     with pytest.raises(InputError, match="cannot be"):
         replace(probe, depth=(50.0, 20.0))
+
+
+def layers() -> Image:
+    """Return tissue of three brightnesses, one behind the other along x."""
+    grid = Geometry((60, 40, 40), (2.0, 2.0, 2.0))
+    values = np.full(grid.shape, 0.3, dtype=np.float32)
+    values[..., 30:] = 0.9
+    values[..., 45:] = 0.55
+    return Image(values, grid, "mr")
+
+
+def test_by_beams_a_border_is_a_line_speckle_is_rayleigh_and_only_the_cone_is_seen() -> None:
+    scan = layers()
+    probe = Probe((-20.0, 39.0, 39.0), (1.0, 0.0, 0.0), half_angle=25.0, depth=(25.0, 130.0), speckle=2.0, seed=3)
+    shown = ultrasound_by_beams(scan, probe)
+    assert shown.array.dtype == np.uint8
+    offset = scan.geometry.points() - np.array(probe.apex)
+    angle = np.degrees(np.arccos(offset[..., 0] / np.linalg.norm(offset, axis=-1)))
+    assert not shown.array[angle > 26].any()
+    assert shown.array[(angle < 24) & (offset[..., 0] > 30) & (offset[..., 0] < 110)].all()
+    middle = shown.array[15:25, 15:25].astype(float).mean(axis=(0, 1))
+    assert 59 <= scan.geometry.to_world([int(middle[25:36].argmax()) + 25, 0, 0])[0] <= 62
+    # The logarithm of a Rayleigh amplitude has a standard deviation of 5.57 dB, whatever the tissue.
+    within = shown.array[15:25, 15:25, 12:26].astype(float) / BRIGHTEST * RANGE
+    assert 3.5 < within.std() < 7.5
+
+
+def test_by_beams_tissue_does_not_look_as_bright_as_in_the_scan() -> None:
+    scan = layers()
+    orders = set()
+    for seed in range(6):
+        probe = Probe((-20.0, 39.0, 39.0), (1.0, 0.0, 0.0), half_angle=25.0, depth=(25.0, 130.0), seed=seed)
+        shown = ultrasound_by_beams(scan, replace(probe, attenuation=0.0)).array[15:25, 15:25].astype(float)
+        orders.add(bool(shown[..., 15:26].mean() < shown[..., 34:42].mean()))
+    assert orders == {True, False}

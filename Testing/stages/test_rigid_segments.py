@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from DeepRegLib import pipeline
 from DeepRegLib.errors import InputError
 from DeepRegLib.evaluation import folds_and_statistics
 from DeepRegLib.geometry import Geometry
@@ -16,8 +17,9 @@ from DeepRegLib.monitoring import never_cancel
 from DeepRegLib.pipeline import run_request
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.stages.rigid_segments import projected, rigid_motions
-from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image, compose
 from Testing.small import small_pair, small_recipe
+from Testing.synthetic import CENTRE, blob_values
 
 GRID = Geometry((40, 36, 32), (2.0, 2.0, 2.5))
 COARSE = GRID.resized(4.0, 8.0)
@@ -81,6 +83,23 @@ def test_a_registration_keeps_them_rigid_and_says_what_it_cost() -> None:
     assert found.measures.folds == 0
     assert found.measures.inverse_error_p99 < 0.3
     assert "rigid_labels_sha256" in found.provenance
+
+
+def test_while_the_field_is_solved_they_hardly_bend(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = blob_values(GRID.points() - GRID.centre + CENTRE, radius=30.0)
+    scan = Image(values.astype(np.float32), GRID, "scan")
+    waves = 3 * np.sin(GRID.points()[..., ::-1] / 9)
+    moving = apply_to_image(DisplacementField(waves.astype(np.float32), GRID), scan, GRID)
+    labels = two_vertebrae()
+    request = Request(scan, moving, small_recipe(), Drivers(rigid_labels=labels))
+    monkeypatch.setattr(pipeline, "with_rigid_segments", lambda _run, found, _labels: found)
+    pulled, free = run_request(request), run_request(replace(request, drivers=Drivers()))
+    bending = [
+        float(np.mean([segment.bending for segment in rigid_motions(each.transform, labels, never_cancel)]))
+        for each in (pulled, free)
+    ]
+    assert bending[1] > 0.3
+    assert bending[0] < 0.5 * bending[1]
 
 
 def test_segments_on_another_grid_are_refused() -> None:

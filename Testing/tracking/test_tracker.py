@@ -13,6 +13,7 @@ from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.motion.components import motion_model
 from DeepRegLib.motion.prediction import along_a_line, held
+from DeepRegLib.pipeline import prepare_fixed
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import CHECK, OK, Verdict
@@ -22,7 +23,7 @@ from DeepRegLib.tracking.following import drop, follow, quick
 from DeepRegLib.tracking.foresight import FORESEEN, Foresight
 from DeepRegLib.tracking.request import FOLLOWED, SCORES, Motion, last_of
 from DeepRegLib.tracking.tracker import Tracker
-from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image, compose
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image, compose, invert
 from Testing.small import FIXED_GRID, MOVING_GRID, TRUTH, small_pair, small_recipe, small_registration
 from Testing.synthetic import blobs, geometry_in
 
@@ -109,7 +110,43 @@ def test_a_recipe_that_follows_searches_nothing() -> None:
     recipe = quick(replace(small_recipe(), large_motion=replace(small_recipe().large_motion, enabled=True)))
     assert not recipe.large_motion.enabled
     assert recipe.model.name == ""
-    assert recipe.deformable.shrink == (2, 1)
+    assert recipe.deformable.shrink == (1,)
+
+
+def test_a_breath_is_followed() -> None:
+    """The last field has waves, and the anatomy breathes in by 4 mm more."""
+    points = FINE.points()
+    waves = np.sin(points[..., ::-1] / 6)
+    breath = 4 * np.exp(-np.sum(((points - FINE.centre) / 20) ** 2, axis=-1))[..., np.newaxis] * np.array([0.0, 0.0, 1])
+    last, truth = (DisplacementField((waves + step * breath).astype(np.float32), FINE) for step in (1.0, 2.0))
+    fixed = apply_to_image(LinearTransform.identity(), blobs(FINE), FIXED_GRID)
+    moving = apply_to_image(invert(truth), blobs(FINE), FIXED_GRID)
+    found = follow(Following(Request(fixed, moving, small_recipe()), Last(last, None, small_recipe())))
+    assert FOLLOWED in found.provenance
+    inside = FIXED_GRID.to_world(np.argwhere(fixed.array > 250)[:, ::-1])
+    before, after = (
+        np.linalg.norm(each.apply_to_points(inside) - truth.apply_to_points(inside), axis=1).mean()
+        for each in (last, found.transform)
+    )
+    assert before > 1.5
+    assert after < 0.5 * before
+
+
+def test_what_is_kept_of_the_fixed_scan_changes_nothing() -> None:
+    fixed, *_ = small_pair()
+    recipe = small_recipe()
+    scans = [scan_moved_by(shift, 0.0, 1.0)[0] for shift in (2.0, 4.0)]
+    kept = prepare_fixed(Request(fixed, scans[0], recipe))
+    last = last_of(small_registration())
+    for scan in scans:
+        following = Following(Request(fixed, scan, recipe), last)
+        with_it, without = follow(following, kept), follow(following)
+        assert with_it.measures == without.measures
+        np.testing.assert_array_equal(with_it.warped.array, without.warped.array)
+    assert kept.side.keeping is not None
+    made = kept.side.keeping.made(("scaled", *recipe.prepare.clamp), (kept.side.intensity, kept.side.known), dict)
+    assert made is not None
+    assert not isinstance(made, dict)  # it was there
 
 
 def test_the_engine_takes_the_last_result_along() -> None:
