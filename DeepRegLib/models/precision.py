@@ -24,7 +24,9 @@ def suited(network: nn.Module, device: torch.device | str) -> nn.Module:
     """Move a network to a device, its convolutions' weights in the layout that this one is fastest with."""
     chosen = torch.device(device)
     moved = network.to(chosen)
-    return moved.to(memory_format=torch.channels_last_3d) if has_tensor_cores(chosen) else moved
+    if has_tensor_cores(chosen):
+        moved.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stub lacks it
+    return moved
 
 
 def laid_out(image: Tensor) -> Tensor:
