@@ -1,28 +1,28 @@
 """A template made on a cluster: registrations and means are steps of its workers, and no member's field comes here.
 
-The steps are those of `DeepRegLib.series.building.build_template`, in the same order.
+The order of the steps is that of `DeepRegLib.series.walk`, as for a template made in one process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from DeepRegLib.cohort.steps import StepError, Steps
-from DeepRegLib.cohort.work import DONE
-from DeepRegLib.errors import RegistrationError
+from DeepRegLib.cohort.work import DONE, Outcome
+from DeepRegLib.naming import base_name, shown
 from DeepRegLib.recipes import Recipe, recipe_to_dict
-from DeepRegLib.result import CHECK, FAILED, Verdict
+from DeepRegLib.result import FAILED, Verdict
 
 if TYPE_CHECKING:
     from DeepRegLib.geometry import Geometry
-    from DeepRegLib.series.template import MemberRow, Template
-
-LEAST_MEMBERS = 2
+    from DeepRegLib.image import Image
+    from DeepRegLib.series.template import Template
+    from DeepRegLib.series.walk import Ends
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Member:
 
     Parameters
     ----------
+    verdict
+        How far to trust its registration.
     path
         Of its present transform; "" where it could not be registered.
     matrix
@@ -69,15 +71,16 @@ class Member:
         What the registration answered.
     """
 
+    verdict: Verdict
     path: str
     matrix: Any
     grid: Any
     found: Mapping[str, Any]
 
     @property
-    def used(self) -> bool:
-        """Whether it is part of the template."""
-        return bool(self.path) and self.found["level"] != FAILED
+    def registered(self) -> bool:
+        """Whether there is a transform."""
+        return bool(self.path)
 
 
 def build_on(job: TemplateJob, steps: Steps) -> Template:
@@ -92,181 +95,162 @@ def build_on(job: TemplateJob, steps: Steps) -> Template:
     CancelledError
         If the run was stopped.
     """
-    from DeepRegLib.series.building import linear_only
+    from DeepRegLib.series.walk import made_by
 
-    run = _Run(job, steps)
-    order = run.order()
-    template = run.first(order)
-    members = run.registered(template, linear_only(job.recipe), None, ["unjudged"] * len(job.members), 0)
-    if sum(member.used for member in members) < LEAST_MEMBERS:
-        # A linear alignment of members that differ much may look wrong, and is all there is to begin with.
-        members = [
-            Member(m.path, m.matrix, m.grid, {**m.found, "level": CHECK} if m.path else m.found) for m in members
-        ]
-    known: Sequence[Any] = [None] * len(members)
-    shifts = []
-    for number in range(job.passes + 1):
-        _require_enough(members)
-        used = [n for n in order if members[n].used]
-        members, shift = run.freed(members, used, template, number)
-        shifts.append(shift)
-        template, spread = run.mean(members, used, template, number)
-        if number < job.passes:
-            members = run.registered(template, job.recipe, members, known, number + 1)
-            known = [dict(member.found) for member in members] if number == 0 else known
-    return run.finished(members, order, template, spread, tuple(shifts))
+    return made_by(_Workers(job, steps), job.passes)
 
 
-class _Run:
+@dataclass(frozen=True)
+class _Space:
+    path: str
+    spread: str
+
+
+class _Workers:
+    """Have a template's steps done elsewhere: `DeepRegLib.series.walk.Hands`."""
+
     def __init__(self, job: TemplateJob, steps: Steps) -> None:
-        self.job, self.steps = job, steps
-        self.shared = {"device": job.device, "seed": job.seed, "folder": str(job.folder), "finals": str(job.finals)}
-        self.names = [f"member_{n:04d}" for n in range(len(job.members))]
+        from DeepRegLib.series.walk import member_folder
+
+        self._job, self._steps = job, steps
+        self._shared = {"device": job.device, "seed": job.seed, "folder": str(job.folder), "finals": str(job.finals)}
+        self._folders = [member_folder(n) for n in range(len(job.members))]
+        self.names = [base_name(shown(str(path))) for path in job.members]
+        self.weights, self.recipe = [1.0] * len(job.members), job.recipe
+        self.origin: Mapping[str, Any] = {
+            "device": job.device or "chosen by each worker",
+            "seed": job.seed,
+            "sharpened": job.sharpen,
+        }
 
     def order(self) -> list[int]:
-        """Return the members by what is in them, so that the order they are given in changes nothing."""
-        given = {name: {"image": str(path)} for name, path in zip(self.names, self.job.members, strict=True)}
-        hashes = self.steps.each("look", given)
-        return sorted(range(len(self.names)), key=lambda n: str(hashes[self.names[n]]["sha256"]))
+        given = {name: {"image": str(path)} for name, path in zip(self._folders, self._job.members, strict=True)}
+        hashes = self._steps.each("look", given)
+        return sorted(range(len(self._folders)), key=lambda n: str(hashes[self._folders[n]]["sha256"]))
 
-    def first(self, order: Sequence[int]) -> str:
-        return str(self.job.initial or self.job.members[order[0]])
+    def first(self, order: Sequence[int]) -> _Space:
+        return _Space(str(self._job.initial or self._job.members[order[0]]), "")
 
     def registered(
-        self, template: str, recipe: Recipe, before: Sequence[Member] | None, known: Sequence[Any], number: int
+        self, space: _Space, before: Sequence[Member] | None, known: Sequence[Member] | None, number: int
     ) -> list[Member]:
         """Register every member; one whose process fails is left out, as one that cannot be registered is."""
-        table = recipe_to_dict(recipe)
-        given = {}
-        for n, (name, image) in enumerate(zip(self.names, self.job.members, strict=True)):
+        from DeepRegLib.series.walk import LINEAR_PASS, linear_only
+
+        linear = number == LINEAR_PASS
+        table = recipe_to_dict(linear_only(self.recipe) if linear else self.recipe)
+        given = dict[str, dict[str, Any]]()
+        for n, (name, image) in enumerate(zip(self._folders, self._job.members, strict=True)):
             start = before[n].path if before is not None else ""
-            given[name] = self.shared | {
+            given[name] = self._shared | {
                 "recipe": table,
-                "template": template,
+                "template": space.path,
                 "image": str(image),
                 "name": f"{name}/pass_{number}",
-                "to": str(self.steps.work / f"{name}-found-{number}.npz"),
+                "to": str(self._steps.work / f"{name}-found-{number}.npz"),
                 "start": start,
-                "near": number > 1 and bool(start),
-                "known": known[n],
+                "near": number > LINEAR_PASS + 1 and bool(start),
+                "known": "unjudged" if linear else None if known is None else dict(known[n].found),
             }
-        ended = self.steps.all("register", given)
-        members = []
-        for name in self.names:
-            if ended[name].kind == DONE:
-                answer = ended[name].answer
-                members.append(Member(answer["path"], answer.get("matrix"), answer.get("grid"), answer))
-            else:
-                lost = {"level": FAILED, "reasons": [ended[name].reason], "seconds": ended[name].seconds}
-                members.append(Member("", None, None, lost | {"start": None, "structure": None}))
-        return members
+        ended = self._steps.all("register", given)
+        return [_registered(ended[name]) for name in self._folders]
 
     def freed(
-        self, members: Sequence[Member], used: Sequence[int], template: str, number: int
+        self, members: Sequence[Member], used: Sequence[int], space: _Space, number: int
     ) -> tuple[list[Member], float]:
-        """Compose the mean displacement back."""
         changed = list(members)
-        paths = {n: str(self.steps.work / f"{self.names[n]}-freed-{number}.npz") for n in used}
+        paths = {n: str(self._steps.work / f"{self._folders[n]}-freed-{number}.npz") for n in used}
         if all(members[n].matrix is not None for n in used):
-            shift = _linear_freed(members, used, paths, _grid_of(template))
+            moved, matrices = _linear_freed(members, used, paths, _grid_of(space.path))
             for n in used:
-                changed[n] = Member(paths[n], *shift[1][n], members[n].found)
-            return changed, shift[0]
-        grid = self._grid(members, used, template)
-        total = self.steps.reduced("add_fields", f"shift-{number}", self._shares(members, used), {"grid": grid})
-        back = str(self.steps.work / f"back-{number}.npz")
-        moved = self.steps.one("common", {"sum": total, "grid": grid, "device": self.job.device, "to": back})["moved"]
+                changed[n] = replace(members[n], path=paths[n], matrix=matrices[n], grid=None)
+            return changed, moved
+        grid = self._grid(members, used, space)
+        total = self._steps.reduced("add_fields", f"shift-{number}", self._shares(members, used), {"grid": grid})
+        back = str(self._steps.work / f"back-{number}.npz")
+        asked = {"sum": total, "grid": grid, "device": self._job.device, "to": back}
+        moved = float(self._steps.one("common", asked)["moved"])
         given = {
-            self.names[n]: {"back": back, "transform": members[n].path, "grid": grid, "to": paths[n]} for n in used
+            self._folders[n]: {"back": back, "transform": members[n].path, "grid": grid, "to": paths[n]} for n in used
         }
-        answers = self.steps.each("free", given)
+        answers = self._steps.each("free", given)
         for n in used:
-            answer = answers[self.names[n]]
-            changed[n] = Member(paths[n], answer["matrix"], answer["grid"], members[n].found)
-        return changed, float(moved)
+            answer = answers[self._folders[n]]
+            changed[n] = replace(members[n], path=paths[n], matrix=answer["matrix"], grid=answer["grid"])
+        return changed, moved
 
-    def mean(self, members: Sequence[Member], used: Sequence[int], template: str, number: int) -> tuple[str, str]:
-        """Make the next template."""
-        grid = asdict(_grid_of(template))
-        summed = [{"image": str(self.job.members[n]), "transform": members[n].path, "weight": 1.0} for n in used]
-        total = self.steps.reduced("add_images", f"mean-{number}", summed, {"grid": grid})
-        made, spread = (str(self.steps.work / f"{name}-{number}.nii.gz") for name in ("template", "spread"))
-        self.steps.one("mean", {"sum": total, "grid": grid, "sharpen": self.job.sharpen, "to": made, "spread": spread})
-        return made, spread
+    def mean(self, members: Sequence[Member], used: Sequence[int], space: _Space, number: int) -> _Space:
+        grid = asdict(_grid_of(space.path))
+        summed = [{"image": str(self._job.members[n]), "transform": members[n].path, "weight": 1.0} for n in used]
+        total = self._steps.reduced("add_images", f"mean-{number}", summed, {"grid": grid})
+        made, spread = (str(self._steps.work / f"{name}-{number}.nii.gz") for name in ("template", "spread"))
+        self._steps.one(
+            "mean", {"sum": total, "grid": grid, "sharpen": self._job.sharpen, "to": made, "spread": spread}
+        )
+        return _Space(made, spread)
 
-    def finished(
-        self, members: Sequence[Member], order: Sequence[int], template: str, spread: str, shifts: tuple[float, ...]
-    ) -> Template:
-        """Make what belongs to the result."""
-        from DeepRegLib.image import read_image
-        from DeepRegLib.series.building import judged_members
-        from DeepRegLib.series.template import Template
-        from DeepRegLib.versions import versions
+    def ends(self, members: Sequence[Member], used: Sequence[int], space: _Space) -> Ends:
+        from DeepRegLib.series.walk import Ends
 
-        used = [n for n in range(len(members)) if members[n].used]
         given = {
-            self.names[n]: self.shared
+            self._folders[n]: self._shared
             | {
-                "recipe": recipe_to_dict(self.job.recipe),
-                "template": template,
+                "recipe": recipe_to_dict(self.recipe),
+                "template": space.path,
                 "transform": members[n].path,
-                "name": self.names[n],
+                "name": self._folders[n],
             }
             for n in used
         }
-        measured = self.steps.each("finish", given)
-        rows = tuple(self._row(n, member, measured.get(self.names[n])) for n, member in enumerate(members))
-        grid = self._grid(members, used, template)
-        total = self.steps.reduced("add_fields", "shape", self._shares(members, used), {"grid": grid})
-        shape = str(self.steps.work / "shape.nii.gz")
-        bias = float(self.steps.one("shape", {"sum": total, "grid": grid, "to": shape})["bias"])
-        labels = self._labels(members, [n for n in order if n in used], template)
-        verdict, warnings = judged_members(rows)
-        return Template(
-            image=read_image(template),
-            variability=read_image(spread),
-            shape_variability=read_image(shape),
-            labels=None if labels is None else read_image(labels),
-            transforms=[None] * len(members),
-            inverses=[None] * len(members),
-            rows=rows,
-            bias=bias,
-            shifts=shifts,
-            verdict=verdict,
-            recipe=self.job.recipe,
-            warnings=warnings,
-            provenance={
-                "versions": versions(),
-                "device": self.job.device or "chosen by each worker",
-                "seed": self.job.seed,
-                "sharpened": self.job.sharpen,
-            },
-        )
+        found = self._steps.each("finish", given)
+        measured = {}
+        for n in used:
+            answer = found[self._folders[n]]
+            measured[n] = float(answer["displacement"]), int(answer["folds"]), float(answer["inverse_error"])
+        nowhere = [None] * len(members)
+        return Ends(nowhere, nowhere, measured)
 
-    def _labels(self, members: Sequence[Member], used: Sequence[int], template: str) -> str | None:
-        if self.job.labels is None:
+    def images(self, space: _Space) -> tuple[Image, Image]:
+        from DeepRegLib.image import read_image
+
+        return read_image(space.path), read_image(space.spread)
+
+    def shape(self, members: Sequence[Member], used: Sequence[int], space: _Space) -> tuple[Image, float]:
+        from DeepRegLib.image import read_image
+
+        grid = self._grid(members, used, space)
+        total = self._steps.reduced("add_fields", "shape", self._shares(members, used), {"grid": grid})
+        path = str(self._steps.work / "shape.nii.gz")
+        bias = float(self._steps.one("shape", {"sum": total, "grid": grid, "to": path})["bias"])
+        return read_image(path), bias
+
+    def labels(self, members: Sequence[Member], used: Sequence[int], space: _Space) -> Image | None:
+        from DeepRegLib.image import read_image
+
+        if self._job.labels is None:
             return None
-        grid, made = asdict(_grid_of(template)), str(self.steps.work / "labels.nii.gz")
-        votes = [{"labels": str(self.job.labels[n]), "transform": members[n].path, "weight": 1.0} for n in used]
-        total = self.steps.reduced("add_labels", "labels", votes, {"grid": grid})
-        self.steps.one("most_votes", {"sum": total, "grid": grid, "to": made})
-        return made
+        grid, made = asdict(_grid_of(space.path)), str(self._steps.work / "labels.nii.gz")
+        votes = [{"labels": str(self._job.labels[n]), "transform": members[n].path, "weight": 1.0} for n in used]
+        total = self._steps.reduced("add_labels", "labels", votes, {"grid": grid})
+        self._steps.one("most_votes", {"sum": total, "grid": grid, "to": made})
+        return read_image(made)
 
-    def _grid(self, members: Sequence[Member], used: Sequence[int], template: str) -> Any:
+    def _grid(self, members: Sequence[Member], used: Sequence[int], space: _Space) -> Any:
         grids = [members[n].grid for n in used if members[n].grid is not None]
         finest = min(grids, key=lambda grid: float(np.prod(grid["spacing"])), default=None)
-        return asdict(_grid_of(template)) if finest is None else finest
+        return asdict(_grid_of(space.path)) if finest is None else finest
 
     def _shares(self, members: Sequence[Member], used: Sequence[int]) -> list[dict[str, Any]]:
         return [{"transform": members[n].path, "weight": 1 / len(used)} for n in used]
 
-    def _row(self, n: int, member: Member, measured: Mapping[str, Any] | None) -> MemberRow:
-        from DeepRegLib.naming import base_name, shown
-        from DeepRegLib.series.template import MemberRow
 
-        verdict = Verdict(member.found["level"], tuple(member.found["reasons"]))
-        name = base_name(shown(str(self.job.members[n])))
-        return MemberRow(n, name, verdict, measured is not None, 1.0, **(measured or {}))
+def _registered(ended: Outcome) -> Member:
+    if ended.kind == DONE:
+        answer = ended.answer
+        verdict = Verdict(answer["level"], tuple(answer["reasons"]))
+        return Member(verdict, answer["path"], answer.get("matrix"), answer.get("grid"), answer)
+    lost = {"level": FAILED, "reasons": [ended.reason], "seconds": ended.seconds, "start": None, "structure": None}
+    return Member(Verdict(FAILED, (ended.reason,)), "", None, None, lost)
 
 
 def _grid_of(template: str) -> Geometry:
@@ -277,7 +261,7 @@ def _grid_of(template: str) -> Geometry:
 
 def _linear_freed(
     members: Sequence[Member], used: Sequence[int], paths: Mapping[int, str], grid: Geometry
-) -> tuple[float, dict[int, tuple[Any, None]]]:
+) -> tuple[float, dict[int, Any]]:
     """Free linear transforms, of which twelve numbers each came here, and write them."""
     from DeepRegLib.monitoring import never_cancel
     from DeepRegLib.series.fields import centred
@@ -291,15 +275,5 @@ def _linear_freed(
         if not isinstance(transform, LinearTransform):
             raise StepError("A linear transform is none any more.", "Report it.")
         keep_transform(transform, paths[n])
-        matrices[n] = (transform.matrix.tolist(), None)
+        matrices[n] = transform.matrix.tolist()
     return moved, matrices
-
-
-def _require_enough(members: Sequence[Member]) -> None:
-    count = sum(member.used for member in members)
-    if count < LEAST_MEMBERS:
-        reasons = next((member.found["reasons"] for member in members if member.found["reasons"]), [""])
-        raise RegistrationError(
-            f"{count} of {len(members)} members could be registered ({reasons[0]}).",
-            "Check that all show the same anatomy.",
-        )

@@ -6,26 +6,27 @@ al., Comput Vis Image Underst 77, 2000; Avants et al., NeuroImage 49, 2010). Vis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device
-from DeepRegLib.errors import InputError, RegistrationError
+from DeepRegLib.errors import InputError
 from DeepRegLib.evaluation import digital_folds
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, as_image, from_sitk, to_sitk
 from DeepRegLib.labels import check_label_grid, label_map
 from DeepRegLib.monitoring import Cancel, Progress
-from DeepRegLib.motion.fields import common_grid, field_of
+from DeepRegLib.motion.fields import common_grid
 from DeepRegLib.naming import base_name, shown
 from DeepRegLib.provenance import image_hash
-from DeepRegLib.recipes import AUTO, LargeMotion, Model, Recipe, load_recipe
-from DeepRegLib.result import CHECK, FAILED, OK, Verdict
-from DeepRegLib.series.fields import mean_image, weighted_sum
+from DeepRegLib.recipes import AUTO, Recipe, load_recipe
+from DeepRegLib.series.fields import field_sums, mean_image
 from DeepRegLib.series.measures import points_inside
 from DeepRegLib.series.members import (
     UNJUDGED,
@@ -36,14 +37,14 @@ from DeepRegLib.series.members import (
     register_member,
 )
 from DeepRegLib.series.stores import Found, MemoryStore, Store
-from DeepRegLib.series.template import MemberRow, Template
+from DeepRegLib.series.template import Template
+from DeepRegLib.series.voting import elected, votes_of
+from DeepRegLib.series.walk import LEAST_MEMBERS, LINEAR_PASS, Ends, linear_only, made_by, member_folder
 from DeepRegLib.stages.inverse import solved_well
-from DeepRegLib.transforms import LinearTransform, Transform, apply_to_labels
-from DeepRegLib.versions import versions
+from DeepRegLib.transforms import LinearTransform, Transform
 
 GROUP_MEAN = "mean"
 PASSES = 3
-LEAST_MEMBERS = 2
 FINISHING = 0.15  # of the progress
 
 
@@ -118,34 +119,7 @@ def build_template(
     chosen = load_recipe(recipe)
     running = Running(chosen, device, seed, store or MemoryStore(), progress, cancel)
     running.tell("frames", 0.0)
-    share = (1 - FINISHING) / (passes + 1)
-    anchor = prepared_reference(_first(initial, group), running)
-    linear = replace(running, recipe=linear_only(chosen))
-    count = len(group.images)
-    # How other poses compare is asked at the first whole registration.
-    found = _pass(linear, group, anchor, None, [UNJUDGED] * count, 0, (0.0, share))
-    if len(_used(found)) < LEAST_MEMBERS:
-        # A linear alignment of members that differ much may look wrong, and is all there is to begin with.
-        found = [replace(each, verdict=Verdict(CHECK, ())) if each.registered else each for each in found]
-    known: Sequence[Found | None] = [None] * count
-    shifts = []
-    for number in range(passes + 1):
-        _require_enough(found)
-        used = [n for n in group.order if n in _used(found)]
-        found, shift = freed_of_their_mean(running, found, used, [group.weights[n] for n in used], anchor)
-        shifts.append(shift)
-        image, spread = _mean(running, group, found, anchor, sharpen=sharpen)
-        anchor = prepared_reference(image, running)
-        if number < passes:
-            begin = (number + 1) * share
-            found = _pass(running, group, anchor, found, known, number + 1, (begin, begin + share))
-            known = found if number == 0 else known
-    return _finished(running, group, found, anchor, drawn, spread, tuple(shifts), sharpen=sharpen)
-
-
-def member_folder(index: int) -> str:
-    """Return under which name what belongs to a member is kept."""
-    return f"member_{index:04d}"
+    return made_by(_Here(running, group, drawn, _first(initial, group), passes, sharpen=sharpen), passes)
 
 
 def _group(members: Sequence[Image | str | Path], weights: Sequence[float] | None) -> _Group:
@@ -182,70 +156,103 @@ def _first(initial: Image | int | str, group: _Group) -> Image:
     return group.images[initial]
 
 
-def linear_only(recipe: Recipe) -> Recipe:
-    """Return the recipe with its linear stages alone."""
-    return replace(
-        recipe,
-        deformable=replace(recipe.deformable, enabled=False),
-        large_motion=LargeMotion(enabled=False),
-        model=Model(),
-        symmetric=False,
-    )
+@dataclass(frozen=True, eq=False)
+class _Space:
+    reference: Reference
+    spread: Image | None
 
 
-def _pass(
-    running: Running,
-    group: _Group,
-    anchor: Reference,
-    before: list[Found] | None,
-    known: Sequence[Found | None],
-    number: int,
-    span: tuple[float, float],
-) -> list[Found]:
-    """Register every member to the present template, from what the pass before has found; `known` tells of poses."""
-    share = (span[1] - span[0]) / len(group.images)
-    found = []
-    for index, image in enumerate(group.images):
-        begin = span[0] + index * share
-        stage = f"member {index + 1} of {len(group.images)}, pass {number}"
-        running.tell(stage, begin)
-        start = None if before is None else before[index]
-        starts = [start.transform] if start is not None and start.registered else []
-        found.append(
-            register_member(
-                running,
-                anchor,
-                image,
-                f"{member_folder(index)}/pass_{number}",
-                starts,
-                near=number > 1 and bool(starts),
-                known=known[index],
-                progress=running.part(stage, begin, share),
+class _Here:
+    """Makes a template in this process, one step after another: `DeepRegLib.series.walk.Hands`."""
+
+    def __init__(
+        self, running: Running, group: _Group, drawn: list[Image] | None, initial: Image, passes: int, *, sharpen: bool
+    ) -> None:
+        self._running, self._group, self._drawn = running, group, drawn
+        self._initial, self._sharpen = initial, sharpen
+        self._share = (1 - FINISHING) / (passes + 1)
+        self.names = tuple(base_name(shown(image.name)) for image in group.images)
+        self.weights, self.recipe = group.weights, running.recipe
+        self._device = str(choose_device(running.device))
+        self.origin: Mapping[str, Any] = {"device": self._device, "seed": running.seed, "sharpened": sharpen}
+
+    def order(self) -> Sequence[int]:
+        return self._group.order
+
+    def first(self, order: Sequence[int]) -> _Space:
+        del order
+        return _Space(prepared_reference(self._initial, self._running), None)
+
+    def registered(
+        self, space: _Space, before: Sequence[Found] | None, known: Sequence[Found] | None, number: int
+    ) -> list[Found]:
+        linear = number == LINEAR_PASS
+        running = replace(self._running, recipe=linear_only(self.recipe)) if linear else self._running
+        begin, share = number * self._share, self._share / len(self._group.images)
+        found = []
+        for index, image in enumerate(self._group.images):
+            stage = f"member {index + 1} of {len(self._group.images)}, pass {number}"
+            running.tell(stage, begin + index * share)
+            start = None if before is None else before[index]
+            starts = [start.transform] if start is not None and start.registered else []
+            found.append(
+                register_member(
+                    running,
+                    space.reference,
+                    image,
+                    f"{member_folder(index)}/pass_{number}",
+                    starts,
+                    near=number > LINEAR_PASS + 1 and bool(starts),
+                    known=UNJUDGED if linear else None if known is None else known[index],
+                    progress=running.part(stage, begin + index * share, share),
+                )
             )
-        )
-    return found
+        return found
 
+    def freed(
+        self, members: Sequence[Found], used: Sequence[int], space: _Space, number: int
+    ) -> tuple[list[Found], float]:
+        del number
+        weights = [self.weights[n] for n in used]
+        return freed_of_their_mean(self._running, members, used, weights, space.reference)
 
-def _used(found: Sequence[Found]) -> list[int]:
-    return [n for n, each in enumerate(found) if each.registered and each.verdict.level != FAILED]
+    def mean(self, members: Sequence[Found], used: Sequence[int], space: _Space, number: int) -> _Space:
+        del number
+        given = ((self._group.images[n], members[n].transform, self.weights[n]) for n in used)
+        mean = mean_image(given, space.reference.image.geometry, "template", self._running.poll)
+        image = sharpened(mean.image) if self._sharpen else mean.image
+        return _Space(prepared_reference(image, self._running), mean.spread)
 
+    def ends(self, members: Sequence[Found], used: Sequence[int], space: _Space) -> Ends:
+        points = points_inside(space.reference.foreground, self._running.seed)
+        transforms: list[Transform | None] = [None] * len(members)
+        inverses: list[Transform | None] = [None] * len(members)
+        measured = {}
+        for done, n in enumerate(used):
+            self._running.tell("inverse", 1 - FINISHING * (1 - done / len(used)))
+            transform = transforms[n] = members[n].transform
+            inverse, measured[n] = finished_member(transform, space.reference, self._running, self._device, points)
+            inverses[n] = inverse
+            self._running.store.finish(member_folder(n), transform, inverse)
+        return Ends(transforms, inverses, measured)
 
-def _require_enough(found: Sequence[Found]) -> None:
-    if len(_used(found)) < LEAST_MEMBERS:
-        reasons = next((each.verdict.reasons for each in found if each.verdict.reasons), ("",))
-        raise RegistrationError(
-            f"{len(_used(found))} of {len(found)} members could be registered ({reasons[0]}).",
-            "Check that all show the same anatomy.",
-        )
+    def images(self, space: _Space) -> tuple[Image, Image]:
+        assert space.spread is not None  # noqa: S101  # for mypy: it is a mean
+        return space.reference.image, space.spread
 
+    def shape(self, members: Sequence[Found], used: Sequence[int], space: _Space) -> tuple[Image, float]:
+        grid = common_grid((members[n].transform for n in used), space.reference.image.geometry)
+        whole = sum(self.weights[n] for n in used)
+        given = ((members[n].transform, self.weights[n] / whole) for n in used)
+        return shape_of(*field_sums(given, grid, self._running.poll), grid)
 
-def _mean(
-    running: Running, group: _Group, found: Sequence[Found], anchor: Reference, *, sharpen: bool
-) -> tuple[Image, Image]:
-    used = set(_used(found))
-    members = ((group.images[n], found[n].transform, group.weights[n]) for n in group.order if n in used)
-    mean = mean_image(members, anchor.image.geometry, "template", running.poll)
-    return sharpened(mean.image) if sharpen else mean.image, mean.spread
+    def labels(self, members: Sequence[Found], used: Sequence[int], space: _Space) -> Image | None:
+        drawn = self._drawn
+        if drawn is None:
+            return None
+        grid = space.reference.image.geometry
+        given = ((drawn[n], members[n].transform, self.weights[n]) for n in used)
+        return elected(votes_of(given, grid, self._running.poll), grid)
 
 
 def sharpened(image: Image) -> Image:
@@ -254,56 +261,10 @@ def sharpened(image: Image) -> Image:
     return image.with_array(sharp.array.astype(np.float32))
 
 
-def _finished(
-    running: Running,
-    group: _Group,
-    found: list[Found],
-    anchor: Reference,
-    drawn: list[Image] | None,
-    spread: Image,
-    shifts: tuple[float, ...],
-    *,
-    sharpen: bool,
-) -> Template:
-    geometry, used = anchor.image.geometry, _used(found)
-    grid = common_grid([found[n].transform for n in used], geometry)
-    share = np.array([group.weights[n] for n in used]) / sum(group.weights[n] for n in used)
-    fields = [field_of(found[n].transform, grid, running.poll) for n in used]
-    mean = weighted_sum(lambda n: fields[n], share)
-    squares = sum(s * (each.astype(np.float64) ** 2).sum(-1) for s, each in zip(share, fields, strict=True))
-    shape = Image(np.sqrt(squares).astype(np.float32), grid, "shape variability")
-    points = points_inside(anchor.foreground, running.seed)
-    device = str(choose_device(running.device))
-    transforms: list[Transform | None] = [None] * len(found)
-    inverses: list[Transform | None] = [None] * len(found)
-    rows = []
-    for n, each in enumerate(found):
-        running.tell("inverse", 1 - FINISHING * (1 - n / len(found)))
-        name = base_name(shown(group.images[n].name))
-        if n not in used:
-            rows.append(MemberRow(n, name, each.verdict, False, group.weights[n]))
-            continue
-        transform = each.transform
-        inverse, measured = finished_member(transform, anchor, running, device, points)
-        running.store.finish(member_folder(n), transform, inverse)
-        transforms[n], inverses[n] = transform, inverse
-        rows.append(MemberRow(n, name, each.verdict, True, group.weights[n], *measured))
-    verdict, warnings = judged_members(rows)
-    return Template(
-        image=anchor.image,
-        variability=spread,
-        shape_variability=shape,
-        labels=None if drawn is None else _mean_labels(running, group, drawn, transforms, anchor.image),
-        transforms=transforms,
-        inverses=inverses,
-        rows=tuple(rows),
-        bias=float(np.linalg.norm(mean, axis=-1).mean()),
-        shifts=shifts,
-        verdict=verdict,
-        recipe=running.recipe,
-        warnings=warnings,
-        provenance={"versions": versions(), "device": device, "seed": running.seed, "sharpened": sharpen},
-    )
+def shape_of(total: NDArray[np.float64], squares: NDArray[np.float64], grid: Geometry) -> tuple[Image, float]:
+    """Return how shapes vary and how far their mean lies from the template, mm, by the sums of `field_sums`."""
+    spread = Image(np.sqrt(squares).astype(np.float32), grid, "shape variability")
+    return spread, float(np.linalg.norm(total.astype(np.float32), axis=-1).mean())
 
 
 def finished_member(
@@ -314,45 +275,3 @@ def finished_member(
     moved = np.linalg.norm(transform.apply_to_points(points) - points, axis=-1)
     folds = 0 if isinstance(transform, LinearTransform) else digital_folds(transform, anchor.image.geometry)
     return inverse, (float(moved.mean()), folds, reached.mean)
-
-
-def _mean_labels(
-    running: Running,
-    group: _Group,
-    drawn: Sequence[Image],
-    transforms: Sequence[Transform | None],
-    template: Image,
-) -> Image:
-    """Return the label with the most weight at each voxel; of equal ones the smaller."""
-    most: NDArray[np.float64] = np.zeros(template.geometry.shape)
-    best = np.zeros(template.geometry.shape, dtype=np.int32)
-    used = [n for n in group.order if transforms[n] is not None]
-    carried = [(group.weights[n], _carried(drawn[n], transforms[n], template, running)) for n in used]
-    for label in sorted({int(value) for _, array in carried for value in np.unique(array)}):
-        votes = sum(weight * (array == label) for weight, array in carried)
-        better = votes > most
-        best[better], most = label, np.maximum(votes, most)
-    return Image(best, template.geometry, "labels")
-
-
-def _carried(labels: Image, transform: Transform | None, template: Image, running: Running) -> NDArray[np.generic]:
-    assert transform is not None  # noqa: S101  # for mypy: the member is used
-    return apply_to_labels(transform, labels, template.geometry, poll=running.poll).array
-
-
-def judged_members(rows: Sequence[MemberRow]) -> tuple[Verdict, tuple[str, ...]]:
-    """Return verdict and warnings on a template by what was found of its members."""
-    out = [row.name for row in rows if not row.used]
-    unsure = [row.name for row in rows if row.used and row.verdict.level == CHECK]
-    reasons = []
-    if out:
-        reasons.append(
-            f"{len(out)} of {len(rows)} members could not be registered and were left out: {', '.join(out)}."
-        )
-    if unsure:
-        reasons.append(f"{len(unsure)} of {len(rows)} members are in doubt: {', '.join(unsure)}.")
-    folded = [row.name for row in rows if row.folds]
-    warnings = (f"The transforms of these members fold: {', '.join(folded)}.",) if folded else ()
-    if 2 * len(out) > len(rows):
-        return Verdict(FAILED, tuple(reasons)), warnings
-    return Verdict(CHECK if reasons or folded else OK, tuple(reasons)), warnings

@@ -32,6 +32,18 @@ def weighted_sum(fields: Callable[[int], Field], weights: NDArray[np.float64]) -
     return np.asarray(total, dtype=np.float32)
 
 
+def field_sums(
+    transforms: Iterable[tuple[Transform, float]], grid: Geometry, poll: Poll
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weighted sum of displacements, ``(k, j, i, 3)``, and that of their squared lengths, one at a time."""
+    total, squares = np.zeros((*grid.shape, 3)), np.zeros(grid.shape)
+    for transform, weight in transforms:
+        field = field_of(transform, grid, poll).astype(np.float64)
+        total += weight * field
+        squares += weight * (field**2).sum(-1)
+    return total, squares
+
+
 @dataclass(frozen=True, eq=False)
 class Mean:
     """The mean of a group.

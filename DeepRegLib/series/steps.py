@@ -20,24 +20,24 @@ from numpy.typing import NDArray
 from DeepRegLib.devices import choose_device
 from DeepRegLib.files.arrays import keep_arrays, kept_arrays
 from DeepRegLib.geometry import geometry_from
-from DeepRegLib.image import Image, read_image, write_image
+from DeepRegLib.image import read_image, write_image
 from DeepRegLib.labels import label_map
 from DeepRegLib.monitoring import never_cancel
-from DeepRegLib.motion.fields import common_grid, field_of
+from DeepRegLib.motion.fields import common_grid
 from DeepRegLib.provenance import image_hash
 from DeepRegLib.recipes import recipe_from_dict
 from DeepRegLib.result import StartMeasures, Verdict
-from DeepRegLib.series.building import finished_member, sharpened
-from DeepRegLib.series.fields import Sums, freed_by, mean_of, sums_of
+from DeepRegLib.series.building import finished_member, shape_of, sharpened
+from DeepRegLib.series.fields import Sums, field_sums, freed_by, mean_of, sums_of
 from DeepRegLib.series.measures import points_inside
 from DeepRegLib.series.members import UNJUDGED, Reference, Running, prepared_reference, register_member
 from DeepRegLib.series.passing import keep_transform, kept_transform
 from DeepRegLib.series.stores import FolderStore, Found
+from DeepRegLib.series.voting import elected, votes_of
 from DeepRegLib.transforms import (
     DisplacementField,
     LinearTransform,
     Transform,
-    apply_to_labels,
     invert,
     parts_of,
 )
@@ -82,12 +82,8 @@ def register(given: Arguments) -> Answer:
 
 def add_fields(given: Arguments) -> Answer:
     """Write the weighted sum of some members' displacements, and of their squared lengths."""
-    grid = geometry_from(given["grid"])
-    total, squares = np.zeros((*grid.shape, 3)), np.zeros(grid.shape)
-    for member in given["members"]:
-        field = field_of(kept_transform(member["transform"]), grid, never_cancel).astype(np.float64)
-        total += member["weight"] * field
-        squares += member["weight"] * (field**2).sum(-1)
+    members = ((kept_transform(member["transform"]), member["weight"]) for member in given["members"])
+    total, squares = field_sums(members, geometry_from(given["grid"]), never_cancel)
     keep_arrays(given["to"], {"total": total, "squares": squares})
     return {}
 
@@ -102,13 +98,11 @@ def add_images(given: Arguments) -> Answer:
 
 def add_labels(given: Arguments) -> Answer:
     """Write the votes of some members for each label at each voxel."""
-    grid, votes = geometry_from(given["grid"]), dict[int, NDArray[np.float64]]()
-    for member in given["members"]:
-        drawn = label_map(read_image(member["labels"]))
-        carried = apply_to_labels(kept_transform(member["transform"]), drawn, grid).array
-        for label in np.unique(carried).tolist():
-            own = member["weight"] * (carried == label)
-            votes[label] = votes[label] + own if label in votes else own
+    members = (
+        (label_map(read_image(member["labels"])), kept_transform(member["transform"]), member["weight"])
+        for member in given["members"]
+    )
+    votes = votes_of(members, geometry_from(given["grid"]), never_cancel)
     keep_arrays(given["to"], {str(label): array for label, array in votes.items()})
     return {}
 
@@ -151,20 +145,15 @@ def mean(given: Arguments) -> Answer:
 def shape(given: Arguments) -> Answer:
     """Write how the members' shapes vary; return how far their mean lies from the template, mm."""
     arrays = kept_arrays(given["sum"])
-    grid = geometry_from(given["grid"])
-    write_image(Image(np.sqrt(arrays["squares"]).astype(np.float32), grid, "shape variability"), given["to"])
-    return {"bias": float(np.linalg.norm(arrays["total"].astype(np.float32), axis=-1).mean())}
+    spread, bias = shape_of(arrays["total"], arrays["squares"], geometry_from(given["grid"]))
+    write_image(spread, given["to"])
+    return {"bias": bias}
 
 
 def most_votes(given: Arguments) -> Answer:
     """Write the label with the most weight at each voxel; of equal ones the smaller."""
-    arrays, grid = kept_arrays(given["sum"]), geometry_from(given["grid"])
-    most: NDArray[np.float64] = np.zeros(grid.shape)
-    best = np.zeros(grid.shape, dtype=np.int32)
-    for label in sorted(map(int, arrays)):
-        better = arrays[str(label)] > most
-        best[better], most = label, np.maximum(arrays[str(label)], most)
-    write_image(Image(best, grid, "labels"), given["to"])
+    votes = {int(label): array for label, array in kept_arrays(given["sum"]).items()}
+    write_image(elected(votes, geometry_from(given["grid"])), given["to"])
     return {}
 
 
