@@ -244,10 +244,8 @@ def _foresight(screen: Session, motion: Path, predictor: str, fixed: Image) -> F
     """Return what expects the motion of a series' folder."""
     import numpy as np
 
-    from DeepRegLib.models.manifest import MOTION
-    from DeepRegLib.models.registry import usable_bundle
     from DeepRegLib.motion.components import motion_model
-    from DeepRegLib.motion.prediction import along_a_line, autoregressive, network_predictor
+    from DeepRegLib.motion.prediction import predictor_named
     from DeepRegLib.series.saved import read_series_folder
     from DeepRegLib.tracking.foresight import Foresight
 
@@ -260,8 +258,7 @@ def _foresight(screen: Session, motion: Path, predictor: str, fixed: Image) -> F
                 "Register the series to the fixed scan (--reference).",
             )
         model = motion_model(saved.transforms, saved.geometry)
-        filters = {"line": along_a_line, "autoregressive": autoregressive}
-        predict = filters[predictor] if predictor in filters else network_predictor(usable_bundle(predictor, MOTION))
+        predict = predictor_named(predictor)
     return Foresight(model, predict)
 
 

@@ -12,9 +12,9 @@ from DeepRegLib.tracking.request import Following
 
 
 def _run(following: Following, progress: Progress, cancel: Cancel) -> Registration:
-    from DeepRegLib.tracking.following import follow  # torch, which the client has not
+    from DeepRegLib.tracking.expecting import follow_expected  # torch, which the client has not
 
-    return follow(following, progress=progress, cancel=cancel)
+    return follow_expected(following, progress=progress, cancel=cancel)
 
 
 def _unpack_result(content: Any, arrays: Received, following: Following) -> Registration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch import nn
 from DeepRegLib.errors import ModelError
 from DeepRegLib.models import ModelBundle, load_network
 from DeepRegLib.models.manifest import MOTION
+from DeepRegLib.models.registry import usable_bundle
 
 Values = NDArray[np.float64]
 # Times (n,) in s, ascending; scores (n, c); and the time asked for. Gives the scores (c,) there.
 Predictor = Callable[[Values, Values, float], Values]
 
+LINE_NAME, FILTER_NAME = "line", "autoregressive"
 NETWORK_HISTORY = 80
 LAGS, RIDGE = 12, 1e-3
 LINE = 3  # scores
@@ -117,6 +119,18 @@ def network_predictor(bundle: ModelBundle, device: torch.device | str = "cpu") -
     if manifest.task != MOTION:
         raise ModelError(f"The model {manifest.name} is for {manifest.task}.", f"Give one of the task {MOTION}.")
     return NetworkPredictor(load_network(bundle, device), manifest.input.interval)
+
+
+def predictor_named(name: str) -> Predictor:
+    """Return a predictor: ``"line"``, ``"autoregressive"``, or the name or folder of a model of the task `motion`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it cannot be used.
+    """
+    filters: Mapping[str, Predictor] = {LINE_NAME: along_a_line, FILTER_NAME: autoregressive}
+    return filters[name] if name in filters else network_predictor(usable_bundle(name, MOTION))
 
 
 def evenly(times: Values, scores: Values, interval: float, count: int) -> Values:

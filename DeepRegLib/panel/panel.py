@@ -86,7 +86,13 @@ class Panel:
         self.translation = TranslationSection(ui)
         self.linked = LinkedSection(ui, scene)
         self.repair = RepairSection(ui, scene, self.registration)
-        self.update = UpdateSection(ui, scene, self.registration, lambda now: task_of(now, self._sources.load))
+        self.update = UpdateSection(
+            ui,
+            scene,
+            self.registration,
+            lambda now: task_of(now, self._sources.load),
+            lambda: self.series.motion,
+        )
         self.along = AlongSection(ui, scene, self.registration)
         self.dicom = DicomSection(ui, self.registration)
         self.stable = StableSection(ui, scene, self.registration, self.registration.press)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from DeepRegLib.models import known_models
-from DeepRegLib.models.manifest import NAME, TRANSLATE
+from DeepRegLib.models.manifest import MOTION, NAME, TRANSLATE
 from DeepRegLib.recipes import SIDES, Recipe, Translate, with_model
 
 # Choices of a model that are no name of one: those begin with a letter or a digit.
@@ -95,8 +95,17 @@ def with_translation(recipe: Recipe, choice: str) -> Recipe:
 
 def translators() -> list[str]:
     """Return the names of the models of this computer that show a scan in another modality."""
+    return _models_for(TRANSLATE)
+
+
+def motion_predictors() -> list[str]:
+    """Return the names of the models of this computer that predict motion."""
+    return _models_for(MOTION)
+
+
+def _models_for(task: str) -> list[str]:
     return [
         model.name
         for model in known_models()
-        if not model.problem and model.manifest is not None and model.manifest.task == TRANSLATE
+        if not model.problem and model.manifest is not None and model.manifest.task == task
     ]

@@ -25,6 +25,8 @@ from DeepRegLib.scene.series_frames import frame_steps, volume_sequence
 from DeepRegLib.scene.series_results import SeriesNodes, series_result_steps
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.series.request import SeriesRequest, SeriesResult
+from DeepRegLib.transforms import Transform
+from DeepRegLib.transforms.thinning import thinned
 
 LOG = logging.getLogger(__name__)
 SHOWN = "shown"
@@ -67,6 +69,7 @@ class SeriesSection:
         self._engine_problem = engine_problem
         self._parameters: Parameters | None = None
         self.results: SeriesNodes | None = None
+        self.motion: tuple[Transform, ...] = ()  # of the latest result, on coarse grids
         self._run = TaskRun(
             TaskWidgets(
                 ui.seriesButton,
@@ -101,6 +104,7 @@ class SeriesSection:
         """Show and change these parameters from now on; none while a scene is closed."""
         self._parameters = parameters
         if parameters is None:
+            self.motion = ()
             self._run.cancel()
             self._run.tell("")
 
@@ -145,6 +149,7 @@ class SeriesSection:
     ) -> None:
         def added(nodes: SeriesNodes) -> None:
             self.results = nodes
+            self.motion = tuple(thinned(each) for each in result.transforms)
             self._run.finish(series_html(result))
 
         self._run.add(_explained(series_result_steps(self._scene, browser, result, read.layers, name)), added)

@@ -30,7 +30,7 @@ from DeepRegLib.scene.sequences import current_volume
 from DeepRegLib.scene.steps import Result, Steps, run_through
 from DeepRegLib.scene.transforms import transform_from_node
 from DeepRegLib.scene.volumes import Untouched, image_from_volume
-from DeepRegLib.tracking import Following, Last
+from DeepRegLib.tracking import Following, Last, Motion
 from DeepRegLib.transforms import has_field
 
 # What the segmentations of both scans do: they are compared when all is done, draw the field too, limit where the scans
@@ -134,6 +134,8 @@ class Task:
         What is corrected, where an earlier result is.
     last
         The result to go on from, for a patient who is followed.
+    motion
+        What moves that on to where the anatomy is expected, if anything does.
     restore
         The result to judge anew, for one that came with the scene.
     """
@@ -164,6 +166,7 @@ class Task:
     align_moving: bool = False
     repair: Repair | None = None
     last: Last | None = None
+    motion: Motion | None = None
     restore: Restore | None = None
 
 
@@ -286,7 +289,7 @@ def reading_steps(task: Task) -> Steps[Reading]:
         drivers = replace(drivers, fixed_labels=pair.fixed, moving_labels=pair.moving)
     request = Request(fixed, moving, recipe, drivers, task.device or None, task.seed, extras)
     names = pair.names if pair is not None else None
-    following = None if task.last is None else Following(request, task.last)
+    following = None if task.last is None else Following(request, task.last, task.motion)
     restoring = yield from _restoring_steps(task.restore, request)
     improvement = _improvement(task.repair, request, correction)
     return Reading(request, untouched, brought, names, improvement, following, restoring)

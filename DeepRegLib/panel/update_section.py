@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
-from DeepRegLib.errors import DeepRegError
+from DeepRegLib.errors import DeepRegError, InputError
 from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.recipes import motion_predictors
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Run
 from DeepRegLib.panel.task import Task
 from DeepRegLib.panel.watching import Watch
-from DeepRegLib.scene.sequences import current_volume
+from DeepRegLib.scene.sequences import current_volume, frame_seconds
+from DeepRegLib.tracking import SCORES, Motion
 from DeepRegLib.tracking.request import last_of
+from DeepRegLib.transforms import Transform
+
+NOT_EXPECTED = ""
+KEPT = 200  # scans
 
 
 class UpdateSection:
@@ -35,6 +43,8 @@ class UpdateSection:
         Knows the latest result, and runs the update.
     task
         Returns the task that the panel describes; may raise a `DeepRegError`.
+    motion
+        Returns the transforms of the latest series that was registered; () where there is none.
     """
 
     def __init__(
@@ -43,17 +53,22 @@ class UpdateSection:
         scene: slicer.vtkMRMLScene,
         registration: RegistrationSection,
         task: Callable[[Parameters], Task],
+        motion: Callable[[], tuple[Transform, ...]],
     ) -> None:
         self._ui = ui
         self._scene = scene
         self._registration = registration
         self._task = task
+        self._motion = motion
         self._parameters: Parameters | None = None
         self._due = False
         self._seen: tuple[str, int] | None = None
         # Python code that edits voxels in place says no more than that the node was modified.
         events = (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent)
         self._watch = Watch(events, self._on_changed)
+        choices = ((_("Not expected"), NOT_EXPECTED), (_("By a line"), "line"), (_("By a filter"), "autoregressive"))
+        for text, value in (*choices, *((name, name) for name in motion_predictors())):
+            ui.updateMotionSelector.addItem(text, value)
         ui.updateButton.connect("clicked(bool)", self._on_update)
         ui.autoUpdateCheckBox.connect("toggled(bool)", self._on_toggled)
 
@@ -124,10 +139,42 @@ class UpdateSection:
         except DeepRegError as error:
             self._registration.show_error(error)
             return
+        try:
+            motion = self._expected(run)
+        except DeepRegError as error:
+            self._registration.show_error(error)
+            return
         last = last_of(run.registration, run.task.last)
         existing = dict(run.results.ids)
-        task = replace(wanted, existing=existing, overwrite=frozenset(existing), last=last, repair=None)
+        task = replace(wanted, existing=existing, overwrite=frozenset(existing), last=last, motion=motion, repair=None)
         self._registration.start(task)
+
+    def _expected(self, run: Run) -> Motion | None:
+        """Return what is known of the motion, if it is to be expected."""
+        selector = self._ui.updateMotionSelector
+        predictor = str(selector.itemData(selector.currentIndex))
+        if predictor == NOT_EXPECTED:
+            return None
+        transforms = self._motion()
+        if not transforms:
+            raise InputError(
+                _("There is no motion to expect the anatomy by."),
+                _("Register a series in the tab Series first, or choose Not expected under Advanced."),
+            )
+        moving = self._parameters.movingVolume if self._parameters is not None else None
+        at = frame_seconds(moving) if moving is not None else None
+        now = time.time() if at is None else at
+        return Motion(transforms, predictor, now, tuple(each for each in _seen(run) if each[0] < now))
+
+
+def _seen(run: Run) -> tuple[tuple[float, ...], ...]:
+    """Return when the scans before were taken, and their scores, as far as motion was expected then."""
+    motion = run.task.motion
+    if motion is None or run.registration is None:
+        return ()
+    scores = run.registration.provenance.get(SCORES)
+    found = () if scores is None else ((motion.time, *(float(score) for score in scores)),)
+    return (*motion.seen, *found)[-KEPT:]
 
 
 def _voxels(node: slicer.vtkMRMLNode | None) -> tuple[str, int] | None:

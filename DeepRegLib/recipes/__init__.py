@@ -30,6 +30,7 @@ from DeepRegLib.recipes.model import (
     Prepare,
     Recipe,
     Search,
+    Series,
     Translate,
 )
 
@@ -51,6 +52,7 @@ __all__ = [
     "Prepare",
     "Recipe",
     "Search",
+    "Series",
     "Translate",
     "load_recipe",
     "models_of",

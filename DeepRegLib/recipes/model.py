@@ -326,6 +326,23 @@ class LargeMotion:
 
 
 @dataclass(frozen=True)
+class Series:
+    """What holds for a series in time alone; a registration of two scans does not look at it.
+
+    Parameters
+    ----------
+    low_rank
+        For frames whose contrast changes: how many principal components over time each frame's own reference is made
+        of, besides the mean of all frames. 0 registers every frame to the reference itself.
+    """
+
+    low_rank: int = 0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.low_rank <= 20, "series.low_rank", self.low_rank, "0 (off) to 20 components")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything a registration run is told besides its images.
 
@@ -340,6 +357,8 @@ class Recipe:
         inverse. It takes twice the time. The field is smoother, and where the two sides disagree it follows neither.
     prepare, translate, search, linear, large_motion, model, deformable
         The stages.
+    series
+        What holds for a series in time alone.
     """
 
     name: str
@@ -352,6 +371,7 @@ class Recipe:
     model: Model = field(default_factory=Model)
     large_motion: LargeMotion = field(default_factory=LargeMotion)
     deformable: Deformable = field(default_factory=Deformable)
+    series: Series = field(default_factory=Series)
 
     def __post_init__(self) -> None:
         _require(bool(self.name.strip()), "name", self.name, "a short name")

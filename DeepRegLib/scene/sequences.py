@@ -8,6 +8,9 @@ import slicer
 
 from DeepRegLib.errors import InputError
 
+# Units of an index that are times, in s.
+TIME_UNITS = {"s": 1.0, "sec": 1.0, "ms": 1e-3}
+
 
 def current_volume(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLVolumeNode:
     """Return the volume that a node stands for.
@@ -42,6 +45,20 @@ def frame_label(node: slicer.vtkMRMLNode) -> str:
     browser = _browser_of(sequence)
     item = 0 if browser is None else max(browser.GetSelectedItemNumber(), 0)
     return f"frame {item + 1} of {sequence.GetNumberOfDataNodes()}"
+
+
+def frame_seconds(node: slicer.vtkMRMLNode) -> float | None:
+    """Return when the frame was taken at which a sequence, or a volume that shows one, stands, s; None if unknown."""
+    sequence = node if node.IsA("vtkMRMLSequenceNode") else _sequence_shown_by(node)
+    scale = None if sequence is None else TIME_UNITS.get((sequence.GetIndexUnit() or "").strip().lower())
+    if sequence is None or scale is None or sequence.GetNumberOfDataNodes() == 0:
+        return None
+    browser = _browser_of(sequence)
+    item = 0 if browser is None else max(browser.GetSelectedItemNumber(), 0)
+    try:
+        return scale * float(sequence.GetNthIndexValue(item))
+    except ValueError:
+        return None
 
 
 def _browsers(node: slicer.vtkMRMLNode) -> Iterator[slicer.vtkMRMLSequenceBrowserNode]:

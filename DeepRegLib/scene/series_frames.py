@@ -10,13 +10,14 @@ import slicer
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_of_class
+from DeepRegLib.scene.sequences import TIME_UNITS
 from DeepRegLib.scene.steps import Steps
 from DeepRegLib.scene.volumes import geometry_of_volume
 from DeepRegLib.scene.world import voxels_of
 from DeepRegLib.series.frames import FRAMES, PERCENT, SECONDS
 
 # Of the index of a sequence: what a number of each unit is in the unit of a series.
-UNITS = {"s": (SECONDS, 1.0), "sec": (SECONDS, 1.0), "ms": (SECONDS, 1e-3), "%": (PERCENT, 1.0)}
+UNITS = {unit: (SECONDS, factor) for unit, factor in TIME_UNITS.items()} | {"%": (PERCENT, 1.0)}
 CHOOSE = "Choose a browser of a sequence of volumes."
 
 

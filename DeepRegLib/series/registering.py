@@ -16,6 +16,7 @@ from DeepRegLib.series.chain import registered_outward, registered_to_the_mean
 from DeepRegLib.series.finishing import FINISHING, Work, finished
 from DeepRegLib.series.frames import Frames, Source, read_frames
 from DeepRegLib.series.looking import Looks, central_frame, is_cyclic, look_at
+from DeepRegLib.series.low_rank import refined_by_rank
 from DeepRegLib.series.members import Running, prepared_reference
 from DeepRegLib.series.result import FrameRow, SeriesRegistration
 from DeepRegLib.series.rigid_motion import rigid_motion
@@ -92,7 +93,9 @@ def register_series(
         index = _reference_index(reference, given, looks)
         found_cyclic = is_cyclic(given, looks) if cyclic is None else cyclic
     decisions = [_told_reference(reference, given, index), _told_cycle(found_cyclic, given=cyclic is not None)]
-    span = (LOOKING, 1 - FINISHING)
+    # Two more times through all frames for those of changing contrast.
+    rank = chosen.series.low_rank
+    span = (LOOKING, (1 - FINISHING) / 2 if rank else 1 - FINISHING)
     if reference == MEAN:
         with clock.step("mean"):
             anchor, found, shifts = registered_to_the_mean(running, given, index, found_cyclic, span)
@@ -105,6 +108,12 @@ def register_series(
         anchor = prepared_reference(given[index].read(), running)
         with clock.step("register"):
             found = registered_outward(running, given, anchor, index, found_cyclic, span)
+    if rank:
+        with clock.step("low rank"):
+            found = refined_by_rank(
+                running, given, anchor, found, None if reference == MEAN else index, (span[1], 1 - FINISHING)
+            )
+        decisions.append(_told_rank(rank))
     with clock.step("finish"):
         done = finished(
             running,
@@ -189,6 +198,11 @@ def _told_reference(reference: int | str, frames: Frames, index: int) -> str:
     if reference == MEAN:
         return f"Frame {index} ({frames[index].name}) gave the mean its grid."
     return f"Reference: frame {index} ({frames[index].name}), as asked for."
+
+
+def _told_rank(components: int) -> str:
+    kept = f"{components} principal component{'s' if components != 1 else ''}"
+    return f"Contrast changes: each frame was registered to the mean and {kept} of all."
 
 
 def _told_cycle(cyclic: bool, *, given: bool) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from DeepRegLib.tracking.request import Following, Last
+from DeepRegLib.tracking.request import SCORES, Following, Last, Motion
 
-__all__ = ["Following", "Last"]
+__all__ = ["SCORES", "Following", "Last", "Motion"]

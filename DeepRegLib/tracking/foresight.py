@@ -14,6 +14,7 @@ from DeepRegLib.motion.prediction import Predictor
 from DeepRegLib.transforms import Transform
 
 KEPT = 500  # scores
+FORESEEN = "Started from where the motion model expected the anatomy."
 
 
 @dataclass(eq=False)
@@ -47,8 +48,12 @@ class Foresight:
 
     def see(self, time: float, transform: Transform) -> None:
         """Remember where the anatomy was at a time in s; only the latest are kept."""
+        self.remember(time, self.model.principal.scores_of(transform))
+
+    def remember(self, time: float, scores: NDArray[np.float64]) -> None:
+        """Remember the scores of a scan at a time in s; only the latest are kept."""
         self._times.append(time)
-        self._scores.append(self.model.principal.scores_of(transform))
+        self._scores.append(scores)
         del self._times[:-KEPT], self._scores[:-KEPT]
 
     def expected(self, time: float, last: Transform, *, poll: Poll = never_cancel) -> Transform:

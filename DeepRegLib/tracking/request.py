@@ -37,6 +37,28 @@ class Last:
 
 
 @dataclass(frozen=True, eq=False)
+class Motion:
+    """A registered series of the same anatomy, by which the start of the next scan is moved on.
+
+    Parameters
+    ----------
+    transforms
+        One a frame: points of the fixed scan to points of the frame.
+    predictor
+        As `DeepRegLib.motion.prediction.predictor_named` has it.
+    time
+        When the next scan was taken, s of any clock.
+    seen
+        Of the scans before, in the order of time: when each was taken, then its scores (`SCORES` of its provenance).
+    """
+
+    transforms: tuple[Transform, ...]
+    predictor: str
+    time: float
+    seen: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Following:
     """The next scan.
 
@@ -46,10 +68,13 @@ class Following:
         As for a registration of its own, which is run where following fails; its initial transform is not used.
     last
         The last result.
+    motion
+        What moves it on to where the anatomy is expected; None starts from where it was.
     """
 
     request: Request
     last: Last
+    motion: Motion | None = None
 
 
 def last_of(result: Registration, before: Last | None = None) -> Last:
@@ -61,3 +86,5 @@ def last_of(result: Registration, before: Last | None = None) -> Last:
 
 # The key of a result's provenance that tells how it was followed.
 FOLLOWED = "followed"
+# And the one of the scores of its motion, where that was expected.
+SCORES = "motion scores"

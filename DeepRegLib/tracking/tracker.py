@@ -15,12 +15,11 @@ from DeepRegLib.registration import Registration
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import FAILED
 from DeepRegLib.tracking.following import follow
-from DeepRegLib.tracking.foresight import Foresight
+from DeepRegLib.tracking.foresight import FORESEEN, Foresight
 from DeepRegLib.tracking.request import FOLLOWED, Following, Last, last_of
 from DeepRegLib.transforms import Transform, has_field
 
 NOTHING_KNOWN = Drivers()
-FORESEEN = "Started from where the motion model expected the anatomy."
 
 
 class Tracker:

@@ -10,11 +10,19 @@ from numpy.typing import NDArray
 
 from DeepRegLib.image import Image, resample
 from DeepRegLib.preprocessing import foreground_mask
-from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image
+from DeepRegLib.transforms import (
+    DisplacementField,
+    LinearTransform,
+    Transform,
+    apply_to_image,
+    displacement_on_grid,
+    invert,
+)
 
 Points = NDArray[np.float64]
 NOISE = 0.02  # of the range from 1 to 99 %
 MARKS = 400
+ORGAN = 45.0  # mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +52,13 @@ def smaller(image: Image, step: float) -> Image:
     return resample(image, image.geometry.resized(np.maximum(image.geometry.spacing, step)))
 
 
-def breathing(name: str, rest: Image, amounts: NDArray[np.float64], along: Sequence[Sequence[float]]) -> MadeSeries:
+def breathing(
+    name: str,
+    rest: Image,
+    amounts: NDArray[np.float64],
+    along: Sequence[Sequence[float]],
+    shown: Sequence[Image] | None = None,
+) -> MadeSeries:
     """Return a scan that breathes: at frame n by `amounts[n]` mm along each of some directions, fading outward.
 
     Parameters
@@ -57,7 +71,10 @@ def breathing(name: str, rest: Image, amounts: NDArray[np.float64], along: Seque
         ``(frames, directions)``, mm; the first frame's are 0.
     along
         Unit vectors (LPS).
+    shown
+        How the scan at rest looks at each frame, where that changes.
     """
+    images = [rest] * len(amounts) if shown is None else shown
     centre, size = rest.geometry.centre, np.abs(np.ptp(rest.geometry.corners(), axis=0))
     axes = np.asarray(along, dtype=np.float64)
 
@@ -68,9 +85,39 @@ def breathing(name: str, rest: Image, amounts: NDArray[np.float64], along: Seque
     points = marks(rest)
     frames, truth = [], []
     for number, amount in enumerate(amounts):
-        frames.append(_pulled(rest, lambda at, a=amount: taken_from(at, a), f"{name} {number}", number))  # type: ignore[misc]
+        frames.append(_pulled(images[number], lambda at, a=amount: taken_from(at, a), f"{name} {number}", number))  # type: ignore[misc]
         truth.append(_reached(points, lambda at, a=amount: taken_from(at, a)))  # type: ignore[misc]
     return MadeSeries(name, tuple(frames), points, np.stack(truth))
+
+
+def taking_up_contrast(rest: Image, at: Points, count: int) -> list[Image]:
+    """Return a scan at rest while one organ takes up contrast: its vessels early and for short, its tissue late.
+
+    Parameters
+    ----------
+    rest
+        The scan.
+    at
+        A point in the organ, ``(3,)``, LPS mm. The organ is what lies within `ORGAN` mm of it and is neither darker nor
+        brighter than most of that; what is brighter there are its vessels.
+    count
+        Frames.
+    """
+    values = rest.array.astype(np.float32)
+    apart = np.linalg.norm(rest.geometry.points() - at, axis=-1).reshape(values.shape)
+    near = 1 / (1 + np.exp((apart - ORGAN) / 3.0))
+    low, high = np.percentile(values[apart < ORGAN], [15, 85])
+    width = (high - low) / 10
+    tissue = 1 / (1 + np.exp((low - values) / width))
+    vessel = 1 / (1 + np.exp((high - values) / width))
+    time = np.arange(count) / max(count - 1, 1)
+    early = (time / 0.3) * np.exp(1 - time / 0.3)
+    late = 1 - np.exp(-3 * time)
+    gains = (
+        1 + near * (1.5 * quick * vessel + 1.2 * slow * tissue * (1 - vessel))
+        for quick, slow in zip(early, late, strict=True)
+    )
+    return [rest.with_array((values * gain).astype(np.float32)) for gain in gains]
 
 
 def moved_by(name: str, rest: Image, transforms: Sequence[tuple[Transform, Transform]]) -> MadeSeries:
@@ -83,14 +130,22 @@ def moved_by(name: str, rest: Image, transforms: Sequence[tuple[Transform, Trans
     return MadeSeries(name, frames, points, np.stack([there.apply_to_points(points) for there, _ in transforms]))
 
 
-def drifting_head(name: str, rest: Image, count: int, seed: int) -> MadeSeries:
-    """Return a head that drifts and twitches by some mm and degrees."""
+def drifting_head(name: str, rest: Image, count: int, seed: int) -> tuple[MadeSeries, NDArray[np.float64]]:
+    """Return a head that drifts and twitches, and its poses, ``(frames, 6)``: mm and degrees as `rigid` takes them."""
     random = np.random.default_rng(seed)
     steps = random.normal(0, [0.15, 0.15, 0.2, 0.15, 0.1, 0.1], (count, 6))
     steps[count // 2] += [0.8, -0.6, 1.2, 1.0, -0.5, 0.4]
     pose = np.cumsum(steps, axis=0) - steps[0]
     transforms = [rigid(each, rest.geometry.centre) for each in pose]
-    return moved_by(name, rest, [(each, each.inverse()) for each in transforms])
+    return moved_by(name, rest, [(each, each.inverse()) for each in transforms]), pose
+
+
+def beating(name: str, rest: Image, contraction: Transform, amounts: Sequence[float]) -> MadeSeries:
+    """Return a heart between two phases: at frame n by a share of the displacement that leads from one to the other."""
+    grid = rest.geometry
+    whole = displacement_on_grid(contraction, grid).astype(np.float32)
+    there = [DisplacementField(np.float32(amount) * whole, grid) for amount in amounts]
+    return moved_by(name, rest, [(each, invert(each)) for each in there])
 
 
 def rigid(pose: NDArray[np.float64], centre: Points) -> LinearTransform:

@@ -17,7 +17,7 @@ import slicer
 from DeepRegLib.engine.tracking import TRACK
 from DeepRegLib.result import Verdict
 from DeepRegLib.tracking import Following
-from DeepRegLib.tracking.request import FOLLOWED
+from DeepRegLib.tracking.request import FOLLOWED, SCORES
 from DeepRegLib.transforms import LinearTransform
 from Testing.panel.opened import OpenedPanel
 from Testing.panel.played import SOON, PlayedEngine
@@ -115,3 +115,36 @@ def test_each_change_of_the_voxels_updates_and_of_those_during_a_run_the_latest_
     change(opened.parameters.movingVolume, 1)
     opened.desktop.process_events()
     assert len(played.orders) == 3
+
+
+def test_by_a_series_an_update_is_told_what_motion_was_seen(opened: OpenedPanel, played: PlayedEngine) -> None:
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "fluoroscopy")
+    sequence.SetIndexUnit("ms")
+    for number in range(3):
+        sequence.SetDataNodeAtValue(opened.parameters.movingVolume, f"{400 * number}")
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    opened.parameters.movingVolume = browser.GetProxyNode(sequence)
+    played.run()
+    opened.ui.updateMotionSelector.setCurrentIndex(2)
+    opened.desktop.click(opened.ui.updateButton)
+    assert "Register a series in the tab Series first" in opened.message
+    series = opened.widget.panel.series
+    series.motion = (LinearTransform.identity(), LinearTransform(np.diag([1.0, 1.0, 1.1, 1.0])))
+    for number in range(3):
+        browser.SetSelectedItemNumber(number)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        opened.desktop.click(opened.ui.updateButton)
+        order = played.orders[-1]
+        asked = TRACK.request_of(order)
+        motion = asked.motion
+        assert motion is not None
+        assert (motion.predictor, motion.time, len(motion.transforms)) == ("autoregressive", 0.4 * number, 2)
+        assert motion.seen == tuple((0.4 * before, float(before)) for before in range(number))
+        still, request = LinearTransform.identity(), asked.request
+        made = registration_of(still, still, request.fixed, request.moving, request.extras.moving_layers)
+        made = replace(made, jacobian=None, provenance={FOLLOWED: True, SCORES: [float(number)]})
+        played.worker.say(TRACK.result_message(made, order.id))
+        opened.wait_for_end(SOON)
+        opened.desktop.process_events()

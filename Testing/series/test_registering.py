@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,11 @@ import pytest
 
 from DeepRegLib.errors import CancelledError, InputError, RegistrationError
 from DeepRegLib.evaluation import digital_folds
-from DeepRegLib.image import Image
+from DeepRegLib.geometry import Geometry
+from DeepRegLib.image import Image, resample, write_image
+from DeepRegLib.monitoring import never_cancel
+from DeepRegLib.series.frames import Frame, Frames, read_frames
+from DeepRegLib.series.looking import look_at
 from DeepRegLib.series.products import labels_on_frame, motion_maps, stabilised_frame, trajectories
 from DeepRegLib.series.registering import register_series
 from DeepRegLib.series.result import SeriesRegistration
@@ -179,3 +184,42 @@ def test_what_was_found_with_another_recipe_or_damaged_is_found_again(tmp_path: 
     series = register_series(frames, other, reference=0, device="cpu", store=store)
     assert series.rows[1].verdict.level in ("ok", "check", "failed")
     assert np.isfinite(trajectories(series, inner_points())).all()
+
+
+def test_frames_on_grids_of_their_own_are_followed() -> None:
+    other = GRID.resized(np.array([3.0, 2.4, 2.0]))
+    frames = [breath(COUNT)[0], resample(breath(COUNT)[2], other)]
+    series = register_series(frames, quick_recipe(), reference=0, smoothing=0, device="cpu")
+    points, amount = inner_points(), float(amounts(COUNT)[2])
+    truth = true_position(points, amount)
+    found = np.linalg.norm(trajectories(series, points)[1] - truth, axis=-1).mean()
+    assert found < 0.7 * np.linalg.norm(points - truth, axis=-1).mean()
+    assert stabilised_frame(series, 1).geometry.is_close(GRID)
+
+
+def test_a_frame_that_is_damaged_or_gone_is_named_before_any_is_registered(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.nii.gz" for n in range(3)]
+    for path, image in zip(paths, breath(COUNT), strict=False):
+        write_image(image, path)
+    frames, store = read_frames(paths), _Counting()
+    paths[2].write_bytes(paths[2].read_bytes()[:400])
+    with pytest.raises(InputError, match=r"2\.nii\.gz"):
+        register_series(frames, quick_recipe(), reference=0, device="cpu", store=store)
+    paths[2].unlink()
+    with pytest.raises(InputError, match=r"2\.nii\.gz does not exist"):
+        register_series(frames, quick_recipe(), reference=0, device="cpu", store=store)
+    assert store.saved == []
+
+
+def test_of_five_hundred_frames_few_are_in_memory_at_a_time() -> None:
+    grid, held, most = Geometry((8, 8, 8)), weakref.WeakSet[Image](), []
+
+    def read(number: int) -> Image:
+        image = Image(np.random.default_rng(number).normal(size=grid.shape).astype(np.float32), grid, "frame")
+        held.add(image)
+        most.append(len(held))
+        return image
+
+    frames = Frames(tuple(Frame(f"frame {n}", float(n), functools.partial(read, n)) for n in range(500)))
+    assert look_at(frames, never_cancel).pictures.shape[0] == 500
+    assert max(most) <= 3

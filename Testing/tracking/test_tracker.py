@@ -17,10 +17,11 @@ from DeepRegLib.recipes import Recipe
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.result import CHECK, OK, Verdict
 from DeepRegLib.tracking import Following, Last
+from DeepRegLib.tracking.expecting import follow_expected
 from DeepRegLib.tracking.following import drop, follow, quick
-from DeepRegLib.tracking.foresight import Foresight
-from DeepRegLib.tracking.request import FOLLOWED, last_of
-from DeepRegLib.tracking.tracker import FORESEEN, Tracker
+from DeepRegLib.tracking.foresight import FORESEEN, Foresight
+from DeepRegLib.tracking.request import FOLLOWED, SCORES, Motion, last_of
+from DeepRegLib.tracking.tracker import Tracker
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, apply_to_image, compose
 from Testing.small import FIXED_GRID, MOVING_GRID, TRUTH, small_pair, small_recipe, small_registration
 from Testing.synthetic import blobs, geometry_in
@@ -142,6 +143,24 @@ def test_with_foresight_a_scan_starts_from_where_it_is_expected() -> None:
     third = tracker.register(scan, time=2.5)
     assert FORESEEN in third.decisions
     assert error(third.transform, truth) < 1
+
+
+def test_a_scan_that_comes_with_a_motion_and_what_was_seen_starts_from_where_it_is_expected() -> None:
+    fixed, moving, *_ = small_pair()
+    series = tuple(DisplacementField(_shifted(step), FIXED_GRID) for step in (0.0, 4.0, 8.0))
+    request = Request(fixed, moving, linear_recipe())
+    tracker = Tracker(fixed, linear_recipe())
+    last, seen = last_of(tracker.register(moving)), ()
+    for time, shift in ((0.0, 0.0), (1.0, 4.0), (2.5, 10.0)):
+        scan, truth = scan_moved_by(shift, 0.0, 0.0)
+        asked = Following(replace(request, moving=scan), last, Motion(series, "line", time, seen))
+        result = follow_expected(asked)
+        last, seen = last_of(result, last), (*seen, (time, *result.provenance[SCORES]))
+        assert (FORESEEN in result.decisions) == (time > 0)
+        assert error(result.transform, truth) < 1
+    assert [round(abs(scores[1] - seen[0][1])) for scores in seen] == [0, 4, 10]
+    with pytest.raises(InputError, match="order of time"):
+        follow_expected(replace(asked, motion=Motion(series, "line", 2.5, seen)))
 
 
 def test_foresight_needs_times_in_order() -> None:
