@@ -69,6 +69,7 @@ class UpdateSection:
         choices = ((_("Not expected"), NOT_EXPECTED), (_("By a line"), "line"), (_("By a filter"), "autoregressive"))
         for text, value in (*choices, *((name, name) for name in motion_predictors())):
             ui.updateMotionSelector.addItem(text, value)
+        ui.updateMotionSelector.connect("currentIndexChanged(int)", self._on_choice)
         ui.updateButton.connect("clicked(bool)", self._on_update)
         ui.autoUpdateCheckBox.connect("toggled(bool)", self._on_toggled)
 
@@ -111,6 +112,9 @@ class UpdateSection:
             return current_volume(node) if node is not None else None
         except DeepRegError:  # a sequence without frames
             return None
+
+    def _on_choice(self, _value: object = None) -> None:
+        self.refresh()
 
     def _on_toggled(self, _checked: bool = False) -> None:
         self._seen = _voxels(self._moving())
