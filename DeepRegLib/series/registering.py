@@ -193,11 +193,13 @@ def _reference_index(reference: int | str, frames: Frames, looks: Looks) -> int:
 
 
 def _told_reference(reference: int | str, frames: Frames, index: int) -> str:
+    # Names often count from 1, as a user does who scrolls; the number is what the option takes.
+    named = f"{frames[index].name} ({index} counted from 0)"
     if reference == AUTO:
-        return f"Reference: frame {index} ({frames[index].name}), sharp and in the middle of the motion."
+        return f"Reference: {named}, sharp and in the middle of the motion."
     if reference == MEAN:
-        return f"Frame {index} ({frames[index].name}) gave the mean its grid."
-    return f"Reference: frame {index} ({frames[index].name}), as asked for."
+        return f"{named[:1].upper()}{named[1:]} gave the mean its grid."
+    return f"Reference: {named}, as asked for."
 
 
 def _told_rank(components: int) -> str:
