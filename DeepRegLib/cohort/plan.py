@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from DeepRegLib.cohort.cases import Case, Problem
@@ -182,7 +182,8 @@ def _with_other_recipe(
 
 def _work(case: Case, wanted: Wanted, output: Path, limits: Limits, stands_in: tuple[str, ...]) -> Work:
     folder = os.path.abspath(folder_of(output, case.name))  # noqa: PTH100  # links in it are kept
-    return Work(asdict(case), folder, asdict(wanted), stands_in, limits)
+    # Their values are plain already; `asdict` would copy them all, for thousands of rows.
+    return Work(dict(vars(case)), folder, dict(vars(wanted)), stands_in, limits)
 
 
 def _known(name: str, record: Mapping[str, object]) -> Known:

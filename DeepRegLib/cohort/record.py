@@ -12,7 +12,7 @@ from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.files.output_folder import RESULT
 from DeepRegLib.saving import is_output, json_text
 from DeepRegLib.segmentation.saving import is_segmentation_file
-from DeepRegLib.series.names import SERIES_JSON, is_series_entry
+from DeepRegLib.series.names import FRAME, SERIES_FILES, SERIES_JSON
 
 CASES, FAILURES = "cases", "failures"
 RECORD, LOG, THUMBNAIL = "case.json", "log.txt", "thumbnail.jpg"
@@ -22,6 +22,7 @@ OF_FRAMES = (
     *("ncc_before", "ncc_after", "motion_mean", "motion_p95", "motion_max", "strain", "folds", "inverse_error"),
     *("jacobian_min", "jacobian_mean", "jacobian_max"),
 )
+SERIES_NAMES = frozenset(SERIES_FILES.values())
 LARGEST_RECORD = 100_000_000
 
 
@@ -36,8 +37,11 @@ def failure_file(output: str | Path, name: str) -> Path:
 
 
 def is_case_file(name: str) -> bool:
-    """Tell whether a file of this name may lie in a case's folder because it was put there by a run."""
-    return name in (RECORD, LOG, THUMBNAIL) or is_output(name) or is_segmentation_file(name) or is_series_entry(name)
+    """Tell whether a run may have put a file of this name into a case's folder; in a frame's it is "frame/name"."""
+    frame, slash, _ = name.partition("/")
+    if slash:
+        return FRAME.fullmatch(frame) is not None
+    return any((name in (RECORD, LOG, THUMBNAIL), is_output(name), is_segmentation_file(name), name in SERIES_NAMES))
 
 
 def record_of(folder: Path) -> dict[str, Any] | None:

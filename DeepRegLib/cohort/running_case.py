@@ -17,7 +17,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from DeepRegLib.cohort.case_folder import reserved_case
 from DeepRegLib.cohort.cases import Case, words_of
 from DeepRegLib.cohort.columns import COMMANDS
 from DeepRegLib.cohort.files import content_hash, stamp_of
@@ -28,6 +27,7 @@ from DeepRegLib.cohort.work import BUSY, DISK, DONE, INPUT, RUN, VERSIONS, Outco
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import write_text
 from DeepRegLib.files.json_tables import json_table
+from DeepRegLib.files.output_folder import files_called_so, reserved_folder
 from DeepRegLib.saving import json_text
 from DeepRegLib.versions import versions
 
@@ -110,7 +110,9 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
     begun, clock = datetime.now(timezone.utc), time.perf_counter()
     reset_peak_memory()
     result = COMMANDS[case.command].result
-    with reserved_case(folder, case) as place:
+    with reserved_folder(
+        folder, is_case_file, overwrite=True, inputs=case.files.values(), earlier=files_called_so
+    ) as place:
         inputs = {column: _input(column, path) for column, path in case.files.items()}
 
         def write(new: Path) -> list[str]:
@@ -122,7 +124,7 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
                     raise InputError(f"The file of {column} changed while it was read.", "Run the cohort again.")
             write_text(new / LOG, _text(log).replace(str(new), str(folder)))
             write_thumbnail(case, new, new / THUMBNAIL)
-            written = sorted(path.name for path in new.iterdir() if is_case_file(path.name))
+            written = files_called_so(new, is_case_file)
             record = {
                 "schema": SCHEMA,
                 "case": case.name,
@@ -142,10 +144,7 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
             # In this order they appear; where the result lies, all the others do.
             return [*(name for name in written if name != result), RECORD, result]
 
-        names = place.write(write)
-        place.commit(names)
-    if THUMBNAIL not in names:
-        (folder / THUMBNAIL).unlink(missing_ok=True)
+        place.commit(place.write(write))
     return _done(folder)
 
 

@@ -17,7 +17,9 @@ from DeepRegLib.files.writing import check_name, errors_naming, make_folder, out
 RESULT = "result.json"
 LARGEST_RESULT = 100_000_000
 
+# Of the name of a file, or "frames/file" and "frames/" for a folder of a result and what lies in it.
 IsOurs = Callable[[str], bool]
+Earlier = Callable[[Path, IsOurs], list[str]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class OutputFolder:
         Whether an earlier result in it may be replaced.
     is_ours
         Tells whether a file name is one that such a result may have.
+    earlier
+        Returns the names of the files of an earlier result in a folder, which go when another takes its place.
     """
 
     folder: Path
@@ -43,6 +47,7 @@ class OutputFolder:
     fresh: bool
     overwrite: bool
     is_ours: IsOurs
+    earlier: Earlier
 
     def require_room(self, needed: int) -> None:
         """Make sure that so many bytes fit on the disk.
@@ -60,7 +65,7 @@ class OutputFolder:
             return list(write(self.work / NEW))
 
     def commit(self, names: Sequence[str]) -> Path:
-        """Give the written files their names, in this order, and remove what was listed in an earlier result.
+        """Give the written files their names, in this order, and remove an earlier result: all or nothing.
 
         Raises
         ------
@@ -76,13 +81,13 @@ class OutputFolder:
             if not self.overwrite:
                 _refuse_existing(self.folder, [name for name in names if os.path.lexists(self.folder / name)])
             if not self.fresh:
-                exchange(self.work, self.folder, names, earlier_files(self.folder, self.is_ours))
+                exchange(self.work, self.folder, names, self.earlier(self.folder, self.is_ours))
                 return self.folder
             # Somebody has made the folder since.
             with workplace(self.folder, self.folder.name) as inner:
                 (inner / NEW).rmdir()
                 (self.work / NEW).rename(inner / NEW)
-                exchange(inner, self.folder, names, earlier_files(self.folder, self.is_ours))
+                exchange(inner, self.folder, names, self.earlier(self.folder, self.is_ours))
         return self.folder
 
 
@@ -94,6 +99,7 @@ def reserved_folder(
     overwrite: bool = False,
     inputs: Iterable[str | Path] = (),
     needed: int = 0,
+    earlier: Earlier | None = None,
 ) -> Iterator[OutputFolder]:
     """Reserve a folder for a result; a run that asks for the same one meanwhile is refused at once.
 
@@ -102,13 +108,16 @@ def reserved_folder(
     directory
         The folder; made with its parents where there is none, and removed again if no result is committed.
     is_ours
-        Tells whether a file name is one that such a result may have.
+        Tells whether a file name is one that such a result may have. It is also asked for ``"frame_0001/"``, a folder,
+        and where that is one, for the files in it, ``"frame_0001/transform.h5"``.
     overwrite
         Whether an earlier result in it may be replaced.
     inputs
         Files that the run reads, which must not be among those it replaces.
     needed
         Bytes that will be written.
+    earlier
+        Returns which files in a folder are those of an earlier result; by default those that its ``result.json`` lists.
 
     Raises
     ------
@@ -129,7 +138,7 @@ def reserved_folder(
                 make_folder(above)
                 work = stack.enter_context(workplace(above, folder.absolute().name))
                 _require_room(folder, work, needed)
-            yield OutputFolder(folder, work, fresh, overwrite, is_ours)
+            yield OutputFolder(folder, work, fresh, overwrite, is_ours, earlier or earlier_files)
     finally:
         for empty in made:
             with contextlib.suppress(OSError):  # not empty: the result is in it
@@ -144,7 +153,7 @@ def _check_folder(folder: Path, is_ours: IsOurs, overwrite: bool, inputs: Iterab
             raise InputError(f"{parent} is a file, not a folder.", "Choose another output folder.")
         if folder.is_symlink() and not folder.exists():
             raise InputError(f"{folder} is a link to something that is not there.", "Choose another output folder.")
-        present = sorted(path.name for path in folder.iterdir() if is_ours(path.name)) if folder.is_dir() else []
+        present = files_called_so(folder, is_ours) if folder.is_dir() else []
     except OSError as error:
         raise output_error(folder, error) from error
     if not overwrite:
@@ -158,6 +167,17 @@ def _check_folder(folder: Path, is_ours: IsOurs, overwrite: bool, inputs: Iterab
                     f"{folder / name} is an input of this run, and its result would replace it.",
                     "Choose another output folder.",
                 )
+
+
+def files_called_so(folder: Path, is_ours: IsOurs) -> list[str]:
+    """Return the names of what lies in a folder and is called as a result's files; in its folders ``folder/name``."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if is_ours(path.name):
+            found.append(path.name)
+        elif is_ours(f"{path.name}/") and path.is_dir():
+            found += [name for inner in sorted(path.iterdir()) if is_ours(name := f"{path.name}/{inner.name}")]
+    return found
 
 
 def earlier_files(folder: Path, is_ours: IsOurs) -> list[str]:

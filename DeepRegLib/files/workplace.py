@@ -78,8 +78,8 @@ def workplace(above: Path, key: str | None = None) -> Iterator[Path]:
 def exchange(work: Path, folder: Path, new: Sequence[str], old: Iterable[str] = ()) -> None:
     """Move files from a workplace into the folder it lies in, and those they replace out of it: all of them or none.
 
-    At no moment does a new file lie beside an old one. Should the process be killed, `remove_abandoned` puts the old
-    files back, or, if all the new ones were in already, removes the old ones.
+    At no moment does a new file lie beside an old one. Folders that are left empty go too. Should the process be
+    killed, `remove_abandoned` puts the old files back, or, if all the new ones were in already, removes the old ones.
 
     Parameters
     ----------
@@ -110,6 +110,7 @@ def exchange(work: Path, folder: Path, new: Sequence[str], old: Iterable[str] = 
             _move(folder / name, work / OLD / name)
         for name in new:
             _move(work / NEW / name, folder / name)
+        _remove_empty({(folder / name).parent for name in leaving} - {folder})
         for place in {(folder / name).parent for name in new} | {folder}:
             sync(place)
         (work / PLAN).unlink()
@@ -173,11 +174,15 @@ def _undo(work: Path, folder: Path, new: Sequence[str]) -> None:
     for path in sorted((work / OLD).rglob("*")):
         if _is_file(path):
             _move(path, folder / path.relative_to(work / OLD))
-    for place in {(folder / name).parent for name in new} - {folder}:
-        with contextlib.suppress(OSError):  # not empty, or not there
-            place.rmdir()
+    _remove_empty({(folder / name).parent for name in new} - {folder})
     sync(folder)
     (work / PLAN).unlink(missing_ok=True)
+
+
+def _remove_empty(places: Iterable[Path]) -> None:
+    for place in places:
+        with contextlib.suppress(OSError):  # not empty, or not there
+            place.rmdir()
 
 
 def _write_plan(work: Path, new: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from DeepRegLib.formats.raster import DamagedFileError
 from DeepRegLib.naming import shown
 
-BLOCK = 1 << 20
+BLOCK, BEGINNING = 1 << 20, 4096
 DECOMPRESSED_AT_ONCE = 8 << 20
 READ_PAST_THE_END = 64 << 20
 MOST_GROWTH = 1040  # a deflated byte makes at most 1032
@@ -29,16 +29,17 @@ def is_gzip(path: Path) -> bool:
 
 def first_bytes(path: Path, count: int) -> bytes:
     """Return the beginning of a file, decompressed if it is a gzip stream; less where there is less."""
-    if not is_gzip(path):
-        with path.open("rb") as stream:
-            return stream.read(count)
-    data, reader = b"", zlib.decompressobj(ZLIB_OR_GZIP)
-    try:
-        with path.open("rb") as stream:
-            while len(data) < count and not reader.eof and (block := stream.read(4096)):
+    with path.open("rb", buffering=0) as stream:
+        block = stream.read(max(count, BEGINNING))
+        if not block.startswith(GZIP):
+            return block[:count]
+        data, reader = b"", zlib.decompressobj(ZLIB_OR_GZIP)
+        try:
+            while len(data) < count and not reader.eof and block:
                 data += reader.decompress(block, count - len(data))
-    except zlib.error as error:
-        raise DamagedFileError(f"{shown(path)} is damaged: it cannot be unpacked.") from error
+                block = stream.read(BEGINNING)
+        except zlib.error as error:
+            raise DamagedFileError(f"{shown(path)} is damaged: it cannot be unpacked.") from error
     return data
 
 

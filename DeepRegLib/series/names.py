@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from DeepRegLib.motion.tables import SCORES, SERIES_JSON
 
-__all__ = ["FRAME", "SERIES_FILES", "SERIES_JSON", "is_series_entry"]
+__all__ = ["FRAME", "SERIES_FILES", "SERIES_JSON"]
 
 # What each file is called, by what it is. The result comes last: where it lies, the others lie too.
 SERIES_FILES: Mapping[str, str] = {
@@ -24,8 +24,3 @@ SERIES_FILES: Mapping[str, str] = {
     "result": SERIES_JSON,
 }
 FRAME = re.compile(r"frame_[0-9]{4,}")
-
-
-def is_series_entry(name: str) -> bool:
-    """Tell whether a file or folder of this name is one that a saved series has."""
-    return name in SERIES_FILES.values() or FRAME.fullmatch(name) is not None

@@ -21,6 +21,7 @@ from DeepRegLib.cohort.running_case import run_case
 from DeepRegLib.cohort.table import as_csv, lines_of
 from DeepRegLib.cohort.thumbnails import write_thumbnail
 from DeepRegLib.cohort.work import DONE, RUN, Outcome
+from DeepRegLib.files import workplace
 from DeepRegLib.formats.nifti_series import write_nifti_series
 from DeepRegLib.image import write_image
 from DeepRegLib.judgement import Inherited
@@ -44,6 +45,10 @@ def table(folder: Path, heading: str, row: str) -> Path:
     path = folder / "table.csv"
     path.write_text(f"{heading}\n{row}\n", encoding="utf-8")
     return path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_series_is_a_case_and_takes_the_place_of_an_earlier_one_as_a_whole(
@@ -79,11 +84,25 @@ def test_a_series_is_a_case_and_takes_the_place_of_an_earlier_one_as_a_whole(
     def made(words: Sequence[str]) -> int:
         new = Path(words[1].removeprefix("--output="))
         (new / "frame_0000").mkdir()
+        (new / "frame_0000" / "transform.h5").write_text("new", encoding="utf-8")
         (new / "series.json").write_text("{}", encoding="utf-8")
         return 0
 
     assert run_case(again.work, lambda _: 1, str(tmp_path / "log.txt")).kind == RUN
-    assert (folder / "frame_0001").is_dir()  # what was whole stays until there is another
+    kept = content(folder)
+    assert "frame_0001/transform.h5" in kept  # what was whole stays until there is another
+    moves = iter(range(100))
+
+    def failing(path: Path, target: Path) -> None:
+        if next(moves) == 9:
+            raise OSError(5, "the drive went away")
+        move(path, target)
+
+    with monkeypatch.context() as patch:
+        move = workplace._move
+        patch.setattr(workplace, "_move", failing)
+        outcome = run_case(again.work, made, str(tmp_path / "log.txt"))
+    assert (outcome.kind != DONE, content(folder)) == (True, kept)
     assert run_case(again.work, made, str(tmp_path / "log.txt")).kind == DONE
     assert sorted(path.name for path in folder.iterdir()) == [
         *("case.json", "frame_0000", "log.txt", "notes.txt", "series.json"),
