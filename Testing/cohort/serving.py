@@ -35,6 +35,9 @@ def deepreg(words: Sequence[str]) -> int:
         time.sleep(float(wanted.removeprefix("sleep")) / 10)
     if wanted == "hang":
         time.sleep(60)
+    if wanted == "interrupt":  # as Ctrl-C does to whoever asked for this case
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
     if wanted == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if wanted == "eat":

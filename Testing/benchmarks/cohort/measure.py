@@ -1,9 +1,9 @@
-"""The part `cohort` of the benchmarks: costs, faults, and real pairs."""
+"""The part `cohort` of the benchmarks: costs, faults, the report in a browser, and real pairs."""
 
 from __future__ import annotations
 
 from Testing.benchmarks.cases import find_cases
-from Testing.benchmarks.cohort import costs, faults, pairs
+from Testing.benchmarks.cohort import costs, faults, page, pairs
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table, nothing
 
@@ -12,7 +12,7 @@ COLUMNS = ("what", "value", "unit", "limit", "came of it", "right")
 
 
 def measure(options: Options) -> Table:
-    """Measure what `--only` names of costs, faults and pairs, or all."""
+    """Measure what `--only` names of costs, faults, page and pairs, or all."""
     if not find_cases(options.data):
         return nothing(TITLE, "There is no case.")
     found = []
@@ -20,6 +20,9 @@ def measure(options: Options) -> Table:
         found += list(costs.rows())
     if options.only in ("", "faults"):
         found += list(faults.rows())
+    if options.only in ("", "page"):
+        options.output.mkdir(parents=True, exist_ok=True)
+        found += list(page.rows(options.output / "cohort.png"))
     if options.only in ("", "pairs"):
         found += list(pairs.rows(options.data))
     kept = [row["limit"] is None or row["value"] <= row["limit"] for row in found if "limit" in row]
