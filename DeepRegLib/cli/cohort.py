@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from DeepRegLib.cli.cohort_place import Where, count_here, hands_at
-from DeepRegLib.cli.cohort_screen import CohortScreen, tell_plan, tell_result
+from DeepRegLib.cli.cohort_screen import CohortScreen, tell_plan, tell_result, tell_where
 from DeepRegLib.cli.progress import interruptible
 from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, session
 from DeepRegLib.cohort.queue_options import KINDS, Queue, array_script
@@ -252,7 +252,7 @@ def _run_whole(
         if todo and not cancel():
             with hands_at(place, [planned.voxels for planned in todo]) as (hands, about):
                 where = about
-                screen.note(about)
+                tell_where(screen, about, len(todo))
                 tally = _run(screen, todo, hands, output, retries, cancel)
         if what == "plan":
             after = planned if tally is None else _planned(cases, output, choice, cancel)

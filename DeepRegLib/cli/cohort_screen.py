@@ -133,6 +133,13 @@ def emit_line(screen: Session, table: Mapping[str, Any]) -> None:
     screen.out.file.flush()
 
 
+def tell_where(screen: Session, about: str, cases: int) -> None:
+    """Say where how many cases will run, with the address of the dashboard."""
+    screen.note(about)
+    if screen.json_output:
+        emit_line(screen, {"event": "run", "cases": cases, "where": about})
+
+
 def tell_plan(screen: Session, plan: Plan, output: Path, workers: int) -> None:
     """Say what would run, how long it would take and how large it would be."""
     from DeepRegLib.cohort.estimating import estimate, free_space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -195,7 +195,8 @@ def _by_workers(
             with (
                 interruptible(screen) as cancel,
                 workplace(above) as work,
-                hands_at(where, [None] * len(files)) as (hands, about),
+                # The folder of the result is not there yet.
+                hands_at(replace(where, output=work), [None] * len(files)) as (hands, about),
             ):
                 if cancel():
                     raise CancelledError

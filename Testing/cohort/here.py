@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from DeepRegLib.cli.cohort_place import Where
 from DeepRegLib.cohort.running_case import run_step
 from DeepRegLib.cohort.work import DIED, DONE, Outcome, Work
 
@@ -39,6 +40,7 @@ class Here:
         pass
 
     @contextmanager
-    def at(self, *_given: object) -> Iterator[tuple[Here, str]]:
+    def at(self, place: Where, _voxels: object) -> Iterator[tuple[Here, str]]:
         """Stand in for `hands_at`."""
+        assert place.output.is_dir()  # where the keys of a batch system's jobs lie
         yield self, "here"

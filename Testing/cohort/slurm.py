@@ -111,15 +111,10 @@ def running_slurm(folder: Path, cores: int = 4) -> Iterator[dict[str, str]]:
             _end(daemons, environment)
 
 
-def jobs_of(variables: dict[str, str]) -> list[str]:
-    """Return the numbers of the jobs that run."""
-    told = _told("squeue", "-h", "-t", "R", "-o", "%A", variables=os.environ | variables)
-    return told.split()
-
-
-def cancel(job: str, variables: dict[str, str]) -> None:
-    """Cancel a job."""
-    _told("scancel", job, variables=os.environ | variables)
+def wait_for_jobs(variables: dict[str, str]) -> None:
+    """Wait until no job is left; `sbatch --wait` looks after 2, 6 and 12 seconds only."""
+    while _told("squeue", "-h", "-o", "%A", variables=os.environ | variables).strip():
+        time.sleep(0.2)
 
 
 def _wait_for(folder: Path, daemon: str, environment: dict[str, str]) -> None:

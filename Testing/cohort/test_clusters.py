@@ -18,10 +18,13 @@ pytest.importorskip("typer")
 pytest.importorskip("distributed", reason="the extra cohort is not installed")
 
 from DeepRegLib.cohort import watching
+from DeepRegLib.cohort.clusters import hands_of, running_cluster
 from DeepRegLib.cohort.queue_options import Queue
 from DeepRegLib.cohort.queues import jobs_cluster
+from DeepRegLib.cohort.steps import Steps
 from DeepRegLib.cohort.watching import JobWatch
 from DeepRegLib.errors import InputError
+from DeepRegLib.versions import versions
 from Testing.cli.conftest import Deepreg, deepreg  # noqa: F401  # a fixture
 from Testing.cohort.conftest import ROOT, Table
 from Testing.cohort.test_command import rows
@@ -63,6 +66,12 @@ def test_a_cluster_that_runs_already_has_one_case_on_each_graphics_card_and_its_
             outcome = deepreg("cohort", path, "-o", tmp_path / "out", "--scheduler", address, "--gpus", 1)
             assert (outcome.code, "4 done" in outcome.out) == (0, True), outcome.err
             assert {row["device"] for row in rows(tmp_path / "out").values()} == {"7", "9"}
+            with running_cluster(address) as cluster:  # the steps of a template go the same way
+                hands = hands_of(cluster, {}, a_gpu=True)
+                total = Steps(hands, tmp_path, versions()).reduced("add", "sum", list(range(1, 40)), {})
+                hands.stop()
+            assert Path(total).read_text(encoding="ascii") == str(sum(range(1, 40)))
+            assert total.endswith("sum-2-0.npz")  # ten sums of four, two of those, one
         monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0.0)
         outcome = deepreg("cohort", path, "-o", tmp_path / "other", "--scheduler", address, "--gpus", 1)
         assert (outcome.code, f"The cluster at {address} has had no worker" in outcome.err) == (2, True)

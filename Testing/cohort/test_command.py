@@ -33,7 +33,6 @@ def rows(output: Path) -> dict[str, dict[str, str]]:
 def test_a_table_of_cases_ends_in_a_folder_each_and_one_table(
     deepreg: Deepreg,  # noqa: F811
     quick: list[str],
-    without_dashboard: None,
     table: Table,
     tmp_path: Path,
 ) -> None:
@@ -44,6 +43,8 @@ def test_a_table_of_cases_ends_in_a_folder_each_and_one_table(
     assert "row 9: The file of fixed" in outcome.err
     assert "rows 7, 8 have the same name" in outcome.err
     events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert (events[0]["event"], events[0]["cases"]) == ("run", 5)
+    assert events[0]["where"].startswith("Running on 2 at a time on this machine. Dashboard: http://127.0.0.1:")
     assert events[-1]["cases"] == {"done": 4, "failed": 1, "wrong row": 3}
     assert [event["event"] for event in events if event.get("case") == "once"] == ["begun", "retry", "begun", "done"]
     found = rows(output)
