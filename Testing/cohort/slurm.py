@@ -111,12 +111,6 @@ def running_slurm(folder: Path, cores: int = 4) -> Iterator[dict[str, str]]:
             _end(daemons, environment)
 
 
-def wait_for_jobs(variables: dict[str, str]) -> None:
-    """Wait until no job is left; `sbatch --wait` looks after 2, 6 and 12 seconds only."""
-    while _told("squeue", "-h", "-o", "%A", variables=os.environ | variables).strip():
-        time.sleep(0.2)
-
-
 def _wait_for(folder: Path, daemon: str, environment: dict[str, str]) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
