@@ -71,7 +71,7 @@ def prepare_labels(
     sides = ((fixed, boxes[0]), (moving, boxes[1]))
     reach = max(_least_reach(side.labels.geometry, box, common) for side, box in sides)
     prepared = [_prepared(side, box, common, reach, recipe, poll) for side, box in sides]
-    return PreparedPair(prepared[0], prepared[1], (_told(common),), (_caution(),))
+    return PreparedPair(prepared[0], prepared[1], (_decision_text(common),), (_warning_text(),))
 
 
 def label_boxes(labels: Image, poll: Poll = never_cancel) -> dict[int, Box]:
@@ -87,13 +87,13 @@ def label_boxes(labels: Image, poll: Poll = never_cancel) -> dict[int, Box]:
     return boxes
 
 
-def _told(common: list[int]) -> str:
+def _decision_text(common: list[int]) -> str:
     named = ", ".join(str(label) for label in common[:NAMED_AT_MOST])
     more = len(common) - NAMED_AT_MOST
     return f"Compared by labels alone, no intensities: {named}{f' and {more} more' if more > 0 else ''}."
 
 
-def _caution() -> str:
+def _warning_text() -> str:
     return (
         "The scans were registered by their labels alone: the result is as good as those, and says little of what lies "
         "further from them than their own size."

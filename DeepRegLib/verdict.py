@@ -68,10 +68,10 @@ def verdict_on(measures: Measures, *, deformed: bool, labels_alone: bool = False
         Whether nothing but labels drove it, so that they ought to lie on each other.
     """
     limits = (FAILED_STRUCTURE, DOUBTFUL_STRUCTURE) if deformed else (0.0, DOUBTFUL_LINEAR_STRUCTURE)
-    by_user = _said([*_landmark_failures(measures), *_label_failures(measures)])
-    by_images = _said(_image_failures(measures, limits[0]))
+    by_user = _reasons([*_landmark_failures(measures), *_label_failures(measures)])
+    by_images = _reasons(_image_failures(measures, limits[0]))
     drivers = [*_driver_doubts(measures), *(_doubts_of_labels_alone(measures) if labels_alone else ())]
-    doubts = _said([*drivers, *_image_doubts(measures, limits[1]), *_field_doubts(measures)])
+    doubts = _reasons([*drivers, *_image_doubts(measures, limits[1]), *_field_doubts(measures)])
     failures = by_user if _landmarks_agree(measures) else by_user + by_images
     if failures:
         return Verdict(FAILED, tuple(failures))
@@ -98,7 +98,7 @@ def edge_prominence(measures: Measures) -> float | None:
 Judged = list[tuple[bool, str]]
 
 
-def _said(judged: Judged) -> list[str]:
+def _reasons(judged: Judged) -> list[str]:
     return [sentence for holds, sentence in judged if holds]
 
 
@@ -129,16 +129,18 @@ def _label_failures(m: Measures) -> Judged:
 def _image_failures(m: Measures, least_structure: float) -> Judged:
     hopeless = m.structure_linear < HOPELESS_LINEAR_STRUCTURE
     unlike = hopeless or (m.structure_linear < LOW_LINEAR_STRUCTURE and m.structure_after < least_structure)
-    unlike = (unlike or m.explained is not None) and not (_is_recognised(m) or _is_small(m) or _is_near(m))
+    unlike = (unlike or m.explained is not None) and not (
+        _is_clearly_best(m) or _mask_is_small(m) or _better_pose_is_near(m)
+    )
     coverage, ratio = _coverage(m), prominence(m)
     return [
         (coverage < LEAST_COVERAGE, f"The scans hardly overlap: {coverage:.0%} of the anatomy is covered."),
-        (unlike, _unlike(m)),
-        (ratio is not None and ratio < WORSE_THAN_OTHERS and not _is_near(m), _better_pose(m)),
+        (unlike, _mismatch_text(m)),
+        (ratio is not None and ratio < WORSE_THAN_OTHERS and not _better_pose_is_near(m), _better_pose(m)),
     ]
 
 
-def _is_near(m: Measures) -> bool:
+def _better_pose_is_near(m: Measures) -> bool:
     """Tell whether what shows most information of all is a pose a few millimetres away: the anatomy is the same."""
     if m.information_elsewhere is None or m.elsewhere_mm is None:
         return False
@@ -146,7 +148,7 @@ def _is_near(m: Measures) -> bool:
     return best and 0 < m.elsewhere_mm < NEAR_MM
 
 
-def _unlike(m: Measures) -> str:
+def _mismatch_text(m: Measures) -> str:
     if m.explained is not None:
         close = m.information_close or 0.0
         return (
@@ -159,7 +161,7 @@ def _unlike(m: Measures) -> str:
     )
 
 
-def _is_recognised(m: Measures) -> bool:
+def _is_clearly_best(m: Measures) -> bool:
     """Tell whether the pose is clearly the best there is: then little structure in common is no sign of failure."""
     ratio = prominence(m)
     if m.explained is not None:
@@ -168,7 +170,7 @@ def _is_recognised(m: Measures) -> bool:
     return ratio is not None and ratio >= BEST_OF_ALL and m.edges is not None and m.edges >= ALIKE_EDGES
 
 
-def _is_small(m: Measures) -> bool:
+def _mask_is_small(m: Measures) -> bool:
     return m.masked_share is not None and m.masked_share < SMALL_MASK
 
 
@@ -244,7 +246,7 @@ def _image_doubts(m: Measures, enough_structure: float) -> Judged:
             _better_pose(m),
         ),
         (
-            _is_small(m) and not _is_recognised(m),
+            _mask_is_small(m) and not _is_clearly_best(m),
             f"The masks leave {m.masked_share or 0.0:.0%} of the anatomy, which is too little to tell.",
         ),
         (
@@ -254,7 +256,7 @@ def _image_doubts(m: Measures, enough_structure: float) -> Judged:
         ),
         (closer, "The scans resemble each other more when they are moved a little from here: look at the borders."),
         (
-            m.structure_after < (m.structure_linear - LOST_STRUCTURE if _is_recognised(m) else enough_structure),
+            m.structure_after < (m.structure_linear - LOST_STRUCTURE if _is_clearly_best(m) else enough_structure),
             f"The scans resemble each other little: aligned, their edges agree to {max(m.structure_after, 0):.0%}.",
         ),
         (
@@ -269,7 +271,7 @@ def _image_doubts(m: Measures, enough_structure: float) -> Judged:
             # Scans that lie together as they are stored lose a little by any resampling.
             m.structure_after < m.structure_before - LOST_STRUCTURE
             and m.nmi_after < m.nmi_before
-            and not _is_recognised(m),
+            and not _is_clearly_best(m),
             "The scans resemble each other less than before the registration.",
         ),
     ]

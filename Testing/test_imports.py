@@ -154,7 +154,7 @@ EXTRAS = (
     *("safetensors", "scipy", "skimage", "typer", "bokeh", "cryptography", "dask", "dask_jobqueue", "distributed"),
 )
 # What is made of Dask, and imported by nothing but functions that need it.
-DASK_MODULES = ("DeepRegLib.cohort.clusters", "DeepRegLib.cohort.dask_hands", "DeepRegLib.cohort.queues")
+DASK_MODULES = ("DeepRegLib.cohort.clusters", "DeepRegLib.cohort.dask_executor", "DeepRegLib.cohort.queues")
 ROOMS_WITH_EXTRAS = ("cli", "cohort", "dicom", "report", "training", "viewer")
 
 IMPORTER = """

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from DeepRegLib.cohort.claiming import claimed
 from DeepRegLib.cohort.coordinating import Event, run_all
+from DeepRegLib.cohort.local_executor import LocalExecutor
 from DeepRegLib.cohort.manifest import read_manifest
-from DeepRegLib.cohort.own_hands import OwnHands
 from DeepRegLib.cohort.plan import Choice, plan_of
 from DeepRegLib.cohort.summary import write_summary
 from DeepRegLib.versions import versions
@@ -26,8 +26,8 @@ def main(table: str, out: str, recipe: str = "auto") -> None:
     output, manifest = Path(out), read_manifest(table, {"recipe": recipe})
     with claimed(output):  # a second program that wants the folder is refused
         plan = plan_of(manifest, output, versions(), Choice())
-        with OwnHands(2, {}) as hands:  # or those of a cluster: DeepRegLib.cohort.clusters.hands_of
-            run_all((planned.work for planned in plan.todo), hands, output, told=tell)
+        with LocalExecutor(2, {}) as executor:  # or those of a cluster: DeepRegLib.cohort.clusters.executor_of
+            run_all((planned.work for planned in plan.todo), executor, output, told=tell)
         lines = write_summary(manifest, plan, output, {})
     print(f"{sum(line.status == 'done' for line in lines)} of {len(lines)} cases are done")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from DeepRegLib.cli.cohort_place import Where, count_here, hands_at
+from DeepRegLib.cli.cohort_place import Where, count_here, executor_at
 from DeepRegLib.cli.cohort_screen import CohortScreen, tell_plan, tell_result, tell_where
 from DeepRegLib.cli.progress import interruptible
 from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, session
@@ -18,7 +18,7 @@ from DeepRegLib.cohort.queue_options import KINDS, Queue, array_script
 from DeepRegLib.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from DeepRegLib.cohort.coordinating import Hands, Tally
+    from DeepRegLib.cohort.coordinating import Executor, Tally
     from DeepRegLib.cohort.manifest import Manifest
     from DeepRegLib.cohort.plan import Choice, Plan, Planned
     from DeepRegLib.cohort.work import Limits
@@ -250,10 +250,10 @@ def _run_whole(
             todo = ()
         tally, where = None, "nothing was run"
         if todo and not cancel():
-            with hands_at(place, [planned.voxels for planned in todo]) as (hands, about):
+            with executor_at(place, [planned.voxels for planned in todo]) as (executor, about):
                 where = about
                 tell_where(screen, about, len(todo))
-                tally = _run(screen, todo, hands, output, retries, cancel)
+                tally = _run(screen, todo, executor, output, retries, cancel)
         if what == "plan":
             after = planned if tally is None else _planned(cases, output, choice, cancel)
             tell_plan(screen, after, output, count_here(place, [planned.voxels for planned in after.todo]))
@@ -284,14 +284,14 @@ def _run_part(
     cancel: Callable[[], bool],
 ) -> int:
     """Run a part of the cases in this process, as a task of an array job does; the table is for `--collect`."""
-    from DeepRegLib.cohort.own_hands import OwnHands
+    from DeepRegLib.cohort.local_executor import LocalExecutor
 
     number, count = _part(part)
     # By the rows of the table, so that every part means the same cases whatever is done already.
     chosen = type(cases)(cases.command, cases.cases[number - 1 :: count], cases.problems if number == 1 else ())
     planned = _planned(chosen, output, choice, cancel)
-    with OwnHands(1, {}) as hands:
-        tally = _run(screen, planned.todo, hands, output, retries, cancel)
+    with LocalExecutor(1, {}) as executor:
+        tally = _run(screen, planned.todo, executor, output, retries, cancel)
     if cancel():
         return INTERRUPTED
     return FAILED if tally.counts["failed"] or planned.problems else 0
@@ -360,14 +360,14 @@ def _planned(cases: Manifest, output: Path, choice: Choice, cancel: Callable[[],
 def _run(
     screen: Session,
     todo: tuple[Planned, ...],
-    hands: Hands,
+    executor: Executor,
     output: Path,
     retries: int,
     cancel: Callable[[], bool],
 ) -> Tally:
     from DeepRegLib.cohort.coordinating import run_all
 
-    with CohortScreen(screen, len(todo), getattr(hands, "running", None)) as told:
+    with CohortScreen(screen, len(todo), getattr(executor, "running", None)) as told:
         return run_all(
-            (planned.work for planned in todo), hands, output, retries=retries, told=told.event, stopped=cancel
+            (planned.work for planned in todo), executor, output, retries=retries, told=told.event, stopped=cancel
         )

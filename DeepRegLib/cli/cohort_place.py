@@ -14,7 +14,7 @@ from DeepRegLib.cohort.queue_options import KINDS, Queue
 from DeepRegLib.errors import InputError
 
 if TYPE_CHECKING:
-    from DeepRegLib.cohort.coordinating import Hands
+    from DeepRegLib.cohort.coordinating import Executor
 
 INSTALL = 'pip install "slicer-deepreg[cohort]"'
 HELP = (
@@ -93,7 +93,7 @@ def count_here(place: Where, voxels: Sequence[int | None]) -> int:
 
 
 @contextmanager
-def hands_at(place: Where, voxels: Sequence[int | None]) -> Iterator[tuple[Hands, str]]:
+def executor_at(place: Where, voxels: Sequence[int | None]) -> Iterator[tuple[Executor, str]]:
     """Give what runs the cases, and say where that is.
 
     Parameters
@@ -109,7 +109,7 @@ def hands_at(place: Where, voxels: Sequence[int | None]) -> Iterator[tuple[Hands
         If the cluster does not answer.
     """
     try:
-        from DeepRegLib.cohort.clusters import hands_of, local_cluster, running_cluster, threads_of
+        from DeepRegLib.cohort.clusters import executor_of, local_cluster, running_cluster, threads_of
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("dask", "dask_jobqueue", "distributed", "psutil"):
             raise
@@ -118,26 +118,26 @@ def hands_at(place: Where, voxels: Sequence[int | None]) -> Iterator[tuple[Hands
         from DeepRegLib.cohort.queues import environment_of, queue_cluster
 
         with queue_cluster(place.queue, place.output, place.say) as cluster:
-            hands = hands_of(cluster, environment_of(place.queue), a_gpu=place.gpus > 0)
-            with _stopping(hands):
-                yield hands, _about(cluster.about, cluster.dashboard)
+            executor = executor_of(cluster, environment_of(place.queue), a_gpu=place.gpus > 0)
+            with _stopping(executor):
+                yield executor, _about(cluster.about, cluster.dashboard)
         return
     if place.scheduler is not None:
         if place.local is not None:
             raise InputError("--scheduler was given with --local.", "Give one of them.")
         with running_cluster(place.scheduler) as cluster:
-            hands = hands_of(cluster, {}, a_gpu=place.gpus > 0)
-            with _stopping(hands):
-                yield hands, _about(cluster.about, cluster.dashboard)
+            executor = executor_of(cluster, {}, a_gpu=place.gpus > 0)
+            with _stopping(executor):
+                yield executor, _about(cluster.about, cluster.dashboard)
         return
     count = count_here(place, voxels)
     if count < 1:
         raise InputError(f"--local is {count}.", "Give 1 or more.")
     with local_cluster(min(count, len(voxels))) as cluster:
         cards = tuple(map(str, range(place.gpus)))
-        hands = hands_of(cluster, threads_of(count), cards, a_gpu=bool(cards))
-        with _stopping(hands):
-            yield hands, _about(f"{min(count, len(voxels))} at a time on this machine", cluster.dashboard)
+        executor = executor_of(cluster, threads_of(count), cards, a_gpu=bool(cards))
+        with _stopping(executor):
+            yield executor, _about(f"{min(count, len(voxels))} at a time on this machine", cluster.dashboard)
 
 
 def _about(where: str, dashboard: str) -> str:
@@ -145,8 +145,8 @@ def _about(where: str, dashboard: str) -> str:
 
 
 @contextmanager
-def _stopping(hands: Hands) -> Iterator[None]:
+def _stopping(executor: Executor) -> Iterator[None]:
     try:
         yield
     finally:
-        hands.stop()
+        executor.stop()

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from DeepRegLib.cli.cohort_place import Place, Where, hands_at, where_of
+from DeepRegLib.cli.cohort_place import Place, Where, executor_at, where_of
 from DeepRegLib.cli.computing import Engine, compute
 from DeepRegLib.cli.progress import Reporter, interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
@@ -196,12 +196,12 @@ def _by_workers(
                 interruptible(screen) as cancel,
                 workplace(above) as work,
                 # The folder of the result is not there yet.
-                hands_at(replace(where, output=work), [None] * len(files)) as (hands, about),
+                executor_at(replace(where, output=work), [None] * len(files)) as (executor, about),
             ):
                 if cancel():
                     raise CancelledError
                 screen.note(about)
-                steps = Steps(hands, work, versions(), cancel)
+                steps = Steps(executor, work, versions(), cancel)
                 carried = carried_by(request, scan, files, steps)
                 return fused_request(request, carried, time.perf_counter() - begun, progress=report, cancel=cancel)
 

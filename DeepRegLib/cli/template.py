@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from DeepRegLib.cli.cohort_place import Place, hands_at, where_of
+from DeepRegLib.cli.cohort_place import Place, executor_at, where_of
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, one_line, reading, session
 from DeepRegLib.cli.summary import say_verdict
@@ -155,10 +155,10 @@ def _built_on(
     )
     with (
         workplace(place.folder.absolute(), "steps") as work,
-        hands_at(where, [None] * len(job.members)) as (hands, about),
+        executor_at(where, [None] * len(job.members)) as (executor, about),
     ):
         screen.note(about)
-        steps = Steps(hands, work, versions(), cancel, lambda event: _tell(screen, event))
+        steps = Steps(executor, work, versions(), cancel, lambda event: _tell(screen, event))
         report("register", 0.0, None, None)
         return build_on(job, steps)
 

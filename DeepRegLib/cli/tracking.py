@@ -143,9 +143,9 @@ def _watch(
     until it changes. Returns whether it was cancelled.
     """
     from DeepRegLib.errors import CancelledError
-    from DeepRegLib.tracking.arrivals import Looked, look
+    from DeepRegLib.tracking.arrivals import FolderState, look
 
-    looked = Looked()
+    looked = FolderState()
     while not cancel():
         looked = look(folder, looked, time.monotonic())
         ready = looked.settled(time.monotonic(), settle)

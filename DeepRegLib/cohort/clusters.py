@@ -15,8 +15,8 @@ import psutil
 from distributed import Client, LocalCluster, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
-from DeepRegLib.cohort.dask_hands import GPU, CasePlugin, DaskHands, Watch
-from DeepRegLib.cohort.watching import Patience
+from DeepRegLib.cohort.dask_executor import GPU, CasePlugin, DaskExecutor, Watch
+from DeepRegLib.cohort.watching import WorkerDeadline
 from DeepRegLib.errors import DeepRegError
 
 CONNECT_SECONDS = 30.0
@@ -108,7 +108,7 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield Cluster(client, dashboard_here(cluster), f"{workers} on this machine", Patience("this machine"))
+        yield Cluster(client, dashboard_here(cluster), f"{workers} on this machine", WorkerDeadline("this machine"))
 
 
 def dashboard_here(cluster: SpecCluster) -> str:
@@ -135,12 +135,14 @@ def running_cluster(address: str) -> Iterator[Cluster]:
                 f"No Dask scheduler answers at {address} ({type(error).__name__}).", "Check its address."
             ) from error
         with client:
-            yield Cluster(client, client.dashboard_link or "", address, Patience(address))
+            yield Cluster(client, client.dashboard_link or "", address, WorkerDeadline(address))
 
 
-def hands_of(cluster: Cluster, environment: dict[str, str], gpus: tuple[str, ...] = (), *, a_gpu: bool) -> DaskHands:
+def executor_of(
+    cluster: Cluster, environment: dict[str, str], gpus: tuple[str, ...] = (), *, a_gpu: bool
+) -> DaskExecutor:
     """Return what runs cases on a cluster; with `a_gpu` each takes a graphics card for itself."""
-    return DaskHands(cluster.client, CasePlugin(environment, gpus), cluster.watch, gpus=a_gpu)
+    return DaskExecutor(cluster.client, CasePlugin(environment, gpus), cluster.watch, gpus=a_gpu)
 
 
 def largest(voxels: Iterable[int | None]) -> int:

@@ -18,7 +18,7 @@ MOST_LEAVES = 3
 BEGUN, RETRY, FAILED = "begun", "retry", "failed"
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """Whoever runs cases: processes of this machine, or a cluster."""
 
     def slots(self) -> int:
@@ -66,7 +66,7 @@ class Tally:
 
 def run_all(
     works: Iterable[Work],
-    hands: Hands,
+    executor: Executor,
     output: Path,
     *,
     retries: int = 1,
@@ -79,7 +79,7 @@ def run_all(
     ----------
     works
         Taken one by one, as there is room.
-    hands
+    executor
         Runs them.
     output
         Folder of the cohort; why a case failed is written into its folder `failures`.
@@ -100,17 +100,17 @@ def run_all(
     waiting, again, tally = iter(works), deque[Work](), Tally()
     running, ending = 0, False
     while True:
-        tally.trouble = tally.trouble or hands.trouble()
+        tally.trouble = tally.trouble or executor.trouble()
         if not ending and (stopped() or tally.disk_full or tally.trouble):
             ending = True
-            hands.stop()
-        while not ending and running < hands.slots():
+            executor.stop()
+        while not ending and running < executor.slots():
             work = next(waiting, None) or (again.popleft() if again else None)
             if work is None:
                 break
             running += 1
             told(Event(BEGUN, work))
-            hands.begin(work, _putter(ended, work))
+            executor.begin(work, _putter(ended, work))
         if not running:
             return tally
         try:

@@ -11,7 +11,7 @@ from DeepRegLib.cohort.cases import Case, Problem
 from DeepRegLib.cohort.checking import Checked, check_cases, named_wrongly
 from DeepRegLib.cohort.manifest import Manifest
 from DeepRegLib.cohort.record import failure_file, folder_of, record_of
-from DeepRegLib.cohort.wanted import Wanted, difference, wanted_by_case
+from DeepRegLib.cohort.wanted import Fingerprint, difference, fingerprint_by_case
 from DeepRegLib.cohort.work import Limits, Work
 
 NEW, FAILED_BEFORE = "it is new", "it failed before"
@@ -118,8 +118,8 @@ def plan_of(
     # Two rows may have a name that is nobody's then; by row they are told apart.
     refused = {problem.row for problem in problems}
     cases = [case for case in manifest.cases if case.row not in refused]
-    wanted = wanted_by_case(cases, versions)
-    todo: list[tuple[Case, Wanted, str, tuple[str, ...]]] = []
+    wanted = fingerprint_by_case(cases, versions)
+    todo: list[tuple[Case, Fingerprint, str, tuple[str, ...]]] = []
     done: list[Known] = []
     for case in cases:
         own = wanted[case.name]
@@ -149,7 +149,7 @@ def plan_of(
     return Plan(tuple(planned), tuple(done), _by_row(problems), _by_row(_warnings(todo, checked)))
 
 
-def _why(case: Case, wanted: Wanted, record: Mapping[str, object] | None, output: Path, choice: Choice) -> str:
+def _why(case: Case, wanted: Fingerprint, record: Mapping[str, object] | None, output: Path, choice: Choice) -> str:
     """Return why a case is to run; "" if it is not."""
     failed = failure_file(output, case.name).is_file()
     if choice.only_failed:
@@ -162,15 +162,15 @@ def _why(case: Case, wanted: Wanted, record: Mapping[str, object] | None, output
 
 
 def _with_other_recipe(
-    todo: Sequence[tuple[Case, Wanted, str, tuple[str, ...]]],
+    todo: Sequence[tuple[Case, Fingerprint, str, tuple[str, ...]]],
     recipe: str,
     versions: Mapping[str, str],
     problems: list[Problem],
-) -> list[tuple[Case, Wanted, str, tuple[str, ...]]]:
+) -> list[tuple[Case, Fingerprint, str, tuple[str, ...]]]:
     """Return the cases with another recipe; their results stand in for those of their own one."""
     others = [replace(case, values={**case.values, "recipe": recipe}) for case, *_ in todo]
-    wanted = wanted_by_case(others, versions)
-    found: list[tuple[Case, Wanted, str, tuple[str, ...]]] = []
+    wanted = fingerprint_by_case(others, versions)
+    found: list[tuple[Case, Fingerprint, str, tuple[str, ...]]] = []
     for (_, own, why, _), other in zip(todo, others, strict=True):
         new = wanted[other.name]
         if isinstance(new, str):
@@ -180,7 +180,7 @@ def _with_other_recipe(
     return found
 
 
-def _work(case: Case, wanted: Wanted, output: Path, limits: Limits, stands_in: tuple[str, ...]) -> Work:
+def _work(case: Case, wanted: Fingerprint, output: Path, limits: Limits, stands_in: tuple[str, ...]) -> Work:
     folder = os.path.abspath(folder_of(output, case.name))  # noqa: PTH100  # links in it are kept
     # Their values are plain already; `asdict` would copy them all, for thousands of rows.
     return Work(dict(vars(case)), folder, dict(vars(wanted)), stands_in, limits)
@@ -195,7 +195,7 @@ def _known(name: str, record: Mapping[str, object]) -> Known:
 
 
 def _warnings(
-    todo: Sequence[tuple[Case, Wanted, str, tuple[str, ...]]], checked: Mapping[str, Checked]
+    todo: Sequence[tuple[Case, Fingerprint, str, tuple[str, ...]]], checked: Mapping[str, Checked]
 ) -> list[Problem]:
     return [
         Problem(case.row, case.name, checked[case.name].warning)

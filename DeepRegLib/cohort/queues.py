@@ -20,7 +20,7 @@ from distributed import Client, Status
 from distributed.security import Security
 
 from DeepRegLib.cohort.clusters import DASHBOARD, SETTINGS, THREADS, Cluster, ClusterError, dashboard_here, quiet
-from DeepRegLib.cohort.dask_hands import GPU
+from DeepRegLib.cohort.dask_executor import GPU
 from DeepRegLib.cohort.queue_options import Queue
 from DeepRegLib.cohort.watching import JobWatch
 

@@ -22,7 +22,7 @@ from DeepRegLib.cohort.columns import COMMANDS
 from DeepRegLib.cohort.files import content_hash, stamp_of
 from DeepRegLib.cohort.record import LARGEST_RECORD, LOG, RECORD, THUMBNAIL, is_case_file, record_of, summary_of
 from DeepRegLib.cohort.thumbnails import write_thumbnail
-from DeepRegLib.cohort.wanted import SCHEMA, Wanted, difference, wanted_of
+from DeepRegLib.cohort.wanted import SCHEMA, Fingerprint, difference, fingerprint_of
 from DeepRegLib.cohort.work import BUSY, DISK, DONE, INPUT, RUN, VERSIONS, Outcome, Work
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import write_text
@@ -100,12 +100,12 @@ def run_step(work: Work, log: str) -> Outcome:
 
 def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
     case = Case(**work.case)
-    own = asdict(wanted_of(case, versions()))
+    own = asdict(fingerprint_of(case, versions()))
     if own != work.wanted:
         return Outcome(VERSIONS, f"{platform.node()} has {_differing(own, work.wanted)}. Install the same everywhere.")
     folder = Path(work.folder)
     made = record_of(folder)
-    if made is not None and not difference(made, Wanted(**work.wanted), case.files):
+    if made is not None and not difference(made, Fingerprint(**work.wanted), case.files):
         return _done(folder)  # another worker, taken for lost, has made it meanwhile
     begun, clock = datetime.now(timezone.utc), time.perf_counter()
     reset_peak_memory()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from DeepRegLib.cohort.coordinating import FAILED, Event, Hands, run_all
+from DeepRegLib.cohort.coordinating import FAILED, Event, Executor, run_all
 from DeepRegLib.cohort.work import DONE, Limits, Outcome, Work
 from DeepRegLib.errors import CancelledError, DeepRegError, OutputError
 
@@ -26,7 +26,7 @@ class Steps:
 
     Parameters
     ----------
-    hands
+    executor
         Who does them.
     work
         Folder that every worker sees, for what passes from step to step.
@@ -40,7 +40,7 @@ class Steps:
         How often a step that failed is tried again.
     """
 
-    hands: Hands
+    executor: Executor
     work: Path
     versions: Mapping[str, str]
     stopped: Callable[[], bool] = field(default=lambda: False)
@@ -67,7 +67,7 @@ class Steps:
                 ended[event.work.name.removesuffix(f" {step}")] = event.outcome
             self.told(event)
 
-        tally = run_all(works, self.hands, self.work, retries=self.retries, told=note, stopped=self.stopped)
+        tally = run_all(works, self.executor, self.work, retries=self.retries, told=note, stopped=self.stopped)
         if tally.disk_full:
             raise OutputError(f"The run ended: {tally.disk_full}", "Run the same again; what is done is kept.")
         if tally.trouble:

@@ -107,7 +107,7 @@ class _Space:
 
 
 class _Workers:
-    """Have a template's steps done elsewhere: `DeepRegLib.series.walk.Hands`."""
+    """Have a template's steps done elsewhere: `DeepRegLib.series.walk.TemplateSteps`."""
 
     def __init__(self, job: TemplateJob, steps: Steps) -> None:
         from DeepRegLib.series.walk import member_folder
@@ -265,7 +265,7 @@ def _linear_freed(
     """Free linear transforms, of which twelve numbers each came here, and write them."""
     from DeepRegLib.monitoring import never_cancel
     from DeepRegLib.series.fields import centred
-    from DeepRegLib.series.passing import keep_transform
+    from DeepRegLib.series.passing import store_transform
     from DeepRegLib.transforms import LinearTransform
 
     given = [LinearTransform(np.array(members[n].matrix)) for n in used]
@@ -274,6 +274,6 @@ def _linear_freed(
     for n, transform in zip(used, freed, strict=True):
         if not isinstance(transform, LinearTransform):
             raise StepError("A linear transform is none any more.", "Report it.")
-        keep_transform(transform, paths[n])
+        store_transform(transform, paths[n])
         matrices[n] = transform.matrix.tolist()
     return moved, matrices

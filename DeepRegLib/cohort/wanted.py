@@ -20,7 +20,7 @@ DEFAULT_RECIPES = {"register": "auto", "segment": DEFAULT_RECIPE, "series": "aut
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Fingerprint:
     """What a case's result must have been made from.
 
     Parameters
@@ -44,7 +44,7 @@ class Wanted:
     versions: Mapping[str, str]
 
 
-def wanted_of(case: Case, versions: Mapping[str, str]) -> Wanted:
+def fingerprint_of(case: Case, versions: Mapping[str, str]) -> Fingerprint:
     """Return what a result of the case must have been made from, but for its files.
 
     Raises
@@ -52,13 +52,13 @@ def wanted_of(case: Case, versions: Mapping[str, str]) -> Wanted:
     DeepRegError
         If its recipe or model cannot be used.
     """
-    return Wanted(case.command, case.settings, *_recipe_and_models(case), versions)
+    return Fingerprint(case.command, case.settings, *_recipe_and_models(case), versions)
 
 
-def wanted_by_case(cases: Iterable[Case], versions: Mapping[str, str]) -> dict[str, Wanted | str]:
-    """Return `wanted_of` by the cases' names, or in its place why a recipe or model cannot be used."""
+def fingerprint_by_case(cases: Iterable[Case], versions: Mapping[str, str]) -> dict[str, Fingerprint | str]:
+    """Return `fingerprint_of` by the cases' names, or in its place why a recipe or model cannot be used."""
     known: dict[tuple[str, ...], tuple[str, dict[str, str]] | str] = {}
-    found: dict[str, Wanted | str] = {}
+    found: dict[str, Fingerprint | str] = {}
     for case in cases:
         key = (case.command, *(case.values.get(column, "") for column in ("recipe", "model", "uncertainty", "explain")))
         if key not in known:  # thousands of rows share a recipe
@@ -67,12 +67,12 @@ def wanted_by_case(cases: Iterable[Case], versions: Mapping[str, str]) -> dict[s
             except DeepRegError as error:
                 known[key] = str(error)
         parts = known[key]
-        whole = parts if isinstance(parts, str) else Wanted(case.command, case.settings, *parts, versions)
+        whole = parts if isinstance(parts, str) else Fingerprint(case.command, case.settings, *parts, versions)
         found[case.name] = whole
     return found
 
 
-def difference(record: Mapping[str, Any], wanted: Wanted, files: Mapping[str, str]) -> str:
+def difference(record: Mapping[str, Any], wanted: Fingerprint, files: Mapping[str, str]) -> str:
     """Return what has changed since a result was made, in some words; "" if it is what is wanted.
 
     A result that was made with another recipe on purpose (`--only-failed --recipe`) also counts if the recipe it

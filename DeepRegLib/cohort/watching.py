@@ -17,7 +17,7 @@ SHOWN_LOG = 300
 
 
 @dataclass(frozen=True)
-class Asking:
+class JobQuery:
     """How a batch system is asked for jobs.
 
     Parameters
@@ -39,8 +39,8 @@ class Asking:
 
 
 # The manuals of squeue (JOB REASON CODES), of qstat (PBS: job_state; Grid Engine: status) and of bjobs (stat).
-BATCH_SYSTEMS: Mapping[str, Asking] = {
-    "slurm": Asking(
+BATCH_SYSTEMS: Mapping[str, JobQuery] = {
+    "slurm": JobQuery(
         ("squeue", "--noheader", "--format=%A %T %r", "--jobs"),
         ",",
         frozenset(
@@ -53,9 +53,9 @@ BATCH_SYSTEMS: Mapping[str, Asking] = {
             }
         ),
     ),
-    "pbs": Asking(("qstat",), " ", frozenset({"H"}), frozenset({"C", "F", "E"})),
-    "sge": Asking(("qstat",), None, frozenset({"Eqw", "hqw", "Ehqw"})),
-    "lsf": Asking(("bjobs", "-noheader", "-o", "jobid stat"), " ", frozenset({"PSUSP"}), frozenset({"EXIT", "DONE"})),
+    "pbs": JobQuery(("qstat",), " ", frozenset({"H"}), frozenset({"C", "F", "E"})),
+    "sge": JobQuery(("qstat",), None, frozenset({"Eqw", "hqw", "Ehqw"})),
+    "lsf": JobQuery(("bjobs", "-noheader", "-o", "jobid stat"), " ", frozenset({"PSUSP"}), frozenset({"EXIT", "DONE"})),
 }
 
 
@@ -140,7 +140,7 @@ def lines_of_jobs(kind: str, jobs: Sequence[str]) -> list[str] | None:
 
 
 @dataclass(eq=False)
-class Patience:
+class WorkerDeadline:
     """Waits for workers of a cluster that someone else has started.
 
     Parameters

@@ -43,7 +43,7 @@ class Work:
     folder
         Where its result goes, absolute.
     wanted
-        The fields of a `DeepRegLib.cohort.state.Wanted`; whoever runs it makes sure that it has the same.
+        The fields of a `DeepRegLib.cohort.state.Fingerprint`; whoever runs it makes sure that it has the same.
     stands_in_for
         SHA-256 of the recipes whose place this result takes, see `DeepRegLib.cohort.state.difference`.
     limits

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def keep_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def store_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name, whole or not at all."""
     hidden = Path(f"{path}.{os.getpid()}")
     with hidden.open("wb") as stream:
@@ -19,7 +19,7 @@ def keep_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     hidden.replace(path)
 
 
-def kept_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Read what `keep_arrays` has written."""
+def stored_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read what `store_arrays` has written."""
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}

@@ -25,7 +25,7 @@ APART = 3
 
 
 @torch.no_grad()
-def reliance(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = never_cancel) -> Tensor:
+def occlusion_map(network: nn.Module, pair: Level, *, on_step: Step, poll: Poll = never_cancel) -> Tensor:
     """Return how far a network's field moves at each place if the fixed image is hidden there.
 
     Parameters

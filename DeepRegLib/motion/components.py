@@ -26,7 +26,7 @@ class PrincipalMotion:
     Parameters
     ----------
     points
-        ``(n, 3)``, LPS mm, evenly over the reference.
+        ``(n, 3)``, LPS mm, at_even_times over the reference.
     mean
         ``(3 n,)`` mm: the mean displacement there.
     basis

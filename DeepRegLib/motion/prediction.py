@@ -25,13 +25,13 @@ LAGS, RIDGE = 12, 1e-3
 LINE = 3  # scores
 
 
-def held(times: Values, scores: Values, when: float) -> Values:
+def last_value(times: Values, scores: Values, when: float) -> Values:
     """Predict that nothing moves."""
     del times, when
     return scores[-1]
 
 
-def along_a_line(times: Values, scores: Values, when: float) -> Values:
+def linear_extrapolation(times: Values, scores: Values, when: float) -> Values:
     """Predict by the line through the latest scores (least squares), from the last one on."""
     if len(times) == 1:
         return scores[-1]
@@ -48,13 +48,13 @@ def autoregressive(times: Values, scores: Values, when: float) -> Values:
     too little was seen to fit one, the line is taken.
     """
     if len(times) < 2 or when <= times[-1]:
-        return held(times, scores, when)
+        return last_value(times, scores, when)
     interval = float(np.median(np.diff(times)))
     ahead = max(round((when - times[-1]) / interval), 1)
-    even = evenly(times, scores, interval, int((times[-1] - times[0]) / interval) + 1)
+    even = at_even_times(times, scores, interval, int((times[-1] - times[0]) / interval) + 1)
     rows = len(even) - LAGS - ahead + 1
     if rows < LAGS * even.shape[1]:
-        return along_a_line(times, scores, when)
+        return linear_extrapolation(times, scores, when)
     windows = np.stack([even[n : n + LAGS] for n in range(len(even) - LAGS + 1)])
     seen = (windows - windows[:, -1:]).reshape(len(windows), -1)[:, : -even.shape[1]]
     past, change = seen[:rows], even[LAGS - 1 + ahead :] - even[LAGS - 1 : LAGS - 1 + rows]
@@ -87,13 +87,13 @@ class NetworkPredictor:
     def __call__(self, times: Values, scores: Values, when: float) -> Values:
         """Predict; beyond the `reach` the last thing predicted holds."""
         if len(times) < 2 or when <= times[-1]:
-            return held(times, scores, when)
+            return last_value(times, scores, when)
         count = min(int((times[-1] - times[0]) / self.interval) + 1, NETWORK_HISTORY)
         if count < 2:  # nothing is known of the time between two of its steps
-            return along_a_line(times, scores, when)
+            return linear_extrapolation(times, scores, when)
         components = int(self.network.components)  # type: ignore[arg-type]  # as above
         even = np.zeros((count, max(components, scores.shape[1])))
-        even[:, : scores.shape[1]] = evenly(times, scores, self.interval, count)
+        even[:, : scores.shape[1]] = at_even_times(times, scores, self.interval, count)
         with torch.no_grad():
             device = next(self.network.parameters()).device
             seen = torch.from_numpy(even[:, :components]).float()[None].to(device)
@@ -129,11 +129,11 @@ def predictor_named(name: str) -> Predictor:
     ModelError
         If there is no such model, or it cannot be used.
     """
-    filters: Mapping[str, Predictor] = {LINE_NAME: along_a_line, FILTER_NAME: autoregressive}
+    filters: Mapping[str, Predictor] = {LINE_NAME: linear_extrapolation, FILTER_NAME: autoregressive}
     return filters[name] if name in filters else network_predictor(usable_bundle(name, MOTION))
 
 
-def evenly(times: Values, scores: Values, interval: float, count: int) -> Values:
+def at_even_times(times: Values, scores: Values, interval: float, count: int) -> Values:
     """Return scores at even times that end with the last one, ``(count, c)``, between those seen along lines."""
     at = times[-1] - interval * np.arange(count - 1, -1, -1)
     return np.stack([np.interp(at, times, column) for column in scores.T], axis=1)

@@ -34,7 +34,7 @@ from DeepRegLib.scene.steps import Steps
 LOG = logging.getLogger(__name__)
 
 
-def _unheard(*_told: object) -> None:
+def _ignore(*_told: object) -> None:
     """Do nothing: nobody listens."""
 
 
@@ -52,9 +52,9 @@ class Listener:
         Called with the error; a `CancelledError` after a cancel.
     """
 
-    progress: Progress = _unheard
-    finished: Callable[[Run], None] = _unheard
-    failed: Callable[[DeepRegError], None] = _unheard
+    progress: Progress = _ignore
+    finished: Callable[[Run], None] = _ignore
+    failed: Callable[[DeepRegError], None] = _ignore
 
 
 @dataclass(eq=False)

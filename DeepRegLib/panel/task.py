@@ -334,11 +334,11 @@ def _improvement(repair: Repair | None, request: Request, correction: Correction
         correction,
         result.decisions,
         repair.made,
-        start_measures(result.measures) if _holds_of(repair, request) else None,
+        start_measures(result.measures) if _fits_request(repair, request) else None,
     )
 
 
-def _holds_of(repair: Repair, request: Request) -> bool:
+def _fits_request(repair: Repair, request: Request) -> bool:
     """Tell whether what a result measured of its linear part holds of a request: the images are still the same."""
     initial, result = request.drivers.initial_transform, repair.registration
     if initial is not None and has_field(initial):

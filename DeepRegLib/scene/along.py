@@ -14,7 +14,7 @@ from DeepRegLib.scene.nodes import (
     HELPER_ATTRIBUTE,
     NAME_ATTRIBUTE,
     RESULT_ATTRIBUTE,
-    hangs_under,
+    is_transformed_by,
     name_anew,
     new_named_node,
     nodes_of,
@@ -186,6 +186,6 @@ def _fill(
     copy.SetAttribute(NAME_ATTRIBUTE, given)
     copy.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     copy.HardenTransform()
-    if transform is None or not hangs_under(source, transform):
+    if transform is None or not is_transformed_by(source, transform):
         copy.ApplyTransform(way)
     copy.EndModify(changed)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import slicer
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.scene.nodes import hangs_under
+from DeepRegLib.scene.nodes import is_transformed_by
 from DeepRegLib.scene.outputs import NODE_OF, Inputs
 from DeepRegLib.scene.ownership import is_the_users
 
@@ -77,7 +77,7 @@ def _unusable(
     if list(existing.values()).count(existing[name]) > 1:
         return f"{node.GetName()} is chosen for two outputs."
     for other in given:
-        if other is not None and other.IsA("vtkMRMLTransformableNode") and hangs_under(other, node):
+        if other is not None and other.IsA("vtkMRMLTransformableNode") and is_transformed_by(other, node):
             return f"The transform {node.GetName()} moves {other.GetName()}, so overwriting it would move the input."
     if name not in overwrite and is_the_users(node):
         return f"{node.GetName()} holds something that DeepReg did not make, which would be lost."

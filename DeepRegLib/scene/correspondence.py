@@ -11,7 +11,7 @@ import slicer
 import vtk
 from numpy.typing import ArrayLike, NDArray
 
-from DeepRegLib.scene.nodes import VERDICT_ATTRIBUTE, hangs_under
+from DeepRegLib.scene.nodes import VERDICT_ATTRIBUTE, is_transformed_by
 from DeepRegLib.scene.sequences import current_volume
 
 # From a result's transform to what came with it.
@@ -120,7 +120,7 @@ def corresponding_place(
     transform, moving = scene.GetNodeByID(pair.transform), scene.GetNodeByID(pair.moving)
     if transform is None or moving is None:
         return None
-    if hangs_under(moving, transform):
+    if is_transformed_by(moving, transform):
         return np.array(place, dtype=np.float64)
     inverse = scene.GetNodeByID(pair.inverse) if pair.inverse else None
     way = vtk.vtkGeneralTransform()

@@ -132,7 +132,7 @@ def parents_of(node: slicer.vtkMRMLTransformableNode) -> Iterator[slicer.vtkMRML
         parent = parent.GetParentTransformNode()
 
 
-def hangs_under(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLNode) -> bool:
+def is_transformed_by(node: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLNode) -> bool:
     """Return whether a transform is one of those above a node."""
     return any(parent is transform for parent in parents_of(node))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from DeepRegLib.files.arrays import keep_arrays, kept_arrays
+from DeepRegLib.files.arrays import store_arrays, stored_arrays
 from DeepRegLib.image import Image, read_image
 from DeepRegLib.recipes import recipe_from_dict, recipe_to_dict
 from DeepRegLib.result import Verdict
@@ -57,7 +57,7 @@ def carry_atlas(given: Mapping[str, Any]) -> dict[str, Any]:
     found = carry(pair_of(request, atlas), atlas, fixed, None, None)
     volumes = {key: volume.array for key in VOLUMES if (volume := getattr(found, key)) is not None}
     if volumes:
-        keep_arrays(given["to"], volumes)
+        store_arrays(given["to"], volumes)
     row = found.row
     return {
         "used": row.used,
@@ -73,7 +73,7 @@ def carried_of(answer: Mapping[str, Any], atlas: Atlas, scan: Image) -> Carried:
     """Return an atlas on the scan's grid, of what `carry_atlas` has answered and written."""
     verdict = Verdict(answer["level"], tuple(answer["reasons"]))
     row = AtlasRow(atlas.name, answer["used"], verdict, None, answer["seconds"])
-    arrays = kept_arrays(answer["path"]) if answer["path"] else {}
+    arrays = stored_arrays(answer["path"]) if answer["path"] else {}
     image, labels, seen = (Image(arrays[key], scan.geometry, key) if key in arrays else None for key in VOLUMES)
     return Carried(row, image, labels, seen, tuple(answer["decisions"]))
 

@@ -32,9 +32,9 @@ from DeepRegLib.series.members import (
     UNJUDGED,
     Reference,
     Running,
-    freed_of_their_mean,
     prepared_reference,
     register_member,
+    without_their_mean,
 )
 from DeepRegLib.series.stores import Found, MemoryStore, Store
 from DeepRegLib.series.template import Template
@@ -163,7 +163,7 @@ class _Space:
 
 
 class _Here:
-    """Makes a template in this process, one step after another: `DeepRegLib.series.walk.Hands`."""
+    """Makes a template in this process, one step after another: `DeepRegLib.series.walk.TemplateSteps`."""
 
     def __init__(
         self, running: Running, group: _Group, drawn: list[Image] | None, initial: Image, passes: int, *, sharpen: bool
@@ -214,7 +214,7 @@ class _Here:
     ) -> tuple[list[Found], float]:
         del number
         weights = [self.weights[n] for n in used]
-        return freed_of_their_mean(self._running, members, used, weights, space.reference)
+        return without_their_mean(self._running, members, used, weights, space.reference)
 
     def mean(self, members: Sequence[Found], used: Sequence[int], space: _Space, number: int) -> _Space:
         del number

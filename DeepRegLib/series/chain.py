@@ -10,7 +10,7 @@ from DeepRegLib.errors import RegistrationError
 from DeepRegLib.result import FAILED, OK, Verdict
 from DeepRegLib.series.fields import mean_image
 from DeepRegLib.series.frames import Frames
-from DeepRegLib.series.members import Reference, Running, freed_of_their_mean, prepared_reference, register_member
+from DeepRegLib.series.members import Reference, Running, prepared_reference, register_member, without_their_mean
 from DeepRegLib.series.stores import Found
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform
 
@@ -55,7 +55,7 @@ def registered_outward(
         starts = [found[other].transform for other in neighbours if other != index and found[other].registered]
         if not starts and first is not None:
             # The other side's first frame: it lies near the reference, or, in a cycle, near the frame that is done.
-            starts = [_standing(running, anchor), first.transform]
+            starts = [_zero_motion(running, anchor), first.transform]
         found[n] = register_member(
             running,
             anchor,
@@ -71,7 +71,7 @@ def registered_outward(
     return [found[n] for n in range(len(frames))]
 
 
-def _standing(running: Running, anchor: Reference) -> Transform:
+def _zero_motion(running: Running, anchor: Reference) -> Transform:
     """Return a transform that moves nothing, of the kind that the recipe solves for."""
     if not running.recipe.deformable.enabled:
         return LinearTransform.identity()
@@ -120,7 +120,7 @@ def registered_to_the_mean(
 def _freed(running: Running, found: Sequence[Found], anchor: Reference) -> tuple[list[Found], float]:
     require_some(found)
     known = [n for n, each in enumerate(found) if each.registered]
-    return freed_of_their_mean(running, found, known, [1.0] * len(known), anchor)
+    return without_their_mean(running, found, known, [1.0] * len(known), anchor)
 
 
 def require_some(found: Sequence[Found]) -> None:

@@ -139,10 +139,10 @@ def centred(
     common = weighted_sum(lambda number: field_of(transforms[number], grid, poll), share)
     moved = float(np.linalg.norm(common, axis=-1).mean())
     back = invert(DisplacementField(common, grid), device=device, poll=poll)
-    return [freed_by(back, each, grid, poll) for each in transforms], moved
+    return [without_mean(back, each, grid, poll) for each in transforms], moved
 
 
-def freed_by(back: Transform, transform: Transform, grid: Geometry, poll: Poll) -> Transform:
+def without_mean(back: Transform, transform: Transform, grid: Geometry, poll: Poll) -> Transform:
     """Return a transform behind one that undoes what all have in common, as a field on a grid."""
     return DisplacementField(field_of(compose(back, transform), grid, poll), grid)
 

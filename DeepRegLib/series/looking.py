@@ -25,7 +25,7 @@ STEP_MARGIN, FAR_SHARE = 1.25, 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class FrameOverview:
     """All frames on one coarse grid.
 
     Parameters
@@ -43,7 +43,7 @@ class Looks:
     grid: Geometry
 
 
-def look_at(frames: Frames, poll: Poll) -> Looks:
+def look_at(frames: Frames, poll: Poll) -> FrameOverview:
     """Read every frame once, and keep it small."""
     pictures, sharpness, grid = [], [], None
     for frame in frames:
@@ -53,7 +53,7 @@ def look_at(frames: Frames, poll: Poll) -> Looks:
         pictures.append(picture(image, grid))
         sharpness.append(_sharpness(image))
     assert grid is not None  # noqa: S101  # for mypy: a series has frames
-    return Looks(np.stack(pictures), np.array(sharpness), grid)
+    return FrameOverview(np.stack(pictures), np.array(sharpness), grid)
 
 
 def coarse_grid(geometry: Geometry) -> Geometry:
@@ -77,13 +77,13 @@ def distances(pictures: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.clip(1 - values @ values.T, 0, 2))
 
 
-def central_frame(looks: Looks) -> int:
+def central_frame(looks: FrameOverview) -> int:
     """Return the frame that is nearest to all others; of those that are nearly as near, the sharpest counts more."""
     apart = distances(looks.pictures).mean(axis=1)
     return int(np.argmin((apart + 1e-3) / np.maximum(looks.sharpness, 1e-9)))
 
 
-def is_cyclic(frames: Frames, looks: Looks) -> bool:
+def is_cyclic(frames: Frames, looks: FrameOverview) -> bool:
     """Tell whether the last frame leads to the first: phases in percent of a cycle, or images that show it."""
     if len(frames) < LEAST_CYCLE:
         return False

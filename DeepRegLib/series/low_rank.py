@@ -22,7 +22,7 @@ from DeepRegLib.monitoring import Poll
 from DeepRegLib.motion.fields import common_grid
 from DeepRegLib.result import FAILED
 from DeepRegLib.series.chain import frame_folder
-from DeepRegLib.series.fields import freed_by
+from DeepRegLib.series.fields import without_mean
 from DeepRegLib.series.frames import Frames
 from DeepRegLib.series.members import Reference, Running, prepared_reference, register_member
 from DeepRegLib.series.stores import Found
@@ -152,6 +152,6 @@ def _anchored(running: Running, found: Sequence[Found], anchor: Reference, index
     else:
         grid = common_grid(there.values(), anchor.image.geometry)
         back = invert(own, device=str(choose_device(running.device)), poll=running.poll)
-        moved = {n: freed_by(back, each, grid, running.poll) for n, each in there.items()}
+        moved = {n: without_mean(back, each, grid, running.poll) for n, each in there.items()}
     moved[index] = LinearTransform.identity()
     return [replace(each, kept=moved.get(n)) for n, each in enumerate(found)]

@@ -257,7 +257,7 @@ def _key(running: Running, recipe: Recipe, reference: Reference, image: Image, s
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def freed_of_their_mean(
+def without_their_mean(
     running: Running, found: Sequence[Found], used: Sequence[int], weights: Sequence[float], reference: Reference
 ) -> tuple[list[Found], float]:
     """Compose the mean displacement of some members back; return all, the others as they are, and how far it was, mm.

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from DeepRegLib.files.arrays import keep_arrays, kept_arrays
+from DeepRegLib.files.arrays import store_arrays, stored_arrays
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.transforms import CompositeTransform, DisplacementField, LinearTransform, Transform, parts_of
 
 MATRIX, FIELD, GRID = "matrix", "field", "grid"
 
 
-def keep_transform(transform: Transform, path: str) -> None:
+def store_transform(transform: Transform, path: str) -> None:
     """Write a transform as the arrays of its parts."""
     arrays: dict[str, NDArray[Any]] = {}
     for number, part in enumerate(parts_of(transform)):
@@ -24,12 +24,12 @@ def keep_transform(transform: Transform, path: str) -> None:
             grid = part.geometry
             arrays[f"{number} {FIELD}"] = part.array
             arrays[f"{number} {GRID}"] = np.array([*grid.size, *grid.spacing, *grid.origin, *grid.direction])
-    keep_arrays(path, arrays)
+    store_arrays(path, arrays)
 
 
-def kept_transform(path: str) -> Transform:
-    """Read what `keep_transform` has written."""
-    arrays = kept_arrays(path)
+def stored_transform(path: str) -> Transform:
+    """Read what `store_transform` has written."""
+    arrays = stored_arrays(path)
     parts: list[LinearTransform | DisplacementField] = []
     while True:
         number = len(parts)

@@ -15,7 +15,7 @@ from DeepRegLib.result import CHECK, FAILED, OK, Verdict
 from DeepRegLib.series.chain import registered_outward, registered_to_the_mean
 from DeepRegLib.series.finishing import FINISHING, Work, finished
 from DeepRegLib.series.frames import Frames, Source, read_frames
-from DeepRegLib.series.looking import Looks, central_frame, is_cyclic, look_at
+from DeepRegLib.series.looking import FrameOverview, central_frame, is_cyclic, look_at
 from DeepRegLib.series.low_rank import refined_by_rank
 from DeepRegLib.series.members import Running, prepared_reference
 from DeepRegLib.series.result import FrameRow, SeriesRegistration
@@ -177,7 +177,7 @@ def _checked_smoothing(smoothing: float | None, recipe: Recipe) -> float:
     return smoothing
 
 
-def _reference_index(reference: int | str, frames: Frames, looks: Looks) -> int:
+def _reference_index(reference: int | str, frames: Frames, looks: FrameOverview) -> int:
     if isinstance(reference, str):
         if reference not in (AUTO, MEAN):
             raise InputError(

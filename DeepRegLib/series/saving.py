@@ -108,7 +108,7 @@ def reserved_series(
             f"{folder / present[0]} is there and not of a series, and would be replaced.",
             "Choose another output folder, or give --overwrite (overwrite=True in Python).",
         )
-    with held(folder) as place:
+    with locked_folder(folder) as place:
         yield place
 
 
@@ -127,7 +127,7 @@ def folder_for(directory: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[SeriesFolder]:
+def locked_folder(folder: Path) -> Iterator[SeriesFolder]:
     """Make a folder if there is none, and keep other runs out of it.
 
     Raises

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.devices import choose_device
-from DeepRegLib.files.arrays import keep_arrays, kept_arrays
+from DeepRegLib.files.arrays import store_arrays, stored_arrays
 from DeepRegLib.geometry import geometry_from
 from DeepRegLib.image import read_image, write_image
 from DeepRegLib.labels import label_map
@@ -28,10 +28,10 @@ from DeepRegLib.provenance import image_hash
 from DeepRegLib.recipes import recipe_from_dict
 from DeepRegLib.result import StartMeasures, Verdict
 from DeepRegLib.series.building import finished_member, shape_of, sharpened
-from DeepRegLib.series.fields import Sums, field_sums, freed_by, mean_of, sums_of
+from DeepRegLib.series.fields import Sums, field_sums, mean_of, sums_of, without_mean
 from DeepRegLib.series.measures import points_inside
 from DeepRegLib.series.members import UNJUDGED, Reference, Running, prepared_reference, register_member
-from DeepRegLib.series.passing import keep_transform, kept_transform
+from DeepRegLib.series.passing import store_transform, stored_transform
 from DeepRegLib.series.stores import FolderStore, Found
 from DeepRegLib.series.voting import elected, votes_of
 from DeepRegLib.transforms import (
@@ -54,7 +54,7 @@ def look(given: Arguments) -> Answer:
 def register(given: Arguments) -> Answer:
     """Register a member to the present template; its transform is kept for the next steps, and for another run."""
     running = _running(given)
-    starts = [kept_transform(given["start"])] if given["start"] else []
+    starts = [stored_transform(given["start"])] if given["start"] else []
     known = UNJUDGED if given["known"] == "unjudged" else _found_of(given["known"])
     found = register_member(
         running,
@@ -68,7 +68,7 @@ def register(given: Arguments) -> Answer:
     )
     transform = found.transform if found.registered else None
     if transform is not None:
-        keep_transform(transform, given["to"])
+        store_transform(transform, given["to"])
     return {
         "level": found.verdict.level,
         "reasons": list(found.verdict.reasons),
@@ -82,28 +82,28 @@ def register(given: Arguments) -> Answer:
 
 def add_fields(given: Arguments) -> Answer:
     """Write the weighted sum of some members' displacements, and of their squared lengths."""
-    members = ((kept_transform(member["transform"]), member["weight"]) for member in given["members"])
+    members = ((stored_transform(member["transform"]), member["weight"]) for member in given["members"])
     total, squares = field_sums(members, geometry_from(given["grid"]), never_cancel)
-    keep_arrays(given["to"], {"total": total, "squares": squares})
+    store_arrays(given["to"], {"total": total, "squares": squares})
     return {}
 
 
 def add_images(given: Arguments) -> Answer:
     """Write what some members add to the mean image."""
-    members = ((read_image(m["image"]), kept_transform(m["transform"]), m["weight"]) for m in given["members"])
+    members = ((read_image(m["image"]), stored_transform(m["transform"]), m["weight"]) for m in given["members"])
     sums = sums_of(members, geometry_from(given["grid"]), never_cancel)
-    keep_arrays(given["to"], {"total": sums.total, "squares": sums.squares, "weight": sums.weight})
+    store_arrays(given["to"], {"total": sums.total, "squares": sums.squares, "weight": sums.weight})
     return {}
 
 
 def add_labels(given: Arguments) -> Answer:
     """Write the votes of some members for each label at each voxel."""
     members = (
-        (label_map(read_image(member["labels"])), kept_transform(member["transform"]), member["weight"])
+        (label_map(read_image(member["labels"])), stored_transform(member["transform"]), member["weight"])
         for member in given["members"]
     )
     votes = votes_of(members, geometry_from(given["grid"]), never_cancel)
-    keep_arrays(given["to"], {str(label): array for label, array in votes.items()})
+    store_arrays(given["to"], {str(label): array for label, array in votes.items()})
     return {}
 
 
@@ -111,31 +111,31 @@ def add(given: Arguments) -> Answer:
     """Write the sum of what other steps have written."""
     sums = dict[str, NDArray[np.float64]]()
     for path in given["parts"]:
-        for name, array in kept_arrays(path).items():
+        for name, array in stored_arrays(path).items():
             sums[name] = sums[name] + array if name in sums else array
-    keep_arrays(given["to"], sums)
+    store_arrays(given["to"], sums)
     return {}
 
 
 def common(given: Arguments) -> Answer:
     """Write what undoes the mean displacement; return its mean length in mm."""
-    field, grid = kept_arrays(given["sum"])["total"].astype(np.float32), geometry_from(given["grid"])
+    field, grid = stored_arrays(given["sum"])["total"].astype(np.float32), geometry_from(given["grid"])
     device = str(choose_device(given["device"]))
-    keep_transform(invert(DisplacementField(field, grid), device=device), given["to"])
+    store_transform(invert(DisplacementField(field, grid), device=device), given["to"])
     return {"moved": float(np.linalg.norm(field, axis=-1).mean())}
 
 
 def free(given: Arguments) -> Answer:
     """Write a member's transform freed of what all have in common."""
     grid = geometry_from(given["grid"])
-    freed = freed_by(kept_transform(given["back"]), kept_transform(given["transform"]), grid, never_cancel)
-    keep_transform(freed, given["to"])
+    freed = without_mean(stored_transform(given["back"]), stored_transform(given["transform"]), grid, never_cancel)
+    store_transform(freed, given["to"])
     return _about(freed)
 
 
 def mean(given: Arguments) -> Answer:
     """Write the mean image and its deviation."""
-    arrays, grid = kept_arrays(given["sum"]), geometry_from(given["grid"])
+    arrays, grid = stored_arrays(given["sum"]), geometry_from(given["grid"])
     made = mean_of(Sums(arrays["total"], arrays["squares"], arrays["weight"]), grid, "template")
     write_image(sharpened(made.image) if given["sharpen"] else made.image, given["to"])
     write_image(made.spread, given["spread"])
@@ -144,7 +144,7 @@ def mean(given: Arguments) -> Answer:
 
 def shape(given: Arguments) -> Answer:
     """Write how the members' shapes vary; return how far their mean lies from the template, mm."""
-    arrays = kept_arrays(given["sum"])
+    arrays = stored_arrays(given["sum"])
     spread, bias = shape_of(arrays["total"], arrays["squares"], geometry_from(given["grid"]))
     write_image(spread, given["to"])
     return {"bias": bias}
@@ -152,14 +152,14 @@ def shape(given: Arguments) -> Answer:
 
 def most_votes(given: Arguments) -> Answer:
     """Write the label with the most weight at each voxel; of equal ones the smaller."""
-    votes = {int(label): array for label, array in kept_arrays(given["sum"]).items()}
+    votes = {int(label): array for label, array in stored_arrays(given["sum"]).items()}
     write_image(elected(votes, geometry_from(given["grid"])), given["to"])
     return {}
 
 
 def finish(given: Arguments) -> Answer:
     """Write a member's final transforms; return what a `MemberRow` says of them."""
-    running, transform = _running(given), kept_transform(given["transform"])
+    running, transform = _running(given), stored_transform(given["transform"])
     anchor = _reference(given["template"], os.stat(given["template"]).st_mtime_ns, _settings(given))  # noqa: PTH116
     points = points_inside(anchor.foreground, running.seed)
     device = str(choose_device(running.device))

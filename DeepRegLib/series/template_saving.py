@@ -19,7 +19,7 @@ from DeepRegLib.naming import without_folders
 from DeepRegLib.recipes import recipe_to_dict, without_folder
 from DeepRegLib.saving import json_text
 from DeepRegLib.series.frames import VOLUME_SUFFIXES
-from DeepRegLib.series.saving import SeriesFolder, folder_for, held, remove_found_in
+from DeepRegLib.series.saving import SeriesFolder, folder_for, locked_folder, remove_found_in
 from DeepRegLib.series.stores import INVERSE, TRANSFORM
 from DeepRegLib.series.template import Template, change_between
 
@@ -63,7 +63,7 @@ def reserved_template(
             f"{folder} already holds {present[0]}.",
             "Choose another output folder, or give --overwrite (overwrite=True in Python).",
         )
-    with held(folder) as place:
+    with locked_folder(folder) as place:
         yield place
 
 

@@ -53,7 +53,7 @@ M = TypeVar("M", bound=Member)
 S = TypeVar("S")
 
 
-class Hands(Protocol[M, S]):
+class TemplateSteps(Protocol[M, S]):
     """Whoever does the steps. `M` is what they know of a member, `S` what they know of a template."""
 
     @property
@@ -103,12 +103,12 @@ class Hands(Protocol[M, S]):
         """Return the label that most have at each voxel; None where no labels were given."""
 
 
-def made_by(hands: Hands[M, S], passes: int) -> Template:
-    """Make a template by steps.
+def made_by(steps: TemplateSteps[M, S], passes: int) -> Template:
+    """Make a template, step by step.
 
     Parameters
     ----------
-    hands
+    steps
         Who does them.
     passes
         How often members are registered with the whole recipe.
@@ -118,23 +118,23 @@ def made_by(hands: Hands[M, S], passes: int) -> Template:
     RegistrationError
         If fewer than two members could be registered.
     """
-    order = hands.order()
-    space = hands.first(order)
-    members = hands.registered(space, None, None, LINEAR_PASS)
+    order = steps.order()
+    space = steps.first(order)
+    members = steps.registered(space, None, None, LINEAR_PASS)
     if len(_used(members)) < LEAST_MEMBERS:
         # A linear alignment of members that differ much may look wrong, and is all there is to begin with.
         members = [replace(each, verdict=Verdict(CHECK, ())) if each.registered else each for each in members]
     known, shifts = None, []
     for number in range(passes + 1):
         used = _used_in(order, members)
-        members, shift = hands.freed(members, used, space, number)
+        members, shift = steps.freed(members, used, space, number)
         shifts.append(shift)
-        space = hands.mean(members, used, space, number)
+        space = steps.mean(members, used, space, number)
         if number < passes:
-            members = hands.registered(space, members, known, number + 1)
+            members = steps.registered(space, members, known, number + 1)
             # How other poses compare was asked at the first whole registration.
             known = members if known is None else known
-    return _finished(hands, members, _used_in(order, members), space, tuple(shifts))
+    return _finished(steps, members, _used_in(order, members), space, tuple(shifts))
 
 
 def linear_only(recipe: Recipe) -> Recipe:
@@ -170,17 +170,17 @@ def _used_in(order: Sequence[int], members: Sequence[Member]) -> list[int]:
 
 
 def _finished(
-    hands: Hands[M, S], members: Sequence[M], used: Sequence[int], space: S, shifts: tuple[float, ...]
+    steps: TemplateSteps[M, S], members: Sequence[M], used: Sequence[int], space: S, shifts: tuple[float, ...]
 ) -> Template:
-    ends = hands.ends(members, used, space)
-    given = zip(hands.names, hands.weights, members, strict=True)
+    ends = steps.ends(members, used, space)
+    given = zip(steps.names, steps.weights, members, strict=True)
     rows = [
         MemberRow(n, name, each.verdict, n in ends.measured, weight, *ends.measured.get(n, ()))
         for n, (name, weight, each) in enumerate(given)
     ]
-    shape, bias = hands.shape(members, used, space)
-    labels = hands.labels(members, used, space)
-    image, variability = hands.images(space)
+    shape, bias = steps.shape(members, used, space)
+    labels = steps.labels(members, used, space)
+    image, variability = steps.images(space)
     verdict, warnings = _judged(rows)
     return Template(
         image=image,
@@ -193,9 +193,9 @@ def _finished(
         bias=bias,
         shifts=shifts,
         verdict=verdict,
-        recipe=hands.recipe,
+        recipe=steps.recipe,
         warnings=warnings,
-        provenance={"versions": versions(), **hands.origin},
+        provenance={"versions": versions(), **steps.origin},
     )
 
 

@@ -10,7 +10,7 @@ from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.models import ModelBundle, load_network, usable_bundle
-from DeepRegLib.models.explanation import reliance
+from DeepRegLib.models.explanation import occlusion_map
 from DeepRegLib.models.inference import network_grid, predict, uncertainty
 from DeepRegLib.models.orientation import Turned, turn_to
 from DeepRegLib.optimization.deformable import Level, match, transfer_field
@@ -25,7 +25,7 @@ from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
 
 UNCERTAINTY, EXPLANATION = MODEL_MAPS
-MAPS = {UNCERTAINTY: uncertainty, EXPLANATION: reliance}
+MAPS = {UNCERTAINTY: uncertainty, EXPLANATION: occlusion_map}
 GIVEN_FIELD = ("the initial transform holds a field, so no model is used", "Give its linear part")
 POINTS_AT_ONCE = 1 << 21
 # Of the progress, where maps are wanted too.

@@ -37,7 +37,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Looked:
+class FolderState:
     """What has been seen of a folder so far.
 
     Parameters
@@ -64,12 +64,12 @@ class Looked:
         """Return the scans that were not handed out as they are now."""
         return [name for name, (state, _) in self.since.items() if self.handled.get(name) != state]
 
-    def with_handled(self, name: str) -> Looked:
+    def with_handled(self, name: str) -> FolderState:
         """Return the same with a scan as handed out; if it changes it will be handed out again."""
-        return Looked(self.since, MappingProxyType({**self.handled, name: self.since[name][0]}))
+        return FolderState(self.since, MappingProxyType({**self.handled, name: self.since[name][0]}))
 
 
-def look(folder: Path, before: Looked, now: float) -> Looked:
+def look(folder: Path, before: FolderState, now: float) -> FolderState:
     """Look at a folder again.
 
     A scan is a file of a known format, or a folder, which holds one DICOM series. What belongs to the header of another
@@ -86,7 +86,7 @@ def look(folder: Path, before: Looked, now: float) -> Looked:
         if state is not None:
             known = before.since.get(path.name)
             since[path.name] = known if known is not None and known[0] == state else (state, now)
-    return Looked(MappingProxyType(since), before.handled)
+    return FolderState(MappingProxyType(since), before.handled)
 
 
 def result_name(path: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.models import load_bundle
-from DeepRegLib.motion.prediction import Predictor, along_a_line, autoregressive, held, network_predictor
+from DeepRegLib.motion.prediction import Predictor, autoregressive, last_value, linear_extrapolation, network_predictor
 from DeepRegLib.motion.traces import Traces, made_trace
 from DeepRegLib.training import export, load_config, train
 from Testing.benchmarks.options import Options
@@ -34,7 +34,7 @@ def measure(options: Options) -> Table:
         bundle = Path(options.model) if named else _trained(Path(place))
         network = network_predictor(load_bundle(bundle))
     spent = time.process_time() - begun
-    predictors = {"none": held, "line": along_a_line, FILTER: autoregressive, NETWORK: network}
+    predictors = {"none": last_value, "line": linear_extrapolation, FILTER: autoregressive, NETWORK: network}
     rows = []
     for number, (kind, traces) in enumerate(KINDS.items()):
         errors = errors_of(predictors, traces, COUNT, SEED * (number + 1))

@@ -41,6 +41,6 @@ class Here:
 
     @contextmanager
     def at(self, place: Where, _voxels: object) -> Iterator[tuple[Here, str]]:
-        """Stand in for `hands_at`."""
+        """Stand in for `executor_at`."""
         assert place.output.is_dir()  # where the keys of a batch system's jobs lie
         yield self, "here"

@@ -18,7 +18,7 @@ pytest.importorskip("typer")
 pytest.importorskip("distributed", reason="the extra cohort is not installed")
 
 from DeepRegLib.cohort import watching
-from DeepRegLib.cohort.clusters import hands_of, running_cluster
+from DeepRegLib.cohort.clusters import executor_of, running_cluster
 from DeepRegLib.cohort.queue_options import Queue
 from DeepRegLib.cohort.queues import jobs_cluster
 from DeepRegLib.cohort.steps import Steps
@@ -67,9 +67,9 @@ def test_a_cluster_that_runs_already_has_one_case_on_each_graphics_card_and_its_
             assert (outcome.code, "4 done" in outcome.out) == (0, True), outcome.err
             assert {row["device"] for row in rows(tmp_path / "out").values()} == {"7", "9"}
             with running_cluster(address) as cluster:  # the steps of a template go the same way
-                hands = hands_of(cluster, {}, a_gpu=True)
-                total = Steps(hands, tmp_path, versions()).reduced("add", "sum", list(range(1, 40)), {})
-                hands.stop()
+                executor = executor_of(cluster, {}, a_gpu=True)
+                total = Steps(executor, tmp_path, versions()).reduced("add", "sum", list(range(1, 40)), {})
+                executor.stop()
             assert Path(total).read_text(encoding="ascii") == str(sum(range(1, 40)))
             assert total.endswith("sum-2-0.npz")  # ten sums of four, two of those, one
         monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0.0)

@@ -51,11 +51,11 @@ def test_what_fails_is_tried_again_after_the_others_and_then_told(tmp_path: Path
         kinds = {"late": DIED, "never": DIED, "refused": INPUT}
         return Outcome(kinds.get(case.name, DONE), "why", "log", verdict="check")
 
-    hands, events = Played(ends), list[Event]()
+    executor, events = Played(ends), list[Event]()
     names = ("late", "refused", "never", "fine")
-    tally = run_all(map(work, names), hands, tmp_path, retries=2, told=events.append)
-    assert hands.begun[:4] == [(name, 1) for name in names]
-    assert sorted(hands.begun[4:]) == [("late", 2), ("late", 3), ("never", 2), ("never", 3)]
+    tally = run_all(map(work, names), executor, tmp_path, retries=2, told=events.append)
+    assert executor.begun[:4] == [(name, 1) for name in names]
+    assert sorted(executor.begun[4:]) == [("late", 2), ("late", 3), ("never", 2), ("never", 3)]
     assert (tally.counts["done"], tally.counts["failed"], dict(tally.verdicts)) == (2, 2, {"check": 1, "ok": 1})
     assert [event.kind for event in events if event.work.name == "refused"] == ["begun", "failed"]
     assert sorted(path.stem for path in (tmp_path / "failures").iterdir()) == ["never", "refused"]
@@ -79,47 +79,47 @@ def test_cases_are_taken_as_there_is_room_for_them(tmp_path: Path) -> None:
             taken += 1
             yield work(f"{number}")
 
-    hands = Played(lambda _: Outcome(DONE, verdict="ok"), room=1)
+    executor = Played(lambda _: Outcome(DONE, verdict="ok"), room=1)
     ahead = []
     run_all(
         many(),  # type: ignore[arg-type]  # a generator
-        hands,
+        executor,
         tmp_path,
         told=lambda event: ahead.append(taken - int(event.work.name)) if event.kind == DONE else None,
     )
-    assert len(hands.begun) == 1000
+    assert len(executor.begun) == 1000
     assert max(ahead) <= 2
 
 
 def test_a_run_that_is_stopped_ends_what_runs_and_begins_nothing(tmp_path: Path) -> None:
-    hands = Played(lambda _: Outcome(DONE, verdict="ok"), room=3)
+    executor = Played(lambda _: Outcome(DONE, verdict="ok"), room=3)
     events = list[Event]()
-    tally = run_all(map(work, "abcdef"), hands, tmp_path, told=events.append, stopped=lambda: len(events) >= 5)
-    assert hands.stopped
-    assert tally.counts["done"] + tally.counts["stopped"] == len(hands.begun) < 6
+    tally = run_all(map(work, "abcdef"), executor, tmp_path, told=events.append, stopped=lambda: len(events) >= 5)
+    assert executor.stopped
+    assert tally.counts["done"] + tally.counts["stopped"] == len(executor.begun) < 6
     assert not (tmp_path / "failures").exists()
 
 
 def test_a_full_disk_ends_the_run_and_is_told(tmp_path: Path) -> None:
-    hands = Played(lambda case: Outcome(DISK if case.name == "b" else DONE, "The disk holding x is full."))
-    tally = run_all(map(work, "abcdef"), hands, tmp_path)
-    assert (hands.begun[-1][0], tally.disk_full) == ("b", "The disk holding x is full.")
+    executor = Played(lambda case: Outcome(DISK if case.name == "b" else DONE, "The disk holding x is full."))
+    tally = run_all(map(work, "abcdef"), executor, tmp_path)
+    assert (executor.begun[-1][0], tally.disk_full) == ("b", "The disk holding x is full.")
 
 
 def test_a_run_that_no_worker_can_go_on_with_ends_and_says_why(tmp_path: Path) -> None:
-    hands = Played(lambda _: Outcome(DONE, verdict="ok"), room=3)
+    executor = Played(lambda _: Outcome(DONE, verdict="ok"), room=3)
 
     def lose(event: Event) -> None:
         if event.kind == DONE:
-            hands.lost = "The jobs ended."
+            executor.lost = "The jobs ended."
 
-    tally = run_all(map(work, "abcdef"), hands, tmp_path, told=lose)
-    assert (tally.trouble, hands.stopped, len(hands.begun) < 6) == ("The jobs ended.", True, True)
+    tally = run_all(map(work, "abcdef"), executor, tmp_path, told=lose)
+    assert (tally.trouble, executor.stopped, len(executor.begun) < 6) == ("The jobs ended.", True, True)
     assert not (tmp_path / "failures").exists()
 
 
 def test_a_worker_that_has_to_leave_is_not_held_against_its_case_unless_that_never_ends(tmp_path: Path) -> None:
-    hands = Played(lambda case: Outcome(DONE if case.name == "long" and case.attempt == 3 else LEFT, "left"))
-    tally = run_all([work("long"), work("endless")], hands, tmp_path, retries=0)
+    executor = Played(lambda case: Outcome(DONE if case.name == "long" and case.attempt == 3 else LEFT, "left"))
+    tally = run_all([work("long"), work("endless")], executor, tmp_path, retries=0)
     assert (tally.counts["done"], tally.counts["failed"]) == (1, 1)
-    assert max(attempt for name, attempt in hands.begun if name == "endless") == 4
+    assert max(attempt for name, attempt in executor.begun if name == "endless") == 4

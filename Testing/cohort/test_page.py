@@ -16,7 +16,7 @@ pytest.importorskip("jinja2")
 
 from DeepRegLib.cohort.bids import cases_in_bids
 from DeepRegLib.cohort.coordinating import run_all
-from DeepRegLib.cohort.own_hands import OwnHands
+from DeepRegLib.cohort.local_executor import LocalExecutor
 from DeepRegLib.cohort.page import outliers_of, page_of, worst_first
 from DeepRegLib.cohort.plan import Choice, plan_of
 from DeepRegLib.cohort.queue_options import Queue, array_script
@@ -86,8 +86,8 @@ def test_results_of_a_bids_data_set_get_its_names(quick: list[str], scan: bytes,
     (root / "dataset_description.json").touch()
     manifest = cases_in_bids(root, "ses-1", "ses-2", {})
     plan = plan_of(manifest, output, versions(), Choice())
-    with OwnHands(1, {}) as hands:
-        run_all((case.work for case in plan.todo), hands, output)
+    with LocalExecutor(1, {}) as executor:
+        run_all((case.work for case in plan.todo), executor, output)
     for _ in range(2):  # a second call finds them there
         lines = write_summary(manifest, plan, output, {})
         assert write_derivatives(manifest, lines, output, root, "1") == 1

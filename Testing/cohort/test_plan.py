@@ -8,8 +8,8 @@ from pathlib import Path
 
 from DeepRegLib.cohort.coordinating import run_all
 from DeepRegLib.cohort.estimating import estimate
+from DeepRegLib.cohort.local_executor import LocalExecutor
 from DeepRegLib.cohort.manifest import read_manifest
-from DeepRegLib.cohort.own_hands import OwnHands
 from DeepRegLib.cohort.plan import Choice, Plan, plan_of
 from DeepRegLib.cohort.record import folder_of, write_failure
 from DeepRegLib.recipes import load_recipe, recipe_to_toml
@@ -31,8 +31,8 @@ def test_a_second_call_does_what_is_missing_or_has_changed(table: Table, quick: 
     recipe.write_text(recipe_to_toml(load_recipe("fast")), encoding="utf-8")
     first = planned(path, output, recipe=str(recipe))
     assert reasons(first) == {"a": "it is new", "b": "it is new"}
-    with OwnHands(1, {}) as hands:
-        run_all((case.work for case in first.todo), hands, output)
+    with LocalExecutor(1, {}) as executor:
+        run_all((case.work for case in first.todo), executor, output)
     again = planned(path, output, recipe=str(recipe))
     assert (reasons(again), sorted(known.name for known in again.done)) == ({}, ["a", "b"])
     assert estimate(again.todo, again.done) is not None
@@ -64,13 +64,13 @@ def test_only_failed_takes_those_and_another_recipe_stands_in_for_their_own(
 ) -> None:
     path, output = table("good", "wrong", "lost"), tmp_path / "out"
     plan = planned(path, output)
-    with OwnHands(1, {}) as hands:
-        run_all((case.work for case in plan.todo if case.work.name != "lost"), hands, output)
+    with LocalExecutor(1, {}) as executor:
+        run_all((case.work for case in plan.todo if case.work.name != "lost"), executor, output)
         write_failure(output, "lost", {"reason": "It died."})
         again = planned(path, output, Choice(only_failed=True, instead="fast"))
         assert reasons(again) == {"wrong": "its verdict is failed", "lost": "it failed before"}
         assert {case.work.case["values"]["recipe"] for case in again.todo} == {"fast"}
-        run_all((case.work for case in again.todo), hands, output)
+        run_all((case.work for case in again.todo), executor, output)
     assert reasons(planned(path, output)) == {}
 
 

@@ -39,8 +39,8 @@ def test_a_template_by_workers_is_that_of_one_process(
 ) -> None:
     monkeypatch.setattr("DeepRegLib.finishing.compare_start", lambda *_given, **_named: Inherited(NOT_COMPARED))
     monkeypatch.setattr(steps, "LEAF", 1)  # two members make a tree
-    hands = Here(dies="member_0001 register")
-    monkeypatch.setattr("DeepRegLib.cli.template.hands_at", hands.at)
+    executor = Here(dies="member_0001 register")
+    monkeypatch.setattr("DeepRegLib.cli.template.executor_at", executor.at)
     for name in ("visits", "labels"):
         (tmp_path / name).mkdir()
     for image, amount in zip(visits(), AMOUNTS, strict=True):
@@ -64,7 +64,15 @@ def test_a_template_by_workers_is_that_of_one_process(
     table = json.loads((output / "template.json").read_text(encoding="utf-8"))
     assert [row["used"] for row in table["members"]] == [True, True]
     assert table["bias_mm"] == pytest.approx(alone.bias, abs=1e-4)
-    assert {work.step for work in hands.done} >= {"register", "add_fields", "add", "common", "free", "mean", "finish"}
+    assert {work.step for work in executor.done} >= {
+        "register",
+        "add_fields",
+        "add",
+        "common",
+        "free",
+        "mean",
+        "finish",
+    }
     assert sorted(path.name for path in (output / "member_0000").iterdir()) == ["inverse.h5", "transform.h5"]
     assert not [path for path in output.iterdir() if path.name.startswith(".")]
 
@@ -108,11 +116,11 @@ def test_a_segmentation_by_workers_is_that_of_one_process(
     write_image(small_pair()[0], scan)
     words = ("segment", scan, "--atlas", atlases, "--recipe", "fast", "--device", "cpu")
     assert deepreg(*words, "-o", tmp_path / "alone").code == 0
-    hands = Here(dies="atlas 1")
-    monkeypatch.setattr("DeepRegLib.cli.segmenting.hands_at", hands.at)
+    executor = Here(dies="atlas 1")
+    monkeypatch.setattr("DeepRegLib.cli.segmenting.executor_at", executor.at)
     outcome = deepreg(*words, "-o", tmp_path / "out", "--cohort", 2)
     assert outcome.code == 0, outcome.err
-    assert {work.step for work in hands.done} == {"carry_atlas"}
+    assert {work.step for work in executor.done} == {"carry_atlas"}
     for name in ("segmentation.seg.nrrd", "agreement.nii.gz"):
         alone, made = (read_image(tmp_path / folder / name).array for folder in ("alone", "out"))
         assert np.array_equal(alone, made)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.models.explanation import APART, BLOCK, reliance
+from DeepRegLib.models.explanation import APART, BLOCK, occlusion_map
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
 
@@ -28,7 +28,7 @@ def test_a_field_moves_where_what_it_rests_on_is_hidden_and_stays_where_it_rests
     image[20, 20, 20] = image[20, 20, 40] = 8.0  # two specks, of which the network sees the first
     working = WorkingImage(image, torch.ones_like(image), geometry)
     fractions: list[float] = []
-    found = reliance(Brightness(), Level(working, working), on_step=fractions.append)
+    found = occlusion_map(Brightness(), Level(working, working), on_step=fractions.append)
     assert found.shape == (size // 2,) * 3
     # A speck of 8 is 1 of the eight voxels of a node of 4 mm; hidden, nearly nothing of it is left.
     assert abs(float(found[10, 10, 10]) - 4.0) < 0.1

@@ -167,7 +167,7 @@ def test_the_uncertainty_is_the_standard_deviation_of_the_answers_in_mm():
 
 def test_a_network_that_answers_the_same_to_mirrored_images_and_other_contrasts_is_certain():
     class Dark(Centroid):
-        """Looks at the spot only, whether it is bright or dark."""
+        """FrameOverview at the spot only, whether it is bright or dark."""
 
         def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
             return super().forward(

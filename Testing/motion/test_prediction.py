@@ -12,9 +12,9 @@ from DeepRegLib.models import load_bundle
 from DeepRegLib.motion.prediction import (
     NetworkPredictor,
     Predictor,
-    along_a_line,
     autoregressive,
-    held,
+    last_value,
+    linear_extrapolation,
     network_predictor,
 )
 from DeepRegLib.motion.traces import Traces, made_trace
@@ -29,9 +29,9 @@ BREATH = amounts(220)
 
 def test_no_prediction_holds_and_a_line_goes_on() -> None:
     ramp = np.stack([2 * TIMES, 1 - TIMES], axis=1)
-    np.testing.assert_allclose(held(TIMES, ramp, 21.0), ramp[-1])
-    np.testing.assert_allclose(along_a_line(TIMES, ramp, 21.0), [42.0, -20.0], atol=1e-9)
-    np.testing.assert_allclose(along_a_line(TIMES[:1], ramp[:1], 21.0), ramp[0])
+    np.testing.assert_allclose(last_value(TIMES, ramp, 21.0), ramp[-1])
+    np.testing.assert_allclose(linear_extrapolation(TIMES, ramp, 21.0), [42.0, -20.0], atol=1e-9)
+    np.testing.assert_allclose(linear_extrapolation(TIMES[:1], ramp[:1], 21.0), ramp[0])
 
 
 def test_the_filter_goes_on_with_a_breath_whose_times_are_uneven() -> None:
@@ -41,7 +41,9 @@ def test_the_filter_goes_on_with_a_breath_whose_times_are_uneven() -> None:
         found = autoregressive(uneven, seen, float(TIMES[-1] + 0.1 * steps))
         np.testing.assert_allclose(found, BREATH[199 + steps], atol=0.4)
     # Too little was seen to fit one.
-    np.testing.assert_allclose(autoregressive(TIMES[:6], BREATH[:6], 0.8), along_a_line(TIMES[:6], BREATH[:6], 0.8))
+    np.testing.assert_allclose(
+        autoregressive(TIMES[:6], BREATH[:6], 0.8), linear_extrapolation(TIMES[:6], BREATH[:6], 0.8)
+    )
 
 
 @pytest.mark.parametrize("gated", [False, True])
@@ -87,7 +89,7 @@ def test_a_network_trained_for_seconds_predicts_better_than_none_or_a_line(tmp_p
     assert bundle.manifest.task == "motion"
     assert load_bundle(tmp_path / "bundle").manifest.input.interval == 0.2
     network = network_predictor(bundle)
-    assert _error(network) < 0.8 * min(_error(held), _error(along_a_line))
+    assert _error(network) < 0.8 * min(_error(last_value), _error(linear_extrapolation))
 
 
 def test_a_model_of_another_task_predicts_nothing() -> None:

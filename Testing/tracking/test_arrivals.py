@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from DeepRegLib.tracking.arrivals import Looked, look, result_name
+from DeepRegLib.tracking.arrivals import FolderState, look, result_name
 
 
 def test_a_file_that_still_grows_waits_until_it_has_not_changed_for_a_while(tmp_path: Path) -> None:
     scan = tmp_path / "scan.nii.gz"
     scan.write_bytes(b"half")
-    looked = look(tmp_path, Looked(), 0.0)
+    looked = look(tmp_path, FolderState(), 0.0)
     assert looked.settled(1.0, 2.0) == []
     scan.write_bytes(b"half and more")
     looked = look(tmp_path, looked, 1.5)
@@ -24,7 +24,7 @@ def test_a_file_that_still_grows_waits_until_it_has_not_changed_for_a_while(tmp_
 def test_a_scan_that_changes_after_it_was_handed_out_is_handed_out_again(tmp_path: Path) -> None:
     scan = tmp_path / "scan.nrrd"
     scan.write_bytes(b"one")
-    looked = look(tmp_path, Looked(), 0.0).with_handled("scan.nrrd")
+    looked = look(tmp_path, FolderState(), 0.0).with_handled("scan.nrrd")
     scan.write_bytes(b"two, longer")
     looked = look(tmp_path, looked, 1.0)
     assert looked.waiting() == ["scan.nrrd"]
@@ -36,7 +36,7 @@ def test_hidden_and_empty_files_and_those_of_other_kinds_are_no_scans(tmp_path: 
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "empty.nii").touch()
     (tmp_path / "empty").mkdir()
-    assert look(tmp_path, Looked(), 0.0).waiting() == []
+    assert look(tmp_path, FolderState(), 0.0).waiting() == []
 
 
 def test_a_folder_is_one_scan_that_changes_with_each_of_its_slices_and_a_header_with_its_voxels(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_folder_is_one_scan_that_changes_with_each_of_its_slices_and_a_header_
     series.mkdir()
     (series / "1").write_bytes(b"slice")
     (tmp_path / "a.mhd").write_bytes(b"header")
-    looked = look(tmp_path, Looked(), 0.0)
+    looked = look(tmp_path, FolderState(), 0.0)
     assert looked.settled(5.0, 2.0) == ["Smith^John", "a.mhd"]
     (series / "2").write_bytes(b"slice")
     (tmp_path / "a.raw").write_bytes(b"voxels")
@@ -60,4 +60,4 @@ def test_the_oldest_scan_comes_first(tmp_path: Path) -> None:
     for second, name in enumerate(("z.nii", "a.nii", "m.nii")):
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (second, second))
-    assert look(tmp_path, Looked(), 0.0).settled(3.0, 2.0) == ["z.nii", "a.nii", "m.nii"]
+    assert look(tmp_path, FolderState(), 0.0).settled(3.0, 2.0) == ["z.nii", "a.nii", "m.nii"]

@@ -69,7 +69,7 @@ def main(what: str, table: Path, output: Path) -> None:
     """Plan a table, or run it by one worker; print what that took as JSON."""
     import psutil
 
-    from DeepRegLib.cohort.clusters import hands_of, local_cluster, threads_of
+    from DeepRegLib.cohort.clusters import executor_of, local_cluster, threads_of
     from DeepRegLib.cohort.coordinating import run_all
     from DeepRegLib.cohort.manifest import read_manifest
     from DeepRegLib.cohort.plan import Choice, plan_of
@@ -81,10 +81,10 @@ def main(what: str, table: Path, output: Path) -> None:
     if what == "run":
         (output / "cases").mkdir(parents=True)
         with local_cluster(1) as cluster:
-            hands = hands_of(cluster, threads_of(1), a_gpu=False)
+            executor = executor_of(cluster, threads_of(1), a_gpu=False)
             begun, used = time.perf_counter(), time.process_time()
-            run_all((planned.work for planned in plan.todo), hands, output)
-            hands.stop()
+            run_all((planned.work for planned in plan.todo), executor, output)
+            executor.stop()
     seconds, cpu = time.perf_counter() - begun, time.process_time() - used
     megabytes = psutil.Process().memory_info().rss / 1e6
     print(json.dumps({"seconds": seconds, "cpu": cpu, "megabytes": megabytes}))

@@ -85,7 +85,7 @@ class Watch(Protocol):
         """Return why none will come; "" as long as one may."""
 
 
-class DaskHands:
+class DaskExecutor:
     """The workers of a cluster.
 
     Parameters

@@ -10,7 +10,7 @@ from DeepRegLib.cohort.children import Children
 from DeepRegLib.cohort.work import Outcome, Work
 
 
-class OwnHands:
+class LocalExecutor:
     """A fixed number of processes; a context manager.
 
     Parameters
@@ -26,7 +26,7 @@ class OwnHands:
         self._children = Children(environment)
         self._pool = ThreadPoolExecutor(count)
 
-    def __enter__(self) -> OwnHands:
+    def __enter__(self) -> LocalExecutor:
         """Nothing is started before the first case."""
         return self
 
