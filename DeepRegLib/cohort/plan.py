@@ -9,9 +9,9 @@ from pathlib import Path
 
 from DeepRegLib.cohort.cases import Case, Problem
 from DeepRegLib.cohort.checking import Checked, check_cases, named_wrongly
+from DeepRegLib.cohort.fingerprint import Fingerprint, difference, fingerprint_by_case
 from DeepRegLib.cohort.manifest import Manifest
 from DeepRegLib.cohort.record import failure_file, folder_of, record_of
-from DeepRegLib.cohort.wanted import Fingerprint, difference, fingerprint_by_case
 from DeepRegLib.cohort.work import Limits, Work
 
 NEW, FAILED_BEFORE = "it is new", "it failed before"

@@ -20,9 +20,9 @@ from typing import Any
 from DeepRegLib.cohort.cases import Case, words_of
 from DeepRegLib.cohort.columns import COMMANDS
 from DeepRegLib.cohort.files import content_hash, stamp_of
+from DeepRegLib.cohort.fingerprint import SCHEMA, Fingerprint, difference, fingerprint_of
 from DeepRegLib.cohort.record import LARGEST_RECORD, LOG, RECORD, THUMBNAIL, is_case_file, record_of, summary_of
 from DeepRegLib.cohort.thumbnails import write_thumbnail
-from DeepRegLib.cohort.wanted import SCHEMA, Fingerprint, difference, fingerprint_of
 from DeepRegLib.cohort.work import BUSY, DISK, DONE, INPUT, RUN, VERSIONS, Outcome, Work
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import write_text
