@@ -60,7 +60,7 @@ CLEANING = {
     "deformation": BENT,
     "appearance": dict.fromkeys(("noise", "thick", "artefacts", "cropped", "bias", "remap", "blur", "gamma"), 0.0),
 }
-CLEANING_STEPS = 300
+CLEANING_STEPS = 140
 # Without normalisation an autoencoder diverges at the rate that a segmentation learns fastest with.
 RATE, CLEANING_RATE = 6e-3, 1.5e-3
 
