@@ -38,7 +38,7 @@ LEAST_COVERAGE = 0.15
 DOUBTFUL_COVERAGE = 0.5
 STRONG_DEFORMATION = 1.0
 COARSE_INVERSE_MM = 0.5
-# Mean over a small cube, see docs/verdict.md: right results reached 3.3, a bump of 10 mm about 6.
+# Mean over a small cube, see docs/verdict.md: right results reached 3.7, a bump of 10 mm about 6.
 LED_ASTRAY_MM = 4.0
 # Landmarks: breathing moves them by up to 16 mm, so that alone is no failure; of small anatomy a quarter of the spread.
 LARGE_TRE_MM, HOPELESS_TRE_MM = 10.0, 30.0

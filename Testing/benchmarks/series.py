@@ -71,9 +71,9 @@ def _rows(options: Options) -> Iterator[Row]:
     if options.only in ("", CONTRAST):
         for path in sorted(options.data.glob(f"*{BREATHING}*"))[:1]:
             yield from _contrast(path, options)
-    if options.only in ("", LONG):
+    if options.only == LONG:
         yield long_row(options)
-    if options.only in ("", TAB):
+    if options.only == TAB:
         yield from tab_rows(options)
     for group, step in GROUPS.items():
         if options.only in ("", group):
