@@ -49,7 +49,7 @@ Row = dict[str, Any]
 def measure(options: Options) -> Table:
     """Measure errors of points whose motion is known, and what a template of labelled scans is worth.
 
-    `--only` takes a part: a name of a case or group, ``contrast``, ``long`` or ``tab``.
+    `--only` takes a part: a name of a case or group, or ``contrast``; ``long`` and ``tab`` run only by their names.
     """
     rows: list[Row] = []
     for row in _rows(options):
