@@ -58,6 +58,9 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "gain",
         "scaling",
         "recipes",
+        "candidates",
+        "adapted",
+        "adversarial",
     }
     assert parsed(["scaling", "--sizes", "64,96"])[1] == ["scaling"]
     assert parsed(["scaling", "--sizes", "64,96"])[0].sizes == (64, 96)

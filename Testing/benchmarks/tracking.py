@@ -44,7 +44,7 @@ def measure(options: Options) -> Table:
             people.setdefault(case.name.partition("_cyc")[0], []).append(case)
     series = [cases for cases in people.values() if len(cases) > 1]
     if not series:
-        return nothing(TITLE, f"There are not two cases {SET}* of one volunteer in {options.data}.")
+        return nothing(TITLE, f"There is no case {SET}* with two scans of one volunteer in {options.data}.")
     rows: list[dict[str, Any]] = []
     jobs = [*series, series[0][:1]]
     for cases in jobs:

@@ -28,7 +28,7 @@ def measure(options: Options) -> Table:
     """Adapt the model to the scans of a set but its first pair in `--count` steps, and register that pair."""
     cases = find_cases(options.data, options.only or SET)
     if len(cases) < 2:
-        return nothing(TITLE, f"There are no two cases of {options.only or SET} in {options.data}.")
+        return nothing(TITLE, f"There is no case of {options.only or SET} with a second one in {options.data}.")
     with tempfile.TemporaryDirectory() as folder:
         adapted, seconds = _adapted(options, cases[1:], Path(folder))
         models = {"model alone": options.model, "adapted alone": adapted}

@@ -88,8 +88,8 @@ class Verdicts:
         about = (
             "A bump of 10 mm, of a third of the radius of small anatomy, leads one place of a right result astray.",
             f"It is `check` where the motion of its surroundings, more than {verdict.LED_ASTRAY_MM:g} mm apart, fits "
-            "clearly better (a limit that was set on pairs of both halves); the map of trust names the place among the three "
-            "worst.",
+            "clearly better (a limit that was set on pairs of both halves); the map of trust names the place among the "
+            "three worst.",
         )
         return Table("Wrong in one place", columns, rows, about).markdown()
 
