@@ -176,7 +176,9 @@ def _by_peer(made: Made, python: str) -> dict[str, Any]:
         for image, path in zip((made.shown, made.scan), paths, strict=True):
             write_image(image, path)
         (Path(folder) / "out").mkdir()
-        answer = run_fresh(tool.module, *paths, Path(folder) / "out", 1, True, tool.variant, limit=LIMIT, python=python)
+        answer = run_fresh(
+            tool.module, *paths, Path(folder) / "out", 1, True, tool.variant, False, limit=LIMIT, python=python
+        )
         if "error" in answer:
             return {"way": PEER, "error": answer["error"]}
         chain = read_chain(answer["transforms"])
