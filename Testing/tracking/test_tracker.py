@@ -12,7 +12,7 @@ from DeepRegLib.engine.tracking import TRACK
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.motion.components import motion_model
-from DeepRegLib.motion.prediction import along_a_line, held
+from DeepRegLib.motion.prediction import last_value, linear_extrapolation
 from DeepRegLib.pipeline import prepare_fixed
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.request import Drivers, Request
@@ -166,7 +166,7 @@ def test_with_foresight_a_scan_starts_from_where_it_is_expected() -> None:
     """The anatomy drifts by 4 mm a second; the third scan comes when it has moved on by 6 mm."""
     fixed, moving, *_ = small_pair()
     series = [DisplacementField(_shifted(step), FIXED_GRID) for step in (0.0, 4.0, 8.0)]
-    foresight = Foresight(motion_model(series, FIXED_GRID), along_a_line)
+    foresight = Foresight(motion_model(series, FIXED_GRID), linear_extrapolation)
     tracker = Tracker(fixed, linear_recipe(), foresight=foresight)
     assert tracker.expected(1.0) is None
     first = tracker.register(moving, time=0.0)
@@ -203,7 +203,7 @@ def test_a_scan_that_comes_with_a_motion_and_what_was_seen_starts_from_where_it_
 def test_foresight_needs_times_in_order() -> None:
     fixed, moving, *_ = small_pair()
     series = [DisplacementField(_shifted(step), FIXED_GRID) for step in (0.0, 4.0)]
-    tracker = Tracker(fixed, linear_recipe(), foresight=Foresight(motion_model(series, FIXED_GRID), held))
+    tracker = Tracker(fixed, linear_recipe(), foresight=Foresight(motion_model(series, FIXED_GRID), last_value))
     with pytest.raises(InputError, match="time of the scan is missing"):
         tracker.register(moving)
     tracker.register(moving, time=5.0)
