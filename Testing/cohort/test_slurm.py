@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("dask_jobqueue", reason="the extra cohort is not installed")
 
-from DeepRegLib.cohort import clusters, queue_options
+from DeepRegLib.cohort import queue_options
 from Testing.cli.conftest import Deepreg, deepreg  # noqa: F401  # a fixture
 from Testing.cohort.conftest import ROOT, Table
-from Testing.cohort.slurm import missing, running_slurm, wait_for_jobs
+from Testing.cohort.slurm import missing, running_slurm
 from Testing.cohort.test_command import rows
 
 pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "-"), pytest.mark.slow]
@@ -31,8 +31,7 @@ def slurm() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def at_slurm(slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have jobs run cases in no time, and lost ones replaced soon."""
-    monkeypatch.setitem(clusters.SETTINGS, "distributed.deploy.lost-worker-timeout", "100ms")
+    """Have jobs run cases in no time."""
     paths = os.pathsep.join((str(ROOT / "Testing" / "cohort" / "standin"), str(ROOT)))
     for name, value in (slurm | {"PYTHONPATH": paths}).items():
         monkeypatch.setenv(name, value)
@@ -50,7 +49,6 @@ def test_twenty_cases_run_in_jobs_and_one_that_is_cancelled_is_replaced(
     assert (outcome.code, "20 done" in outcome.out) == (0, True), outcome.err
     found = rows(tmp_path / "out")
     assert [name for name, row in found.items() if row["attempts"] == "2"] == ["cancelled"]
-    assert "Dashboard: http://127.0.0.1:" in outcome.err
     assert "Traceback" not in outcome.err
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
@@ -70,7 +68,6 @@ def test_a_job_that_is_refused_ends_the_run_by_a_sentence(
 def test_an_array_job_of_twenty_cases_writes_the_same_folders(
     deepreg: Deepreg,  # noqa: F811
     at_slurm: None,
-    slurm: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     table: Table,
     tmp_path: Path,
@@ -80,10 +77,8 @@ def test_an_array_job_of_twenty_cases_writes_the_same_folders(
     words = ("--jobs", 2, "--job-memory", 1)
     outcome = deepreg("cohort", path, "-o", output, "--array", script, *words)
     assert f"sbatch {script}" in outcome.out
-    subprocess.run(["sbatch", script], capture_output=True, check=True)
-    wait_for_jobs(slurm)
+    told = subprocess.run(["sbatch", "--wait", script], capture_output=True, text=True, check=False)
     logs = [log.read_text(encoding="utf-8") for log in (output / "jobs").iterdir()]
-    assert len(logs) == 2
-    assert not any("error" in log for log in logs), logs
+    assert told.returncode == 0, (told.stderr, logs)
     assert deepreg("cohort", path, "-o", output, "--collect").code == 0
     assert {row["status"] for row in rows(output).values()} == {"done"}

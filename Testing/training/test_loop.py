@@ -178,43 +178,33 @@ train(config_from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), device="cpu"
 """
 
 
-def run_processes(config: TrainingConfig, run: Path, count: int, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train in so many processes, of which this one is the first."""
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def run_processes(config: TrainingConfig, run: Path, count: int, port: int) -> None:
+    shared = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-c", PROCESS, json.dumps(config_to_dict(config)), str(run)]
-    others = [
+    processes = [
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **shared, "PYTHONPATH": str(ROOT), "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**shared, "PYTHONPATH": str(ROOT), "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(1, count)
+        for rank in range(count)
     ]
-    try:
-        with monkeypatch.context() as patch:
-            for name, value in {**shared, "RANK": "0", "LOCAL_RANK": "0"}.items():
-                patch.setenv(name, value)
-            train(config, run, device="cpu")
-        for process in others:
-            _, errors = process.communicate(timeout=600)
-            assert process.returncode == 0, errors
-    finally:
-        for process in others:
-            process.kill()
-            process.wait()
+    for process in processes:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed training")
 def test_two_processes_learn_what_one_with_twice_the_batch_does(
-    tiny_config: TinyConfig, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+    tiny_config: TinyConfig, tmp_path: Path, free_port: int
 ) -> None:
     config = tiny_config(
         optimisation={"accumulate": 2, "iterations": 4}, losses={"adversarial": 0.1}, sources={"shapes": 1.0}
     )
-    run_processes(config, tmp_path / "two", 2, free_port, monkeypatch)
+    run_processes(config, tmp_path / "two", 2, free_port)
     doubled = replace(config, optimisation=replace(config.optimisation, batch=2))
     train(doubled, tmp_path / "one", device="cpu")
     for name in ("loss", "gradient", "judge"):
