@@ -94,7 +94,7 @@ def test_every_control_is_connected() -> None:
     connected = {name for path in PANEL for name in connected_names(path)}
     bound = {name for name, element in widgets().items() if text(element, "SlicerParameterName")}
     lists = {f"{side}SegmentList" for side in ("fixed", "moving", "sliding", "rigid")}  # connected by `SegmentList`
-    lists |= {"movingAlongList", "fixedAlongList"}  # by `AlongSection`
+    lists |= {"movingAlongList", "fixedAlongList", "atlasPairsList"}  # by `AlongSection` and `AtlasList`
     still = {"logView"}  # only shows
     for name, element in widgets().items():
         if element.get("class") in INTERACTIVE - {"ctkCollapsibleButton"}:

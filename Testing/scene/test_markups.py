@@ -55,7 +55,7 @@ def test_a_curve_gives_its_control_points(scene: slicer.vtkMRMLScene) -> None:
         ("abcde", "ecabd", [0, 1, 2, 3, 4], [2, 3, 1, 4, 0]),
         ("bd", "abcde", [0, 1], [1, 3]),
         ("abcde", "eb", [1, 4], [1, 0]),
-        ("aabcd", "abcda", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        ("aabcd", "aabcd", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
         ("abc", "xyz", [0, 1, 2], [0, 1, 2]),
     ],
     ids=["by label", "by label, fewer fixed", "by label, fewer moving", "ambiguous, in order", "foreign, in order"],
@@ -68,6 +68,13 @@ def test_points_are_paired_by_label_else_in_order(
     pairs = landmark_pairs(fixed, moving)
     np.testing.assert_allclose(pairs[0], POINTS[fixed_rows], atol=1e-9)
     np.testing.assert_allclose(pairs[1], 2 * POINTS[moving_rows], atol=1e-9)
+
+
+def test_points_are_not_paired_in_order_against_their_labels(scene: slicer.vtkMRMLScene) -> None:
+    fixed = markups_node(scene, POINTS, "aabcd", "fixed points")
+    moving = markups_node(scene, 2 * POINTS, "abcda", "moving points")
+    with pytest.raises(InputError, match="a is point 2 of fixed points, and another one in the other list"):
+        landmark_pairs(fixed, moving)
 
 
 def gone(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLNode:
