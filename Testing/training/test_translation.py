@@ -25,6 +25,7 @@ from DeepRegLib.training.state import checkpoints, part, read_tensors
 from DeepRegLib.training.translation_losses import patch_contrast, tolerant_difference
 from DeepRegLib.translation import save_translation, translate_with
 from DeepRegLib.translation.belief import belief_in
+from Testing.cli.conftest import Deepreg, deepreg  # noqa: F401  # a fixture
 from Testing.small import small_pair, small_recipe
 
 Make = Callable[..., TrainingConfig]
@@ -104,6 +105,24 @@ def test_it_learns_the_other_contrast_and_its_bundle_shows_a_scan_in_it(
     assert sorted(path.name for path in saved.iterdir()) == ["result.json", "synthetic.nii.gz"]
     with pytest.raises(InputError):
         save_translation(result, tmp_path / "out")
+
+
+def test_the_command_writes_the_synthetic_scan_beside_what_became_of_it(
+    learned: tuple[ModelBundle, Path],
+    folder: Path,
+    deepreg: Deepreg,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    words = ("translate", folder / "images" / "1.nii.gz", "--model", learned[0].folder, "--device", "cpu")
+    told = deepreg(*words, "-o", tmp_path / "out")
+    assert told.code == 0, told.err
+    assert "Edges run like those of the scan" in told.out
+    synthetic = read_image(tmp_path / "out" / "synthetic.nii.gz")
+    assert synthetic.geometry.is_close(read_image(folder / "images" / "1.nii.gz").geometry)
+    assert 0 <= synthetic.array.min() < synthetic.array.max() <= 1
+    again = deepreg(*words, "-o", tmp_path / "out")
+    assert (again.code, again.err.count("\n")) == (2, 1)
+    assert deepreg(*words, "-o", tmp_path / "out", "--overwrite", "--json").code == 0
 
 
 def test_a_recipe_registers_through_the_synthetic_scan_and_is_judged_by_the_scan_itself(
