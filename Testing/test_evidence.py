@@ -59,16 +59,6 @@ def test_the_other_side_fits_better_only_where_a_scan_is_mirrored(axis: int) -> 
     assert other.edges > own.edges
 
 
-@pytest.mark.parametrize("number", [1, 3, 5])
-def test_a_mirrored_scan_is_seen_from_a_pose_that_is_turned(number: int) -> None:
-    """As where a scan lies turned in its grid, so that no axis of either grid is that of the mirror."""
-    image = working()
-    flipped = WorkingImage(image.intensity.flip(2), image.weight, image.geometry)
-    pair = pair_of(image, flipped)
-    turned = displacements(pair.places, (0.3,))[number]
-    assert other_side(pair, small_images(image, flipped), turned).information > 1.5
-
-
 def image_move(pair: Compared, pose: np.ndarray) -> np.ndarray:
     return LinearTransform(pose).apply_to_points(pair.places.points) - pair.places.points
 

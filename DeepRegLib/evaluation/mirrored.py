@@ -12,8 +12,8 @@ from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.linear import refine_poses
 from DeepRegLib.optimization.working import WorkingImage
 
-FIRST_ITERATIONS, ITERATIONS = 5, 12
-REFINED = 2  # reflections of the pose, those with most information after the first steps
+REFINED = 3  # reflections of the pose, those with most information
+ITERATIONS = 15
 FIRST_STEP = 0.5
 LEAST_SEEN = 0.5
 LEAST = 1e-3
@@ -59,23 +59,23 @@ def other_side(
     poll
         Called now and then; may raise to stop.
     """
+    reflections = _reflections(pair, small[0], pose)
+    found = pair.at_each(reflections)
+    best = np.argsort([-evidence.information for evidence in found], kind="stable")[:REFINED]
 
-    def refined(poses: list[NDArray[np.float64]], iterations: int) -> list[NDArray[np.float64]]:
-        fit = refine_poses(
-            *small,
-            poses,
-            model=model,
-            similarity="mi",
-            iterations=iterations,
-            first_step=FIRST_STEP,
-            on_step=lambda _iteration, _similarity: poll(),
-        )
-        return [each.matrix for each in fit.poses]
+    def report(_iteration: int, _similarity: object) -> None:
+        poll()
 
-    # A reflection a few degrees off shows nothing yet: all of them get some steps before the best are chosen.
-    begun = refined(_reflections(pair, small[0], pose), FIRST_ITERATIONS)
-    best = np.argsort([-evidence.information for evidence in pair.at_each(begun)], kind="stable")[:REFINED]
-    matrices = refined([pose, *(begun[n] for n in best)], ITERATIONS)
+    fit = refine_poses(
+        *small,
+        [pose, *(reflections[n] for n in best)],
+        model=model,
+        similarity="mi",
+        iterations=ITERATIONS,
+        first_step=FIRST_STEP,
+        on_step=report,
+    )
+    matrices = [each.matrix for each in fit.poses]
     own = [pose, *(matrix for matrix in matrices if np.linalg.det(matrix[:3, :3]) > 0)]
     mirrored = [matrix for matrix in matrices if np.linalg.det(matrix[:3, :3]) < 0]
     here, there = pair.at_each(own), pair.at_each(mirrored)
