@@ -62,6 +62,14 @@ def test_a_good_result_has_nothing_against_it() -> None:
     assert (verdict.level, verdict.reasons) == (OK, ())
 
 
+def test_a_mirrored_pose_whose_edges_speak_against_it_is_no_doubt() -> None:
+    """Brains are nearly symmetric: the demo's, registered right, has 1.05 of its information at the mirrored pose."""
+    symmetric = replace(GOOD, mirrored_information=1.05, mirrored_edges=0.89)
+    assert verdict_on(symmetric, deformed=True).level == OK
+    mirrored = replace(GOOD, mirrored_information=1.05, mirrored_edges=1.01)
+    assert verdict_on(mirrored, deformed=True).level == CHECK
+
+
 @pytest.mark.parametrize(
     ("change", "level", "word"),
     [
