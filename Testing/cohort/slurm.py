@@ -111,17 +111,6 @@ def running_slurm(folder: Path, cores: int = 4) -> Iterator[dict[str, str]]:
             _end(daemons, environment)
 
 
-def jobs_of(variables: dict[str, str]) -> list[str]:
-    """Return the numbers of the jobs that run."""
-    told = _told("squeue", "-h", "-t", "R", "-o", "%A", variables=os.environ | variables)
-    return told.split()
-
-
-def cancel(job: str, variables: dict[str, str]) -> None:
-    """Cancel a job."""
-    _told("scancel", job, variables=os.environ | variables)
-
-
 def _wait_for(folder: Path, daemon: str, environment: dict[str, str]) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
