@@ -18,6 +18,7 @@ from DeepRegLib.scene.hierarchy import put_into, result_folder
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, new_node
 from DeepRegLib.scene.segmentations import LabelPair, common_steps, layers_from_node
 from DeepRegLib.scene.steps import run_through
+from DeepRegLib.scene.tables import fill_table
 
 SCALARS = "distance (mm)"
 COLOURS = "vtkMRMLColorTableNodeRainbow"
@@ -147,12 +148,5 @@ def _table(scene: slicer.vtkMRMLScene, pair: LabelPair, changes: tuple[SegmentCh
         apart = change.mean_mm, change.p95_mm, change.largest_mm
         numbers = [f"{ml:.3f}" for ml in volumes] + ["" if mm is None else f"{mm:.2f}" for mm in apart]
         rows.append([pair.names[change.label], *numbers])
-    for number, title in enumerate(COLUMNS):
-        column = vtk.vtkStringArray()
-        column.SetName(title)
-        for row in rows:
-            column.InsertNextValue(row[number])
-        node.AddColumn(column)
-    node.SetUseColumnTitleAsColumnHeader(True)
-    node.SetLocked(True)
+    fill_table(node, COLUMNS, rows)
     return node

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import slicer
-import vtk
 
 from DeepRegLib.scene.hierarchy import put_into, remove_folder, remove_item, result_folder
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, VERDICT_ATTRIBUTE, new_node, one_change, remove_with_companions
 from DeepRegLib.scene.ownership import mark_segments
 from DeepRegLib.scene.segmentations import Segment, SegmentLayers, labelmap_steps, set_segments
 from DeepRegLib.scene.steps import Steps
+from DeepRegLib.scene.tables import fill_table
 from DeepRegLib.scene.volumes import add_volume
 from DeepRegLib.segmentation import segments
 from DeepRegLib.segmentation.result import Segmentation, SegmentRow
@@ -101,14 +101,7 @@ def _description(segment: segments.Segment) -> slicer.vtkSegment:
 def _fill(node: slicer.vtkMRMLTableNode, segmentation: Segmentation) -> None:
     columns = MODEL_COLUMNS if segmentation.model else COLUMNS
     cells = [_cells(row, by_model=bool(segmentation.model)) for row in segmentation.rows]
-    for number, title in enumerate(columns):
-        column = vtk.vtkStringArray()
-        column.SetName(title)
-        for row in cells:
-            column.InsertNextValue(row[number])
-        node.AddColumn(column)
-    node.SetUseColumnTitleAsColumnHeader(True)
-    node.SetLocked(True)
+    fill_table(node, columns, cells)
 
 
 def _cells(row: SegmentRow, *, by_model: bool) -> tuple[str, ...]:

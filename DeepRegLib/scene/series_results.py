@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import slicer
-import vtk
 
 from DeepRegLib.scene.hierarchy import put_into, remove_folder, remove_item, result_folder
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, VERDICT_ATTRIBUTE, new_node, remove_with_companions
@@ -13,6 +12,7 @@ from DeepRegLib.scene.ownership import mark_segments
 from DeepRegLib.scene.segmentations import SegmentLayers, labelmap_steps, set_segments
 from DeepRegLib.scene.series_frames import volume_sequence
 from DeepRegLib.scene.steps import Steps
+from DeepRegLib.scene.tables import fill_table
 from DeepRegLib.scene.transforms import set_transform, transform_steps
 from DeepRegLib.scene.volumes import add_volume, set_millimetres, set_voxels, show_like, value_range
 from DeepRegLib.scene.world import image_data_steps
@@ -94,7 +94,7 @@ def series_result_steps(
         maps = yield from _map_steps(scene, result, name, made)
         table = new_node(scene, "vtkMRMLTableNode", f"{name} frames")
         made.append(table)
-        _fill(table, result.rows)
+        fill_table(table, COLUMNS, [_cells(row) for row in result.rows])
         folder = result_folder(scene, f"{name} series", browser.GetProxyNode(source))
         sequences = [each for each in (transforms, stable, contours) if each is not None]
         yield from _play_steps(browser, sequences, made)
@@ -194,18 +194,6 @@ def _remove(scene: slicer.vtkMRMLScene, made: list[slicer.vtkMRMLNode], folder: 
         remove_with_companions(scene, node)
     if folder:
         remove_folder(scene, folder)
-
-
-def _fill(node: slicer.vtkMRMLTableNode, rows: tuple[FrameRow, ...]) -> None:
-    cells = [_cells(row) for row in rows]
-    for number, title in enumerate(COLUMNS):
-        column = vtk.vtkStringArray()
-        column.SetName(title)
-        for row in cells:
-            column.InsertNextValue(row[number])
-        node.AddColumn(column)
-    node.SetUseColumnTitleAsColumnHeader(True)
-    node.SetLocked(True)
 
 
 def _cells(row: FrameRow) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""The measures of a result as a table."""
+"""Tables of text, and the measures of a result as one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import slicer
 import vtk
@@ -15,6 +15,29 @@ from DeepRegLib.scene.nodes import new_node
 COLUMNS = ("Measure", "Before", "After", "Unit", "Limit", "Grade")
 
 Row = tuple[str, float | None, float | None, str]
+
+
+def fill_table(node: slicer.vtkMRMLTableNode, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Fill a table node with text in place of what it holds; the user cannot edit it.
+
+    Parameters
+    ----------
+    node
+        The table.
+    columns
+        Their titles.
+    rows
+        One text a column each.
+    """
+    node.RemoveAllColumns()
+    for number, title in enumerate(columns):
+        column = vtk.vtkStringArray()
+        column.SetName(title)
+        for row in rows:
+            column.InsertNextValue(row[number])
+        node.AddColumn(column)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetLocked(True)
 
 
 def add_measures_table(
@@ -54,18 +77,10 @@ def set_measures(
     maps = [*_uncertainty_rows(registration), *_explanation_rows(registration), *_trust_rows(registration)]
     rows = [*_rows(registration.measures, label_names or {}), *_volume_rows(registration, segment_names or {}), *maps]
     changed = node.StartModify()
-    node.RemoveAllColumns()
     cells = [[measure, _text(before), _text(after), unit, "", ""] for measure, before, after, unit in rows]
     cells.insert(0, ["Verdict", "", registration.verdict.level, "", "", ""])
     cells += _graded(registration)
-    for number, title in enumerate(COLUMNS):
-        column = vtk.vtkStringArray()
-        column.SetName(title)
-        for row in cells:
-            column.InsertNextValue(row[number])
-        node.AddColumn(column)
-    node.SetUseColumnTitleAsColumnHeader(True)
-    node.SetLocked(True)
+    fill_table(node, COLUMNS, cells)
     node.EndModify(changed)
 
 
