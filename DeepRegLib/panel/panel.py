@@ -148,7 +148,8 @@ class Panel:
         self.linked.suspend()
 
     def resume(self) -> None:
-        """Take the views again."""
+        """Take the views again, and look what was installed meanwhile."""
+        self.environment.look_again()
         self.compare.resume()
         self.linked.resume()
 
