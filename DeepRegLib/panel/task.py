@@ -205,9 +205,8 @@ class Reading:
 
 
 def in_place_of(former: Results, task: Task) -> Task:
-    """Return a task whose result takes the place of a former one, in its nodes."""
-    existing = dict(former.ids)
-    return replace(task, existing=existing, overwrite=frozenset(existing), former=former)
+    """Return a task whose result takes the place of a former one: in its nodes, and for other outputs as chosen."""
+    return replace(task, existing={**task.existing, **former.ids}, overwrite=frozenset(former.ids), former=former)
 
 
 def check(task: Task) -> None:

@@ -233,3 +233,8 @@ def test_an_unticked_node_of_the_users_stays_and_is_said_to_be_of_the_scan_befor
     answer_to_the_end(opened, played, 4.0)
     assert mine.GetScene() is slicer.mrmlScene
     assert "mine still holds the result before this one" in opened.verdict
+    opened.parameters.wantWarped = True
+    opened.desktop.click(opened.ui.updateButton)
+    answer_to_the_end(opened, played, 5.0)
+    assert opened.results.warped == mine.GetID()
+    assert "mine still holds" not in opened.verdict
