@@ -66,7 +66,7 @@ def from_table(kind: type[Section], table: Mapping[str, Any], prefix: str = "") 
     InputError
         If a key is unknown or missing, or a value is of the wrong type; and what the dataclass itself raises.
     """
-    hints = _hints_of(kind)
+    hints = _hints_of(kind)  # type: ignore[arg-type]  # a class is hashable
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]  # every section is a dataclass
     for key in table:
         if key not in known:

@@ -81,6 +81,7 @@ class Panel:
             self.environment.problem,
             ask,
             images,
+            self.refresh,
         )
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.translation = TranslationSection(ui)

@@ -96,6 +96,19 @@ def test_the_volume_as_it_is_now_is_registered_from_the_result_and_a_plan_under_
     assert again.last.transform.apply_to_points(probe)[0, 0] == pytest.approx(5.0)
 
 
+def test_nothing_can_be_updated_while_something_runs(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.run()
+    for button in (opened.ui.updateButton, opened.ui.saveResultsButton, opened.ui.openReportButton):
+        assert button.isEnabled()
+    played.request()
+    for button in (opened.ui.updateButton, opened.ui.saveResultsButton, opened.ui.openReportButton):
+        assert not button.isEnabled()
+    opened.press()
+    opened.wait_for_end(SOON)
+    for button in (opened.ui.updateButton, opened.ui.saveResultsButton, opened.ui.openReportButton):
+        assert button.isEnabled()
+
+
 def test_each_change_of_the_voxels_updates_and_of_those_during_a_run_the_latest_counts(
     opened: OpenedPanel, played: PlayedEngine
 ) -> None:
