@@ -101,7 +101,7 @@ def add_results(
             remove_results(scene, results)
             raise
         if former is not None:
-            remove_results(scene, Results(**_unfilled(former, results)))
+            remove_results(scene, _unfilled(former, results))
     return results
 
 
@@ -143,7 +143,7 @@ def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -
 
 def left_behind(scene: slicer.vtkMRMLScene, former: Results, results: Results) -> list[slicer.vtkMRMLNode]:
     """Return the nodes that still hold a result whose place another has taken: the user's, which are never removed."""
-    nodes = (scene.GetNodeByID(identifier) for identifier in _unfilled(former, results).values())
+    nodes = (scene.GetNodeByID(identifier) for identifier in _unfilled(former, results).ids.values())
     return [node for node in nodes if node is not None]
 
 
@@ -177,9 +177,10 @@ def _name_of(name: str, prefix: str) -> str:
     return f"{prefix} {NODE_OF[name][0]}"
 
 
-def _unfilled(former: Results, results: Results) -> dict[str, str]:
-    """Return the node ids, by name of the output, of a former result that the one in its place does not fill."""
-    return {name: identifier for name, identifier in former.ids.items() if identifier not in results.ids.values()}
+def _unfilled(former: Results, results: Results) -> Results:
+    """Return the nodes of a former result that the one in its place does not fill."""
+    filled = [name for name, identifier in former.ids.items() if identifier in results.ids.values()]
+    return replace(former, folder=None, along=(), chosen=frozenset(), **dict.fromkeys(filled))
 
 
 def _set_companions(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:
