@@ -47,3 +47,14 @@ class Keeping:
         while len(self._made) > MOST:
             del self._made[next(iter(self._made))]
         return made
+
+
+def made_once(keeping: Keeping | None, what: Hashable, sources: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """Return what `Keeping.made` returns, or make it where nothing is kept.
+
+    Examples
+    --------
+    >>> made_once(None, "levels", (), lambda: [1, 2])
+    [1, 2]
+    """
+    return make() if keeping is None else keeping.made(what, sources, make)

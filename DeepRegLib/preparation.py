@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from DeepRegLib.evaluation import structure_agreement
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, resample
-from DeepRegLib.keeping import Keeping
+from DeepRegLib.keeping import Keeping, made_once
 from DeepRegLib.masks import checked_mask, grown
 from DeepRegLib.models import usable_bundle
 from DeepRegLib.models.denoising import denoised_by
@@ -209,13 +209,13 @@ def working_image(
     poll
         Called now and then; may raise to stop.
     """
-    if transform is not None or side.keeping is None:
+
+    def make() -> WorkingImage:
         return _working_image(side, geometry, device, transform, poll)
-    return side.keeping.made(
-        ("working image", geometry, device),
-        (side.intensity, side.known),
-        lambda: _working_image(side, geometry, device, None, poll),
-    )
+
+    if transform is not None:
+        return make()
+    return made_once(side.keeping, ("working image", geometry, device), (side.intensity, side.known), make)
 
 
 def _working_image(
@@ -244,13 +244,13 @@ def foreground_weight(
     poll: Poll = never_cancel,
 ) -> torch.Tensor:
     """Return the foreground with a soft margin on a working grid, shape ``(D, H, W)``, 0 to 1; `poll` may stop it."""
-    if transform is not None or side.keeping is None:
+
+    def make() -> torch.Tensor:
         return _foreground_weight(side, geometry, device, transform, poll)
-    return side.keeping.made(
-        ("foreground", geometry, device),
-        (side.foreground,),
-        lambda: _foreground_weight(side, geometry, device, None, poll),
-    )
+
+    if transform is not None:
+        return make()
+    return made_once(side.keeping, ("foreground", geometry, device), (side.foreground,), make)
 
 
 def _foreground_weight(
@@ -366,7 +366,7 @@ def _windowed(side: Prepared, limits: tuple[float, float], poll: Poll) -> Prepar
 
 def _once(side: Prepared, what: tuple[object, ...], make: Callable[[], Prepared]) -> Prepared:
     """Make of an image what follows from it, or take what was made of it for an earlier comparison."""
-    return make() if side.keeping is None else side.keeping.made(what, (side.intensity, side.known), make)
+    return made_once(side.keeping, what, (side.intensity, side.known), make)
 
 
 def _without_one_sided_blank(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -65,7 +66,7 @@ def from_table(kind: type[Section], table: Mapping[str, Any], prefix: str = "") 
     InputError
         If a key is unknown or missing, or a value is of the wrong type; and what the dataclass itself raises.
     """
-    hints = get_type_hints(kind)
+    hints = _hints_of(kind)  # type: ignore[arg-type]  # a class is hashable
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]  # every section is a dataclass
     for key in table:
         if key not in known:
@@ -74,6 +75,12 @@ def from_table(kind: type[Section], table: Mapping[str, Any], prefix: str = "") 
                 f"Use one of {', '.join(prefix + k for k in known)}.",
             )
     return kind(**{key: _convert(value, hints[key], prefix + key) for key, value in table.items()})
+
+
+@functools.cache
+def _hints_of(kind: type) -> dict[str, Any]:
+    """Return the types of a class's fields: worked out once, for all recipes are read when the panel appears."""
+    return get_type_hints(kind)
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:

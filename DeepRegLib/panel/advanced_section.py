@@ -13,6 +13,7 @@ from DeepRegLib.engine.worker_info import WorkerInfo
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.files import write_text
 from DeepRegLib.panel.parameters import Parameters, recipe_of
+from DeepRegLib.panel.selectors import show_value
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.recipes import load_recipe, recipe_to_toml
 
@@ -67,11 +68,7 @@ class AdvancedSection:
             known.append(parameters.device)
         if known != self._devices:
             self._fill_devices(known)
-        index = self._ui.deviceSelector.findData(parameters.device)
-        if index != self._ui.deviceSelector.currentIndex:
-            blocked = self._ui.deviceSelector.blockSignals(True)
-            self._ui.deviceSelector.setCurrentIndex(index)
-            self._ui.deviceSelector.blockSignals(blocked)
+        show_value(self._ui.deviceSelector, parameters.device)
         deforms = self._deforms(parameters.recipe)
         self._ui.resolutionSlider.enabled = deforms
         self._ui.smoothnessSlider.enabled = deforms

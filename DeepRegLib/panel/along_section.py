@@ -9,6 +9,7 @@ import qt
 import slicer
 
 from DeepRegLib.errors import DeepRegError, InputError
+from DeepRegLib.panel.check_list import checked_ids, fill
 from DeepRegLib.panel.parameters import ALONG, Parameters, nodes_along
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Run
@@ -17,7 +18,6 @@ from DeepRegLib.scene.along import KINDS, along_of, can_go_along
 from DeepRegLib.scene.nodes import nodes_of_class
 from DeepRegLib.scene.results import bring_along
 
-ID_ROLE = 256  # Qt.UserRole, whose type differs between Qt 5 and Qt 6
 VISIBLE_ROWS = 4
 
 
@@ -40,7 +40,6 @@ class AlongSection:
         self._registration = registration
         self._parameters: Parameters | None = None
         self._watch = Watch((), self.refresh)
-        self._filling = False
         for name in ALONG:
             getattr(ui, f"{name}List").connect("itemChanged(QListWidgetItem*)", self._on_checked)
         ui.carryNowButton.connect("clicked(bool)", self._on_carry)
@@ -61,8 +60,10 @@ class AlongSection:
         if parameters is None:
             return
         nodes = [node for kind in KINDS for node in nodes_of_class(self._scene, kind) if can_go_along(node)]
+        rows = [(node.GetID(), node.GetName()) for node in nodes]
         for name in ALONG:
-            self._fill(getattr(self._ui, f"{name}List"), nodes, nodes_along(getattr(parameters, name)))
+            chosen_ids = [node.GetID() for node in nodes_along(getattr(parameters, name))]
+            fill(getattr(self._ui, f"{name}List"), rows, chosen_ids, VISIBLE_ROWS)
             for part in ("List", "Label"):
                 getattr(self._ui, name + part).visible = bool(nodes)
         chosen = any(nodes_along(getattr(parameters, name)) for name in ALONG)
@@ -70,23 +71,9 @@ class AlongSection:
         self._ui.carryNowButton.visible = bool(nodes)
         self._ui.carryNowButton.enabled = free and chosen
 
-    def _fill(
-        self, widget: qt.QListWidget, nodes: list[slicer.vtkMRMLNode], chosen: tuple[slicer.vtkMRMLNode, ...]
-    ) -> None:
-        self._filling = True
-        widget.clear()
-        for node in nodes:
-            item = qt.QListWidgetItem(node.GetName())
-            item.setData(ID_ROLE, node.GetID())
-            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
-            item.setCheckState(qt.Qt.Checked if node in chosen else qt.Qt.Unchecked)
-            widget.addItem(item)
-        widget.setFixedHeight((widget.fontMetrics().height() + 6) * min(VISIBLE_ROWS, max(1, len(nodes))) + 6)
-        self._filling = False
-
     def _on_checked(self, _item: object) -> None:
         # Not from here: what is kept fills the lists anew, while Qt still holds the item.
-        if not self._filling and self._parameters is not None:
+        if self._parameters is not None:
             kept = {name: self._checked(getattr(self._ui, f"{name}List")) for name in ALONG}
             qt.QTimer.singleShot(0, lambda: self._keep(kept))
 
@@ -97,9 +84,7 @@ class AlongSection:
                     setattr(self._parameters, name, nodes)
 
     def _checked(self, widget: qt.QListWidget) -> list[slicer.vtkMRMLNode]:
-        items = [widget.item(row) for row in range(widget.count)]
-        ids = [str(item.data(ID_ROLE)) for item in items if item.checkState() == qt.Qt.Checked]
-        return [node for node in map(self._scene.GetNodeByID, ids) if node is not None]
+        return [node for node in map(self._scene.GetNodeByID, checked_ids(widget)) if node is not None]
 
     def _on_carry(self, _checked: bool = False) -> None:
         self._registration.with_result(self._carry)

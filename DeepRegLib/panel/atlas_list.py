@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import qt
 import slicer
 
+from DeepRegLib.panel.check_list import checked_ids, fill
 from DeepRegLib.panel.watching import Watch
 from DeepRegLib.scene.atlases import AtlasPair, atlas_pairs
 
-ID_ROLE = 256  # Qt.UserRole, whose type differs between Qt 5 and Qt 6
 VISIBLE_ROWS = 4
 
 
@@ -34,7 +33,6 @@ class AtlasList:
         self._changed = Watch((), changed)
         self._shown: list[AtlasPair] = []
         self._checked: set[str] = set()
-        self._filling = False
         self._widget.connect("itemChanged(QListWidgetItem*)", self._on_checked)
 
     def show(self, scan: slicer.vtkMRMLNode | None, *, wanted: bool) -> None:
@@ -42,7 +40,7 @@ class AtlasList:
         pairs = atlas_pairs(self._scene, scan) if wanted else []
         if pairs != self._shown:
             self._shown = pairs
-            self._fill()
+            fill(self._widget, [(pair.labels, pair.name) for pair in pairs], self._checked, VISIBLE_ROWS)
         for widget in (self._widget, self._label):
             widget.visible = bool(pairs)
 
@@ -59,26 +57,8 @@ class AtlasList:
         self._checked.clear()
         self._changed.stop()
 
-    def _fill(self) -> None:
-        self._filling = True
-        self._widget.clear()
-        for pair in self._shown:
-            item = qt.QListWidgetItem(pair.name)
-            item.setData(ID_ROLE, pair.labels)
-            item.setToolTip(pair.name)
-            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
-            item.setCheckState(qt.Qt.Checked if pair.labels in self._checked else qt.Qt.Unchecked)
-            self._widget.addItem(item)
-        row = self._widget.fontMetrics().height() + 6
-        self._widget.setFixedHeight(row * min(VISIBLE_ROWS, max(1, len(self._shown))) + 6)
-        self._filling = False
-
     def _on_checked(self, _item: object) -> None:
-        if self._filling:
-            return
-        items = [self._widget.item(row) for row in range(self._widget.count)]
-        for item in items:
-            change = self._checked.add if item.checkState() == qt.Qt.Checked else self._checked.discard
-            change(str(item.data(ID_ROLE)))
+        listed = {pair.labels for pair in self._shown}
+        self._checked = (self._checked - listed) | set(checked_ids(self._widget))
         # Not from here: what hears of it may fill the list anew, while Qt still holds the item.
         self._changed.tell()

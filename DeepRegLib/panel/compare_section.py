@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from DeepRegLib.panel.comparison import BLEND, CHECKERBOARD, FLICKER, MODES, NONE, RED_CYAN, Comparison
 from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.selectors import show_value
 from DeepRegLib.scene.views import fit_views
 
 NOTHING: tuple[object, ...] = ()
@@ -80,11 +81,7 @@ class CompareSection:
         self._ui.compareSelector.enabled = possible
         self._ui.blendSlider.enabled = mode == BLEND
         self._ui.compareNoteLabel.visible = mode == RED_CYAN
-        index = self._ui.compareSelector.findData(mode)
-        if index != self._ui.compareSelector.currentIndex:
-            blocked = self._ui.compareSelector.blockSignals(True)
-            self._ui.compareSelector.setCurrentIndex(index)
-            self._ui.compareSelector.blockSignals(blocked)
+        show_value(self._ui.compareSelector, mode)
         if self._suspended:
             return
         # A result that overwrites an earlier one is in the same nodes, with other voxels.

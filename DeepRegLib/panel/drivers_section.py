@@ -10,6 +10,7 @@ import slicer
 
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.segment_list import SegmentList
+from DeepRegLib.panel.selectors import show_value
 from DeepRegLib.panel.task import LABEL_ROLES
 from DeepRegLib.panel.watching import Watch
 from DeepRegLib.panel.words import role_words, tooltip
@@ -69,11 +70,7 @@ class DriversSection:
                 shown.show(getattr(self._parameters, f"{side}Mask"), chosen)
 
     def _show_role(self, role: str) -> None:
-        index = self._roles.findData(role)
-        if index >= 0 and index != self._roles.currentIndex:
-            blocked = self._roles.blockSignals(True)
-            self._roles.setCurrentIndex(index)
-            self._roles.blockSignals(blocked)
+        show_value(self._roles, role)
         self._roles.toolTip = tooltip(role_words(role)[1])
 
     def _on_role_chosen(self, index: int) -> None:

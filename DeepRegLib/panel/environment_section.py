@@ -41,6 +41,7 @@ class EnvironmentSection:
         self._store = store
         self._changed = changed
         self._status = ""
+        self._versions: dict[str, str] = {}  # of packages in Slicer's Python; looked up anew when empty
         settings = load_settings(store)
         for kind, text in (
             (SLICER, _("Slicer's Python")),
@@ -65,6 +66,7 @@ class EnvironmentSection:
 
     def problem(self) -> DeepRegError | None:
         """Return why the engine cannot run as it is set, or None; opens the section then."""
+        self._versions = {}
         missing = self._missing() if load_settings(self._store).kind == SLICER else ""
         if not missing:
             return None
@@ -73,6 +75,11 @@ class EnvironmentSection:
             _("{package} is not installed in Slicer's Python.").format(package=missing),
             _("Press Install PyTorch under Environment, or choose another Python there."),
         )
+
+    def look_again(self) -> None:
+        """Look which packages there are, which takes too long for each change of the panel."""
+        self._versions = {}
+        self.refresh()
 
     def refresh(self) -> None:
         """Show the controls of the chosen kind, and the engine's state."""
@@ -115,13 +122,18 @@ class EnvironmentSection:
         if missing:
             return _("{package} is not installed in Slicer's Python.").format(package=missing)
         return _("PyTorch {version} is installed. The engine starts with the first registration.").format(
-            version=torch_version()
+            version=self._installed()["PyTorch"]
         )
 
     def _missing(self) -> str:
         """Return the first of the packages that Slicer's Python lacks; empty if none is missing."""
-        versions = {"PyTorch": torch_version(), "safetensors": safetensors_version()}
-        return next((name for name, version in versions.items() if not version), "")
+        return next((name for name, version in self._installed().items() if not version), "")
+
+    def _installed(self) -> dict[str, str]:
+        """Return the version by name of each package that the engine needs, empty where it is missing."""
+        if not self._versions:
+            self._versions = {"PyTorch": torch_version(), "safetensors": safetensors_version()}
+        return self._versions
 
     def _on_settings_changed(self, _value: object = None) -> None:
         ui = self._ui
@@ -183,7 +195,7 @@ class EnvironmentSection:
 
     def _show_status(self, text: str) -> None:
         self._status = text
-        self.refresh()
+        self.look_again()
         self._changed()
 
     def _on_copy_log(self, _checked: bool = False) -> None:

@@ -14,6 +14,7 @@ from slicer.util import NodeModify
 from DeepRegLib.errors import DeepRegError
 from DeepRegLib.panel.appearance import SMALL_ICON_PIXELS, Icons, set_icon
 from DeepRegLib.panel.parameters import Parameters, recipe_name, swap
+from DeepRegLib.panel.selectors import show_value
 from DeepRegLib.panel.sources import Sources
 from DeepRegLib.panel.watching import Watch
 from DeepRegLib.panel.words import table_html, tooltip
@@ -89,14 +90,9 @@ class InputsSection:
         self._offer_scans(self._parameters)
         recipe = recipe_name(self._parameters)
         self._ui.recipeSelector.enabled = recipe == self._parameters.recipe
-        index = self._ui.recipeSelector.findData(recipe)
-        if index < 0:
+        if self._ui.recipeSelector.findData(recipe) < 0:
             self._offer(Path(recipe).stem, recipe)
-            index = self._ui.recipeSelector.findData(recipe)
-        if index != self._ui.recipeSelector.currentIndex:
-            blocked = self._ui.recipeSelector.blockSignals(True)
-            self._ui.recipeSelector.setCurrentIndex(index)
-            self._ui.recipeSelector.blockSignals(blocked)
+        show_value(self._ui.recipeSelector, recipe)
         self._ui.recipeSelector.toolTip = tooltip(self._purpose(recipe))
 
     def _offer(self, text: str, recipe: str) -> None:

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from DeepRegLib.panel.linking import LinkedCursors
 from DeepRegLib.panel.parameters import Parameters
+from DeepRegLib.panel.selectors import show_value
 from DeepRegLib.scene.correspondence import Correspondence, correspondence_of
 from DeepRegLib.scene.side_by_side import Before, is_own_view, is_shown, leave_side_by_side, show_side_by_side
 
@@ -111,11 +112,7 @@ class LinkedSection:
                 logic.FitSliceToBackground()
 
     def _set_controls(self, linked: bool, count: int) -> None:
-        index = self._ui.sideBySideSelector.findData(count)
-        for widget, change in (
-            (self._ui.linkedCursorsCheckBox, lambda: self._ui.linkedCursorsCheckBox.setChecked(linked)),
-            (self._ui.sideBySideSelector, lambda: self._ui.sideBySideSelector.setCurrentIndex(index)),
-        ):
-            blocked = widget.blockSignals(True)
-            change()
-            widget.blockSignals(blocked)
+        show_value(self._ui.sideBySideSelector, count)
+        blocked = self._ui.linkedCursorsCheckBox.blockSignals(True)
+        self._ui.linkedCursorsCheckBox.setChecked(linked)
+        self._ui.linkedCursorsCheckBox.blockSignals(blocked)

@@ -81,6 +81,7 @@ class Panel:
             self.environment.problem,
             ask,
             images,
+            self.refresh,
         )
         self.model = ModelSection(ui, self._sources, self.registration.show_error, images)
         self.translation = TranslationSection(ui)
@@ -148,7 +149,8 @@ class Panel:
         self.linked.suspend()
 
     def resume(self) -> None:
-        """Take the views again."""
+        """Take the views again, and look what was installed meanwhile."""
+        self.environment.look_again()
         self.compare.resume()
         self.linked.resume()
 

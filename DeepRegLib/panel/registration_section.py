@@ -57,6 +57,8 @@ class RegistrationSection:
         Asks the user a question and returns whether the answer is yes.
     icons
         The panel's icons.
+    changed
+        Called when a run has begun or failed, for other sections that wait meanwhile.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class RegistrationSection:
         engine_problem: Callable[[], DeepRegError | None],
         ask: Callable[[str], bool],
         icons: Icons,
+        changed: Callable[[], None],
     ) -> None:
         self._ui = ui
+        self._changed = changed
         self._runner = runner
         self._icons = icons
         self._verdict = VerdictSection(ui, scene, icons)
@@ -170,6 +174,7 @@ class RegistrationSection:
             self._show_running(False)
             if not isinstance(error, CancelledError):
                 self.show_error(error)
+            self._changed()
 
         self.show_error(None)
         try:
@@ -181,6 +186,7 @@ class RegistrationSection:
         if not run.finished:
             self._show_running(True)
             self._on_progress("restoring", 0.0, None, None)
+            self._changed()
 
     def cancel(self) -> None:
         """Stop what runs; does nothing when nothing does."""
@@ -232,6 +238,7 @@ class RegistrationSection:
         self.run = run
         self._show_running(True)
         self._on_progress("waiting", 0.0, None, None)
+        self._changed()
 
     def _show_running(self, running: bool) -> None:
         self._show_button(running)
@@ -285,9 +292,9 @@ class RegistrationSection:
 
     def _on_failed(self, task: Task, error: DeepRegError, use: Callable[[Run], None] | None) -> None:
         self._show_running(False)
-        if isinstance(error, CancelledError):
-            return
-        self.show_error(error)
+        if not isinstance(error, CancelledError):
+            self.show_error(error)
+        self._changed()
         if isinstance(error, MemoryShortageError) and error.device not in ("", CPU):
             # Not from here: the engine waits for this call to return, and would hear nothing while the question stands.
             qt.QTimer.singleShot(0, lambda: self._offer_cpu(task, use))

@@ -11,7 +11,7 @@ from DeepRegLib.correction import Correction
 from DeepRegLib.panel.parameters import Parameters, nodes_along
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Run
-from DeepRegLib.panel.task import Repair, Task
+from DeepRegLib.panel.task import Repair, Task, in_place_of
 from DeepRegLib.scene.nodes import new_node
 from DeepRegLib.scene.outputs import Results
 
@@ -121,6 +121,4 @@ class RepairSection:
 def _into(results: Results, task: Task, parameters: Parameters) -> Task:
     """Return a task whose results go into these nodes, with what is chosen now going along."""
     moving, fixed = nodes_along(parameters.movingAlong), nodes_along(parameters.fixedAlong)
-    existing = dict(results.ids)
-    overwrite = frozenset(existing)
-    return replace(task, existing=existing, overwrite=overwrite, moving_along=moving, fixed_along=fixed)
+    return in_place_of(results, replace(task, moving_along=moving, fixed_along=fixed))

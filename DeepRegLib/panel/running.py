@@ -27,7 +27,7 @@ from DeepRegLib.scene.along import along_of
 from DeepRegLib.scene.chosen_outputs import check_existing
 from DeepRegLib.scene.filling import ResultData, result_data_steps
 from DeepRegLib.scene.outputs import Inputs, Results, inputs_of
-from DeepRegLib.scene.results import add_results
+from DeepRegLib.scene.results import add_results, left_behind
 from DeepRegLib.scene.sequences import current_volume
 from DeepRegLib.scene.steps import Steps
 
@@ -177,7 +177,7 @@ class Runner:
         def added(data: ResultData) -> None:
             try:
                 run.results = self._add(run.task, inputs, reading, registration, data)
-                run.notes = (*edited(), *_aligned(run.task, run.results))
+                run.notes = (*edited(), *_aligned(run.task, run.results), *_left_behind(self._scene, run))
             except Exception as error:
                 LOG.exception("The results could not be put into the scene")
                 run.fail(error if isinstance(error, DeepRegError) else _not_added(error))
@@ -264,6 +264,7 @@ class Runner:
                 existing=task.existing,
                 overwrite=task.overwrite,
                 label_names=reading.label_names,
+                former=task.former,
             )
         unapply(_moved(task))
         return results
@@ -292,6 +293,14 @@ def _edited(reading: Reading) -> tuple[str, ...]:
         for scan in reading.untouched
         if not scan
     )
+
+
+def _left_behind(scene: slicer.vtkMRMLScene, run: Run) -> tuple[str, ...]:
+    """Return a sentence for each of the user's nodes that the result before is still in."""
+    former, results = run.task.former, run.results
+    nodes = left_behind(scene, former, results) if former is not None and results is not None else []
+    told = _("{name} still holds the result before this one, for nothing came to take its place.")
+    return tuple(told.format(name=node.GetName()) for node in nodes)
 
 
 def _moved(task: Task) -> list[slicer.vtkMRMLNode]:

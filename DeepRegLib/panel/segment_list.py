@@ -7,9 +7,9 @@ from collections.abc import Callable
 import qt
 import slicer
 
+from DeepRegLib.panel.check_list import check, checked_ids, fill
 from DeepRegLib.scene.segmentations import segment_names
 
-ID_ROLE = 256  # Qt.UserRole, whose type differs between Qt 5 and Qt 6
 VISIBLE_ROWS = 5
 
 
@@ -35,36 +35,17 @@ class SegmentList:
         """List a node's segments and check the chosen ones; all if none is chosen."""
         is_segmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
         segments = list(segment_names(node)) if is_segmentation else []
+        checked = set(chosen) or {identifier for identifier, _name in segments}
         if segments != self._shown:
-            self._fill(segments)
-        self._check(set(chosen) or {identifier for identifier, _name in segments})
+            fill(self._widget, segments, checked, VISIBLE_ROWS)
+            self._shown = segments
+        else:
+            check(self._widget, checked)
         self._widget.setVisible(bool(segments))
 
     def checked(self) -> list[str]:
         """Return the ids of the checked segments."""
-        items = [self._widget.item(row) for row in range(len(self._shown))]
-        return [str(item.data(ID_ROLE)) for item in items if item.checkState() == qt.Qt.Checked]
-
-    def _fill(self, segments: list[tuple[str, str]]) -> None:
-        blocked = self._widget.blockSignals(True)
-        self._widget.clear()
-        for identifier, name in segments:
-            item = qt.QListWidgetItem(name)
-            item.setData(ID_ROLE, identifier)
-            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
-            item.setCheckState(qt.Qt.Checked)
-            self._widget.addItem(item)
-        self._widget.blockSignals(blocked)
-        self._shown = segments
-        row = self._widget.fontMetrics().height() + 6
-        self._widget.setFixedHeight(row * min(VISIBLE_ROWS, max(1, len(segments))) + 6)
-
-    def _check(self, wanted: set[str]) -> None:
-        blocked = self._widget.blockSignals(True)
-        for row, (identifier, _name) in enumerate(self._shown):
-            state = qt.Qt.Checked if identifier in wanted else qt.Qt.Unchecked
-            self._widget.item(row).setCheckState(state)
-        self._widget.blockSignals(blocked)
+        return checked_ids(self._widget)
 
     def _on_item_changed(self, _item: object) -> None:
         checked = self.checked()

@@ -126,6 +126,8 @@ class Task:
         Node ids by output name that are overwritten rather than made.
     overwrite
         Names of the outputs whose node may be overwritten although it holds something of the user's.
+    former
+        The result whose place the new one takes; what is left of it is removed.
     prefix
         First part of the names of new nodes; empty for the moving volume's name.
     align_moving
@@ -162,6 +164,7 @@ class Task:
     outputs: Outputs = field(default_factory=Outputs)
     existing: dict[str, str] = field(default_factory=dict)
     overwrite: frozenset[str] = frozenset()
+    former: Results | None = None
     prefix: str = ""
     align_moving: bool = False
     repair: Repair | None = None
@@ -199,6 +202,11 @@ class Reading:
     improvement: Improvement | None = None
     following: Following | None = None
     restoring: Restoring | None = None
+
+
+def in_place_of(former: Results, task: Task) -> Task:
+    """Return a task whose result takes the place of a former one: in its nodes, and for other outputs as chosen."""
+    return replace(task, existing={**task.existing, **former.ids}, overwrite=frozenset(former.ids), former=former)
 
 
 def check(task: Task) -> None:

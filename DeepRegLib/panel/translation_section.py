@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.recipes import RECIPES_TRANSLATION, translators
+from DeepRegLib.panel.selectors import show_value
 
 
 class TranslationSection:
@@ -37,10 +38,7 @@ class TranslationSection:
             return
         if self._parameters.translation not in self._values:
             self._parameters.translation = RECIPES_TRANSLATION
-        selector = self._ui.translationSelector
-        blocked = selector.blockSignals(True)
-        selector.setCurrentIndex(self._values.index(self._parameters.translation))
-        selector.blockSignals(blocked)
+        show_value(self._ui.translationSelector, self._parameters.translation)
 
     def _look(self) -> None:
         """Look what models there are, which is not done at each change of a slider."""

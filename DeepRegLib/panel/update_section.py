@@ -16,8 +16,10 @@ from DeepRegLib.panel.parameters import Parameters
 from DeepRegLib.panel.recipes import motion_predictors
 from DeepRegLib.panel.registration_section import RegistrationSection
 from DeepRegLib.panel.running import Run
-from DeepRegLib.panel.task import Task
+from DeepRegLib.panel.task import Task, in_place_of
 from DeepRegLib.panel.watching import Watch
+from DeepRegLib.scene.nodes import APPLIED_ROLE, nodes_of_class
+from DeepRegLib.scene.outputs import Results
 from DeepRegLib.scene.sequences import current_volume, frame_seconds
 from DeepRegLib.tracking import SCORES, Motion
 from DeepRegLib.tracking.request import last_of
@@ -149,9 +151,15 @@ class UpdateSection:
             self._registration.show_error(error)
             return
         last = last_of(run.registration, run.task.last)
-        existing = dict(run.results.ids)
-        task = replace(wanted, existing=existing, overwrite=frozenset(existing), last=last, motion=motion, repair=None)
-        self._registration.start(task)
+        outputs = replace(wanted.outputs, **dict.fromkeys(self._in_use(run.results), True))
+        task = replace(wanted, outputs=outputs, last=last, motion=motion, repair=None)
+        self._registration.start(in_place_of(run.results, task))
+
+    def _in_use(self, results: Results) -> list[str]:
+        """Return which transforms of a result the user put something under: these are kept, ticked or not."""
+        nodes = nodes_of_class(self._scene, "vtkMRMLTransformableNode")
+        used = {node.GetTransformNodeID() for node in nodes if not node.GetNodeReferenceID(APPLIED_ROLE)}
+        return [name for name in ("transform", "inverse") if results.ids.get(name, "") in used]
 
     def _expected(self, run: Run) -> Motion | None:
         """Return what is known of the motion, if it is to be expected."""

@@ -50,6 +50,7 @@ def add_results(
     existing: Mapping[str, str] | None = None,
     overwrite: Collection[str] = (),
     label_names: Mapping[int, str] | None = None,
+    former: Results | None = None,
 ) -> Results:
     """Put a registration into a scene, all of it or, if that fails, nothing.
 
@@ -75,6 +76,8 @@ def add_results(
         As in `check_existing`.
     label_names
         What the labels of the overlap measures are called.
+    former
+        The result that this one takes the place of: what DeepReg made of it and this one does not fill is removed.
     """
     chosen = usable_nodes(scene, inputs, existing or {}, overwrite)
     data = data or run_through(result_data_steps(registration, outputs, layers, inputs.along))
@@ -93,10 +96,13 @@ def add_results(
             _set_companions(scene, results, inputs)
             results = replace(results, along=_along(scene, results, inputs, data))
             _hide_sources(scene, results, inputs)
-            return _filed(scene, results, inputs)
+            results = _filed(scene, results, inputs)
         except BaseException:
             remove_results(scene, results)
             raise
+        if former is not None:
+            remove_results(scene, _unfilled(former, results))
+    return results
 
 
 def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -> list[slicer.vtkMRMLNode]:
@@ -135,6 +141,12 @@ def remove_results(scene: slicer.vtkMRMLScene, results: Results | None = None) -
     return nodes
 
 
+def left_behind(scene: slicer.vtkMRMLScene, former: Results, results: Results) -> list[slicer.vtkMRMLNode]:
+    """Return the nodes that still hold a result whose place another has taken: the user's, which are never removed."""
+    nodes = (scene.GetNodeByID(identifier) for identifier in _unfilled(former, results).ids.values())
+    return [node for node in nodes if node is not None]
+
+
 def bring_along(
     scene: slicer.vtkMRMLScene, registration: Registration, inputs: Inputs, results: Results, along: Along
 ) -> Results:
@@ -163,6 +175,12 @@ def _new_node(scene: slicer.vtkMRMLScene, name: str, prefix: str) -> slicer.vtkM
 
 def _name_of(name: str, prefix: str) -> str:
     return f"{prefix} {NODE_OF[name][0]}"
+
+
+def _unfilled(former: Results, results: Results) -> Results:
+    """Return the nodes of a former result that the one in its place does not fill."""
+    filled = [name for name, identifier in former.ids.items() if identifier in results.ids.values()]
+    return replace(former, folder=None, along=(), chosen=frozenset(), **dict.fromkeys(filled))
 
 
 def _set_companions(scene: slicer.vtkMRMLScene, results: Results, inputs: Inputs) -> None:

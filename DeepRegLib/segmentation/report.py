@@ -19,20 +19,18 @@ CONFIDENCE = "probability that the model gives to what the result says, 0 to 1"
 
 
 def write_segmentation_report(segmentation: Segmentation, path: str | Path) -> None:
-    """Write the report as one HTML file that needs nothing else: no scripts, no links, no fonts.
+    """Write what `segmentation_report` returns to a file.
 
     Raises
     ------
     DeepRegError
-        If jinja2 or Pillow is not installed.
-    OutputError
-        If the file cannot be written.
+        As that does; an `OutputError` if the file cannot be written.
     """
     write_text(path, segmentation_report(segmentation))
 
 
 def segmentation_report(segmentation: Segmentation) -> str:
-    """Return the HTML text that `write_segmentation_report` writes; of file names only the last part is shown.
+    """Return a segmentation as one page of HTML without scripts, links and fonts; of file names the last part is shown.
 
     Raises
     ------

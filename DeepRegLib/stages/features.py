@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from DeepRegLib.errors import ModelError
+from DeepRegLib.keeping import made_once
 from DeepRegLib.models import ModelBundle, load_network, usable_bundle
 from DeepRegLib.models.inference import described
 from DeepRegLib.networks import Anatomix, FeatureNet
@@ -52,8 +53,6 @@ def described_where_wanted(run: Run, level: Level) -> Level:
         return level
     poll, keeping = run.monitor.poll, run.pair.fixed.keeping
     moving = described(network, level.moving, poll=poll)
-    if keeping is None:
-        return replace(level, fixed=described(network, level.fixed, poll=poll), moving=moving)
     what = ("features", run.recipe.deformable.features, level.fixed.geometry)
-    fixed = keeping.made(what, (level.fixed.intensity,), lambda: described(network, level.fixed, poll=poll))
+    fixed = made_once(keeping, what, (level.fixed.intensity,), lambda: described(network, level.fixed, poll=poll))
     return replace(level, fixed=fixed, moving=moving)

@@ -369,3 +369,18 @@ def test_the_log_is_shown_and_copied(opened: OpenedPanel, played: PlayedEngine) 
     opened.desktop.click(opened.ui.copyLogButton)
     assert qt.QApplication.clipboard().text() == "first line\nsecond line"
     played.deliver()
+
+
+def test_what_is_installed_is_looked_up_when_the_panel_is_opened_not_at_each_change(
+    opened: OpenedPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("DeepRegLib.panel.environment_section.torch_version", lambda: looked.append("9.9") or "9.9")
+    for seed in range(3):
+        opened.parameters.seed = seed + 1
+        opened.desktop.process_events()
+    assert looked == []
+    opened.window.exit()
+    opened.window.enter()
+    assert looked == ["9.9"]
+    assert "PyTorch 9.9 is installed" in status(opened)

@@ -73,3 +73,12 @@ def test_the_panel_is_shown_once_while_results_are_removed(
     assert not opened.ui.removeResultsButton.isVisible()
     assert opened.ui.compareSelector.currentText == "Views as they were"
     assert not opened.ui.compareSelector.isEnabled()
+
+
+def test_the_button_goes_with_results_that_are_deleted_by_hand(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.run()
+    assert opened.ui.removeResultsButton.isVisible()
+    for node in nodes_with(slicer.mrmlScene, RESULT_ATTRIBUTE):
+        slicer.mrmlScene.RemoveNode(node)
+    opened.desktop.process_events()
+    assert not opened.ui.removeResultsButton.isVisible()

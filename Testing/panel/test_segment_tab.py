@@ -198,6 +198,16 @@ def test_cancel_leaves_the_scene_as_it_was(played: PlayedEngine, opened: OpenedP
     assert nodes_with(slicer.mrmlScene, RESULT_ATTRIBUTE) == []
 
 
+def test_a_double_click_starts_and_does_not_cancel(played: PlayedEngine, opened: OpenedPanel, atlases: Path) -> None:
+    opened.desktop.double_click(opened.ui.segmentButton)
+    assert opened.desktop.wait_until(lambda: len(played.orders) == 1, SOON)
+    opened.desktop.process_events()
+    assert "cancel" not in played.worker.types()
+    assert opened.ui.segmentButton.text == "Cancel"
+    opened.desktop.click(opened.ui.segmentButton)  # a click of its own does
+    assert opened.desktop.wait_until(lambda: not opened.widget.panel.segment.running, SOON)
+
+
 def test_a_folder_that_holds_no_atlases_is_told(played: PlayedEngine, opened: OpenedPanel, atlases: Path) -> None:
     opened.ui.atlasFolderEdit.setCurrentPath(str(atlases / "a"))
     opened.desktop.click(opened.ui.segmentButton)

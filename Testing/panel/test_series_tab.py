@@ -103,6 +103,18 @@ def test_cancel_leaves_the_scene_and_says_that_frames_are_kept(
     assert nodes_with(slicer.mrmlScene, RESULT_ATTRIBUTE) == []
 
 
+def test_a_double_click_starts_and_does_not_cancel(
+    played: PlayedEngine, opened: OpenedPanel, browser: slicer.vtkMRMLSequenceBrowserNode
+) -> None:
+    opened.desktop.double_click(opened.ui.seriesButton)
+    assert opened.desktop.wait_until(lambda: len(played.orders) == 1, SOON)
+    opened.desktop.process_events()
+    assert "cancel" not in played.worker.types()
+    assert opened.ui.seriesButton.text == "Cancel"
+    opened.desktop.click(opened.ui.seriesButton)  # a click of its own does
+    assert opened.desktop.wait_until(lambda: not opened.widget.panel.series.running, SOON)
+
+
 def test_what_went_wrong_is_told_and_without_a_sequence_there_is_no_run(
     played: PlayedEngine, opened: OpenedPanel, browser: slicer.vtkMRMLSequenceBrowserNode
 ) -> None:

@@ -96,6 +96,19 @@ def test_the_volume_as_it_is_now_is_registered_from_the_result_and_a_plan_under_
     assert again.last.transform.apply_to_points(probe)[0, 0] == pytest.approx(5.0)
 
 
+def test_nothing_can_be_updated_while_something_runs(opened: OpenedPanel, played: PlayedEngine) -> None:
+    played.run()
+    for button in (opened.ui.updateButton, opened.ui.saveResultsButton, opened.ui.openReportButton):
+        assert button.isEnabled()
+    played.request()
+    for button in (opened.ui.updateButton, opened.ui.saveResultsButton, opened.ui.openReportButton):
+        assert not button.isEnabled()
+    opened.press()
+    opened.wait_for_end(SOON)
+    for button in (opened.ui.updateButton, opened.ui.saveResultsButton, opened.ui.openReportButton):
+        assert button.isEnabled()
+
+
 def test_each_change_of_the_voxels_updates_and_of_those_during_a_run_the_latest_counts(
     opened: OpenedPanel, played: PlayedEngine
 ) -> None:
@@ -171,3 +184,70 @@ def test_each_frame_that_a_client_fills_into_a_sequence_is_followed(opened: Open
         assert opened.desktop.wait_until(lambda count=number + 1: len(played.orders) == count, SOON)
         asked = answer_to_the_end(opened, played, float(number))
         np.testing.assert_array_equal(asked.request.moving.array, slicer.util.arrayFromVolume(first))
+
+
+def test_what_is_unticked_before_an_update_is_taken_away_and_no_node_shows_the_scan_before(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    opened.parameters.wantJacobian = True
+    played.run()
+    first = dict(opened.results.ids)
+    assert {"transform", "warped", "jacobian", "table"} <= first.keys()
+    opened.parameters.wantJacobian = opened.parameters.wantWarped = False
+    opened.desktop.click(opened.ui.updateButton)
+    answer_to_the_end(opened, played, 4.0)
+    assert dict(opened.results.ids) == {name: first[name] for name in first.keys() - {"warped", "jacobian"}}
+    for name in ("warped", "jacobian"):
+        assert slicer.mrmlScene.GetNodeByID(first[name]) is None, name
+    opened.parameters.wantWarped = True
+    opened.desktop.click(opened.ui.updateButton)
+    answer_to_the_end(opened, played, 5.0)
+    assert slicer.mrmlScene.GetNodeByID(opened.results.warped).GetName().endswith("moving registered")
+
+
+def test_an_output_that_an_update_cannot_fill_is_taken_away_although_it_is_ticked(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    opened.parameters.wantJacobian = True
+    played.run()
+    jacobian = opened.results.jacobian
+    opened.desktop.click(opened.ui.updateButton)
+    answer_to_the_end(opened, played, 4.0)  # which measured none
+    assert opened.results.jacobian is None
+    assert slicer.mrmlScene.GetNodeByID(jacobian) is None
+
+
+def test_an_unticked_transform_stays_as_long_as_something_is_under_it(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    opened.parameters.wantInverse = True
+    played.run()
+    inverse = opened.results.inverse
+    plan = markups_node(slicer.mrmlScene, [[0.0, 0.0, 0.0]])
+    plan.SetAndObserveTransformNodeID(inverse)
+    opened.parameters.wantInverse = False
+    for shift, there in ((4.0, True), (5.0, False)):
+        opened.desktop.click(opened.ui.updateButton)
+        answer_to_the_end(opened, played, shift)
+        assert (opened.results.inverse == inverse) is there
+        plan.SetAndObserveTransformNodeID(None)
+    assert slicer.mrmlScene.GetNodeByID(inverse) is None
+
+
+def test_an_unticked_node_of_the_users_stays_and_is_said_to_be_of_the_scan_before(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "mine")
+    opened.parameters.warpedOutput = mine
+    played.run()
+    assert opened.results.warped == mine.GetID()
+    opened.parameters.wantWarped = False
+    opened.desktop.click(opened.ui.updateButton)
+    answer_to_the_end(opened, played, 4.0)
+    assert mine.GetScene() is slicer.mrmlScene
+    assert "mine still holds the result before this one" in opened.verdict
+    opened.parameters.wantWarped = True
+    opened.desktop.click(opened.ui.updateButton)
+    answer_to_the_end(opened, played, 5.0)
+    assert opened.results.warped == mine.GetID()
+    assert "mine still holds" not in opened.verdict
