@@ -14,7 +14,7 @@ from torch import Tensor
 from DeepRegLib.evaluation.regularity import folded_voxels
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.monitoring import Poll, never_cancel
-from DeepRegLib.optimization.regularity import PATIENT_ROUNDS, repair_folds, smooth_locally
+from DeepRegLib.optimization.regularity import smooth_locally
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.stages.deformable import FOLD_ROUNDS, cells_at, to_displacement_field
 from DeepRegLib.transforms import DisplacementField, Transform, compose, parts_of
@@ -100,8 +100,7 @@ def _smoothed(
             break
         poll()
         cells = _cells(before, folded, part, grid).to(field.device)
-        smoothed = smooth_locally(field, cells, reach=1 + attempt)
-        field, _ = repair_folds(smoothed, rounds_a_reach=PATIENT_ROUNDS, poll=poll)
+        field = smooth_locally(field, cells, reach=1 + attempt)
         changed = (field != original).any(0).cpu().numpy()[..., None]
         piece = DisplacementField(np.where(changed, to_displacement_field(field, grid).array, given), grid)
         folded = folded_voxels(compose(*before, piece), part, poll=poll)
