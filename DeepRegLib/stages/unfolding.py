@@ -20,9 +20,9 @@ from DeepRegLib.stages.deformable import FOLD_ROUNDS, cells_at, to_displacement_
 from DeepRegLib.transforms import DisplacementField, Transform, compose, parts_of
 
 # Folds so many voxels apart are looked at together, and so much around them; smoothing reaches less far.
-AROUND = 6
+AROUND = 4
 # Voxels of the inverse around what is looked at, into which smoothing fades.
-MARGIN = 12
+MARGIN = 4
 
 
 @dataclass(frozen=True)
