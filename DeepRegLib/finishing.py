@@ -33,10 +33,15 @@ def finish(
     inverse: Transform,
     working: tuple[WorkingImage, WorkingImage] | None = None,
     *,
+    inverse_folds: int | None = None,
     mapped: bool = True,
     at_start: StartMeasures | Inherited | None = None,
 ) -> Registration:
-    """Warp and judge; `mapped` asks for the trust map too, `at_start` is what an earlier result measured."""
+    """Warp and judge.
+
+    `mapped` asks for the trust map too, `at_start` is what an earlier result measured; where the inverse folds is
+    counted if it is not given.
+    """
     transform, poll = found.transform, run.monitor.poll
     scan, background = _finite_original(run.pair.moving), request.drivers.background
     standard = run.pair.fixed.original.geometry
@@ -50,6 +55,7 @@ def finish(
         seen=seen,
         at_start=at_start or _compared(run, start, working),
         jacobian=found.jacobian,
+        inverse_folds=inverse_folds,
         seed=request.seed,
         poll=poll,
     )

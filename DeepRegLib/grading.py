@@ -97,7 +97,8 @@ def items_of(registration: Registration, dice_limit: float = DICE) -> tuple[Item
         items.append(least_item(OVERLAP, f"Label {label}", value, dice_limit, DICE_LOOK))
     low = measures.jacobian_min
     items += [
-        Item("folded voxels", "", float(measures.folds), "", "0", PASS if measures.folds == 0 else FAIL),
+        _folds_item("folded voxels", measures.folds),
+        *([] if measures.inverse_folds is None else [_folds_item("folded voxels, inverse", measures.inverse_folds)]),
         Item("Jacobian, minimum", "", low, "", "above 0", PASS if low > 0 else FAIL),
         Item("Jacobian, maximum", "", measures.jacobian_max, "", "", INFORMATION),
         distance_item("inverse consistency, mean", "", measures.inverse_error_mean, limit),
@@ -106,6 +107,10 @@ def items_of(registration: Registration, dice_limit: float = DICE) -> tuple[Item
         Item("mutual information (1 to 2)", "", measures.nmi_after, "", "", INFORMATION),
     ]
     return tuple(items)
+
+
+def _folds_item(name: str, folds: int) -> Item:
+    return Item(name, "", float(folds), "", "0", PASS if folds == 0 else FAIL)
 
 
 def value_text(item: Item) -> str:

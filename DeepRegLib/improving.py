@@ -76,12 +76,14 @@ def improve(
             found = Deformed(corrected.transform)
             found = with_rigid_segments(run, found, run.rigid_labels, least_bending=LEAST_BENDING)
         with monitor.stage("inverse"):
-            inverse = corrected.inverse
+            inverse, folds = corrected.inverse, None
             if not is_exact(consistency(run, found.transform, inverse, request.seed)):
-                inverse = invert_well(run, found.transform, request.seed)
+                made = invert_well(run, found.transform, request.seed)
+                inverse, folds = made.inverse, made.folds
         with monitor.stage("judge"):
             start = linear_part(improvement.transform)
-            result = finish(run, request, start, found, inverse, at_start=improvement.at_start)
+            at_start = improvement.at_start
+            result = finish(run, request, start, found, inverse, inverse_folds=folds, at_start=at_start)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return with_extras(result, request.extras, monitor)

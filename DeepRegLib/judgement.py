@@ -28,6 +28,7 @@ from DeepRegLib.evaluation import (
 from DeepRegLib.evaluation.evidence import Compared, compared
 from DeepRegLib.evaluation.mirrored import other_side
 from DeepRegLib.evaluation.pose_comparison import PoseComparison, compare_pose, find_other_poses, small_images
+from DeepRegLib.evaluation.regularity import folded_voxels
 from DeepRegLib.evaluation.structure import STRUCTURE_SIGMA
 from DeepRegLib.evaluation.surroundings import Apart, doubt_of, led_astray, motion_of_surroundings
 from DeepRegLib.geometry import Geometry
@@ -83,6 +84,7 @@ def measure(
     seen: Image,
     at_start: PoseComparison | StartMeasures | Inherited,
     jacobian: JacobianStatistics | None = None,
+    inverse_folds: int | None = None,
     seed: int,
     poll: Poll,
 ) -> tuple[Measures, Aligned]:
@@ -107,6 +109,8 @@ def measure(
         linear part has measured of it, or of an earlier scan of the patient.
     jacobian
         Of the transform on the fixed grid, where it is known.
+    inverse_folds
+        Of the inverse on the moving grid, where they are known.
     seed
         Of the points the inverse is tried at.
     poll
@@ -131,6 +135,8 @@ def measure(
     jacobian = jacobian or jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
+    if inverse_folds is None:
+        inverse_folds = int(np.count_nonzero(folded_voxels(inverse, pair.moving.original.geometry, poll=poll)))
     poll()
     apart = _apart(sides, aligned, transform, poll)
     shown = overlap(foreground, seen)
@@ -170,6 +176,7 @@ def measure(
         landmark_residual=None if fit is None or np.isnan(fit.residual) else fit.residual,
         landmarks_outside=None if landmarks is None else _outside(pair, landmarks),
         led_astray=None if apart is None else led_astray(apart),
+        inverse_folds=inverse_folds,
     )
     return measures, replace(aligned, apart=apart)
 

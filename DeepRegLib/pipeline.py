@@ -139,7 +139,8 @@ def run_request(
         with monitor.stage("inverse"):
             inverse = invert_well(run, found.transform, request.seed, found.inverse)
         with monitor.stage("judge"):
-            result = finish(run, request, start, found, inverse, (working.fixed, working.moving))
+            sides = working.fixed, working.moving
+            result = finish(run, request, start, found, inverse.inverse, sides, inverse_folds=inverse.folds)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return with_extras(result, request.extras, monitor)

@@ -50,12 +50,13 @@ def restore(restoring: Restoring, *, progress: Progress | None = None, cancel: C
         with monitor.stage("prepare"):
             record.require_scans(request.fixed, request.moving)
             run = _as_recorded(run_of(request, device, plan, monitor), record, record.unlike(request.drivers))
-        inverse = restoring.inverse
+        inverse, folds = restoring.inverse, None
         if inverse is None:
             with monitor.stage("inverse"):
-                inverse = invert_well(run, transform, request.seed)
+                made = invert_well(run, transform, request.seed)
+                inverse, folds = made.inverse, made.folds
         with monitor.stage("judge"):
-            result = finish(run, request, linear_part(transform), Deformed(transform), inverse)
+            result = finish(run, request, linear_part(transform), Deformed(transform), inverse, inverse_folds=folds)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return with_extras(result, request.extras, monitor)

@@ -130,6 +130,8 @@ class Measures:
     led_astray
         Of the place where the motion of its surroundings fits clearly better than its own: how far they are apart, mm.
         None without a field.
+    inverse_folds
+        Voxels of the moving grid where the inverse folds, as `folds` are counted; None in results of older versions.
     """
 
     ncc_before: float
@@ -168,6 +170,7 @@ class Measures:
     landmark_residual: float | None = None
     landmarks_outside: int | None = None
     led_astray: float | None = None
+    inverse_folds: int | None = None
 
 
 @dataclass(frozen=True)

@@ -296,6 +296,11 @@ def _field_doubts(m: Measures) -> Judged:
         ),
         (m.folds > 0, f"The field folds at {m.folds} voxels: tissue is turned inside out there."),
         (
+            bool(m.inverse_folds),
+            f"The inverse folds at {m.inverse_folds} voxels of the moving scan: what it brings back is turned inside "
+            "out there.",
+        ),
+        (
             m.log_jacobian_sd > STRONG_DEFORMATION,
             f"The deformation is strong (spread of log volume change {m.log_jacobian_sd:.2f}).",
         ),

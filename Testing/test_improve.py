@@ -118,7 +118,15 @@ def test_what_the_earlier_result_measured_of_its_linear_part_is_not_measured_aga
     again = improved().measures
     for name in ("ncc_before", "nmi_before", "structure_before", "structure_linear", "information", "edges"):
         assert getattr(result.measures, name) == pytest.approx(getattr(again, name), abs=1e-3), name
-    for name in ("ncc_after", "structure_after", "folds", "jacobian_min", "inverse_error_p99", "coverage"):
+    for name in (
+        "ncc_after",
+        "structure_after",
+        "folds",
+        "inverse_folds",
+        "jacobian_min",
+        "inverse_error_p99",
+        "coverage",
+    ):
         assert getattr(result.measures, name) == getattr(again, name), name
 
 

@@ -87,6 +87,7 @@ def test_a_mirrored_pose_whose_edges_speak_against_it_is_no_doubt() -> None:
         (FAINT | {"structure_after": 0.75}, CHECK, "little"),
         ({"coverage": 0.4}, CHECK, "covered"),
         ({"folds": 3}, CHECK, "folds at 3"),
+        ({"inverse_folds": 3}, CHECK, "inverse folds at 3"),
         ({"led_astray": 6.0}, CHECK, "surroundings"),
         ({"volume_scale": 0.3}, CHECK, "volume"),
         ({"log_jacobian_sd": 1.2}, CHECK, "strong"),

@@ -127,6 +127,7 @@ def test_the_volume_changes_reported_are_those_of_the_transform_delivered():
     judged = jacobian_statistics(result.transform, result.fixed.geometry, result.fixed_foreground)
     assert (result.measures.folds, result.measures.log_jacobian_sd) == (judged.folds, judged.log_sd)
     assert (result.measures.jacobian_min, result.measures.jacobian_max) == (judged.minimum, judged.maximum)
+    assert result.measures.inverse_folds == digital_folds(result.inverse, result.moving.geometry) == 0
 
 
 def test_the_inverse_leads_back():

@@ -55,7 +55,16 @@ def test_the_restored_result_is_what_it_was() -> None:
     assert result.verdict == earlier.verdict
     assert (result.recipe, result.decisions) == (earlier.recipe, earlier.decisions)
     assert set(earlier.warnings) <= set(result.warnings)
-    for name in ("ncc_before", "ncc_after", "structure_after", "folds", "jacobian_min", "inverse_error_p99", "overlap"):
+    for name in (
+        "ncc_before",
+        "ncc_after",
+        "structure_after",
+        "folds",
+        "inverse_folds",
+        "jacobian_min",
+        "inverse_error_p99",
+        "overlap",
+    ):
         assert getattr(result.measures, name) == pytest.approx(getattr(earlier.measures, name), abs=1e-3), name
     for name in ("seed", "fixed_sha256", "moving_sha256"):
         assert result.provenance[name] == earlier.provenance[name]

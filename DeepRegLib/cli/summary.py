@@ -68,6 +68,8 @@ def _table(measures: Measures) -> Table:
         table.add_row("mean landmark error (mm)", _number(m.tre_before, 2), _number(m.tre_after, 2))
     table.add_row("fixed anatomy covered", "", f"{m.overlap:.0%}")
     table.add_row("folded voxels", "", str(m.folds))
+    if m.inverse_folds is not None:
+        table.add_row("folded voxels of the inverse", "", str(m.inverse_folds))
     table.add_row("volume change", "", f"{_number(m.jacobian_min, 2)} to {_number(m.jacobian_max, 2)}")
     table.add_row("inverse error (mm)", "", f"{_number(m.inverse_error_mean)}, 99 % {_number(m.inverse_error_p99)}")
     return table

@@ -81,8 +81,9 @@ def measures_of(registration: Registration) -> list[str]:
         rows.append((_("Overlap of segments"), _change(m.dice_before, m.dice_after)))
     if m.tre_after is not None:
         rows.append((_("Landmarks"), _distance_apart(m.tre_before, m.tre_after)))
-    folds = _("none") if m.folds == 0 else _("{count} voxels").format(count=m.folds)
-    rows.append((_("Folded tissue"), folds))
+    rows.append((_("Folded tissue"), _voxels(m.folds)))
+    if m.inverse_folds:
+        rows.append((_("Folded on the way back"), _voxels(m.inverse_folds)))
     rows.append((_("Way back"), _("within {error:.2f} mm").format(error=m.inverse_error_p99)))
     if registration.model:
         rows.append((_("Model"), registration.model))
@@ -92,6 +93,10 @@ def measures_of(registration: Registration) -> list[str]:
         text = _("differ by {median:.2f} mm, 95 % by less than {high:.2f} mm").format(median=median, high=high)
         rows.append((_("Its answers"), text))
     return [f"{name}{COLON}{value}" for name, value in rows]
+
+
+def _voxels(count: int) -> str:
+    return _("none") if count == 0 else _("{count} voxels").format(count=count)
 
 
 def _share(value: float) -> str:

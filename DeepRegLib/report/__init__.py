@@ -241,6 +241,8 @@ def _single_rows(m: Measures) -> Iterator[MeasureRow]:
         "Coverage", "", _percent(m.overlap), "Share of the fixed anatomy that was scanned in the moving image."
     )
     yield MeasureRow("Folds", "", str(m.folds), "Voxels where the transform folds space over; should be 0.")
+    if m.inverse_folds is not None:
+        yield MeasureRow("Folds of the inverse", "", str(m.inverse_folds), "The same of the way back; should be 0.")
     yield MeasureRow(
         "Volume change",
         "",

@@ -107,6 +107,8 @@ def _rows(m: Measures, label_names: Mapping[int, str]) -> Iterator[Row]:
         yield "Landmark distance, mean", m.tre_before, m.tre_after, "mm"
     yield "Fixed anatomy covered", None, 100 * m.overlap, "%"
     yield "Folds", None, m.folds, "voxels"
+    if m.inverse_folds is not None:
+        yield "Folds of the inverse", None, m.inverse_folds, "voxels"
     yield "Volume change, whole", None, m.volume_scale, "times"
     yield "Volume change, smallest", None, m.jacobian_min, "times"
     yield "Volume change, largest", None, m.jacobian_max, "times"

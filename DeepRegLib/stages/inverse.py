@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from DeepRegLib.evaluation import InverseConsistency, inverse_consistency
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.stages.run import Run
+from DeepRegLib.stages.unfolding import Unfolded, unfolded
 from DeepRegLib.transforms import Transform, has_field, invert
 
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
@@ -18,19 +20,21 @@ FINEST_REFINEMENT = 4.5
 # and hippocampi with 1.6 to 1.8 on average and 1.2 to 1.5 at the 99th percentile.
 MEAN_ORDER, P99_ORDER = 1.5, 1.2
 MARGIN, SMALLEST_STEP = 1.05, 1.2
+# An inverse that is less exact than promised may lose so much by being smoothed where it folds.
+MOST_LOST = 1.1
 
 
-def invert_well(run: Run, transform: Transform, seed: int, known: Transform | None = None) -> Transform:
-    """Return a known inverse if it is exact enough, or invert numerically.
+def invert_well(run: Run, transform: Transform, seed: int, known: Transform | None = None) -> Unfolded:
+    """Return a known inverse if it is exact enough, or invert numerically; smoothed where it folds.
 
     That is done on about the coarsest grid on which interpolating the inverse is exact enough, or the finest allowed.
     """
     if not has_field(transform):
-        return invert(transform)
+        return Unfolded(invert(transform), 0, 0)
     if known is not None:
         reached = consistency(run, transform, known, seed)
         if is_exact(reached):
-            return known
+            return mended(run, transform, known, seed)
         run.log.add_decision(
             f"Inverse: solved numerically, because the flow backwards misses by {reached.mean:.2g} mm on average and "
             f"{reached.p99:.2g} mm at the 99th percentile."
@@ -40,14 +44,39 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
 
 def inverted_again(
     run: Run, transform: Transform, seed: int, refinement: float = 1.0, near: Transform | None = None
-) -> Transform:
-    """Invert numerically, from what is known of the inverse of a transform that is much the same."""
+) -> Unfolded:
+    """Invert numerically, from what is known of the inverse of a transform that is much the same, as `invert_well`."""
     # Such a field has the finer grid itself.
     finest = FINEST_REFINEMENT / (1 if run.sliding_mask is None else RATIO)
-    foreground, poll, device = run.pair.fixed.foreground, run.monitor.poll, str(run.device)
-    return solved_well(
-        transform, foreground, seed, refinement=refinement, near=near, finest=finest, device=device, poll=poll
-    )[0]
+    foreground, moving = run.pair.fixed.foreground, run.pair.moving.original.geometry
+    poll, device = run.monitor.poll, str(run.device)
+    inverse, _ = solved_well(
+        transform,
+        foreground,
+        seed,
+        moving=moving,
+        refinement=refinement,
+        near=near,
+        finest=finest,
+        device=device,
+        poll=poll,
+    )
+    return mended(run, transform, inverse, seed)
+
+
+def mended(run: Run, transform: Transform, inverse: Transform, seed: int) -> Unfolded:
+    """Smooth an inverse where it folds on the moving scan's grid and note that, if it stays as exact as promised."""
+    moving = run.pair.moving.original.geometry
+    done = unfolded(inverse, moving, device=str(run.device), poll=run.monitor.poll)
+    if done.folds == done.found:
+        return done
+    before, after = (consistency(run, transform, each, seed) for each in (inverse, done.inverse))
+    if not is_exact(after) and (after.mean > MOST_LOST * before.mean or after.p99 > MOST_LOST * before.p99):
+        return Unfolded(inverse, done.found, done.found)
+    run.log.add_decision(
+        f"Inverse: it folded at {done.found} voxels of the moving scan, and was smoothed there; {done.folds} are left."
+    )
+    return done
 
 
 def solved_well(
@@ -55,6 +84,7 @@ def solved_well(
     foreground: Image,
     seed: int,
     *,
+    moving: Geometry | None = None,
     refinement: float = 1.0,
     near: Transform | None = None,
     finest: float = FINEST_REFINEMENT,
@@ -71,6 +101,8 @@ def solved_well(
         On the fixed grid; where the inverse is tried.
     seed
         Of the points it is tried at.
+    moving
+        The moving scan's grid, on which the inverse is to be continuous; None lets it jump where its own grid ends.
     refinement
         How many times finer than its field's the first grid is.
     near
@@ -87,7 +119,7 @@ def solved_well(
     """
     inverse, refinement = near, min(refinement, finest)
     while True:
-        inverse = invert(transform, refinement=refinement, near=inverse, device=device, poll=poll)
+        inverse = invert(transform, refinement=refinement, near=inverse, within=moving, device=device, poll=poll)
         reached = inverse_consistency(transform, inverse, foreground, INVERSE_SAMPLES, seed, poll=poll)
         step = MARGIN * missing_refinement(reached)
         if is_exact(reached) or refinement == finest or not np.isfinite(step):

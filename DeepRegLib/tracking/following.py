@@ -27,6 +27,7 @@ from DeepRegLib.stages.linear import refine_linear, with_linear_similarity
 from DeepRegLib.stages.rigid_segments import with_rigid_segments
 from DeepRegLib.stages.run import Run, working_pair
 from DeepRegLib.stages.run_of_request import run_of
+from DeepRegLib.stages.unfolding import Unfolded
 from DeepRegLib.tracking.increment import moved_on
 from DeepRegLib.tracking.pose import better_start
 from DeepRegLib.tracking.request import FOLLOWED, Following, Last
@@ -107,7 +108,7 @@ def drop(found: Registration, last: Last) -> str:
     return ""
 
 
-def _inverse(run: Run, found: Deformed, last: Last, seed: int) -> Transform:
+def _inverse(run: Run, found: Deformed, last: Last, seed: int) -> Unfolded:
     """Invert from the last inverse, first on a grid as fine as that needed."""
     if found.inverse is not None or last.inverse is None or not has_field(found.transform):
         return invert_well(run, found.transform, seed, found.inverse)
@@ -174,7 +175,8 @@ def _followed(
             inverse = _inverse(run, found, last, request.seed)
         with monitor.stage("judge"):
             known = None if last.searched is None else Inherited(start_measures(last.searched))
-            result = finish(run, chosen, start, found, inverse, at_start=known)
+            folds = inverse.folds
+            result = finish(run, chosen, start, found, inverse.inverse, inverse_folds=folds, at_start=known)
         result = with_driving_labels(result, request.drivers, monitor)
     with memory_errors_explained(torch.device("cpu")):
         return with_extras(result, request.extras, monitor)

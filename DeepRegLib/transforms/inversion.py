@@ -27,6 +27,10 @@ TOLERANCE_VOXELS = 5e-3
 SOLVED_VOXELS = 0.95 * TOLERANCE_VOXELS
 USUAL_ITERATIONS, MAXIMUM_ITERATIONS = 4, 40
 SINGULAR_DETERMINANT = 0.05
+# An inverse fades out over so many times the length of what moves there: it is then compressed by half at most.
+FADING = 2.0
+# Voxels beyond the margins in which nothing fades yet: a field leads up to half a voxel out of them.
+UNFADED = 1
 # Bounds the memory of a solve, and the time between two polls.
 POINTS_AT_ONCE = 1 << 18
 
@@ -36,6 +40,7 @@ def invert(
     *,
     refinement: float = 1.0,
     near: Transform | None = None,
+    within: Geometry | None = None,
     device: str = "cpu",
     poll: Poll = never_cancel,
 ) -> Transform:
@@ -54,6 +59,9 @@ def invert(
         an error that falls with the square of this number.
     near
         An earlier inverse of the same transform, from which the solution is reached in fewer steps.
+    within
+        A grid of moving points, the moving scan's, in which the inverse is to be continuous; see
+        `invert_displacement_field`.
     device
         Where the fields are solved: ``"cpu"``, ``"cuda"``, ``"mps"``.
     poll
@@ -67,14 +75,18 @@ def invert(
     """
     inverted: list[Transform] = []
     starts = [None] * len(parts_of(transform)) if near is None else parts_of(near)
+    corners = None if within is None else within.corners()
     for part, start in zip(reversed(parts_of(transform)), starts, strict=True):
         if isinstance(part, LinearTransform):
             inverted.append(part.inverse())
         else:
             known = start if isinstance(start, DisplacementField) else None
             inverted.append(
-                invert_displacement_field(part, refinement=refinement, near=known, device=device, poll=poll)
+                invert_displacement_field(
+                    part, refinement=refinement, near=known, reaching=corners, device=device, poll=poll
+                )
             )
+        corners = None if corners is None else inverted[-1].apply_to_points(corners)
     return compose(*inverted)
 
 
@@ -98,6 +110,7 @@ def invert_displacement_field(
     *,
     refinement: float = 1.0,
     near: DisplacementField | None = None,
+    reaching: NDArray[np.float64] | None = None,
     device: str = "cpu",
     poll: Poll = never_cancel,
 ) -> DisplacementField:
@@ -105,6 +118,10 @@ def invert_displacement_field(
 
     That is the field's own grid, or one as fine or finer that is wider by as much as the field leads out of its box, at
     most by the box on each side. Beyond what it covers, and where the field leads from nowhere, nothing moves.
+
+    So the inverse jumps where the field's box ends, which a moving scan that shows more than the fixed one would see as
+    folds. With `reaching`, points (mm, LPS, ``(n, 3)``), it is that of the field continued by the values at its border,
+    and fades out beyond where the field leads, as far as these points lie.
 
     Examples
     --------
@@ -119,10 +136,14 @@ def invert_displacement_field(
     from DeepRegLib.transforms.sampling import field_gradient, identity_grid
 
     margins = _margins(field)
-    grid = _refined(field.geometry.padded(*margins) if margins.any() else field.geometry, refinement)
+    fading = None if reaching is None else _fading(field, margins)
+    wider = (
+        margins if fading is None or reaching is None else margins + _needed(field.geometry, margins, fading, reaching)
+    )
+    grid = _refined(field.geometry.padded(*wider) if wider.any() else field.geometry, refinement)
     if refinement > 1 and near is None:
         # Few voxels to bring all of the finer ones within a step or two of their solution.
-        near = invert_displacement_field(field, device=device, poll=poll)
+        near = invert_displacement_field(field, reaching=reaching, device=device, poll=poll)
     to_index, to_world = (_matrix(m, device) for m in (field.geometry.world_to_index, field.geometry.index_to_world))
 
     def in_voxels(millimetres: NDArray[np.floating]) -> Tensor:
@@ -141,7 +162,9 @@ def invert_displacement_field(
         points = turn @ nodes + shift
         start = -_at(volume, points) if guess is None else guess.T.contiguous()
         solved, left = _solve(volume, slopes, points, start, iterations, poll)
-        if margins.any():
+        if fading is not None:
+            solved *= _faded(points, field.geometry.size, margins, fading)
+        elif margins.any():
             lost = _outside(points, volume, 0.5) & _outside(points + solved, volume, 1.0)
             solved = torch.where(lost, 0.0, solved)
         solutions[numbers] = (to_world @ solved).T.cpu().numpy()
@@ -184,6 +207,40 @@ def _margins(field: DisplacementField) -> NDArray[np.int_]:
     if (wanted > margins).any():
         logger.warning("A field leads farther out of its box than the box is long; its inverse does not reach there.")
     return margins
+
+
+def _fading(field: DisplacementField, margins: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Return over how many voxels beyond the margins the inverse fades out, shape as of `_margins`.
+
+    Long beside what the field moves at that side of its box, so that fading out folds nothing.
+    """
+    sides = np.zeros(margins.shape, dtype=int)
+    for axis in range(3):
+        for side, end in enumerate((0, -1)):
+            border = np.take(field.array, end, axis=2 - axis).reshape(-1, 3) @ field.geometry.world_to_index[:3, :3].T
+            sides[side, axis] = np.ceil(FADING * np.linalg.norm(border, axis=-1).max())
+    return sides
+
+
+def _needed(
+    geometry: Geometry, margins: NDArray[np.int_], fading: NDArray[np.int_], points: NDArray[np.float64]
+) -> NDArray[np.int_]:
+    """Return how many voxels beyond the margins are needed to reach points or the end of the fading, the nearer one."""
+    index, last = geometry.to_index(points), np.array(geometry.size) - 1
+    beyond = np.stack([-index.min(axis=0), index.max(axis=0) - last])
+    return np.clip(np.ceil(beyond - margins).astype(int), 0, np.minimum(fading + UNFADED, last + 1))
+
+
+def _faded(points: Tensor, size: Sequence[int], margins: NDArray[np.int_], fading: NDArray[np.int_]) -> Tensor:
+    """Return the share of the displacement that has not faded at voxel indices ``(3, n)``, 0 to 1."""
+    import torch
+
+    share = torch.ones_like(points[0])
+    for axis in range(3):
+        before, behind = -margins[0, axis] - points[axis], points[axis] - (size[axis] - 1 + margins[1, axis])
+        for beyond, length in ((before, fading[0, axis]), (behind, fading[1, axis])):
+            share *= 1 - ((beyond - UNFADED) / max(float(length), 1.0)).clamp(0, 1)
+    return share
 
 
 def _outside(points: Tensor, volume: Tensor, tolerance: float) -> Tensor:

@@ -83,6 +83,8 @@ def test_what_was_measured_is_told_in_words(words: ModuleType) -> None:
         "Landmarks: 8.0 → 1.2 mm apart",
         "Folded tissue: 7 voxels",
     ]
+    back = replace(MEASURES, inverse_folds=5)
+    assert "Folded on the way back: 5 voxels" in words.measures_of(replace(told, measures=back))
 
 
 def test_the_model_is_told_with_how_far_its_answers_differ(words: ModuleType) -> None:

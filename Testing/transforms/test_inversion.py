@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from DeepRegLib.evaluation import digital_folds
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.transforms import CompositeTransform, DisplacementField, compose, invert, jacobian_determinant
+from DeepRegLib.transforms import CompositeTransform, DisplacementField, compose, invert, jacobian_determinant, parts_of
 from DeepRegLib.transforms.inversion import TOLERANCE_VOXELS, inverse_error
 from Testing.synthetic import geometry_in, interior, points_in, random_linear, smooth_field
 
@@ -133,6 +134,44 @@ def test_an_inverse_reaches_as_far_as_its_field_leads(refinement: float) -> None
     assert np.percentile(error, 99) < 0.5
     beyond = points - 60.0 * axis  # the field leads from nowhere to there
     np.testing.assert_allclose(inverse.apply_to_points(beyond), beyond, atol=1e-6)
+
+
+@pytest.mark.parametrize("refinement", [1.0, 1.6])
+@pytest.mark.parametrize("orientation", GRIDS)
+def test_in_a_moving_scan_that_shows_more_an_inverse_is_continued_without_folds(
+    orientation: str, refinement: float
+) -> None:
+    """All is moved by 15 mm, also at the border of the box, beyond which the moving scan goes on."""
+    transform, moving = shifted_box(orientation)
+    jumping, inverse = invert(transform, refinement=refinement), invert(transform, refinement=refinement, within=moving)
+    assert digital_folds(transform, strong_field(orientation).geometry) == 0
+    assert digital_folds(jumping, moving) > 100, "there is nothing to mend"
+    assert digital_folds(inverse, moving) == 0
+    points = points_in(strong_field(orientation).geometry, 5000, seed=2, margin=0.0)
+    before, after = (inverse_error(transform, each, points) for each in (jumping, inverse))
+    assert after.mean() < 1.05 * before.mean()
+    assert np.percentile(after, 99) < 1.05 * np.percentile(before, 99)
+    far = moving.to_world([[0.0, 0.0, 0.0]])
+    linear = compose(*parts_of(inverse)[:-1])
+    np.testing.assert_allclose(inverse.apply_to_points(far), linear.apply_to_points(far), atol=1e-6)
+
+
+def test_what_a_moving_scan_does_not_show_costs_an_inverse_no_voxels() -> None:
+    shift = parts_of(shifted_box("LPS")[0])[0]
+    inside = shift.geometry.padded((-8, -8, -8), (-8, -8, -8))
+    assert invert(shift, within=inside).geometry == invert(shift).geometry
+
+
+def shifted_box(orientation: str) -> tuple[CompositeTransform, Geometry]:
+    """Return a transform that moves all of a box, and a moving scan twice as wide as that."""
+    field = strong_field(orientation)
+    box = field.geometry
+    moved = DisplacementField((field.array + 15.0 * box.axes[:, 0]).astype(np.float32), box)
+    turned = random_linear(seed=4)
+    corner = turned.apply_to_points(box.to_world([-25.0, -25.0, -25.0]))
+    i, j, k = (n + 50 for n in box.size)
+    direction = (turned.matrix[:3, :3] @ box.axes).ravel()
+    return compose(moved, turned), Geometry((i, j, k), box.spacing, tuple(corner), tuple(direction))
 
 
 def test_a_field_that_leads_very_far_has_an_inverse_of_bounded_size_and_a_warning(
