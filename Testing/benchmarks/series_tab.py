@@ -21,6 +21,7 @@ MANY, LARGE = 30, 128
 MOST_SECONDS = 0.1
 TICK_MILLISECONDS = 10
 SOON, LATER = 60.0, 600.0
+COMPUTING = f" of {MANY}"  # what the progress says of a frame that is registered
 
 
 def tab_rows(options: Options) -> list[dict[str, Any]]:
@@ -102,16 +103,25 @@ def _played(browser: Any, name: str) -> list[float]:
 
 
 def _gaps(opened: Any) -> dict[str, float]:
-    """Click with an engine that is played, answer at once, and return the processor's longest spells between ticks."""
+    """Return the processor's longest spells between ticks: from click to frames with the real worker, and of results.
+
+    The results are answered by a played engine, at once.
+    """
     from DeepRegLib.engine.series import SERIES
     from Testing.panel.played import PlayedEngine
 
+    _browser(opened, [_frame(LARGE, 1.0, number) for number in range(MANY)], "large")
+    section, gaps, button = opened.widget.panel.series, {}, opened.ui.seriesButton
+    opened.engine.start()
+    _check(opened.desktop.wait_until(lambda: opened.engine.worker is not None, LATER), "the worker did not come up")
+    told = opened.ui.seriesProgressLabel
+    gaps["click"] = _longest(opened, lambda: opened.desktop.click(button), lambda: COMPUTING in told.text)
+    gaps["cancel"] = _longest(opened, lambda: opened.desktop.click(button), lambda: not section.running)
     played = PlayedEngine(opened)
     opened.engine.close()
     opened.engine.client._make_transport = played.hire
-    _browser(opened, [_frame(LARGE, 1.0, number) for number in range(MANY)], "large")
-    section, gaps = opened.widget.panel.series, {}
-    gaps["click"] = _longest(opened, lambda: opened.desktop.click(opened.ui.seriesButton), lambda: bool(played.orders))
+    opened.desktop.click(button)
+    _check(opened.desktop.wait_until(lambda: bool(played.orders), LATER), "nothing was asked for")
     message = played.orders[-1]
     answer = SERIES.result_message(_result(SERIES.request_of(message)), message.id)
     played.worker.say(answer)
