@@ -47,6 +47,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "conebeam",
         "carrying",
         "labels",
+        "segment-tab",
         "series",
         "tracking",
         "motion",

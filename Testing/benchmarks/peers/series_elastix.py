@@ -14,7 +14,7 @@ from pathlib import Path
 SPACING_MM = 10.0
 TIME_SPACING = 1  # a control point a frame
 LEVELS = (4, 2, 1)
-ITERATIONS = 250
+ITERATIONS = 100  # a level
 # The step by the distribution of displacements (Qiao et al., 2016): elastix's first way takes hours in four dimensions.
 STEP_ESTIMATE = "DisplacementDistribution"
 
