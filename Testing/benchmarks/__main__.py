@@ -218,7 +218,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="a folder of cases")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="where the tables go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains this")
-    parser.add_argument("--count", type=int, default=50, help="poses to try; steps of adapted")
+    parser.add_argument(
+        "--count", type=int, default=50, help="poses to try; steps of adapted; scans that segmentation segments"
+    )
     parser.add_argument(
         "--repeats",
         type=int,
@@ -244,7 +246,13 @@ def command_line() -> argparse.ArgumentParser:
         metavar="N,N",
         help=f"cubes of scaling; default {','.join(map(str, Options.sizes))}",
     )
-    parser.add_argument("--spacing", type=float, default=0.0, metavar="MM", help="voxels of segmentation, coarser ones")
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help="voxels of segmentation, labels, segment-tab and templates",
+    )
     names = ",".join(tool.name for tool in PEERS)
     peers_only = parser.add_argument_group("peers", "--store, --threads and --fresh also of recipes and scaling")
     peers_only.add_argument("--tools", default="", metavar="NAMES", help=f"some of deepreg,{names}; default all")

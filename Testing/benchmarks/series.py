@@ -84,7 +84,7 @@ def _rows(options: Options) -> Iterator[Row]:
         yield from tab_rows(options)
     for group, step in GROUPS.items():
         if options.only in ("", group):
-            yield from template_rows(group, step, options)
+            yield from template_rows(group, options.spacing or step, options)
 
 
 def _cases(options: Options, part: str) -> list[Path]:
