@@ -66,8 +66,8 @@ class Options:
     sizes
         Voxels along each axis of the cubes of `scaling`.
     spacing
-        Of the voxels that `segmentation`, `labels`, `segment-tab` and the templates of `series` bring scans to, in mm; 0 for
-        what suits each.
+        Of the voxels that `segmentation`, `labels`, `segment-tab` and the templates of `series` bring scans to, in mm;
+        0 for what suits each.
     peers
         The choices of the comparison with other tools.
     """
