@@ -14,7 +14,7 @@ from pathlib import Path
 SPACING_MM = 10.0
 TIME_SPACING = 1  # a control point a frame
 LEVELS = (4, 2, 1)
-ITERATIONS = 100  # a level
+ITERATIONS = 50  # a level
 # The step by the distribution of displacements (Qiao et al., 2016): elastix's first way takes hours in four dimensions.
 STEP_ESTIMATE = "DisplacementDistribution"
 
@@ -79,7 +79,10 @@ def register(folder: Path, *, cyclic: bool) -> dict[str, object]:
     paths = []
     for number, field in enumerate(fields):
         image = itk.image_from_array(np.ascontiguousarray(field[..., :3], np.float32), is_vector=True)
-        image.CopyInformation(first)
+        # Not CopyInformation: it copies the number of components, too, which is one here.
+        image.SetSpacing(first.GetSpacing())
+        image.SetOrigin(first.GetOrigin())
+        image.SetDirection(first.GetDirection())
         paths.append(str(folder / f"field_{number:04d}.nrrd"))
         itk.imwrite(image, paths[-1])
     return {"transforms": [[path] for path in paths], "seconds": seconds}
