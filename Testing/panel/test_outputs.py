@@ -81,7 +81,8 @@ def test_a_fractional_segmentation_that_is_chosen_comes_back_fractional(
     for number, (image, segment) in enumerate(zip(shares, known, strict=True)):
         assert result.GetNthSegment(number).GetName() == segment.name
         carried = found[result.GetNthSegmentID(number)].array
-        assert np.mean((carried > 0.05) & (carried < 0.95)) > 0.01  # it is no label map
+        inside = carried[carried > 0]
+        assert np.mean((inside > 0.05) & (inside < 0.95)) > 0.2  # it is no label map
         assert carried.sum() == pytest.approx(image.array.sum(), rel=0.02)
 
 
