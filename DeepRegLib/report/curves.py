@@ -1,4 +1,4 @@
-"""The convergence of a registration as an SVG drawing: similarity over the iterations, a panel a stage and level."""
+"""Curves as an SVG drawing, a panel each: similarity over the iterations of a stage and level, motion over time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ STEPS = 5
 Box = tuple[float, float, float, float]
 
 
-def curves_drawing(curves: Mapping[str, NDArray[np.float64]]) -> bytes:
-    """Return the drawing as SVG; what names hold is text, never markup."""
+def curves_drawing(curves: Mapping[str, NDArray[np.float64]], places: NDArray[np.float64] | None = None) -> bytes:
+    """Return the drawing as SVG; what names hold is text, never markup.
+
+    Parameters
+    ----------
+    curves
+        Values by the title of their panel.
+    places
+        Where the values of each lie along its horizontal axis, rising; None counts them from 1.
+    """
     columns = min(len(curves), COLUMNS)
     height = HEIGHT * math.ceil(len(curves) / columns)
     width = WIDTH / columns
@@ -32,14 +40,15 @@ def curves_drawing(curves: Mapping[str, NDArray[np.float64]]) -> bytes:
     for number, (name, values) in enumerate(curves.items()):
         corner = (number % columns) * width, (number // columns) * HEIGHT
         box = corner[0] + LEFT, corner[1] + TOP, corner[0] + width - RIGHT, corner[1] + HEIGHT - BOTTOM
-        parts += _panel(name, np.asarray(values, dtype=np.float64), box)
+        along = np.arange(1, len(values) + 1, dtype=np.float64) if places is None else places
+        parts += _panel(name, along, np.asarray(values, dtype=np.float64), box)
     return "".join([*parts, "</svg>"]).encode("utf-8")
 
 
-def _panel(name: str, values: NDArray[np.float64], box: Box) -> Iterator[str]:
+def _panel(name: str, along: NDArray[np.float64], values: NDArray[np.float64], box: Box) -> Iterator[str]:
     left, top, right, bottom = box
-    ends, reach = _reach(np.array([1.0, max(len(values), 1)])), _reach(values[np.isfinite(values)])
-    x = _scaled(np.arange(1, len(values) + 1, dtype=np.float64), ends, (left, right))
+    ends, reach = _reach(along), _reach(values[np.isfinite(values)])
+    x = _scaled(along, ends, (left, right))
     y = _scaled(values, reach, (bottom, top))
     yield f'<text x="{(left + right) / 2:.1f}" y="{top - 10}" text-anchor="middle" font-size="13">{escape(name)}</text>'
     for number in round_numbers(*ends, STEPS):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import slicer
+from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.image import Image
 from DeepRegLib.scene.nodes import RESULT_ATTRIBUTE, nodes_of_class
 from DeepRegLib.scene.sequences import TIME_UNITS
-from DeepRegLib.scene.steps import Steps
+from DeepRegLib.scene.steps import Steps, slabs
 from DeepRegLib.scene.volumes import geometry_of_volume
 from DeepRegLib.scene.world import voxels_of
 from DeepRegLib.series.frames import FRAMES, PERCENT, SECONDS
@@ -50,7 +52,7 @@ def volume_sequence(browser: slicer.vtkMRMLSequenceBrowserNode | None) -> slicer
 
 
 def frame_steps(browser: slicer.vtkMRMLSequenceBrowserNode) -> Steps[SequenceFrames]:
-    """Read the frames of a browser's sequence in steps, a frame each; they are copied.
+    """Read the frames of a browser's sequence in steps of a million voxels; they are copied.
 
     Raises
     ------
@@ -71,9 +73,17 @@ def frame_steps(browser: slicer.vtkMRMLSequenceBrowserNode) -> Steps[SequenceFra
         node = sequence.GetNthDataNode(number)
         if node is None or node.GetImageData() is None or node.GetImageData().GetNumberOfScalarComponents() != 1:
             raise InputError(f"Frame {number + 1} of {sequence.GetName()} is no scalar volume.", CHOOSE)
-        voxels = voxels_of(node.GetImageData()).copy()
-        images.append(Image(voxels, geometry_of_volume(node), f"frame {number + 1}"))
+        geometry = geometry_of_volume(node)
+        images.append(Image((yield from _copied(voxels_of(node.GetImageData()))), geometry, f"frame {number + 1}"))
     return SequenceFrames(tuple(images), times, unit)
+
+
+def _copied(voxels: NDArray[np.generic]) -> Steps[NDArray[np.generic]]:
+    copy = np.empty_like(voxels)
+    for slab in slabs(voxels.shape):
+        copy[slab] = voxels[slab]
+        yield
+    return copy
 
 
 def _sequences(browser: slicer.vtkMRMLSequenceBrowserNode) -> list[slicer.vtkMRMLSequenceNode]:

@@ -73,7 +73,8 @@ def series_report(series: SeriesRegistration, scores: NDArray[np.float64] | None
 
     level = series.verdict.level
     names = [series.reference.name, series.frames.name]
-    drawing = base64.b64encode(curves_drawing(series_curves(series, scores))).decode()
+    times = np.array([row.time for row in series.rows], dtype=np.float64)
+    drawing = base64.b64encode(curves_drawing(series_curves(series, scores), times)).decode()
     moving = base64.b64encode(picture).decode()
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Series</title>',
@@ -82,7 +83,7 @@ def series_report(series: SeriesRegistration, scores: NDArray[np.float64] | None
         _list(without_folders((*series.verdict.reasons, *series.warnings), names)),
         "<h2>As they lie, and registered</h2>",
         f'<img alt="frames as they lie and registered" src="data:image/gif;base64,{moving}">',
-        "<h2>Over time</h2>",
+        f"<h2>Over time ({escape(series.frames.unit)})</h2>",
         f'<img alt="curves over time" src="data:image/svg+xml;base64,{drawing}">',
         f"<p>Roughness of the paths of points: {series.roughness_before:.3f} mm before smoothing over time, "
         f"{series.roughness_after:.3f} mm after (mean second difference).</p>",

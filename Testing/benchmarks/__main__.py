@@ -19,6 +19,7 @@ from Testing.benchmarks import (
     fuzz,
     hostile,
     kills,
+    labels,
     motion,
     networks,
     pairs,
@@ -26,6 +27,7 @@ from Testing.benchmarks import (
     phantoms,
     poses,
     repeat,
+    segment_tab,
     segmentation,
     series,
     speed,
@@ -74,6 +76,8 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "phantoms": phantoms.measure,
     "conebeam": conebeam.measure,
     "carrying": carrying.measure,
+    "labels": labels.measure,
+    "segment-tab": segment_tab.measure,
     "series": series.measure,
     "tracking": tracking.measure,
     "motion": motion.measure,
@@ -106,6 +110,8 @@ ONLY_IF_NAMED = (
     "phantoms",
     "conebeam",
     "carrying",
+    "labels",
+    "segment-tab",
     "series",
     "tracking",
     "motion",
@@ -212,7 +218,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="a folder of cases")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks", help="where the tables go")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains this")
-    parser.add_argument("--count", type=int, default=50, help="poses to try; steps of adapted")
+    parser.add_argument(
+        "--count", type=int, default=50, help="poses to try; steps of adapted; scans that segmentation segments"
+    )
     parser.add_argument(
         "--repeats",
         type=int,
@@ -238,7 +246,13 @@ def command_line() -> argparse.ArgumentParser:
         metavar="N,N",
         help=f"cubes of scaling; default {','.join(map(str, Options.sizes))}",
     )
-    parser.add_argument("--spacing", type=float, default=0.0, metavar="MM", help="voxels of segmentation, coarser ones")
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help="voxels of segmentation, labels, segment-tab and templates",
+    )
     names = ",".join(tool.name for tool in PEERS)
     peers_only = parser.add_argument_group("peers", "--store, --threads and --fresh also of recipes and scaling")
     peers_only.add_argument("--tools", default="", metavar="NAMES", help=f"some of deepreg,{names}; default all")

@@ -13,12 +13,13 @@ from DeepRegLib.evaluation import measure_segments
 from DeepRegLib.image import Image, write_image
 from DeepRegLib.labels import label_map
 from DeepRegLib.pipeline import align
-from DeepRegLib.recipes import load_recipe
+from DeepRegLib.recipes import Recipe, load_recipe
 from DeepRegLib.request import Request
 from DeepRegLib.series.building import build_template
 from DeepRegLib.transforms import LinearTransform, Transform, apply_to_labels
 from Testing.benchmarks.made_series import smaller
 from Testing.benchmarks.options import Options
+from Testing.benchmarks.peers.tools import DEEPREG, tools_named
 from Testing.benchmarks.segmentation import Labelled, labelled
 from Testing.benchmarks.series_peers import asked
 
@@ -31,26 +32,41 @@ def template_rows(name: str, step: float, options: Options) -> Iterator[dict[str
     group = [_smaller(each, step) for each in labelled(options.data, name)]
     if len(group) < LEAST:
         return
-    recipe = load_recipe("fast" if options.recipe == "auto" else options.recipe)
-    images, what = [each.image for each in group], f"{name}, {len(group)} members"
+    wanted = {tool.family for tool in tools_named(options.peers.tools, options.recipe)}
+    what = f"{name}, {len(group)} members" + (f" of {step:g} mm" if step else "")
+    rows = [_our_template, _one_member] if DEEPREG in wanted else []
+    for row in (*rows, _by_ants) if "ants" in wanted else rows:
+        yield {"what": what, **row(name, group, options)}
+
+
+def _our_template(name: str, group: Sequence[Labelled], options: Options) -> dict[str, Any]:
     begun = time.process_time()
-    built = build_template(images, recipe, device="cpu")
+    built = build_template([each.image for each in group], _recipe(options), device="cpu")
     seconds = time.process_time() - begun
     options.output.mkdir(parents=True, exist_ok=True)
     write_image(built.image, options.output / f"{name}_template.nii.gz")
     how = f"template, bias {built.bias:.4f} mm, {worth(group, built.transforms, built.image)}"
-    yield {"what": what, "how": how, "CPU seconds": seconds, "verdict": built.verdict.level}
-    begun, first = time.process_time(), images[0]
+    return {"how": how, "CPU seconds": seconds, "verdict": built.verdict.level}
+
+
+def _one_member(_name: str, group: Sequence[Labelled], options: Options) -> dict[str, Any]:
+    begun, first, recipe = time.process_time(), group[0].image, _recipe(options)
     moved: list[Transform | None] = [LinearTransform.identity()]
-    moved += [align(Request(first, image, recipe, device="cpu")).transform for image in images[1:]]
-    how = f"one member as template, {worth(group, moved, first)}"
-    yield {"what": what, "how": how, "CPU seconds": time.process_time() - begun}
-    answer = asked("ants", "template", images, options)
+    moved += [align(Request(first, each.image, recipe, device="cpu")).transform for each in group[1:]]
+    seconds = time.process_time() - begun
+    return {"how": f"one member as template, {worth(group, moved, first)}", "CPU seconds": seconds}
+
+
+def _by_ants(_name: str, group: Sequence[Labelled], options: Options) -> dict[str, Any]:
+    answer = asked("ants", "template", [each.image for each in group], options)
     if isinstance(answer, str) or answer.template is None:
-        yield {"what": what, "how": f"ANTs: {answer}"}
-        return
+        return {"how": f"ANTs: {answer}"}
     how = f"ANTs {answer.version} build_template, {worth(group, answer.transforms, answer.template)}"
-    yield {"what": what, "how": how, "CPU seconds": answer.seconds}
+    return {"how": how, "CPU seconds": answer.seconds}
+
+
+def _recipe(options: Options) -> Recipe:
+    return load_recipe("fast" if options.recipe == "auto" else options.recipe)
 
 
 def worth(group: Sequence[Labelled], transforms: Sequence[Transform | None], space: Image) -> str:

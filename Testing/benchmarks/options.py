@@ -54,7 +54,7 @@ class Options:
     only
         Part of the names of the cases to take, or "" for all.
     count
-        Poses to try.
+        Poses to try; scans that `segmentation` segments.
     repeats
         Runs of each time measurement.
     recipe
@@ -66,7 +66,8 @@ class Options:
     sizes
         Voxels along each axis of the cubes of `scaling`.
     spacing
-        Of the voxels that `segmentation` brings scans to, in mm; 0 takes them as they are.
+        Of the voxels that `segmentation`, `labels`, `segment-tab` and the templates of `series` bring scans to, in mm;
+        0 for what suits each.
     peers
         The choices of the comparison with other tools.
     """

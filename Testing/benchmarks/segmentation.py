@@ -40,7 +40,10 @@ class Labelled:
 
 
 def measure(options: Options) -> Table:
-    """Segment every scan of the set by all others; Dice and mean surface distance (mm), means over the labels."""
+    """Segment scans of the set by all others; Dice and mean surface distance (mm), means over the labels.
+
+    `--count` says how many are segmented, `--spacing` in which voxels.
+    """
     scans = labelled(options.data, options.only or SET, options.spacing)
     if len(scans) < 3:
         return nothing(
@@ -48,7 +51,7 @@ def measure(options: Options) -> Table:
         )
     recipe = DEFAULT_RECIPE if options.recipe == "auto" else options.recipe
     rows = []
-    for scan in scans:
+    for scan in scans[: options.count]:
         rows.append(_row(scan, [other for other in scans if other is not scan], recipe))
         print("  " + ", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     means = {column: float(np.mean([row[column] for row in rows])) for column in COLUMNS[1:]}

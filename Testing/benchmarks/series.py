@@ -31,6 +31,7 @@ from Testing.benchmarks.made_series import (
     taking_up_contrast,
 )
 from Testing.benchmarks.options import Options
+from Testing.benchmarks.peers.tools import DEEPREG, tools_named
 from Testing.benchmarks.series_peers import asked, paths_from_first
 from Testing.benchmarks.series_tab import tab_rows
 from Testing.benchmarks.tables import Table, nothing
@@ -43,6 +44,11 @@ FRAMES, CONTRAST_FRAMES, HEART_FRAMES, HEAD_FRAMES = 10, 9, 6, 60
 STEP, CONTRAST_STEP, HEART_STEP, HEAD_STEP = 2.7, 4.0, 2.5, 4.0  # mm
 MOST_SHARE = 1 / 3
 MOST_MM, MOST_DEGREES = 0.05, 0.05
+BESIDE = (
+    ("elastix", "True", "groupwise, cyclic"),
+    ("elastix", "False", "groupwise, a stack"),
+    ("ants", "frames", "frame by frame, quick"),
+)
 Row = dict[str, Any]
 
 
@@ -50,6 +56,7 @@ def measure(options: Options) -> Table:
     """Measure errors of points whose motion is known, and what a template of labelled scans is worth.
 
     `--only` takes a part: a name of a case or group, or ``contrast``; ``long`` and ``tab`` run only by their names.
+    `--tools` takes some of ``deepreg`` (frame by frame), ``elastix`` and ``ants-quick`` beside a series.
     """
     rows: list[Row] = []
     for row in _rows(options):
@@ -69,7 +76,7 @@ def _rows(options: Options) -> Iterator[Row]:
         for path in _cases(options, part):
             yield from work(path, options)
     if options.only in ("", CONTRAST):
-        for path in sorted(options.data.glob(f"*{BREATHING}*"))[:1]:
+        for path in _first_of_each(options.data):
             yield from _contrast(path, options)
     if options.only == LONG:
         yield long_row(options)
@@ -77,13 +84,21 @@ def _rows(options: Options) -> Iterator[Row]:
         yield from tab_rows(options)
     for group, step in GROUPS.items():
         if options.only in ("", group):
-            yield from template_rows(group, step, options)
+            yield from template_rows(group, options.spacing or step, options)
 
 
 def _cases(options: Options, part: str) -> list[Path]:
     """Return the first case of a kind, or those that were named."""
     found = sorted(path for path in options.data.iterdir() if part in path.name and (path / "fixed.nii.gz").is_file())
     return [path for path in found if options.only in path.name] if options.only else found[:1]
+
+
+def _first_of_each(data: Path) -> list[Path]:
+    """Return the first breath of each person: the recipe was tuned on the first, the others were not seen."""
+    people: dict[str, Path] = {}
+    for path in sorted(data.glob(f"*{BREATHING}*")):
+        people.setdefault(path.name.partition("_cyc")[0], path)
+    return list(people.values())
 
 
 def _breath(path: Path, options: Options) -> Iterator[Row]:
@@ -107,14 +122,14 @@ def _heart(path: Path, options: Options) -> Iterator[Row]:
 def _beside(made: MadeSeries, recipe: str, options: Options) -> Iterator[Row]:
     """Measure a cyclic series as such, frame by frame, and by other tools."""
     yield _as_series(made, "series", recipe)
-    found, seconds = _timed(lambda: _one_by_one(made.frames, recipe))
-    paths = np.stack([each.apply_to_points(made.points) for each in found])
-    yield _row(made, "frame by frame", paths, _folds(found, made), seconds, None)
-    for name, what, how in (
-        ("elastix", "True", "groupwise, cyclic"),
-        ("elastix", "False", "groupwise, a stack"),
-        ("ants", "frames", "frame by frame, quick"),
-    ):
+    wanted = {tool.family for tool in tools_named(options.peers.tools, recipe)}
+    if DEEPREG in wanted:
+        found, seconds = _timed(lambda: _one_by_one(made.frames, recipe))
+        paths = np.stack([each.apply_to_points(made.points) for each in found])
+        yield _row(made, "frame by frame", paths, _folds(found, made), seconds, None)
+    for name, what, how in BESIDE:
+        if name not in wanted:
+            continue
         answer = asked(name, what, made.frames, options)
         if isinstance(answer, str):
             yield {"what": made.name, "how": f"{name}: {answer}"}

@@ -21,6 +21,7 @@ MANY, LARGE = 30, 128
 MOST_SECONDS = 0.1
 TICK_MILLISECONDS = 10
 SOON, LATER = 60.0, 600.0
+COMPUTING = f" of {MANY}"  # what the progress says of a frame that is registered
 
 
 def tab_rows(options: Options) -> list[dict[str, Any]]:
@@ -62,19 +63,19 @@ def _real(opened: Any, pictures: Path) -> dict[str, Any]:
     section = opened.widget.panel.series
     recipes = opened.ui.seriesRecipeSelector
     recipes.setCurrentIndex(recipes.findText("fast"))
-    _check(_clicked(opened), "the run did not end")
+    check(_clicked(opened), "the run did not end")
     opened.desktop.grab(opened.area, pictures / "series_tab.png")
     words, nodes = plain(opened.ui.seriesMessageLabel), section.results
-    _check(nodes is not None, words)
+    check(nodes is not None, words)
     name = slicer.mrmlScene.GetNodeByID(nodes.transforms).GetName()
     before = _played(browser, name)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "series.mrb"
-        _check(slicer.mrmlScene.WriteToMRB(str(path), None), "the scene could not be saved")
+        check(slicer.mrmlScene.WriteToMRB(str(path), None), "the scene could not be saved")
         slicer.mrmlScene.Clear(False)
         slicer.mrmlScene.ReadFromMRB(str(path))
     again = _played(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"), name)
-    _check(bool(np.allclose(before, again, atol=1e-3)), f"played {before} before and {again} after")
+    check(bool(np.allclose(before, again, atol=1e-3)), f"played {before} before and {again} after")
     verdict = slicer.mrmlScene.GetFirstNodeByName(name).GetAttribute(VERDICT_ATTRIBUTE) or ""
     return {"words": words[:160], "played": [round(each, 2) for each in before], "verdict": verdict}
 
@@ -102,25 +103,35 @@ def _played(browser: Any, name: str) -> list[float]:
 
 
 def _gaps(opened: Any) -> dict[str, float]:
-    """Click with an engine that is played, answer at once, and return the processor's longest spells between ticks."""
+    """Return the processor's longest spells between ticks: from click to frames with the real worker, and of results.
+
+    The results are answered by a played engine, at once.
+    """
     from DeepRegLib.engine.series import SERIES
     from Testing.panel.played import PlayedEngine
 
+    _browser(opened, [_frame(LARGE, 1.0, number) for number in range(MANY)], "large")
+    section, gaps, button = opened.widget.panel.series, {}, opened.ui.seriesButton
+    opened.engine.start()
+    check(opened.desktop.wait_until(lambda: opened.engine.worker is not None, LATER), "the worker did not come up")
+    told = opened.ui.seriesProgressLabel
+    gaps["click"] = longest_gap(opened, lambda: opened.desktop.click(button), lambda: COMPUTING in told.text)
+    gaps["cancel"] = longest_gap(opened, lambda: opened.desktop.click(button), lambda: not section.running)
     played = PlayedEngine(opened)
     opened.engine.close()
     opened.engine.client._make_transport = played.hire
-    _browser(opened, [_frame(LARGE, 1.0, number) for number in range(MANY)], "large")
-    section, gaps = opened.widget.panel.series, {}
-    gaps["click"] = _longest(opened, lambda: opened.desktop.click(opened.ui.seriesButton), lambda: bool(played.orders))
+    opened.desktop.click(button)
+    check(opened.desktop.wait_until(lambda: bool(played.orders), LATER), "nothing was asked for")
     message = played.orders[-1]
     answer = SERIES.result_message(_result(SERIES.request_of(message)), message.id)
     played.worker.say(answer)
-    gaps["results"] = _longest(opened, lambda: None, lambda: not section.running)
-    _check(section.results is not None, "the large result did not come in")
+    gaps["results"] = longest_gap(opened, lambda: None, lambda: not section.running)
+    check(section.results is not None, "the large result did not come in")
     return gaps
 
 
-def _longest(opened: Any, act: Callable[[], None], done: Callable[[], bool]) -> float:
+def longest_gap(opened: Any, act: Callable[[], None], done: Callable[[], bool]) -> float:
+    """Return the processor's longest spell between two ticks of the event loop, from an act until something is done."""
     from PySide6.QtCore import QTimer
 
     ticks: list[float] = []
@@ -129,7 +140,7 @@ def _longest(opened: Any, act: Callable[[], None], done: Callable[[], bool]) -> 
     timer.start(TICK_MILLISECONDS)
     opened.desktop.wait_until(lambda: bool(ticks), SOON)
     act()
-    _check(opened.desktop.wait_until(done, LATER), "nothing happens any more")
+    check(opened.desktop.wait_until(done, LATER), "nothing happens any more")
     count = len(ticks)
     opened.desktop.wait_until(lambda: len(ticks) > count + 5, SOON)
     timer.stop()
@@ -187,7 +198,8 @@ def _frame(side: int, spacing: float, number: int) -> Any:
     return Image(values.astype(np.int16), Geometry((side,) * 3, (spacing,) * 3), f"frame {number}")
 
 
-def _check(holds: bool, said: str) -> None:
+def check(holds: bool, said: str) -> None:
+    """End the visit with a sentence where something did not come about."""
     if not holds:
         raise RuntimeError(said)
 

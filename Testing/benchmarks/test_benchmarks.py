@@ -46,6 +46,8 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "phantoms",
         "conebeam",
         "carrying",
+        "labels",
+        "segment-tab",
         "series",
         "tracking",
         "motion",

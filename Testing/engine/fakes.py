@@ -43,12 +43,13 @@ class FakeWorker:
 
     def __init__(self, refusal: EngineError | None = None) -> None:
         self.refusal = refusal
-        self.received: list[Message] = []
         self.outputs: list[Output] = []
         self.running = False
         self.killed = False
         self.stuck_bytes = 0
         self._decoder = Decoder()
+        self._unread: list[Piece] = []
+        self._messages: list[Message] = []
 
     def start(self) -> None:
         if self.refusal is not None:
@@ -56,10 +57,15 @@ class FakeWorker:
         self.running = True
 
     def write(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            self.received += self._decoder.messages(bytes(piece))
-        if self.received and self.received[-1].type == "quit":
-            self.running = False
+        self._unread += pieces
+
+    @property
+    def received(self) -> list[Message]:
+        """The messages so far; a real worker unpacks them in a process of its own, so this does when it is asked."""
+        unread, self._unread = self._unread, []
+        for piece in unread:
+            self._messages += self._decoder.messages(bytes(piece))
+        return self._messages
 
     def unsent(self) -> int:
         return self.stuck_bytes
@@ -76,6 +82,8 @@ class FakeWorker:
         self.killed = True
 
     def is_running(self) -> bool:
+        if self.received and self.received[-1].type == "quit":
+            self.running = False
         return self.running
 
     def say(self, *messages: Message) -> None:

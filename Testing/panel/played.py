@@ -11,6 +11,7 @@ from DeepRegLib.engine.errors import pack_error
 from DeepRegLib.engine.protocol import Message
 from DeepRegLib.engine.registration import REGISTER
 from DeepRegLib.panel.self_test import SHIFT_MM
+from DeepRegLib.propagation import with_fractions
 from DeepRegLib.request import Request
 from DeepRegLib.result import Registration, Verdict
 from DeepRegLib.transforms import LinearTransform
@@ -109,6 +110,7 @@ def shifted(request: Request) -> Registration:
     result = registration_of(
         LinearTransform(there), LinearTransform(back), request.fixed, request.moving, request.extras.moving_layers
     )
+    result = with_fractions(result, request.extras.moving_fractions)
     if request.recipe.model.name:
         result = replace(result, provenance={"model": {"name": request.recipe.model.name, "version": "1.2"}})
     if request.recipe.model.uncertainty:

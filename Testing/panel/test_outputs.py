@@ -13,11 +13,16 @@ pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_
 
 import slicer
 
+from DeepRegLib.image import Image
 from DeepRegLib.panel.self_test import SHIFT_MM
 from DeepRegLib.scene.outputs import Outputs
-from Testing.panel.nodes import BALLS, all_ids, ball, linear_node, segmentation
+from DeepRegLib.scene.whole_segments import FRACTIONAL, shares_of
+from DeepRegLib.segmentation.fractional import Fractions
+from DeepRegLib.segments import Segment
+from Testing.panel.nodes import BALLS, GRID, RADIUS_MM, all_ids, ball, linear_node, segmentation
 from Testing.panel.opened import OpenedPanel, to_moving
 from Testing.panel.played import PlayedEngine
+from Testing.scene.fractional import fractional_node
 
 RAS_SHIFT = np.asarray(SHIFT_MM) * (-1, -1, 1)
 POINT = np.array([[-60.0, -60.0, 60.0]])
@@ -56,6 +61,29 @@ def test_all_outputs_are_made_and_named_after_the_moving_volume(opened: OpenedPa
     assert request.recipe.model.uncertainty
     played.deliver()
     assert made(opened) == NAMES
+
+
+def test_a_fractional_segmentation_that_is_chosen_comes_back_fractional(
+    opened: OpenedPanel, played: PlayedEngine
+) -> None:
+    away = [np.linalg.norm(GRID.points() - centre, axis=-1).reshape(GRID.shape) for centre in BALLS.values()]
+    shares = [Image(np.clip((RADIUS_MM - each) / 4 + 0.5, 0, 1).astype(np.float32), GRID) for each in away]
+    known = (Segment(1, "liver", (0.8, 0.4, 0.2)), Segment(2, "spleen", (0.2, 0.4, 0.8)))
+    given = Fractions(tuple(shares), known)
+    fractional_node(slicer.mrmlScene, given, "soft plan")
+    opened.ui.outputsButton.collapsed = False
+    opened.desktop.choose(opened.ui.movingSegmentationSelector, "soft plan")
+    assert len(played.request().extras.moving_fractions) == 2
+    played.deliver()
+    result = node(opened.results.ids["segmentation"]).GetSegmentation()
+    assert result.GetSourceRepresentationName() == FRACTIONAL
+    found = dict(shares_of(result))
+    for number, (image, segment) in enumerate(zip(shares, known, strict=True)):
+        assert result.GetNthSegment(number).GetName() == segment.name
+        carried = found[result.GetNthSegmentID(number)].array
+        inside = carried[carried > 0]
+        assert np.mean((inside > 0.05) & (inside < 0.95)) > 0.2  # it is no label map
+        assert carried.sum() == pytest.approx(image.array.sum(), rel=0.02)
 
 
 @pytest.mark.parametrize("output", NAMES)

@@ -79,5 +79,13 @@ def test_curves_are_drawn_a_panel_each_with_names_as_text() -> None:
     assert "nan" not in "".join(lines)
 
 
+def test_values_stand_where_their_times_are() -> None:
+    drawing = ET.fromstring(curves_drawing({"motion": np.arange(3.0)}, np.array([0.0, 10.0, 40.0])))
+    assert {"0", "20", "40"} <= {text.text for text in drawing.iter(f"{SVG}text")}
+    (line,) = (path.get("d") for path in drawing.iter(f"{SVG}path") if path.get("stroke-linecap"))
+    across = np.array([float(word.split()[0]) for word in line.replace("L", "M").split("M")[1:]])
+    assert (across[2] - across[0]) / (across[1] - across[0]) == pytest.approx(4, abs=0.01)
+
+
 def test_a_curve_of_nothing_is_an_empty_panel() -> None:
     ET.fromstring(curves_drawing({"none": np.zeros(0), "lost": np.full(3, np.nan)}))

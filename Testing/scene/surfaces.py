@@ -12,7 +12,7 @@ SURFACE = "Closed surface"
 TERMINOLOGY = "Category~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~^^~^^"
 
 
-def surface_node(scene: Any, names: Sequence[str], radius: float = 6.0) -> Any:
+def surface_node(scene: Any, names: Sequence[str], radius: float = 6.0, resolution: int = 8) -> Any:
     """Return a node in the scene with a ball a name, side by side and overlapping; RAS mm."""
     import slicer
     import vtk
@@ -23,6 +23,8 @@ def surface_node(scene: Any, names: Sequence[str], radius: float = 6.0) -> Any:
     for number, name in enumerate(names):
         source = vtk.vtkSphereSource()
         source.SetRadius(radius)
+        source.SetPhiResolution(resolution)
+        source.SetThetaResolution(resolution)
         source.SetCenter(3.0 + radius * number, 4.0, 5.0)
         source.Update()
         segment = slicer.vtkSegment()

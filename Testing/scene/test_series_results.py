@@ -70,6 +70,14 @@ def test_frames_are_read_with_their_seconds(browser: slicer.vtkMRMLSequenceBrows
     assert frames.images[2].geometry.is_close(GRID)
 
 
+def test_a_large_frame_is_read_in_several_steps(
+    browser: slicer.vtkMRMLSequenceBrowserNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes = 5  # of 12
+    monkeypatch.setattr("DeepRegLib.scene.steps.STEP_VOXELS", planes * GRID.size[0] * GRID.size[1])
+    assert len(list(frame_steps(browser))) == COUNT * (1 + 3)
+
+
 def test_what_plays_no_scans_is_refused(scene: slicer.vtkMRMLScene) -> None:
     empty = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "empty")
     with pytest.raises(InputError, match="plays no sequence of volumes"):

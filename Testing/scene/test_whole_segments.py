@@ -7,10 +7,12 @@ import pytest
 
 slicer = pytest.importorskip("slicer", exc_type=ImportError)
 
+from DeepRegLib.evaluation import measure_segments
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.propagation import with_fractions, with_layers
 from DeepRegLib.scene.outputs import Outputs, inputs_of
 from DeepRegLib.scene.results import add_results
-from DeepRegLib.scene.segmentations import layers_from_node, mask_from_node
+from DeepRegLib.scene.segmentations import common_labels, layers_from_node, mask_from_node
 from DeepRegLib.scene.whole_segments import FRACTIONAL, SURFACE, shares_of
 from DeepRegLib.segmentation.fractional import Fractions
 from DeepRegLib.segments import Segment
@@ -84,6 +86,24 @@ def test_surfaces_come_back_as_surfaces_whose_points_the_inverse_has_moved(scene
         np.testing.assert_allclose(points_of(segment), expected, atol=0.02)
         surfaces = [s.GetNthSegment(number).GetRepresentation(SURFACE) for s in (node.GetSegmentation(), segmentation)]
         assert surfaces[0].GetNumberOfPolys() == surfaces[1].GetNumberOfPolys()
+
+
+def test_surfaces_without_a_reference_geometry_become_voxels_to_be_measured(scene) -> None:
+    # Slicer's conversion chooses voxels by the size of each surface, where no scan tells them.
+    radius, apart = 12.0, 4.0
+    nodes = [surface_node(scene, ("ball",), radius, resolution=48) for _ in range(2)]
+    shift = np.eye(4)
+    shift[0, 3] = apart
+    nodes[1].SetAndObserveTransformNodeID(linear_node(scene, shift).GetID())
+    grid = Geometry((48, 40, 40), origin=(-30.0, -24.0, -15.0))
+    pair = common_labels(*map(layers_from_node, nodes), grid, grid)
+    assert pair.names == {1: "ball"}
+    ball = 4 / 3 * np.pi * radius**3
+    assert [np.count_nonzero(each.array) for each in (pair.fixed, pair.moving)] == pytest.approx([ball, ball], rel=0.02)
+    far = apart / (2 * radius)
+    shared = 1 - 1.5 * far + 0.5 * far**3  # of two equal balls
+    assert measure_segments(pair.fixed, pair.moving).overall.dice == pytest.approx(shared, abs=0.01)
+    assert not nodes[0].GetSegmentation().ContainsRepresentation("Binary labelmap")
 
 
 def test_an_empty_fractional_segment_stays_in_the_list(scene) -> None:

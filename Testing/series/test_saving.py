@@ -60,6 +60,7 @@ def test_the_picture_moves_and_the_page_needs_nothing_else(folder: Path) -> None
     with Pictures.open(folder / "moving.gif") as picture:
         assert picture.n_frames > 1
     page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"Over time ({breathing().frames.unit})" in page
     assert "http://www.w3.org" not in page.replace("xmlns", "")
     assert "Roughness" in page
 
