@@ -29,8 +29,8 @@ CHOSEN = ("lncc", LNCC_NGF, "ngf")
 # What else lies there: the search for large motion's two cost volumes, the working images of the linear stage, and what
 # a driver keeps for itself.
 BESIDES = 1_500_000_000
-# Bytes a voxel of its grid that a network's answer takes at once, by architecture with its default arguments; measured in
-# float32, which half precision needs half of, and a fifth added.
+# Bytes a voxel of its grid that a network's answer takes at once, by architecture with its default arguments; measured
+# in float32, which half precision needs half of, and a fifth added.
 ANSWER_BYTES = {"pyramid": 1000, "lapirn": 1000, "unigradicon": 1000}
 # Of the free memory; the rest is lost between what is allocated.
 USABLE = 0.9

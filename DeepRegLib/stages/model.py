@@ -128,7 +128,7 @@ def model_field(
 
 
 def grid_within_memory(run: Run, bundle: ModelBundle, multiple: int) -> Geometry:
-    """Return the grid on which a network sees both images: coarser than it wants, and said so, where memory is short."""
+    """Return the grid on which a network sees both images: coarser where memory is short, which is noted."""
     wanted, box = bundle.manifest.input, box_around(run.pair.fixed.foreground)
     geometry = network_grid(box, wanted, multiple)
     free = free_memory(str(run.device))
@@ -139,8 +139,8 @@ def grid_within_memory(run: Run, bundle: ModelBundle, multiple: int) -> Geometry
         return geometry
     coarser = network_grid(box, wanted, multiple, voxels)
     run.log.add_decision(
-        f"Model: a grid of {_millions(coarser)} million voxels instead of {_millions(geometry)}, as {free / 1e9:.1f} GB "
-        f"are free on {run.device}."
+        f"Model: a grid of {_millions(coarser)} million voxels instead of {_millions(geometry)}, as "
+        f"{free / 1e9:.1f} GB are free on {run.device}."
     )
     return coarser
 
