@@ -53,6 +53,15 @@ NO_OPERANDS = {
 }
 
 
+# What adds in no fixed order on CUDA, by PyTorch's page on `torch.use_deterministic_algorithms`; of what a registration
+# could use: it takes no derivative by autograd, so the kernels of derivatives do not count.
+UNREPEATABLE = {
+    *("index_add", "index_add_", "index_put", "index_put_", "put", "put_", "scatter_add", "scatter_add_"),
+    *("scatter_reduce", "scatter_reduce_", "index_reduce", "index_reduce_", "bincount", "histc", "kthvalue"),
+    *("cumsum", "cumsum_", "resize_", "backward"),
+}
+
+
 class TwoDevicesError(RuntimeError):
     """Operands lie on the card and on the CPU, or a tensor on the card was to become an array."""
 

@@ -39,12 +39,12 @@ from DeepRegLib.series.request import SeriesRequest
 from DeepRegLib.tracking import Following
 from DeepRegLib.tracking.request import last_of
 from DeepRegLib.training import loop, train
-from DeepRegLib.training.config import TrainingConfig, config_from_dict
+from DeepRegLib.training.config import TrainingConfig, config_from_dict, config_names, load_config
 from DeepRegLib.training.tasks import TASKS as TRAININGS
 from DeepRegLib.translation import translate_with
 from Testing.segmentation.atlases import small_atlases
 from Testing.series.breathing import breath
-from Testing.simulated_card import SimulatedCard, simulated_card
+from Testing.simulated_card import UNREPEATABLE, SimulatedCard, simulated_card
 from Testing.small import shortest_recipe, small_pair, small_registration
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTorch was compiled without cuDNN")  # said of a recurrent layer
@@ -90,6 +90,7 @@ def run_on_the_card(recipe: Recipe, **drivers: Any) -> None:
         found = align(request(recipe, **drivers))
     assert found.provenance["device_name"] == "simulated card"
     assert computed_on(card)
+    assert card.called.keys() & UNREPEATABLE == set()
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -411,6 +412,20 @@ def test_a_training_of_every_kind_keeps_to_its_device(name: str, tmp_path: Path)
     config = training(name, tmp_path / "scans")
     with simulated_card() as card:
         train(config, tmp_path / "run", device="cuda")
+    assert computed_on(card)
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_a_step_of_every_configuration_that_ships_keeps_to_its_device(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    small = replace(
+        config,
+        images=replace(config.images, size=(32, 32, 32), early=0.0, margin=2),
+        optimisation=replace(config.optimisation, iterations=1, batch=min(config.optimisation.batch, 2)),
+        validation=replace(config.validation, pairs=1),
+    )
+    with simulated_card() as card:
+        train(small, tmp_path / "run", device="cuda")
     assert computed_on(card)
 
 
