@@ -22,7 +22,7 @@ BYTES = {
     "mind": 460,
     "ngf": 120,
     "lc2": 135,
-    FEATURES: 600,
+    FEATURES: 1000,  # the answer of anatomix; the descent needs half of it
 }
 # What `auto` may choose.
 CHOSEN = ("lncc", LNCC_NGF, "ngf")
@@ -31,7 +31,7 @@ CHOSEN = ("lncc", LNCC_NGF, "ngf")
 BESIDES = 1_500_000_000
 # Bytes a voxel of its grid that a network's answer takes at once, by architecture with its default arguments; measured
 # in float32, which half precision needs half of, and a fifth added.
-ANSWER_BYTES = {"pyramid": 1000, "lapirn": 1000, "unigradicon": 1000}
+ANSWER_BYTES = {"pyramid": 400, "lapirn": 1080, "unigradicon": 440}
 # Of the free memory; the rest is lost between what is allocated.
 USABLE = 0.9
 LEAST_VOXELS = 100_000

@@ -114,7 +114,7 @@ def test_the_answer_of_every_network_that_registers_is_estimated() -> None:
 @pytest.mark.parametrize("architecture", REGISTERING)
 def test_an_answer_needs_no_more_than_is_estimated(architecture: str) -> None:
     network = build_network(architecture, {}).eval()
-    sides = [48] * 3
+    sides = [64] * 3
     images = [torch.rand(1, 1, *sides) for _ in range(2)]
     with torch.no_grad():
         needed = peak_bytes(lambda: network(*images)) / math.prod(sides)
@@ -124,7 +124,7 @@ def test_an_answer_needs_no_more_than_is_estimated(architecture: str) -> None:
 def test_a_card_of_six_gb_has_room_for_the_shipped_model_on_any_scan_and_for_the_largest_grid() -> None:
     manifest = load_bundle(find_model("anatomy")).manifest
     large = Geometry((256, 256, 256), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    wanted = math.prod(network_grid(large, manifest.input, 16).size)
+    wanted = math.prod(network_grid(large, manifest.input, 32).size)
     assert wanted < answerable_voxels(manifest, 2 * GB)
     assert answerable_voxels(manifest, 6 * GB) >= LARGEST_GRID
 
