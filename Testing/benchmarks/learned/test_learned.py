@@ -13,7 +13,7 @@ from DeepRegLib.image import Image
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.transforms import LinearTransform
 from Testing.benchmarks.cases import Case
-from Testing.benchmarks.learned import candidates, capture, contrast, forward
+from Testing.benchmarks.learned import candidates, capture, contrast, described, forward
 from Testing.benchmarks.learned.variants import HALF_WITH, WITH, WITHOUT, variants
 from Testing.synthetic import blobs, geometry_in, trilinear
 
@@ -92,6 +92,15 @@ def test_candidates_are_summed_up_by_what_they_reach_how_well_they_end_and_time(
     first, second = candidates.summed_up(rows)
     assert first == ("a: 1 of 2 deformed scans below 2 mm, 3.00 mm left on average, mean Dice 0.800, 3.0 CPU s each.")
     assert second.startswith("b: 0 of 1 deformed scans below 2 mm, inf mm left")
+
+
+def test_learned_features_are_set_beside_the_best_that_needs_no_training():
+    found = {"mind": {"Dice": 0.7}, "ngf": {"Dice": 0.8}, "features": {"Dice": 0.6}}
+    rows = [{"pair": "spine", "similarity": name, "TRE (mm)": None, **values} for name, values in found.items()]
+    assert described.summed_up(rows) == ["spine: Dice 0.600 by learned features, 0.800 by ngf."]
+    recipe = described.by("features", load_recipe("auto"), "any-contrast")
+    assert (recipe.deformable.similarity, recipe.deformable.features) == ("features", "any-contrast")
+    assert described.by("mind", load_recipe("auto"), "any-contrast").deformable.features == ""
 
 
 def test_a_scan_too_small_for_a_motion_is_left_out_of_the_means():
