@@ -134,14 +134,14 @@ def test_a_network_is_shown_a_coarser_grid_where_memory_is_short_and_the_user_is
 ) -> None:
     torch.manual_seed(0)
     arguments = {"channels": [4, 8, 8], "radius": 1}
-    manifest = replace(load_bundle(find_model("anatomy")).manifest, arguments=arguments, input=ModelInput(1.0))
+    manifest = replace(load_bundle(find_model("anatomy")).manifest, arguments=arguments, input=ModelInput(2.0))
     bundle = save_bundle(tmp_path / "fine", manifest, build_network("pyramid", arguments).state_dict())
     recipe = replace(shortest_recipe(), model=Model(str(bundle.folder), passes=1, consistent=False))
     fixed, moving, *_ = small_pair()
     with simulated_card():
         found = align(Request(fixed, moving, recipe, device="cuda"))
         assert not any("million voxels instead of" in decision for decision in found.decisions)
-        monkeypatch.setattr("DeepRegLib.stages.model.free_memory", lambda _device: 40_000_000)
+        monkeypatch.setattr("DeepRegLib.stages.model.free_memory", lambda _device: 8_000_000)
         found = align(Request(fixed, moving, recipe, device="cuda"))
     assert any("GB are free on cuda" in decision and "Model: a grid of" in decision for decision in found.decisions)
 
