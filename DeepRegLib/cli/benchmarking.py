@@ -141,13 +141,13 @@ def _answer(bundle: ModelBundle, pair: tuple[Image, Image], device: str) -> tupl
     """Return the field in mm, ``(3, d, h, w)``, and the seconds of the second answer; the first loads kernels."""
     network = load_network(bundle, device)
     grid = network_grid(pair[0].geometry, bundle.manifest.input, getattr(network, "multiple", 1))
-    seen = [on_grid(image, grid) for image in pair]
-    level = Level(*(working_image(values, known, grid, device) for values, known in seen))
+    fixed, moving = (working_image(*on_grid(image, grid), grid, device) for image in pair)
+    level = Level(fixed, moving)
     begun, field = 0.0, torch.zeros(0)
     for _ in range(2):
         begun = time.perf_counter()
         field = predict(network, level, consistent=False, on_step=lambda _fraction: None).cpu()
-    return field.numpy() * field_grid(grid).spacing[0], time.perf_counter() - begun
+    return field.numpy() * np.float32(field_grid(grid).spacing[0]), time.perf_counter() - begun
 
 
 def working_image(values: NDArray[np.float32], known: NDArray[np.bool_], grid: Geometry, device: str) -> WorkingImage:

@@ -76,6 +76,15 @@ def test_the_doctor_times_each_stage_on_each_device_and_compares(
     assert outcome.code == 0, outcome.out
 
 
+def test_the_processor_is_called_by_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2.00GHz\n", encoding="utf-8")
+    monkeypatch.setattr(hardware, "CPUINFO", path)
+    assert hardware.device_name("cpu").startswith("Some CPU @ 2.00GHz, threads: ")
+    monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "none")
+    assert hardware.device_name("cpu").count(", threads: ")
+
+
 def test_a_device_that_computes_something_else_does_not_agree() -> None:
     assert benchmarking.Timed({}, 0.01, 3.0).agrees
     assert not benchmarking.Timed({}, 0.05, 0.06).agrees
