@@ -66,7 +66,7 @@ class Answered:
     seconds
         Of the second of two answers.
     mean, largest
-        How far its field lies from the CPU's, in mm. Half precision alone makes that a few hundredths of a mm.
+        How far its field lies from the CPU's, in mm; half precision alone makes a difference.
     """
 
     seconds: float
