@@ -28,7 +28,7 @@ def device_name(device: str) -> str:
 
 
 def _processor() -> str:
-    """Return the model of the processor; on Linux the kernel's name of it, as `platform` knows the architecture alone."""
+    """Return the model of the processor, on Linux as the kernel names it: `platform` knows the architecture alone."""
     with contextlib.suppress(OSError):
         for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")
