@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegLib.correction import Correction, Improvement
-from DeepRegLib.improving import improve
 from DeepRegLib.networks import ARCHITECTURES, THIRD_PARTY, build_network
 from DeepRegLib.optimization.deformable import Level, register_deformable
 from DeepRegLib.optimization.field_grid import field_grid
@@ -157,16 +155,6 @@ def test_a_run_with_all_that_a_user_knows_mixes_no_devices() -> None:
     }
     with simulated_card():
         found = align(small_request("cuda", shortest_recipe(), **known))
-    assert found.provenance["device"] == "cuda"
-
-
-def test_a_correction_mixes_no_devices() -> None:
-    earlier = small_registration()
-    centre = earlier.fixed.geometry.centre[None]
-    drag = Correction(centre, centre + np.array([4.0, 0.0, 3.0]))
-    with simulated_card():
-        request = small_request("cuda", earlier.recipe)
-        found = improve(Improvement(request, earlier.transform, earlier.inverse, drag))
     assert found.provenance["device"] == "cuda"
 
 
