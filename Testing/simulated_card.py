@@ -34,7 +34,10 @@ FETCHING = {
 TO_NUMPY = {T.numpy, T.__array__, T.data_ptr}
 MOVES = {T.to, T.cpu, T.cuda}
 FROM_ELSEWHERE = {T.copy_, torch.manual_seed}
+# A gradient, and a copy of a tensor, which is made with others in a dictionary.
+LIE_WHERE_IT_LIES = {T.grad.__get__, T.__deepcopy__}
 DEVICE = T.device.__get__
+AUTOCAST, COPIED = torch.autocast, torch.nn.Parameter.__deepcopy__
 IS_CUDA = T.is_cuda.__get__
 IS_CPU = T.is_cpu.__get__
 SET_DATA = T.data.__set__
@@ -47,6 +50,15 @@ NO_OPERANDS = {
     torch._has_compatible_shallow_copy_type,
     T.is_complex,
     T.is_floating_point,
+}
+
+
+# What adds in no fixed order on CUDA, by PyTorch's page on `torch.use_deterministic_algorithms`; of what a registration
+# could use: it takes no derivative by autograd, so the kernels of derivatives do not count.
+UNREPEATABLE = {
+    *("index_add", "index_add_", "index_put", "index_put_", "put", "put_", "scatter_add", "scatter_add_"),
+    *("scatter_reduce", "scatter_reduce_", "index_reduce", "index_reduce_", "bincount", "histc", "kthvalue"),
+    *("cumsum", "cumsum_", "resize_", "backward"),
 }
 
 
@@ -77,6 +89,9 @@ class SimulatedCard(TorchFunctionMode):
             return _marked(args[0]) if on_card(args[1]) else None
         if function in (DEVICE, IS_CUDA, IS_CPU):
             return self._where(function, args[0])
+        if function in LIE_WHERE_IT_LIES:
+            found = function(*args, **named)
+            return _mark(found) if found is not None and on_card(args[0]) else found
         if function in MOVES:
             return self._moved(function, args, named)
         wanted = named.get("device")
@@ -84,6 +99,9 @@ class SimulatedCard(TorchFunctionMode):
         if made_there:
             named["device"] = "cpu"
             self.copies[_line()] += function in (torch.tensor, torch.as_tensor, T.new_tensor)
+        drawn_by = named.get("generator")
+        if isinstance(drawn_by, GeneratorOnAnyDevice) and (drawn_by.wanted == CARD.type) != made_there:
+            raise TwoDevicesError(f"{_line()}: random numbers of another device's generator.")
         tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, torch.Tensor)]
         there = [tensor for tensor in tensors if on_card(tensor)]
         if there:
@@ -178,6 +196,30 @@ def _line() -> str:
     return "tests" if frame is None else f"{frame.f_code.co_filename[len(LIBRARY) + 1 :]}:{frame.f_lineno}"
 
 
+class GeneratorOnAnyDevice(torch.Generator):
+    """Random numbers of the CPU that say they are drawn where they are wanted."""
+
+    def __new__(cls, device: torch.device | str = "cpu") -> GeneratorOnAnyDevice:
+        """Draw on the CPU."""
+        made = super().__new__(cls, "cpu")
+        made.wanted = torch.device(device).type
+        return made
+
+
+def _parameter_copied(
+    self: torch.nn.Parameter, memo: dict[int, Any], copied: Any = torch.nn.Parameter.__deepcopy__
+) -> Any:
+    made = copied(self, memo)
+    return _mark(made) if on_card(self) else made
+
+
+def _half_precision(
+    _kind: str, dtype: torch.dtype | None = None, enabled: bool = True, own: Any = torch.autocast
+) -> Any:
+    """Compute in half precision on the CPU what the card would compute so."""
+    return own("cpu", dtype, enabled)
+
+
 @contextmanager
 def simulated_card() -> Iterator[SimulatedCard]:
     """Let a machine have one card, ``cuda:0``, which is simulated."""
@@ -186,5 +228,9 @@ def simulated_card() -> Iterator[SimulatedCard]:
         patch.setattr(torch.cuda, "get_device_name", lambda _device=None: "simulated card")
         patch.setattr(torch.cuda, "get_device_capability", lambda _device=None: CAPABILITY)
         patch.setattr(torch.cuda, "mem_get_info", lambda _device=None: (8 << 30, 8 << 30))
+        patch.setattr(torch, "Generator", GeneratorOnAnyDevice)
+        patch.setattr(torch, "autocast", _half_precision)
+        patch.setattr(torch.nn.Parameter, "__deepcopy__", _parameter_copied)
+        patch.setattr(torch.random, "fork_rng", lambda _devices, fork=torch.random.fork_rng: fork([]))
         with SimulatedCard() as card:
             yield card

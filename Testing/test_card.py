@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from DeepRegLib.correction import Correction, Improvement
-from DeepRegLib.improving import improve
 from DeepRegLib.networks import ARCHITECTURES, THIRD_PARTY, build_network
 from DeepRegLib.optimization.deformable import Level, register_deformable
 from DeepRegLib.optimization.field_grid import field_grid
 from DeepRegLib.optimization.global_search import search_poses
 from DeepRegLib.optimization.linear import FewSlices, refine_poses
 from DeepRegLib.optimization.pulls import LabelPull, LandmarkPull, Pull, Structure
+from DeepRegLib.optimization.rigid_pull import RigidNodes, RigidPull
 from DeepRegLib.optimization.rotations import rotation_grid
 from DeepRegLib.optimization.sliding import surface_of
 from DeepRegLib.optimization.working import WorkingImage
@@ -29,7 +28,7 @@ from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES, FEATURES, LNCC_NGF
 from DeepRegLib.request import Drivers, Request
 from DeepRegLib.stages.run import REPORT_EVERY
 from Testing.optimization.phantoms import cube, phantom
-from Testing.simulated_card import CARD, SimulatedCard, TwoDevicesError, on_card, simulated_card
+from Testing.simulated_card import CARD, UNREPEATABLE, SimulatedCard, TwoDevicesError, on_card, simulated_card
 from Testing.small import shortest_recipe, small_pair, small_recipe, small_registration
 
 GRID = cube(12, 9.0)
@@ -123,15 +122,6 @@ def small_request(device: str, chosen: Recipe, **drivers: Any) -> Request:
     return Request(fixed, moving, chosen, Drivers(**drivers), device)
 
 
-# What adds in no fixed order on CUDA, by PyTorch's page on `torch.use_deterministic_algorithms`; of what a registration
-# could use: it takes no derivative by autograd, so the kernels of derivatives do not count.
-UNREPEATABLE = {
-    *("index_add", "index_add_", "index_put", "index_put_", "put", "put_", "scatter_add", "scatter_add_"),
-    *("scatter_reduce", "scatter_reduce_", "index_reduce", "index_reduce_", "bincount", "histc", "kthvalue"),
-    *("cumsum", "cumsum_", "resize_", "backward"),
-}
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_run_mixes_no_devices_and_asks_for_nothing_that_gives_other_numbers_each_time(name: str) -> None:
     chosen = RECIPES[name](shortest_recipe())
@@ -165,16 +155,6 @@ def test_a_run_with_all_that_a_user_knows_mixes_no_devices() -> None:
     }
     with simulated_card():
         found = align(small_request("cuda", shortest_recipe(), **known))
-    assert found.provenance["device"] == "cuda"
-
-
-def test_a_correction_mixes_no_devices() -> None:
-    earlier = small_registration()
-    centre = earlier.fixed.geometry.centre[None]
-    drag = Correction(centre, centre + np.array([4.0, 0.0, 3.0]))
-    with simulated_card():
-        request = small_request("cuda", earlier.recipe)
-        found = improve(Improvement(request, earlier.transform, earlier.inverse, drag))
     assert found.provenance["device"] == "cuda"
 
 
@@ -250,7 +230,7 @@ def stall_line() -> str:
     return str(first + next(n for n, line in enumerate(lines) if "return bool(" in line))
 
 
-@pytest.mark.parametrize("kind", ["landmarks", "labels", "sliding", "velocity"])
+@pytest.mark.parametrize("kind", ["landmarks", "labels", "rigid", "sliding", "velocity"])
 def test_neither_do_pulls_sliding_or_a_velocity_wait(kind: str, card: SimulatedCard) -> None:
     nodes = field_grid(GRID).shape
     pulls: dict[str, Callable[[], Pull]] = {
@@ -259,12 +239,20 @@ def test_neither_do_pulls_sliding_or_a_velocity_wait(kind: str, card: SimulatedC
             [Structure((1, 1, 1), *(torch.rand(4, 4, 4).to(CARD) for _ in range(2)))],
             *(torch.ones(nodes, device=CARD) for _ in range(2)),
         ),
+        "rigid": lambda: RigidPull([rigid_nodes(nodes)], np.eye(4), nodes, device=CARD),
     }
     made = levels(pulls=[pulls[kind]()] if kind in pulls else [], slides=kind == "sliding")
     changes = {"parametrisation": VELOCITY} if kind == "velocity" else {}
     extra = extra_waits(card, lambda n: register_deformable(made, settings("ssd", n, **changes), on_step=no_report))
     # A pull has a stall test of its own; a velocity looks up its squarings as often.
     assert extra.total() <= 2, extra
+
+
+def rigid_nodes(shape: tuple[int, int, int]) -> RigidNodes:
+    """Return a bone of the first nodes of a grid."""
+    numbers = torch.arange(3 * shape[2])
+    places = torch.stack([numbers % shape[2], numbers // shape[2], torch.zeros_like(numbers)]).float()
+    return RigidNodes(numbers.to(CARD), places.to(CARD), torch.ones(len(numbers), device=CARD))
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)

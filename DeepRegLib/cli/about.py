@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -131,12 +132,13 @@ def _device(name: str) -> Finding:
 
 def _benchmark(devices: dict[str, Finding], screen: Session) -> dict[str, Finding]:
     """Time the devices that compute rightly; their seconds by stage and how far they are from the CPU, in mm."""
-    from DeepRegLib.cli.benchmarking import benchmark_pair, benchmark_recipe, timed_on
+    from DeepRegLib.cli.benchmarking import answered_on, benchmark_pair, benchmark_recipe, timed_on
     from DeepRegLib.cli.progress import reporter
 
     with reporter(screen) as report:
         working = [name for name, device in devices.items() if device["ok"]]
-        timed = timed_on(working, benchmark_pair(), benchmark_recipe(), report)
+        pair = benchmark_pair()
+        timed, answered = timed_on(working, pair, benchmark_recipe(), report), answered_on(working, pair)
     return {
         name: {
             "ok": each.agrees,
@@ -144,6 +146,7 @@ def _benchmark(devices: dict[str, Finding], screen: Session) -> dict[str, Findin
             "seconds": dict(each.seconds),
             "mean_difference_mm": each.mean,
             "largest_difference_mm": each.largest,
+            "network": asdict(answered[name]) if answered else None,
         }
         for name, each in timed.items()
     }
@@ -177,10 +180,23 @@ def _show_benchmark(screen: Session, timed: dict[str, Finding]) -> None:
     rows.append(["all", *(_seconds(stages, each["seconds"], reference) for each in timed.values())])
     rows.append(["differs from the CPU, mean", *(f"{each['mean_difference_mm']:.1e} mm" for each in timed.values())])
     rows.append(["differs at most", *(f"{each['largest_difference_mm']:.1e} mm" for each in timed.values())])
+    rows += _network_rows(timed)
     rows.append(["agrees", *("yes" if each["ok"] else "no" for each in timed.values())])
     screen.say("")
     for row in rows:
         screen.say("| " + " | ".join(row) + " |")
+
+
+def _network_rows(timed: dict[str, Finding]) -> list[list[str]]:
+    """Return what the network took and how far its answers lie from the CPU's; no rows where none is installed."""
+    answers = [each["network"] for each in timed.values()]
+    if None in answers:
+        return []
+    spent = {name: {"": each["network"]["seconds"]} for name, each in timed.items()}
+    return [
+        ["an answer of the network", *(_seconds([""], each, spent["cpu"]) for each in spent.values())],
+        ["its field differs, mean", *(f"{answer['mean']:.1e} mm" for answer in answers)],
+    ]
 
 
 def _seconds(stages: Sequence[str], seconds: Mapping[str, float], reference: Mapping[str, float]) -> str:

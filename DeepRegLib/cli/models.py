@@ -79,6 +79,9 @@ def import_unigradicon(
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS", help="The file its authors publish, Step_2_final.trch.")
     ],
+    multimodal: Annotated[
+        bool, typer.Option("--multimodal", help="The file is that of multiGradICON, for two modalities.")
+    ] = False,
     json_output: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -86,7 +89,7 @@ def import_unigradicon(
     with session(json_output, verbose) as screen:
         from DeepRegLib.models import add_unigradicon
 
-        _tell_added(screen, add_unigradicon(weights))
+        _tell_added(screen, add_unigradicon(weights, multimodal=multimodal))
 
 
 @app.command("import-lapirn")

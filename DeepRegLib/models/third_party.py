@@ -16,7 +16,7 @@ from DeepRegLib.models.registry import KnownModel, add_model
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNIGRADICON = "unigradicon"
+UNIGRADICON, MULTIGRADICON = "unigradicon", "multigradicon"
 LAPIRN = "lapirn"
 # What its authors' program calls the parts of each of its networks, the finest first, and what ours calls them.
 LAPIRN_LEVELS = {"levels.0.": "", "levels.1.": "model_lvl2.", "levels.2.": "model_lvl2.model_lvl1."}
@@ -34,13 +34,16 @@ LAPIRN_SIZE, LAPIRN_ORIENTATION = (144, 192, 160), "SPL"
 FINEST_MM = 0.5
 
 
-def add_unigradicon(weights: str | Path) -> KnownModel:
+def add_unigradicon(weights: str | Path, *, multimodal: bool = False) -> KnownModel:
     """Make a bundle of uniGradICON's weights, which its own package reads, and add it to the user's models.
 
     Parameters
     ----------
     weights
         The file that its authors publish, ``Step_2_final.trch``. Nothing is downloaded, here or by the package.
+    multimodal
+        They are those of multiGradICON (Demir et al. 2024), the same network trained on pairs of unlike contrast; the
+        file has the same name, and the weights do not tell.
 
     Raises
     ------
@@ -52,16 +55,18 @@ def add_unigradicon(weights: str | Path) -> KnownModel:
     from DeepRegLib.networks.unigradicon import SIZE
 
     tensors = _tensors(Path(weights))
+    within = "in two modalities or one" if multimodal else "within one modality"
+    source = "Demir et al. 2024, arXiv:2408.00221" if multimodal else "Tian et al., MICCAI 2024"
     manifest = Manifest(
-        name=UNIGRADICON,
+        name=MULTIGRADICON if multimodal else UNIGRADICON,
         version=_version(),
         task="registration",
         architecture=UNIGRADICON,
         arguments={"size": list(SIZE)},
         input=ModelInput(FINEST_MM, SIZE),
-        trained_on="Public CT and MR of lungs, knees, brains and abdomens; see Tian et al., MICCAI 2024.",
+        trained_on=f"Public CT and MR of lungs, knees, brains and abdomens; see {source}.",
         licence="Apache-2.0",
-        intended_use="A first field between two scans of one person or two, within one modality.",
+        intended_use=f"A first field between two scans of one person or two, {within}.",
         limits="Needs the package unigradicon. DeepReg has not measured it. It sees the scan with cubic voxels and a "
         "margin, where its authors stretch the scan to fill the cube.",
     )

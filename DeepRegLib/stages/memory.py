@@ -1,4 +1,4 @@
-"""How many voxels the deformable stage works on, so that the memory of its device suffices."""
+"""How many voxels the deformable stage and a network work on, so that the memory of their device suffices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from DeepRegLib.devices import free_memory
+from DeepRegLib.models import Manifest
 from DeepRegLib.recipes import AUTO, FEATURES, LNCC_NGF, Deformable
 from DeepRegLib.stages.levels import finest_grid
 from DeepRegLib.stages.run import Run
@@ -21,13 +22,16 @@ BYTES = {
     "mind": 460,
     "ngf": 120,
     "lc2": 135,
-    FEATURES: 600,
+    FEATURES: 1000,  # the answer of anatomix; the descent needs half of it
 }
 # What `auto` may choose.
 CHOSEN = ("lncc", LNCC_NGF, "ngf")
 # What else lies there: the search for large motion's two cost volumes, the working images of the linear stage, and what
 # a driver keeps for itself.
 BESIDES = 1_500_000_000
+# Bytes a voxel of its grid that a network's answer takes at once, by architecture with its default arguments; measured
+# in float32, which half precision needs half of, and a fifth added.
+ANSWER_BYTES = {"pyramid": 400, "lapirn": 1080, "unigradicon": 440}
 # Of the free memory; the rest is lost between what is allocated.
 USABLE = 0.9
 LEAST_VOXELS = 100_000
@@ -44,6 +48,11 @@ def fitting_voxels(recipe: Deformable, free: int) -> int:
     a_voxel = needed_bytes(recipe, 1) - needed_bytes(recipe, 0)
     room = int((USABLE * free - needed_bytes(recipe, 0)) / a_voxel)
     return min(recipe.voxels, max(room, LEAST_VOXELS))
+
+
+def answerable_voxels(manifest: Manifest, free: int) -> int:
+    """Return the voxels of the grid on which `free` bytes suffice for a network's answer."""
+    return int(USABLE * free / ANSWER_BYTES.get(manifest.architecture, max(ANSWER_BYTES.values())))
 
 
 def within_memory(run: Run) -> Run:

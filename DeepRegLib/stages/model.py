@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from DeepRegLib.devices import free_memory
 from DeepRegLib.errors import ModelError
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
@@ -20,6 +23,7 @@ from DeepRegLib.stages.candidates import FieldFunction
 from DeepRegLib.stages.contrast import map_contrasts_where_compared
 from DeepRegLib.stages.features import described_where_wanted
 from DeepRegLib.stages.initialisation import Initialisation
+from DeepRegLib.stages.memory import answerable_voxels
 from DeepRegLib.stages.run import Run, aligned_level
 from DeepRegLib.transforms import LinearTransform
 from DeepRegLib.transforms.sampling import identity_grid, sample
@@ -58,12 +62,20 @@ def model_of(recipe: Recipe, *, has_field: bool) -> ModelBundle | None:
 
 
 def is_worth_asking(run: Run, bundle: ModelBundle, start: Initialisation) -> bool:
-    """Tell whether a model may know better than where the descent would start; note it if not."""
-    wanted = run.recipe.model
-    if not (wanted.if_needed and start.within_capture_range) or wanted.maps:
+    """Tell whether a model may know better than where the descent would start and memory suffices; note it if not."""
+    wanted, name = run.recipe.model, bundle.manifest.name
+    if wanted.maps:
         return True
-    name = bundle.manifest.name
-    run.log.add_decision(f"Model: {name} was not asked, as nothing moved further than levels or search reach.")
+    if wanted.if_needed and start.within_capture_range:
+        run.log.add_decision(f"Model: {name} was not asked, as nothing moved further than levels or search reach.")
+        return False
+    free, size = free_memory(str(run.device)), bundle.manifest.input.size
+    if free is None or size is None or math.prod(size) <= answerable_voxels(bundle.manifest, free):
+        return True
+    told = (
+        f"{name} was not asked: its {math.prod(size) / 1e6:.3g} million voxels need more than the {free / 1e9:.1f} GB"
+    )
+    run.log.add_warning(f"{told} that are free on {run.device}.")
     return False
 
 
@@ -87,7 +99,7 @@ def model_field(
     """
     manifest, wanted = bundle.manifest, run.recipe.model
     network = load_network(bundle, run.device)
-    geometry = network_grid(box_around(run.pair.fixed.foreground), manifest.input, getattr(network, "multiple", 1))
+    geometry = grid_within_memory(run, bundle, getattr(network, "multiple", 1))
     if manifest.input.orientation:
         network = Turned(network, turn_to(manifest.input.orientation, geometry))
     level = aligned_level(run, geometry, linear)
@@ -113,6 +125,28 @@ def model_field(
         return transfer_field(field, grid, other)
 
     return predicted
+
+
+def grid_within_memory(run: Run, bundle: ModelBundle, multiple: int) -> Geometry:
+    """Return the grid on which a network sees both images: coarser where memory is short, which is noted."""
+    wanted, box = bundle.manifest.input, box_around(run.pair.fixed.foreground)
+    geometry = network_grid(box, wanted, multiple)
+    free = free_memory(str(run.device))
+    if free is None or wanted.size is not None:
+        return geometry
+    voxels = answerable_voxels(bundle.manifest, free)
+    if math.prod(geometry.size) <= voxels:
+        return geometry
+    coarser = network_grid(box, wanted, multiple, voxels)
+    run.log.add_decision(
+        f"Model: a grid of {_millions(coarser)} million voxels instead of {_millions(geometry)}, as "
+        f"{free / 1e9:.1f} GB are free on {run.device}."
+    )
+    return coarser
+
+
+def _millions(geometry: Geometry) -> str:
+    return f"{math.prod(geometry.size) / 1e6:.3g}"
 
 
 def _where_better_than_nothing(run: Run, level: Level, field: Tensor) -> Tensor | None:

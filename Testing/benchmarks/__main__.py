@@ -39,7 +39,7 @@ from Testing.benchmarks import (
     wrong,
 )
 from Testing.benchmarks.cohort import measure as cohort
-from Testing.benchmarks.learned import adapted, adversarial, candidates, capture, contrast, forward, gain
+from Testing.benchmarks.learned import adapted, adversarial, candidates, capture, contrast, described, forward, gain
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
 from Testing.benchmarks.peers import recipes
@@ -92,6 +92,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "contrast": contrast.measure,
     "gain": gain.measure,
     "forward": forward.measure,
+    "described": described.measure,
     "candidates": candidates.measure,
     "adapted": adapted.measure,
     "adversarial": adversarial.measure,
@@ -123,6 +124,7 @@ ONLY_IF_NAMED = (
     "contrast",
     "gain",
     "candidates",
+    "described",
     "adapted",
     "adversarial",
     "scaling",
@@ -231,7 +233,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default=Options.model,
-        help="model of capture, contrast, gain, forward and candidates, which takes several: A,B",
+        help="model of capture, contrast, gain, forward, described and candidates, which takes several: A,B",
     )
     parser.add_argument(
         "--limit",

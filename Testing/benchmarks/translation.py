@@ -1,13 +1,15 @@
-"""A network that shows T2 as T1, trained here and now on one pair: another person's pair registered through it."""
+"""Networks that show T2 and PD as T1, trained here and now on others: pairs registered through what they make."""
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from DeepRegLib.evaluation import target_registration_error
@@ -24,6 +26,7 @@ from DeepRegLib.training.config import config_from_dict
 from DeepRegLib.transforms import apply_to_image
 from DeepRegLib.translation import translate_with
 from Testing.benchmarks.cases import Case, find_cases
+from Testing.benchmarks.learned.contrast import with_curve
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.tables import Table, nothing
 
@@ -31,31 +34,58 @@ TITLE = "Registration through a synthetic modality"
 COLUMNS = ("pair", "recipe", "TRE (mm)", "p95 (mm)", "verdict", "SSIM", "structure", "CPU seconds", "training")
 # Both are T1 beside T2 of a head, with the field between them known.
 PAIRS = ("brain_multimodal_brainweb_t1tps_t2", "brain_multimodal_stroke_t1_t2warp")
+# A PD, turned and shifted, beside the T1 of the same head: there is no other head with a PD to learn from.
+PD = "brain_multimodal_brainweb_pdrot20_t1"
 SPACING = 2.0
 # With pairs, and without: a step of the latter asks the network three times.
 STEPS, UNPAIRED_STEPS = 220, 75
 PAIRED, UNPAIRED = "auto, T1 made of T2", "auto, T1 made of T2, learned without pairs"
+# Heads of which nothing but the T1 is known, each sent along random curves.
+HEADS, CURVES, KNOTS = "head_t1", 8, 5
+ANY = "auto, T1 made of any contrast"
 
 
 def measure(options: Options) -> Table:
-    """Train on one pair, registered by `multimodal`; register the other through it, and the other way round."""
+    """Train on one pair, registered by `multimodal`, and register the other through it, and the other way round.
+
+    A network that has seen T1 alone, in random contrasts, is measured on both pairs and on a third one with a PD.
+    """
     cases = {case.name: case for case in find_cases(options.data)}
-    if not all(name in cases for name in PAIRS):
-        return nothing(TITLE, f"There are no cases {' and '.join(PAIRS)} in {options.data}.")
+    heads = [case for name, case in cases.items() if name.startswith(HEADS)]
+    if not all(name in cases for name in PAIRS) or not heads:
+        return nothing(TITLE, f"There are no cases {', '.join((*PAIRS, HEADS))} in {options.data}.")
     rows: list[dict[str, Any]] = []
-    for known, held_back in (PAIRS, PAIRS[::-1]):
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
+        of_any = trained(write_in_random_contrasts(heads, Path(place) / "any"), Path(place) / "any", paired=True)
+        for known, held_back in (PAIRS, PAIRS[::-1]):
             models = {
-                name: trained_on(cases[known], Path(folder) / str(name == PAIRED), paired=name == PAIRED)
+                name: trained_on(cases[known], Path(place) / known / str(name == PAIRED), paired=name == PAIRED)
                 for name in (PAIRED, UNPAIRED)
             }
-            rows += registered(cases[held_back], models)
+            rows += registered(cases[held_back], models | {ANY: of_any})
+        if PD in cases:
+            rows += registered(cases[PD], {ANY: of_any})
     means = {
-        recipe: sum(row["TRE (mm)"] for row in rows if row["recipe"] == recipe) / len(PAIRS)
-        for recipe in ("multimodal", "auto", PAIRED, UNPAIRED)
+        recipe: sum(row["TRE (mm)"] for row in rows if row["recipe"] == recipe and row["pair"] != PD) / len(PAIRS)
+        for recipe in ("multimodal", "auto", PAIRED, UNPAIRED, ANY)
     }
-    summary = [f"Mean TRE: {', '.join(f'{recipe} {tre:.2f} mm' for recipe, tre in means.items())}."]
-    return Table(TITLE, COLUMNS, rows, summary, means[PAIRED] <= means["auto"])
+    summary = [f"Mean TRE, T1 and T2: {', '.join(f'{recipe} {tre:.2f} mm' for recipe, tre in means.items())}."]
+    return Table(TITLE, COLUMNS, rows, summary, min(means[PAIRED], means[ANY]) <= means["auto"])
+
+
+def write_in_random_contrasts(heads: Sequence[Case], folder: Path) -> Path:
+    """Write both scans of each case along random curves, and beside each the scan as it is; return the folder."""
+    random = np.random.default_rng(0)
+    scans = [image for case in heads for image in case.images()]
+    for part in ("images", "targets"):
+        (folder / "data" / part).mkdir(parents=True)
+    for number, scan in enumerate(scans):
+        for repeat in range(CURVES):
+            name = f"{number}-{repeat}.nii.gz"
+            curve = (0.0, *random.uniform(0, 1, KNOTS - 1))  # air is black in all of them
+            write_image(with_curve(scan, curve), folder / "data" / "images" / name)
+            write_image(scan, folder / "data" / "targets" / name)
+    return folder / "data"
 
 
 def trained_on(case: Case, folder: Path, *, paired: bool) -> tuple[ModelBundle, float]:
@@ -67,17 +97,22 @@ def trained_on(case: Case, folder: Path, *, paired: bool) -> tuple[ModelBundle, 
     if paired:
         found = align(Request(fixed, moving, load_recipe("multimodal"), device="cpu"))
         moving = apply_to_image(found.transform, moving, fixed.geometry)
-    steps = STEPS if paired else UNPAIRED_STEPS
     for part, image in (("images", moving), ("targets", fixed)):
         (folder / "data" / part).mkdir(parents=True)
         write_image(image, folder / "data" / part / "1.nii.gz")
+    return trained(folder / "data", folder, paired=paired)
+
+
+def trained(data: Path, folder: Path, *, paired: bool) -> tuple[ModelBundle, float]:
+    """Train a network on a folder of scans and targets; return it and its CPU seconds."""
+    steps = STEPS if paired else UNPAIRED_STEPS
     config = config_from_dict(
         {
             "name": "t2-as-t1",
             "task": "translate",
             "network": {"architecture": "translator"},
             "images": {"size": [48, 48, 48], "spacing": SPACING},
-            "sources": {"shapes": 0.0, "images": 1.0, "folder": str(folder / "data")},
+            "sources": {"shapes": 0.0, "images": 1.0, "folder": str(data)},
             "translate": {"paired": paired, "adversarial": 0.02 if paired else 0.5},
             "optimisation": {"iterations": steps, "rate": 3e-3, "warmup": 20, "average": 0.98 if paired else 0.9},
             "record": {"log_every": 20, "checkpoint_every": steps},
@@ -90,11 +125,12 @@ def trained_on(case: Case, folder: Path, *, paired: bool) -> tuple[ModelBundle, 
 
 
 def registered(case: Case, models: dict[str, tuple[ModelBundle, float]]) -> list[dict[str, Any]]:
-    """Register a case directly and through each model, and compare what they make of the moving scan."""
+    """Register a case directly and through each model, and compare what they make of the scan that is no T1."""
     fixed, moving = case.images()
+    side = "fixed" if case.name == PD else "moving"
     auto = load_recipe("auto")
     recipes = {"multimodal": load_recipe("multimodal"), "auto": auto} | {
-        name: replace(auto, translate=Translate(str(bundle.folder))) for name, (bundle, _) in models.items()
+        name: replace(auto, translate=Translate(str(bundle.folder), side)) for name, (bundle, _) in models.items()
     }
     results = {name: align(Request(fixed, moving, recipe, device="cpu")) for name, recipe in recipes.items()}
     rows = [_row(case, name, found) for name, found in results.items()]
@@ -102,8 +138,9 @@ def registered(case: Case, models: dict[str, tuple[ModelBundle, float]]) -> list
     rows[0]["SSIM"] = _ssim(fixed, moving, best)
     for row in rows[2:]:
         bundle, seconds = models[row["recipe"]]
-        made = translate_with(bundle.folder, moving, device="cpu")
-        row |= {"SSIM": _ssim(fixed, made.synthetic, best), "structure": made.structure, "training": seconds}
+        made = translate_with(bundle.folder, fixed if side == "fixed" else moving, device="cpu")
+        sides = (made.synthetic, moving) if side == "fixed" else (fixed, made.synthetic)
+        row |= {"SSIM": _ssim(*sides, best), "structure": made.structure, "training": seconds}
     for row in rows:
         print(row, flush=True)
     return rows

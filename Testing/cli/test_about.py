@@ -68,8 +68,21 @@ def test_the_doctor_times_each_stage_on_each_device_and_compares(
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in outcome.out.splitlines() if "|" in line]
     assert rows[0] == ["stage", "cuda:0 (simulated card)", f"cpu ({hardware.device_name('cpu')})"]
     assert {"prepare", "linear", "deformable", "inverse", "judge", "all"} <= {row[0] for row in rows}
+    network = {row[0]: row[1:] for row in rows if "network" in row[0] or "field" in row[0]}
+    assert [cell.count("x as fast") for cell in network["an answer of the network"]] == [1, 0]
+    assert network["its field differs, mean"][1] == "0.0e+00 mm"
+    assert 0 < float(network["its field differs, mean"][0].removesuffix(" mm")) < 0.5, "half precision"
     assert rows[-1] == ["agrees", "yes", "yes"]
     assert outcome.code == 0, outcome.out
+
+
+def test_the_processor_is_called_by_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2.00GHz\n", encoding="utf-8")
+    monkeypatch.setattr(hardware, "CPUINFO", path)
+    assert hardware.device_name("cpu").startswith("Some CPU @ 2.00GHz, threads: ")
+    monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "none")
+    assert hardware.device_name("cpu").count(", threads: ")
 
 
 def test_a_device_that_computes_something_else_does_not_agree() -> None:

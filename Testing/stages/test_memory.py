@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
+from DeepRegLib.models import ModelInput, find_model, load_bundle, save_bundle
+from DeepRegLib.models.inference import LARGEST_GRID, network_grid
+from DeepRegLib.networks import ARCHITECTURES, THIRD_PARTY, build_network
 from DeepRegLib.optimization.deformable import Level, register_deformable
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.pipeline import align
-from DeepRegLib.recipes import LNCC_NGF, Deformable, Recipe, load_recipe
+from DeepRegLib.recipes import LNCC_NGF, Deformable, Model, Recipe, load_recipe
 from DeepRegLib.recipes.model import DEFORMABLE_SIMILARITIES, FEATURES
 from DeepRegLib.request import Request
 from DeepRegLib.result import Registration
 from DeepRegLib.stages import memory
-from DeepRegLib.stages.memory import BYTES, fitting_voxels, needed_bytes
+from DeepRegLib.stages.memory import ANSWER_BYTES, BYTES, answerable_voxels, fitting_voxels, needed_bytes
+from DeepRegLib.training.config import PAIRS, TRAINED
 from Testing.optimization.phantoms import cube, phantom
 from Testing.simulated_card import CARD, simulated_card
 from Testing.small import shortest_recipe, small_pair
@@ -91,3 +98,64 @@ def test_a_run_that_does_not_fit_works_on_a_coarser_grid_and_says_so(monkeypatch
 
 def aligned(fixed: Image, moving: Image, recipe: Recipe) -> Registration:
     return align(Request(fixed, moving, recipe, device="cpu"))
+
+
+# What a network sees
+
+
+REGISTERING = [name for name in (*ARCHITECTURES, *THIRD_PARTY) if name in ANSWER_BYTES and name != "unigradicon"]
+
+
+def test_the_answer_of_every_network_that_registers_is_estimated() -> None:
+    described = {"features", "anatomix"}
+    assert {*TRAINED[PAIRS], *THIRD_PARTY} - described == ANSWER_BYTES.keys()
+
+
+@pytest.mark.parametrize("architecture", REGISTERING)
+def test_an_answer_needs_no_more_than_is_estimated(architecture: str) -> None:
+    network = build_network(architecture, {}).eval()
+    sides = [64] * 3
+    images = [torch.rand(1, 1, *sides) for _ in range(2)]
+    with torch.no_grad():
+        needed = peak_bytes(lambda: network(*images)) / math.prod(sides)
+    assert 0.3 * ANSWER_BYTES[architecture] < needed < ANSWER_BYTES[architecture]
+
+
+def test_a_card_of_six_gb_has_room_for_the_shipped_model_on_any_scan_and_for_the_largest_grid() -> None:
+    manifest = load_bundle(find_model("anatomy")).manifest
+    large = Geometry((256, 256, 256), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    wanted = math.prod(network_grid(large, manifest.input, 32).size)
+    assert wanted < answerable_voxels(manifest, 2 * GB)
+    assert answerable_voxels(manifest, 6 * GB) >= LARGEST_GRID
+
+
+def test_a_network_is_shown_a_coarser_grid_where_memory_is_short_and_the_user_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    arguments = {"channels": [4, 8, 8], "radius": 1}
+    manifest = replace(load_bundle(find_model("anatomy")).manifest, arguments=arguments, input=ModelInput(2.0))
+    bundle = save_bundle(tmp_path / "fine", manifest, build_network("pyramid", arguments).state_dict())
+    recipe = replace(shortest_recipe(), model=Model(str(bundle.folder), passes=1, consistent=False))
+    fixed, moving, *_ = small_pair()
+    with simulated_card():
+        found = align(Request(fixed, moving, recipe, device="cuda"))
+        assert not any("million voxels instead of" in decision for decision in found.decisions)
+        monkeypatch.setattr("DeepRegLib.stages.model.free_memory", lambda _device: 8_000_000)
+        found = align(Request(fixed, moving, recipe, device="cuda"))
+    assert any("GB are free on cuda" in decision and "Model: a grid of" in decision for decision in found.decisions)
+
+
+def test_a_network_of_one_size_is_not_asked_where_memory_is_too_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    arguments = {"channels": [4, 8, 8], "radius": 1}
+    sized = ModelInput(4.0, (32, 32, 32))
+    manifest = replace(load_bundle(find_model("anatomy")).manifest, arguments=arguments, input=sized)
+    bundle = save_bundle(tmp_path / "sized", manifest, build_network("pyramid", arguments).state_dict())
+    recipe = replace(shortest_recipe(), model=Model(str(bundle.folder), passes=1, consistent=False))
+    fixed, moving, *_ = small_pair()
+    monkeypatch.setattr("DeepRegLib.stages.model.free_memory", lambda _device: 1_000_000)
+    found = aligned(fixed, moving, recipe)
+    assert any("was not asked: its 0.0328 million voxels" in warning for warning in found.warnings)

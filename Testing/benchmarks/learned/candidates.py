@@ -116,6 +116,8 @@ def reached(name: str, aligner: Aligner, case: Case) -> Iterator[dict[str, Any]]
     scan = fine_enough(case.images()[0], case.name)
     for number, error in enumerate(ERRORS_MM):
         moved, truth, points = deformed(scan, error, seed=number)
+        if len(points) == 0:
+            continue  # too small a scan to be moved so far
         before = float(distances(truth, None, points).mean())
         row = {"candidate": name, "case": f"{case.name}, {error:g} mm", "mm before": before}
         begun = time.process_time()

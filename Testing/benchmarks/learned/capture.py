@@ -53,7 +53,11 @@ def measure(options: Options) -> Table:
         scan = fine_enough(case.images()[0], case.name)
         for number, error in enumerate(ERRORS_MM):
             moved, truth, points = deformed(scan, error, seed=number)
-            row: dict[str, Any] = {"scan": case.name, "mm before": float(distances(truth, None, points).mean())}
+            if len(points) == 0:
+                print(f"  {case.name} is too small to be moved by {error:g} mm.", flush=True)
+                continue
+            before = float(distances(truth, None, points).mean())
+            row: dict[str, Any] = {"scan": case.name, "mm asked": error, "mm before": before}
             for name, recipe in recipes.items():
                 start = time.perf_counter()
                 try:
@@ -74,12 +78,11 @@ def measure(options: Options) -> Table:
 
 def summed_up(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     """Return how many scans, and what share of their points, end below `HOME_MM`, by how far away they began."""
-    scans = len(rows) // len(ERRORS_MM)
     sentences = []
-    for number, error in enumerate(ERRORS_MM):
-        of_error = rows[number :: len(ERRORS_MM)]
+    for error in sorted({row["mm asked"] for row in rows}):
+        of_error = [row for row in rows if row["mm asked"] == error]
         shares = (
-            f"{name} {sum(row[name] < HOME_MM for row in of_error)}/{scans} scans on average, "
+            f"{name} {sum(row[name] < HOME_MM for row in of_error)}/{len(of_error)} scans on average, "
             f"{fmean(row[f'home {name}'] for row in of_error):.0%} of their points"
             for name in COMPARED
         )
@@ -104,7 +107,7 @@ def deformed(scan: Image, error: float, seed: int) -> tuple[Image, DisplacementF
     Image, DisplacementField, NDArray
         The deformed scan; the field from points of the scan to where they are in it; and those points of the anatomy,
         ``(n, 3)``, LPS mm, that are `INSIDE_MM` inside both fields of view: nearer to its edge, half of what would tell
-        where a point has gone may be missing.
+        where a point has gone may be missing. None where the scan is too small for such a motion.
     """
     geometry, rng = scan.geometry, np.random.default_rng(seed)
     points = foreground_points(scan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from DeepRegLib.image import Image
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.transforms import LinearTransform
 from Testing.benchmarks.cases import Case
-from Testing.benchmarks.learned import candidates, capture, contrast, forward
+from Testing.benchmarks.learned import candidates, capture, contrast, described, forward
 from Testing.benchmarks.learned.variants import HALF_WITH, WITH, WITHOUT, variants
 from Testing.synthetic import blobs, geometry_in, trilinear
 
@@ -40,7 +41,8 @@ def test_a_deformed_scan_shows_the_same_anatomy_at_the_true_place_as_far_away_as
 def test_the_share_that_comes_home_is_counted_by_how_far_away_it_began():
     near = {WITHOUT: 1.0, WITH: 1.9, f"home {WITHOUT}": 0.9, f"home {WITH}": 0.8}
     far = near | {WITHOUT: np.inf, f"home {WITHOUT}": 0.0}
-    sentences = capture.summed_up([near, near, near, near, near, near, near, far])
+    asked = [row | {"mm asked": error} for error in capture.ERRORS_MM for row in (near, near)]
+    sentences = capture.summed_up([*asked[:-1], far | {"mm asked": capture.ERRORS_MM[-1]}])
     assert sentences[0] == (
         f"From 5 mm below 2 mm: {WITHOUT} 2/2 scans on average, 90% of their points; "
         f"{WITH} 2/2 scans on average, 80% of their points."
@@ -90,6 +92,26 @@ def test_candidates_are_summed_up_by_what_they_reach_how_well_they_end_and_time(
     first, second = candidates.summed_up(rows)
     assert first == ("a: 1 of 2 deformed scans below 2 mm, 3.00 mm left on average, mean Dice 0.800, 3.0 CPU s each.")
     assert second.startswith("b: 0 of 1 deformed scans below 2 mm, inf mm left")
+
+
+def test_learned_features_are_set_beside_the_best_that_needs_no_training():
+    found = {"mind": {"Dice": 0.7}, "ngf": {"Dice": 0.8}, "features": {"Dice": 0.6}}
+    rows = [{"pair": "spine", "similarity": name, "TRE (mm)": None, **values} for name, values in found.items()]
+    assert described.summed_up(rows) == ["spine: Dice 0.600 by learned features, 0.800 by ngf."]
+    recipe = described.by("features", load_recipe("auto"), "any-contrast")
+    assert (recipe.deformable.similarity, recipe.deformable.features) == ("features", "any-contrast")
+    assert described.by("mind", load_recipe("auto"), "any-contrast").deformable.features == ""
+
+
+def test_a_scan_too_small_for_a_motion_is_left_out_of_the_means():
+    scan = blobs(geometry_in("LPS", (24, 24, 24), 2.0))
+    rows = list(candidates.reached("none", lambda *_: LinearTransform.identity(), small_case(scan)))
+    assert len(rows) < len(capture.ERRORS_MM)
+    assert all(np.isfinite(row["mm left"]) for row in rows)
+
+
+def small_case(scan):
+    return SimpleNamespace(name="small", images=lambda: (scan, scan))
 
 
 def test_a_model_alone_brings_a_deformed_scan_nearer():
