@@ -161,7 +161,6 @@ def test_a_run_with_all_that_a_user_knows_mixes_no_devices() -> None:
 # Networks
 
 
-@pytest.mark.filterwarnings("ignore:PyTorch was compiled without cuDNN")  # said of a recurrent layer on no real card
 @pytest.mark.parametrize("name", [name for name in (*ARCHITECTURES, *THIRD_PARTY) if name != "unigradicon"])
 def test_a_network_keeps_to_its_device(name: str, card: SimulatedCard) -> None:
     network = build_network(name, NETWORKS[name]).eval().to(CARD)
