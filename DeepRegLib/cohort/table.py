@@ -19,6 +19,7 @@ from DeepRegLib.naming import without_folders
 
 TABLE = "cohort.csv"
 DONE, FAILED, MISSING, WRONG = "done", "failed", "missing", "wrong row"
+FIRST_COLUMNS = ("case", "row", "status", "verdict", "reasons")
 VERSIONS = ("deepreg", "python", "torch", "numpy", "SimpleITK")
 
 
@@ -141,8 +142,8 @@ def as_csv(lines: Sequence[Line]) -> str:
     measures = list(dict.fromkeys(name for line in lines for name in line.measures or ()))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    first, last = ("case", "row", "status", "verdict", "reasons"), ("seconds", "memory_mb", "device", "host", "begun")
-    writer.writerow([*first, *measures, *last, "attempts", "warnings", *VERSIONS])
+    last = ("seconds", "memory_mb", "device", "host", "begun")
+    writer.writerow([*FIRST_COLUMNS, *measures, *last, "attempts", "warnings", *VERSIONS])
     for line in lines:
         own, versions = line.measures or {}, line.versions or {}
         writer.writerow(

@@ -162,7 +162,7 @@ def _check_folder(folder: Path, is_ours: IsOurs, overwrite: bool, inputs: Iterab
         if (folder / name).is_dir():
             raise InputError(f"{folder / name} is a folder and cannot be replaced.", "Choose another output folder.")
         for given in inputs:
-            if _same_file(folder / name, Path(given)):
+            if is_same_file(folder / name, Path(given)):
                 raise InputError(
                     f"{folder / name} is an input of this run, and its result would replace it.",
                     "Choose another output folder.",
@@ -239,7 +239,8 @@ def _missing(folder: Path) -> list[Path]:
     return missing
 
 
-def _same_file(path: Path, other: Path) -> bool:
+def is_same_file(path: Path, other: Path) -> bool:
+    """Tell whether two names are those of one file that is there, by links too."""
     try:
         return path.samefile(other)
     except OSError:
