@@ -9,6 +9,7 @@ import qt
 import slicer
 
 from DeepRegLib.panel.watching import Watch
+from DeepRegLib.panel.words import tooltip
 from DeepRegLib.scene.atlases import AtlasPair, atlas_pairs
 
 ID_ROLE = 256  # Qt.UserRole, whose type differs between Qt 5 and Qt 6
@@ -65,7 +66,7 @@ class AtlasList:
         for pair in self._shown:
             item = qt.QListWidgetItem(pair.name)
             item.setData(ID_ROLE, pair.labels)
-            item.setToolTip(pair.name)
+            item.setToolTip(tooltip(pair.name))
             item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
             item.setCheckState(qt.Qt.Checked if pair.labels in self._checked else qt.Qt.Unchecked)
             self._widget.addItem(item)
