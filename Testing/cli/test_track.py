@@ -59,7 +59,8 @@ def test_mistakes_are_told_before_anything_is_computed(
 ) -> None:
     shutil.copy(files.moving, files.folder / "other.nii.gz")
     given = [files.folder / word if word == "other.nii.gz" else word for word in words]
-    outcome = deepreg("track", files.fixed, tmp_path, "-o", tmp_path / "out", *given)
+    (tmp_path / "in").mkdir()
+    outcome = deepreg("track", files.fixed, tmp_path / "in", "-o", tmp_path / "out", *given)
     assert outcome.code == 2
     assert told in outcome.err
     assert outcome.err.count("\n") == 1
