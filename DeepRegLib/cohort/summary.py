@@ -69,8 +69,10 @@ def check_summary(output: Path, table: Path | None, root: Path | None) -> None:
 
 def _ours(root: Path | None) -> dict[str, Callable[[Path], bool]]:
     """Return the files of a summary, each with what tells whether that of a folder is one of an earlier cohort."""
-    known = {TABLE: _has_our_table, RUN: _has_our_run, PAGE: _has_our_run}
-    return known if root is None else {**known, DESCRIPTION: _has_our_description}
+    known: dict[str, Callable[[Path], bool]] = {TABLE: _has_our_table, RUN: _has_our_run, PAGE: _has_our_run}
+    if root is not None:
+        known[DESCRIPTION] = _has_our_description
+    return known
 
 
 def _has_our_table(folder: Path) -> bool:
