@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os import PathLike
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 
 def base_name(name: str) -> str:
@@ -44,3 +44,18 @@ def without_folders(texts: Iterable[str], names: Iterable[str]) -> list[str]:
             shown_text = shown_text.replace(name, base_name(name))
         result.append(shown_text)
     return result
+
+
+def without_paths(text: str, files: Mapping[str, str]) -> str:
+    """Return a text in which no input stands with its folders, and a DICOM folder as what it is given for.
+
+    Parameters
+    ----------
+    text
+        What may name inputs.
+    files
+        Their paths, by what they are: ``"fixed"``, ``"moving_labels"``.
+    """
+    for what, path in sorted(files.items(), key=lambda item: len(item[1]), reverse=True):
+        text = text.replace(path, f"the folder of {what}" if Path(path).is_dir() else base_name(path))
+    return text

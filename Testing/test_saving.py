@@ -203,6 +203,10 @@ def test_a_result_does_not_replace_what_it_was_computed_from(result: Registratio
             reserved_output(out, overwrite=True, inputs=[given]),
         ):
             pass
+    (out / "registration.dcm").write_text("a slice, by chance called so")
+    with pytest.raises(InputError, match="is an input"), reserved_output(out, overwrite=True, inputs=[out]):
+        pass
+    (out / "registration.dcm").unlink()
     again = replace(result, moving=replace(result.moving, name=str(out / "warped.nii.gz")))
     with pytest.raises(InputError, match=r"warped\.nii\.gz is an input"):
         again.save(out, overwrite=True)

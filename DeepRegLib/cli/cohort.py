@@ -13,7 +13,7 @@ import typer
 from DeepRegLib.cli.cohort_place import Where, count_here, executor_at
 from DeepRegLib.cli.cohort_screen import CohortScreen, tell_plan, tell_result, tell_where
 from DeepRegLib.cli.progress import interruptible
-from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, session
+from DeepRegLib.cli.session import FAILED, INTERRUPTED, Json, Session, Verbose, check_output_file, session
 from DeepRegLib.cohort.queue_options import KINDS, Queue, array_script
 from DeepRegLib.errors import InputError, OutputError
 
@@ -129,6 +129,8 @@ def cohort(
     recipe, model, options and versions is not done again.
     """
     with session(json_output, verbose) as screen:
+        from DeepRegLib.cohort.summary import check_summary
+
         limits = _limits(case_time, case_memory, retries)
         source = Source(manifest, fixed, moving, scan, frames, bids)
         defaults = {
@@ -137,6 +139,7 @@ def cohort(
             "atlas": None if atlas is None else str(atlas),
             "device": device,
         }
+        check_summary(output, source.table, source.bids)
         cases = manifest_from(source, defaults)
         choice = _choice(only_failed, recipe, limits)
         named = [kind for kind, asked in zip(KINDS, (slurm, pbs, lsf, sge), strict=True) if asked]
@@ -336,6 +339,7 @@ def _write_array(
         raise InputError("--array needs a table.", "Write the cases into a CSV file.")
     if not cases.cases:
         raise InputError("The table has no case that can run.", "Look at it with --plan.")
+    check_output_file(script, ("",), source.table)
     logs = make_folder(output / "jobs").absolute()
     call = ["cohort", str(source.table.absolute()), f"--output={output.absolute()}", *words]
     write_text(script, array_script(queue, len(cases.cases), call, logs))

@@ -88,17 +88,22 @@ def evaluate(
     --transform.
     """
     with session(json_output, verbose) as screen:
+        from DeepRegLib.image import WRITABLE_SUFFIXES
+
         labels = _both("labels", fixed_labels, moving_labels)
         landmarks = _both("landmarks", fixed_landmarks, moving_landmarks)
         if labels is None and landmarks is None and (transform is None or reference is None):
             raise InputError(
                 "There is nothing to evaluate.", "Give labels, landmarks, or a transform with --reference; see --help."
             )
+        inputs = [*(labels or ()), *(landmarks or ()), transform, reference, truth, mask]
         if csv is not None:
             if labels is None:
                 raise InputError("There are no labels for --csv.", "Give --fixed-labels and --moving-labels.")
-            check_output_file(csv, (".csv",), *labels, transform, reference)
+            check_output_file(csv, (".csv",), *inputs)
         _check_truth(truth, mask, error_map, transform, reference)
+        if error_map is not None:
+            check_output_file(error_map, WRITABLE_SUFFIXES, *inputs)
         with reading(screen):
             table = _measure(labels, landmarks, transform, reference, tolerance, csv)
             if truth is not None and transform is not None and reference is not None:
@@ -113,14 +118,10 @@ def evaluate(
 def _check_truth(
     truth: Path | None, mask: Path | None, error_map: Path | None, transform: Path | None, reference: Path | None
 ) -> None:
-    from DeepRegLib.image import WRITABLE_SUFFIXES
-
     if truth is None and (mask is not None or error_map is not None):
         raise InputError("There is no truth to compare with.", "Give --truth, or leave out --mask and --error-map.")
     if truth is not None and (transform is None or reference is None):
         raise InputError(f"{truth} is compared with nothing.", "Give --transform and --reference too.")
-    if error_map is not None:
-        check_output_file(error_map, WRITABLE_SUFFIXES, transform, reference, truth, mask)
 
 
 def _both(kind: str, fixed: Path | None, moving: Path | None) -> tuple[Path, Path] | None:

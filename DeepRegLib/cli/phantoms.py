@@ -48,12 +48,13 @@ def phantom(
     --reference fixed.nii.gz
     """
     with session(json_output, verbose) as screen:
-        from DeepRegLib.files import write_folder
+        from DeepRegLib.files import check_new_folder, write_folder
         from DeepRegLib.image import read_image
         from DeepRegLib.labels import check_labels
         from DeepRegLib.phantom.making import Appearance, make_phantom, usual_motion
         from DeepRegLib.phantom.motions import BREATHING
 
+        check_new_folder(output)
         appearance = Appearance(noise, other_contrast, seed)
         with reading(screen):
             image = read_image(scan)

@@ -47,10 +47,11 @@ def quality(
 ) -> None:
     """Measure what AAPM's TG-132 asks for, each item beside its limit and graded pass, look or fail."""
     with session(json_output, verbose) as screen:
-        from DeepRegLib.files import write_folder
+        from DeepRegLib.files import check_new_folder, write_folder
         from DeepRegLib.quality.output import sheet_table, write_sheet
         from DeepRegLib.quality.sheet import quality_items
 
+        check_new_folder(output)
         wanted = _limits(limits, stereotactic)
         beside = transform.parent / "inverse.h5"
         back = inverse or (beside if transform.name == "transform.h5" and beside.is_file() else None)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
-from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, reading, session
+from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, check_output_file, reading, session
 from DeepRegLib.cli.summary import say_verdict
 from DeepRegLib.errors import CancelledError, InputError
 
@@ -102,11 +102,16 @@ def apply_series(
     """Do what `deepreg apply` does with the folder of a series: another 4-D file, a label map, or points."""
     from DeepRegLib.cli.series_applying import carry_labels, carry_points, carry_series
     from DeepRegLib.landmarks import SUFFIXES
+    from DeepRegLib.series.names import SERIES_FILES
     from DeepRegLib.series.saved import read_series_folder
 
+    points = data.name.lower().endswith(SUFFIXES)
+    check_output_file(
+        output, (".csv",) if points else (".nii.gz",), data, *(folder / name for name in SERIES_FILES.values())
+    )
     with reading(screen):
         saved = read_series_folder(folder)
-    if data.name.lower().endswith(SUFFIXES):
+    if points:
         if labels or background is not None:
             raise InputError(f"{data} holds points.", "Leave out --labels and --background.")
         count = carry_points(saved, data, output)

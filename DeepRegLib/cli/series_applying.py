@@ -25,9 +25,8 @@ def carry_series(saved: SavedSeries, data: Path, output: Path, background: float
     Raises
     ------
     InputError
-        If it has another number of frames, or the output is no ``.nii.gz`` file.
+        If it has another number of frames.
     """
-    _check_output(output)
     frames = read_frames(data)
     if len(frames) != len(saved.times):
         raise InputError(
@@ -47,24 +46,15 @@ def carry_labels(saved: SavedSeries, data: Path, output: Path) -> None:
     Raises
     ------
     InputError
-        If it is no label map, or the output is no ``.nii.gz`` file.
+        If it is no label map.
     """
-    _check_output(output)
     labels = label_map(read_image(data))
     moved = (apply_to_labels(inverse, labels, saved.geometry).array for inverse in saved.inverses)
     write_nifti_series(output, moved, len(saved.times), saved.geometry, _step(saved))
 
 
 def carry_points(saved: SavedSeries, data: Path, output: Path) -> int:
-    """Write where points of the reference lie at each frame, as CSV; return how many points there are.
-
-    Raises
-    ------
-    InputError
-        If the output is no ``.csv`` file.
-    """
-    if not output.name.lower().endswith(".csv"):
-        raise InputError(f"{output.name} is no .csv file.", "End the output in .csv.")
+    """Write where points of the reference lie at each frame, as CSV; return how many points there are."""
     given = read_points(data)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -74,11 +64,6 @@ def carry_points(saved: SavedSeries, data: Path, output: Path) -> int:
             writer.writerow([number, f"{time:g}", point + 1, *(f"{value:.4f}" for value in place)])
     write_text(output, text.getvalue())
     return len(given)
-
-
-def _check_output(output: Path) -> None:
-    if not output.name.lower().endswith(".nii.gz"):
-        raise InputError(f"{output.name} is no .nii.gz file.", "End the output in .nii.gz; it holds all frames.")
 
 
 def _step(saved: SavedSeries) -> float | None:

@@ -130,11 +130,12 @@ def check_output_file(output: Path, suffixes: tuple[str, ...], *inputs: Path | N
     Raises
     ------
     InputError
-        If the name ends in none of the suffixes, or the file is one of the inputs.
+        If the name ends in none of the suffixes, or the file is one of the inputs, or of a DICOM folder among them.
     OutputError
         If its folder does not exist, it cannot have that name, or a file of another image lies where its voxels go.
     """
     from DeepRegLib.files import check_name
+    from DeepRegLib.files.output_folder import is_input_of
     from DeepRegLib.image import check_mhd
 
     if not output.name.lower().endswith(suffixes):
@@ -144,7 +145,7 @@ def check_output_file(output: Path, suffixes: tuple[str, ...], *inputs: Path | N
     if not output.absolute().parent.is_dir():
         raise OutputError(f"{output} cannot be written: its folder does not exist.", "Create the folder first.")
     check_name(output)
-    if output.exists() and any(path is not None and path.exists() and path.samefile(output) for path in inputs):
+    if any(path is not None and is_input_of(output, path) for path in inputs):
         raise InputError(f"{output} is one of the inputs.", "Choose another output file.")
     check_mhd(output)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.5  # seconds
 LONGEST_SETTLE = 3600.0
 TABLE = "track.csv"
+LARGEST_TABLE = 100_000_000  # characters
+COLUMNS = ["scan", "verdict", "found by", "seconds", "edge agreement", "expected error 95 % (mm)", "reason"]
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,10 @@ class Row:
     @property
     def table(self) -> dict[str, Any]:
         """Its columns by name."""
-        return {
-            "scan": self.scan,
-            "verdict": self.verdict,
-            "found by": self.way,
-            "seconds": round(self.seconds, 2),
-            "edge agreement": None if self.edges is None else round(self.edges, 4),
-            "expected error 95 % (mm)": None if self.expected is None else round(self.expected, 3),
-            "reason": self.reason,
-        }
+        edges = None if self.edges is None else round(self.edges, 4)
+        expected = None if self.expected is None else round(self.expected, 3)
+        values = (self.scan, self.verdict, self.way, round(self.seconds, 2), edges, expected, self.reason)
+        return dict(zip(COLUMNS, values, strict=True))
 
 
 def track(
@@ -106,6 +103,12 @@ def track(
 
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder.", "Give the folder into which the scans come.")
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"{output} lies in the folder into which the scans come, and results would be taken for scans.",
+                "Choose an output folder elsewhere.",
+            )
+        earlier = earlier_rows(output / TABLE)
         if not 0 <= settle <= LONGEST_SETTLE:
             raise InputError(f"--settle is {settle:g}.", f"Give 0 to {LONGEST_SETTLE:g} seconds.")
         with reading(screen):
@@ -118,7 +121,7 @@ def track(
         drivers = Drivers(fixed_mask=mask, initial_transform=start)
         tracker = Tracker(scan, recipe, drivers, foresight=foresight, device=device, seed=seed)
         with interruptible(screen) as cancel:
-            following = _Following(screen, tracker, output, plan, cancel)
+            following = _Following(screen, tracker, output, plan, cancel, earlier)
             stopped = _watch(screen, folder, settle, once, following.handle, cancel)
         rows = following.rows
         screen.emit({"scans": [row.table for row in rows]})
@@ -174,8 +177,10 @@ class _Following:
         Where it is told, what registers, where results go, and the labels on the fixed grid, or None.
     cancel
         Whether to stop.
+    earlier
+        The lines of the running table that earlier runs into this folder wrote.
     rows
-        The running table.
+        Those of this run.
     """
 
     screen: Session
@@ -183,6 +188,7 @@ class _Following:
     output: Path
     plan: Image | None
     cancel: Callable[[], bool]
+    earlier: tuple[Mapping[str, Any], ...] = ()
     rows: list[Row] = field(default_factory=list)
 
     def handle(self, path: Path, again: bool) -> None:
@@ -234,7 +240,7 @@ class _Following:
         from DeepRegLib.files import write_text
 
         self.rows.append(row)
-        write_text(self.output / TABLE, as_csv(self.rows))
+        write_text(self.output / TABLE, as_csv([*self.earlier, *(row.table for row in self.rows)]))
         style, _ = VERDICTS[row.verdict]
         reason = f"  {row.reason}" if row.reason else ""
         self.screen.say(Text(f"{one_line(row.scan)}: {row.verdict}, by {row.way}, {row.seconds:.1f} s{reason}", style))
@@ -280,12 +286,37 @@ def row_of(name: str, result: Registration, seconds: float) -> Row:
     )
 
 
-def as_csv(rows: list[Row]) -> str:
+def earlier_rows(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Return the lines of a running table, to which those of this run are added; none where there is no file.
+
+    Raises
+    ------
+    InputError
+        If the file is no such table, which a run would replace.
+    """
+    try:
+        if not path.exists():
+            return ()
+        with path.open(encoding="utf-8", newline="") as stream:
+            content = stream.read(LARGEST_TABLE + 1)
+        reader = csv.DictReader(io.StringIO(content), strict=True)
+        rows = tuple(reader) if len(content) <= LARGEST_TABLE and reader.fieldnames == COLUMNS else None
+    except (OSError, ValueError, csv.Error):
+        rows = None
+    if rows is None or any(None in row or None in row.values() for row in rows):
+        raise InputError(
+            f"{path} is no table that deepreg track has written, and would be replaced.",
+            "Move it elsewhere, or choose another output folder.",
+        )
+    return rows
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the running table, in the order in which the scans came."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0].table), lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows([row.table for row in rows])
+    writer.writerows(rows)
     return text.getvalue()
 
 

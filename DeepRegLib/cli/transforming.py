@@ -180,7 +180,7 @@ def compose(
 
         if len(transforms) < 2:
             raise InputError(f"Only {transforms[0]} was given.", "Give at least two transforms.")
-        _check_transform_file(output, *transforms)
+        _check_transform_file(output, *transforms, reference)
         with reading(screen):
             joined = compose_transforms(*(read_transform(path) for path in transforms))
             grid = None if reference is None else read_image(reference).geometry
@@ -257,7 +257,7 @@ def _resampled(transform: Transform, volume: Image, grid: Any, sampling: Samplin
     return apply_to_image(transform, volume, grid, background=sampling.background), ()
 
 
-def _check_transform_file(output: Path, *inputs: Path) -> None:
+def _check_transform_file(output: Path, *inputs: Path | None) -> None:
     from DeepRegLib.transforms.io import FIELD_SUFFIXES, TRANSFORM_SUFFIXES
 
     check_output_file(output, TRANSFORM_SUFFIXES + FIELD_SUFFIXES, *inputs)

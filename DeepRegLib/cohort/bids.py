@@ -18,6 +18,7 @@ from DeepRegLib.cohort.manifest import Manifest
 from DeepRegLib.errors import InputError
 from DeepRegLib.naming import shown
 
+MAKER = "DeepReg"
 DESCRIPTION = "dataset_description.json"
 ENTITY = re.compile(r"([a-z]+)-([A-Za-z0-9+]+)")
 IMAGE = re.compile(r"((?:[a-z]+-[A-Za-z0-9+]+_)+)([A-Za-z0-9]+)\.nii(?:\.gz)?")
@@ -107,7 +108,7 @@ def description(source: str, version: str) -> dict[str, object]:
         "Name": "DeepReg registrations",
         "BIDSVersion": "1.10.0",
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "DeepReg", "Version": version}],
+        "GeneratedBy": [{"Name": MAKER, "Version": version}],
         "SourceDatasets": [{"URL": Path(source).absolute().as_uri()}],
     }
 

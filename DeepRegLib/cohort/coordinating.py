@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from DeepRegLib.cohort.record import clear_failure, write_failure
 from DeepRegLib.cohort.work import DISK, DONE, FINAL, LEFT, STOPPED, Outcome, Work
+from DeepRegLib.naming import without_paths
 
 WAIT_SECONDS = 0.2
 # A case is not to blame that its worker had to leave, unless it takes longer than any job may.
@@ -155,14 +156,15 @@ def _note(tally: Tally, event: Event, output: Path) -> None:
 
 def failure_of(work: Work, outcome: Outcome) -> Mapping[str, Any]:
     """Return what is written of a case that has no result."""
+    files = work.case.get("files", {})
     return {
         "case": work.name,
         "row": work.case["row"],
         "kind": outcome.kind,
-        "reason": outcome.reason,
+        "reason": without_paths(outcome.reason, files),
         "attempts": work.attempt,
         "seconds": round(outcome.seconds, 3),
         "host": outcome.host,
         "versions": work.wanted["versions"],
-        "log": outcome.log,
+        "log": without_paths(outcome.log, files),
     }

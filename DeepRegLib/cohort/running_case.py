@@ -28,6 +28,7 @@ from DeepRegLib.errors import DeepRegError, InputError, OutputError
 from DeepRegLib.files import write_text
 from DeepRegLib.files.json_tables import json_table
 from DeepRegLib.files.output_folder import files_called_so, reserved_folder
+from DeepRegLib.naming import without_paths
 from DeepRegLib.saving import json_text
 from DeepRegLib.versions import versions
 
@@ -122,7 +123,7 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
             for column, path in case.files.items():
                 if stamp_of(path) != inputs[column]["stamp"]:
                     raise InputError(f"The file of {column} changed while it was read.", "Run the cohort again.")
-            write_text(new / LOG, _text(log).replace(str(new), str(folder)))
+            write_text(new / LOG, without_paths(_text(log).replace(str(new), str(folder)), case.files))
             write_thumbnail(case, new, new / THUMBNAIL)
             written = files_called_so(new, is_case_file)
             record = {

@@ -15,10 +15,11 @@ from DeepRegLib.cohort.plan import Plan
 from DeepRegLib.cohort.record import LARGEST_RECORD, THUMBNAIL, failure_file, folder_of, record_of
 from DeepRegLib.cohort.work import MEGABYTE
 from DeepRegLib.files.json_tables import json_table
-from DeepRegLib.naming import without_folders
+from DeepRegLib.naming import without_paths
 
 TABLE = "cohort.csv"
 DONE, FAILED, MISSING, WRONG = "done", "failed", "missing", "wrong row"
+FIRST_COLUMNS = ("case", "row", "status", "verdict", "reasons")
 VERSIONS = ("deepreg", "python", "torch", "numpy", "SimpleITK")
 
 
@@ -87,8 +88,8 @@ def lines_of(manifest: Manifest, plan: Plan, output: Path) -> list[Line]:
     ]
     for case in manifest.cases:
         if case.row in wrong:
-            reasons = without_folders([wrong[case.row].message], case.files.values())
-            lines.append(Line(case.name, case.row, WRONG, reasons=tuple(reasons)))
+            reason = without_paths(wrong[case.row].message, case.files)
+            lines.append(Line(case.name, case.row, WRONG, reasons=(reason,)))
         else:
             lines.append(_line(case, output))
     return sorted(lines, key=lambda line: line.row)
@@ -102,12 +103,12 @@ def _line(case: Case, output: Path) -> Line:
     failure = json_table(failure_file(output, case.name), LARGEST_RECORD)
     if failure is None:
         return Line(case.name, case.row, MISSING)
-    reasons = without_folders([str(failure.get("reason", ""))], case.files.values())
+    reason = without_paths(str(failure.get("reason", "")), case.files)
     return Line(
         case.name,
         case.row,
         FAILED,
-        reasons=tuple(reasons),
+        reasons=(reason,),
         seconds=_number(failure.get("seconds")),
         host=str(failure.get("host", "")),
         attempts=failure.get("attempts"),
@@ -141,8 +142,8 @@ def as_csv(lines: Sequence[Line]) -> str:
     measures = list(dict.fromkeys(name for line in lines for name in line.measures or ()))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    first, last = ("case", "row", "status", "verdict", "reasons"), ("seconds", "memory_mb", "device", "host", "begun")
-    writer.writerow([*first, *measures, *last, "attempts", "warnings", *VERSIONS])
+    last = ("seconds", "memory_mb", "device", "host", "begun")
+    writer.writerow([*FIRST_COLUMNS, *measures, *last, "attempts", "warnings", *VERSIONS])
     for line in lines:
         own, versions = line.measures or {}, line.versions or {}
         writer.writerow(

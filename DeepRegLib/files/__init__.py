@@ -2,6 +2,7 @@
 
 from DeepRegLib.files.writing import (
     check_name,
+    check_new_folder,
     make_folder,
     output_error,
     write_atomically,
@@ -12,6 +13,7 @@ from DeepRegLib.files.writing import (
 
 __all__ = [
     "check_name",
+    "check_new_folder",
     "make_folder",
     "output_error",
     "write_atomically",

@@ -15,6 +15,7 @@ from DeepRegLib.files.workplace import NEW, exchange, workplace
 from DeepRegLib.files.writing import check_name, errors_naming, make_folder, output_error, rename_folder
 
 RESULT = "result.json"
+DICOM = ".dcm"
 LARGEST_RESULT = 100_000_000
 
 # Of the name of a file, or "frames/file" and "frames/" for a folder of a result and what lies in it.
@@ -162,7 +163,7 @@ def _check_folder(folder: Path, is_ours: IsOurs, overwrite: bool, inputs: Iterab
         if (folder / name).is_dir():
             raise InputError(f"{folder / name} is a folder and cannot be replaced.", "Choose another output folder.")
         for given in inputs:
-            if _same_file(folder / name, Path(given)):
+            if is_input_of(folder / name, Path(given)):
                 raise InputError(
                     f"{folder / name} is an input of this run, and its result would replace it.",
                     "Choose another output folder.",
@@ -239,7 +240,15 @@ def _missing(folder: Path) -> list[Path]:
     return missing
 
 
-def _same_file(path: Path, other: Path) -> bool:
+def is_input_of(path: Path, given: Path) -> bool:
+    """Tell whether a file is one that a run was given, or may be a slice of a DICOM folder that it was given."""
+    if not given.is_dir():
+        return is_same_file(path, given)
+    return path.name.lower().endswith(DICOM) and path.exists() and path.resolve().is_relative_to(given.resolve())
+
+
+def is_same_file(path: Path, other: Path) -> bool:
+    """Tell whether two names are those of one file that is there, by links too."""
     try:
         return path.samefile(other)
     except OSError:

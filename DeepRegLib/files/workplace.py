@@ -31,6 +31,7 @@ NAME = re.compile(re.escape(PREFIX) + "[0-9a-f]{8}")
 LOCK, PLAN = "lock", "plan.json"
 # Where the new files are made, and where the old ones lie while they are exchanged.
 NEW, OLD = "new", "old"
+LARGEST_PLAN = 100_000_000  # bytes
 # A folder without a lock may be one that is just being made.
 YOUNG_SECONDS = 3600.0
 
@@ -146,6 +147,9 @@ def sync(path: Path) -> None:
 
 
 def _remove_if_abandoned(work: Path) -> None:
+    # Ours are never links: one that came with a stranger's folder would bring files in from elsewhere.
+    if any((work / name).is_symlink() for name in (LOCK, PLAN, NEW, OLD)):
+        return
     try:
         lock = _locked(work / LOCK, "r+b")
     except FileNotFoundError:
@@ -156,7 +160,7 @@ def _remove_if_abandoned(work: Path) -> None:
         return
     try:
         planned = _read_plan(work)
-        if planned is None:  # nobody knows what is to be done with what lies there
+        if planned is None or _leads_away(work, planned):  # nobody knows what is to be done with what lies there
             lock.close()
             return
         if any((work / NEW / name).exists() for name in planned):
@@ -196,6 +200,8 @@ def _write_plan(work: Path, new: Sequence[str]) -> None:
 def _read_plan(work: Path) -> list[str] | None:
     """Return the names in a plan, none if there is no plan; None if they are not those of files beside a workplace."""
     try:
+        if (work / PLAN).stat().st_size > LARGEST_PLAN:
+            return None
         names = json.loads((work / PLAN).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
@@ -203,6 +209,13 @@ def _read_plan(work: Path) -> list[str] | None:
         return None
     right = isinstance(names, list) and all(isinstance(name, str) and _is_plain(name) for name in names)
     return names if right and names else None
+
+
+def _leads_away(work: Path, planned: Sequence[str]) -> bool:
+    """Tell whether putting back would take or bring a file elsewhere than in the workplace's folder, by a link."""
+    names = [*map(Path, planned), *(path.relative_to(work / OLD) for path in (work / OLD).rglob("*"))]
+    folders = {part for name in names for part in name.parents if part.parts}
+    return any((base / part).is_symlink() for base in (work.parent, work / NEW, work / OLD) for part in folders)
 
 
 def _is_plain(name: str) -> bool:

@@ -105,14 +105,29 @@ def write_folder(path: str | Path, write: Callable[[Path], object]) -> Path:
         is full.
     """
     target = Path(path)
-    check_name(target)
-    if os.path.lexists(target) and not _is_empty_folder(target):
-        raise OutputError(f"{target} exists already.", "Choose another folder, or remove it first.")
+    check_new_folder(target)
     above = make_folder(target.absolute().parent)
     with errors_naming(target), workplace(above, target.name) as work:
         write(work / NEW)
         rename_folder(work / NEW, target)
     return target
+
+
+def check_new_folder(path: str | Path) -> None:
+    """Make sure, before anything is computed for it, that a folder is not there, or empty.
+
+    Raises
+    ------
+    OutputError
+        If there is something of that name, it cannot be a name, or the folder above is a file or cannot be written.
+    """
+    target = Path(path)
+    check_name(target)
+    if os.path.lexists(target) and not _is_empty_folder(target):
+        raise OutputError(f"{target} exists already.", "Choose another folder, or remove it first.")
+    above = _existing_parent(target)
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise OutputError(f"{target} cannot be written: {above} is a file, or not yours.", "Choose another folder.")
 
 
 def rename_folder(made: Path, target: Path) -> None:

@@ -48,3 +48,12 @@ def test_mistakes_are_told(deepreg, tmp_path: Path) -> None:
         outcome = deepreg(*words)
         assert (outcome.code, said in outcome.err) == (2, True), outcome.err
     assert not (tmp_path / "p").exists()
+
+
+def test_a_folder_with_something_in_it_is_told_before_anything_is_computed(deepreg, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "notes.txt").write_text("mine")
+    outcome = deepreg("phantom", tmp_path / "none.nii.gz", "-o", tmp_path / "p")
+    assert (outcome.code, "exists already" in outcome.err) == (2, True), outcome.err
+    outcome = deepreg("phantom", tmp_path / "none.nii.gz", "-o", tmp_path / "p" / "notes.txt" / "deep")
+    assert (outcome.code, "is a file" in outcome.err) == (2, True), outcome.err

@@ -50,5 +50,7 @@ def test_a_result_of_other_scans_is_told(deepreg, files, result, tmp_path: Path)
     assert outcome.code == 0, outcome.err
     assert "made of other scans" in outcome.err
     assert json.loads((tmp_path / "q" / "quality.json").read_text())["about"]["limit of distances"] == "1 mm"
-    outcome = deepreg(*words[:3], *words[3:], "--fixed-landmarks", tmp_path / "f.csv")
+    outcome = deepreg(*words)
+    assert (outcome.code, "exists already" in outcome.err) == (2, True)
+    outcome = deepreg(*words[:-1], tmp_path / "other", "--fixed-landmarks", tmp_path / "f.csv")
     assert (outcome.code, "one scan only" in outcome.err) == (2, True)

@@ -46,6 +46,8 @@ def test_each_scan_of_a_folder_is_registered_once_and_half_a_file_is_not_read(
     assert outcome.code == 0, outcome.err
     assert outcome.err.count("is done already") == 2
     assert (out / half.name / "result.json").is_file()
+    rows = list(csv.DictReader((out / "track.csv").read_text().splitlines()))
+    assert [row["scan"][0] for row in rows] == ["a", "b", "h"], "what an earlier run wrote stays in the table"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,8 @@ def test_mistakes_are_told_before_anything_is_computed(
 ) -> None:
     shutil.copy(files.moving, files.folder / "other.nii.gz")
     given = [files.folder / word if word == "other.nii.gz" else word for word in words]
-    outcome = deepreg("track", files.fixed, tmp_path, "-o", tmp_path / "out", *given)
+    (tmp_path / "in").mkdir()
+    outcome = deepreg("track", files.fixed, tmp_path / "in", "-o", tmp_path / "out", *given)
     assert outcome.code == 2
     assert told in outcome.err
     assert outcome.err.count("\n") == 1
@@ -87,3 +90,25 @@ def test_a_series_that_is_still_copied_waits_and_a_plan_replaces_the_search(
     assert "Doe" not in outcome.out + outcome.err + row["scan"]
     found = read_transform(out / row["scan"] / "transform.h5").apply_to_points(FIXED_GRID.centre)
     assert np.linalg.norm(found - TRUTH.apply_to_points(FIXED_GRID.centre)) < 0.5
+
+
+@pytest.mark.parametrize("place", [".", "out", "out/deep"])
+def test_results_do_not_go_where_scans_come(place: str, deepreg: Deepreg, files: Files, tmp_path: Path) -> None:
+    outcome = deepreg("track", files.fixed, tmp_path, "-o", tmp_path / place, *WAIT)
+    assert outcome.code == 2
+    assert "would be taken for scans" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"name,phone\n", b"scan,verdict\na,ok\n", b"", b"\xff\xfe", b"\x00"])
+def test_a_table_of_somebody_else_is_not_replaced(
+    content: bytes, deepreg: Deepreg, files: Files, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for place in (folder, out):
+        place.mkdir()
+    (out / "track.csv").write_bytes(content)
+    outcome = deepreg("track", files.fixed, folder, "-o", out, *WAIT)
+    assert outcome.code == 2
+    assert "is no table that deepreg track has written" in outcome.err
+    assert (out / "track.csv").read_bytes() == content

@@ -284,6 +284,8 @@ def test_evaluate_writes_the_measures_of_every_segment_as_a_table(
 def test_bad_calls_are_told_in_one_line(deepreg: Deepreg, files: Files, saved: Path, tmp_path: Path) -> None:
     transform, points = saved / "transform.h5", tmp_path / "p.csv"
     write_points(np.eye(3), points)
+    labels = ("--fixed-labels", files.fixed_labels, "--moving-labels", files.moving_labels)
+    truth = ("--transform", transform, "--truth", transform, "--reference", files.fixed)
     cases = {
         ("apply", transform, files.moving, "-o", tmp_path / "x.nii.gz"): "--reference",
         ("apply", transform, files.moving, "-o", tmp_path / "x.jpg", "--reference", files.fixed): "End it in one of",
@@ -292,6 +294,9 @@ def test_bad_calls_are_told_in_one_line(deepreg: Deepreg, files: Files, saved: P
         ("apply", transform, points, "-o", tmp_path / "x.nii.gz"): "End it in one of",
         ("apply", transform, points, "-o", points): "one of the inputs",
         ("apply", files.fixed, points, "-o", tmp_path / "x.csv"): "displacement field",
+        ("compose", transform, transform, "-o", files.fixed, "--reference", files.fixed): "one of the inputs",
+        ("evaluate", *labels, "--fixed-landmarks", points, "--moving-landmarks", points, "--csv", points): "the inputs",
+        ("evaluate", *truth, *labels, "--error-map", files.fixed_labels): "one of the inputs",
         ("invert", tmp_path / "none.h5", "-o", tmp_path / "x.h5"): "does not exist",
         ("invert", transform, "-o", tmp_path / "none" / "x.h5"): "folder does not exist",
         ("invert", transform, "-o", tmp_path): "End it in|folder",

@@ -74,6 +74,21 @@ def test_a_table_of_cases_ends_in_a_folder_each_and_one_table(
     assert (output / "cases" / "b" / "case.json").stat().st_mtime_ns == before
 
 
+def test_a_table_in_the_folder_of_the_results_stays(
+    deepreg: Deepreg,  # noqa: F811
+    quick: list[str],
+    table: Table,
+) -> None:
+    path = table("a")
+    path = path.rename(path.with_name("cohort.csv"))
+    before = path.read_bytes()
+    outcome = deepreg("cohort", path, "-o", path.parent)
+    assert outcome.code == 2
+    assert "is the table of cases" in outcome.err
+    assert path.read_bytes() == before
+    assert not (path.parent / "cases").exists()
+
+
 def test_the_plan_says_what_would_run_by_a_first_case(
     deepreg: Deepreg,  # noqa: F811
     quick: list[str],

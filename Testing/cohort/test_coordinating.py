@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from DeepRegLib.cohort.coordinating import Event, run_all
@@ -61,6 +62,18 @@ def test_what_fails_is_tried_again_after_the_others_and_then_told(tmp_path: Path
     assert sorted(path.stem for path in (tmp_path / "failures").iterdir()) == ["never", "refused"]
     failure = json.loads((tmp_path / "failures" / "never.json").read_text(encoding="utf-8"))
     assert (failure["attempts"], failure["reason"], failure["log"], failure["row"]) == (3, "why", "log", 2)
+
+
+def test_why_a_case_failed_names_no_folder(tmp_path: Path) -> None:
+    scan = tmp_path / "Doe^Jane" / "series"
+    scan.mkdir(parents=True)
+    files = {"fixed": str(scan), "moving_labels": str(tmp_path / "Doe^Jane" / "labels.nii.gz")}
+    told = Outcome(INPUT, f"{files['moving_labels']} does not fit {scan}.", f"reading {scan}\n")
+    named = replace(work("a"), case={**work("a").case, "files": files})
+    run_all([named], Played(lambda _: told), tmp_path / "out")
+    failure = json.loads((tmp_path / "out" / "failures" / "a.json").read_text(encoding="utf-8"))
+    assert failure["reason"] == "labels.nii.gz does not fit the folder of fixed."
+    assert failure["log"] == "reading the folder of fixed\n"
 
 
 def test_a_case_that_has_a_result_has_no_failure_left(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from DeepRegLib.cohort.local_executor import LocalExecutor
 from DeepRegLib.cohort.page import outliers_of, page_of, worst_first
 from DeepRegLib.cohort.plan import Choice, plan_of
 from DeepRegLib.cohort.queue_options import Queue, array_script
-from DeepRegLib.cohort.summary import write_derivatives, write_summary
+from DeepRegLib.cohort.summary import check_summary, write_derivatives, write_summary
 from DeepRegLib.cohort.table import Line
 from DeepRegLib.errors import InputError
 from DeepRegLib.versions import versions
@@ -89,8 +89,38 @@ def test_results_of_a_bids_data_set_get_its_names(quick: list[str], scan: bytes,
     with LocalExecutor(1, {}) as executor:
         run_all((case.work for case in plan.todo), executor, output)
     for _ in range(2):  # a second call finds them there
+        check_summary(output, None, root)
         lines = write_summary(manifest, plan, output, {})
         assert write_derivatives(manifest, lines, output, root, "1") == 1
     found = {path.relative_to(output).as_posix() for path in output.glob("sub-*/**/*") if path.is_file()}
     assert found == {"sub-01/anat/sub-01_ses-2_space-ses1_T1w.nii.gz"}
     assert '"DatasetType": "derivative"' in (output / "dataset_description.json").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="is the data set itself"):
+        check_summary(root, None, root)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cohort.csv", "case,fixed,moving\n"),
+        ("cohort.csv", ""),
+        ("cohort.json", "{}"),
+        ("cohort.html", "<html>"),
+        ("dataset_description.json", '{"GeneratedBy": [{"Name": "fMRIPrep"}]}'),
+        ("dataset_description.json", '{"GeneratedBy": [1]}'),
+    ],
+)
+def test_files_that_no_cohort_has_written_are_not_replaced(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match="was not written by deepreg cohort"):
+        check_summary(tmp_path, None, tmp_path / "bids")
+
+
+def test_the_table_of_cases_is_not_replaced_by_that_of_results(tmp_path: Path) -> None:
+    table = tmp_path / "cohort.csv"
+    table.write_text("case,row,status,verdict,reasons\n")
+    check_summary(tmp_path, None, None)
+    for given in (table, tmp_path / "x" / ".." / "cohort.csv"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="is the table of cases"):
+            check_summary(tmp_path, given, None)

@@ -195,3 +195,43 @@ def test_a_plan_from_elsewhere_moves_nothing(plan: str, tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert (work / OLD / "kept.txt").read_text() == "old"
     assert [path.name for path in folder.iterdir()] == [work.name]
+
+
+def strangers_workplace(folder: Path, plan: str) -> Path:
+    """Make a workplace as it may come with somebody's folder: a run in it was killed while files were exchanged."""
+    work = folder / ".partial-01234567"
+    (work / NEW).mkdir(parents=True)
+    (work / LOCK).touch()
+    (work / PLAN).write_text(plan)
+    (work / NEW / "a.txt").write_text("new")
+    return work
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+@pytest.mark.parametrize("linked", ["old", "below old", "where it goes", "what is planned", "plan"])
+def test_a_link_in_a_strangers_workplace_is_not_followed(linked: str, tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("mine")
+    work = strangers_workplace(folder, '["a.txt", "frames/mine.txt"]' if linked == "what is planned" else '["a.txt"]')
+    if linked == "old":
+        (work / OLD).symlink_to(elsewhere)
+    elif linked == "below old":
+        (work / OLD).mkdir()
+        (work / OLD / "frames").symlink_to(elsewhere)
+    else:
+        (work / OLD / "frames").mkdir(parents=True)
+        (work / OLD / "frames" / "theirs.txt").write_text("theirs")
+        (folder / "frames").symlink_to(elsewhere)
+    if linked == "plan":
+        (work / PLAN).unlink()
+        (work / PLAN).symlink_to("/dev/zero")
+    remove_abandoned(folder)
+    assert content(elsewhere) == {"mine.txt": "mine"}
+
+
+def test_an_endless_plan_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("DeepRegLib.files.workplace.LARGEST_PLAN", 100)
+    work = strangers_workplace(tmp_path / "out", '["a.txt"]' + " " * 200)
+    remove_abandoned(tmp_path / "out")
+    assert (work / PLAN).exists()

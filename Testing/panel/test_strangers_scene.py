@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,13 @@ def test_what_cannot_be_read_of_a_scenes_parameters_is_forgotten_and_the_rest_ke
     assert (list(found.verdictReasons), list(found.verdictPlaces)) == ([], [])
     assert (found.namePrefix, found.modelPasses) == ("mine", 3)
     assert parameters_of(node).seed == 0
+
+
+def test_every_tooltip_that_code_gives_goes_through_the_one_function_that_knows_no_markup() -> None:
+    from DeepRegLib.panel import words
+
+    given = re.compile(r"\.toolTip = (.*)|setToolTip\((.*)|^.*(setItemData\(.*ToolTipRole.*)", re.MULTILINE)
+    panel = Path(words.__file__).parent
+    found = [match.group(0) for path in panel.glob("*.py") for match in given.finditer(path.read_text("utf-8"))]
+    assert len(found) >= 8
+    assert [line for line in found if "tooltip(" not in line] == []

@@ -100,6 +100,10 @@ def test_apply_takes_the_folder_for_points_labels_and_another_series(folder: Pat
     write_image(Image((GRID.points()[..., 2] > 0).reshape(GRID.shape).astype(np.uint8), GRID), tmp_path / "half.nii.gz")
     assert deepreg("apply", folder, tmp_path / "half.nii.gz", "--labels", "-o", tmp_path / "labels.nii.gz") == 0
     assert deepreg("apply", folder, folder / "reference.nii.gz", "-o", tmp_path / "one.nii.gz") == 2
+    before = (tmp_path / "again.nii.gz").read_bytes()
+    for output in (tmp_path / "again.nii.gz", folder / "stabilised.nii.gz"):
+        assert deepreg("apply", folder, tmp_path / "again.nii.gz", "-o", output) == 2
+    assert (tmp_path / "again.nii.gz").read_bytes() == before, "an input is not replaced"
 
 
 def test_the_command_registers_a_4d_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,11 @@ STRANGERS = (
     ("liver_mr_breathing_eth19_cyc_1_6", NOISE),
     ("spine_mr_sct_t1_t2", "hippocampus_mr_msd_004_006"),
     ("brain_multimodal_stroke_t1_t2warp", "liver_mr_breathing_eth19_cyc_1_6"),
+    ("brain_t1_nirep_na04_na06", NOISE),
+    ("cardiac_cine_acdc_patient110_ED_ES", NOISE),
+    ("brain_t1_nirep_na04_na06", ABDOMEN),
+    ("cardiac_cine_acdc_patient110_ED_ES", "lung_proton_mr_0004_0006"),
+    ("lung_proton_mr_0004_0006", "spine_mr_sct_t1_t2"),
 )
 FULL_RUN = "fast"
 FAR = 1e3  # mm: what a pair that does not belong together is off
