@@ -28,6 +28,7 @@ from DeepRegLib.stages.both_ways import with_other_way
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.features import features_of, with_features
 from DeepRegLib.stages.finding import find_field, find_pose
+from DeepRegLib.stages.gain import without_unfounded_field
 from DeepRegLib.stages.inverse import invert_well
 from DeepRegLib.stages.linear import with_linear_similarity
 from DeepRegLib.stages.model import model_of
@@ -223,6 +224,7 @@ def _search(
         found = with_other_way(replace(run, recipe=undecided), drivers, bundle, found)
         start = linear_part(found.transform)
     if "deformable" in plan:
+        found = without_unfounded_field(run, start, found)
         found = with_rigid_segments(run, found, run.rigid_labels)
     return run, working, start, found
 

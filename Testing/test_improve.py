@@ -83,8 +83,9 @@ def test_a_rigid_segment_moves_as_a_whole_when_it_is_dragged() -> None:
     assert any(decision.startswith("1 segments kept rigid") for decision in rigid.decisions)
     assert rigid.measures.inverse_error_mean < 0.1
     corner = grid.corners()[:1]
+    # The field has other nodes then, and is linear between them.
     np.testing.assert_allclose(
-        rigid.transform.apply_to_points(corner), made.transform.apply_to_points(corner), atol=1e-3
+        rigid.transform.apply_to_points(corner), made.transform.apply_to_points(corner), atol=0.01
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import dask
 import psutil
-from distributed import Client, LocalCluster, SpecCluster
+from distributed import Client, LocalCluster, SpecCluster, Worker
 from distributed.system import MEMORY_LIMIT
 
 from DeepRegLib.cohort.dask_executor import GPU, CasePlugin, DaskExecutor, Watch
@@ -20,8 +20,10 @@ from DeepRegLib.cohort.watching import WorkerDeadline
 from DeepRegLib.errors import DeepRegError
 
 CONNECT_SECONDS = 30.0
-# Of this machine alone, at a port that is free; None for no dashboard.
-DASHBOARD: str | None = "127.0.0.1:0"
+# Of this machine alone, at a port that is free.
+LOOPBACK = "127.0.0.1:0"
+# None for no dashboard.
+DASHBOARD: str | None = LOOPBACK
 # A case that costs its worker is tried again by the coordinator, which counts and tells it; memory is the cases'.
 SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
@@ -93,7 +95,7 @@ def threads_of(workers: int) -> dict[str, str]:
 def local_cluster(workers: int) -> Iterator[Cluster]:
     """Give a cluster inside this process: its workers are threads, and each starts the process of its cases.
 
-    Nothing but the dashboard, on this machine alone, listens to anybody.
+    Nothing but the dashboard, on this machine alone, listens to anybody; without it nothing does.
     """
     with (
         dask.config.set(SETTINGS),
@@ -102,13 +104,34 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
             n_workers=workers,
             threads_per_worker=1,
             processes=False,
-            dashboard_address=DASHBOARD,
+            scheduler_kwargs=dashboard_options(),
+            worker_class=_SilentWorker,
             silence_logs=logging.ERROR,
             resources={GPU: 1},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        stop_unwanted_dashboard(cluster)
         yield Cluster(client, dashboard_here(cluster), f"{workers} on this machine", WorkerDeadline("this machine"))
+
+
+class _SilentWorker(Worker):
+    """A worker without web pages of its own: Dask's listen to the whole network, and name what runs."""
+
+    def start_http_server(self, *_given: Any, **_named: Any) -> None:
+        super().start_http_server([], LOOPBACK)
+        self.http_server.stop()
+
+
+def dashboard_options() -> dict[str, Any]:
+    """Return what Dask's scheduler is told of its dashboard; without an address it would take one of its own."""
+    return {"dashboard": DASHBOARD is not None, "dashboard_address": DASHBOARD or LOOPBACK}
+
+
+def stop_unwanted_dashboard(cluster: SpecCluster) -> None:
+    """Stop the web server that Dask's scheduler starts without a dashboard, too."""
+    if DASHBOARD is None and cluster.scheduler is not None:
+        cluster.scheduler.services.pop("dashboard").stop()
 
 
 def dashboard_here(cluster: SpecCluster) -> str:

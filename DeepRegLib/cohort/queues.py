@@ -19,7 +19,17 @@ import dask
 from distributed import Client, Status
 from distributed.security import Security
 
-from DeepRegLib.cohort.clusters import DASHBOARD, SETTINGS, THREADS, Cluster, ClusterError, dashboard_here, quiet
+from DeepRegLib.cohort.clusters import (
+    LOOPBACK,
+    SETTINGS,
+    THREADS,
+    Cluster,
+    ClusterError,
+    dashboard_here,
+    dashboard_options,
+    quiet,
+    stop_unwanted_dashboard,
+)
 from DeepRegLib.cohort.dask_executor import GPU
 from DeepRegLib.cohort.queue_options import Queue
 from DeepRegLib.cohort.watching import JobWatch
@@ -62,6 +72,7 @@ def queue_cluster(queue: Queue, output: Path, say: Callable[[str], None]) -> Ite
         except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(f"The cluster of {queue.kind} cannot be made: {error}.", "Check its options.") from error
         with cluster, Client(cluster, set_as_default=False) as client:
+            stop_unwanted_dashboard(cluster)
             cluster.adapt(minimum_jobs=queue.jobs, maximum_jobs=queue.jobs)
             yield Cluster(
                 client,
@@ -148,6 +159,7 @@ def _settings(queue: Queue, private: str) -> dict[str, Any]:
     """Return what dask-jobqueue is given; a worker has a thread a case, and the cases share the cores of the job."""
     lifetime = max(queue.minutes - MARGIN_MINUTES, queue.minutes / 2)
     arguments = ["--lifetime", f"{60 * lifetime:.0f}s", "--lifetime-stagger", f"{STAGGER_SECONDS}s", "--no-nanny"]
+    arguments += ["--no-dashboard", "--dashboard-address", LOOPBACK]  # web pages of a worker would name what runs
     if queue.gpus:
         arguments += ["--resources", f"{GPU}={queue.gpus}"]
     settings: dict[str, Any] = {
@@ -163,7 +175,7 @@ def _settings(queue: Queue, private: str) -> dict[str, Any]:
         "security": _keys(private),
         "protocol": "tls://",
         "shared_temp_directory": private,
-        "scheduler_options": {"dashboard_address": DASHBOARD},
+        "scheduler_options": dashboard_options(),
         "silence_logs": logging.ERROR,
     }
     if queue.partition:

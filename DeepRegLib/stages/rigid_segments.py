@@ -38,6 +38,8 @@ TRIES = 4
 FEWEST_VOXELS = 12
 MOST_POINTS = 20_000
 CLOSE = 1e-3  # mm
+TOUCHED = 1e-3  # of a mask, linearly interpolated: an eighth where one voxel of the segment touches a corner
+BEYOND = 1e-6  # voxels
 MOST_NODES = 8_000_000  # of the field
 
 
@@ -125,12 +127,13 @@ def projected(
 ) -> Transform:
     """Return a transform whose segments move rigidly, the same beyond `reach` mm around them.
 
-    Between segments that lie near each other, each counts by the inverse square of its distance.
+    A node at a voxel of one segment alone moves with that segment. Elsewhere between segments that lie near each other,
+    each counts by the inverse square of its distance.
     """
     linear = linear_part(transform)
-    grid = _field_grid(transform, labels.geometry)
+    grid = _field_grid(transform, labels)
     points = grid.points()
-    moved = points + displacement_on_grid(transform, grid, poll=poll)
+    moved = points + _displacement(transform, grid, labels.geometry, poll)
     total = np.zeros(grid.shape)
     rigid = np.zeros((*grid.shape, 3))
     most = np.zeros(grid.shape)
@@ -149,6 +152,21 @@ def projected(
     return compose(DisplacementField((before - points).astype(np.float32), grid), linear)
 
 
+def _displacement(transform: Transform, grid: Geometry, fixed: Geometry, poll: Poll) -> NDArray[np.float64]:
+    """Return the displacement at each node, beyond the centres of the scan's outer voxels as the field is at those.
+
+    A field may end there, and what lies behind would move by the linear part alone.
+    """
+    linear, displacement = linear_part(transform), displacement_on_grid(transform, grid, poll=poll).astype(np.float64)
+    index = fixed.to_index(grid.points())
+    inner: NDArray[np.float64] = np.clip(index, 0, np.array(fixed.size) - 1)
+    beyond = np.any(np.abs(index - inner) > BEYOND, axis=-1)
+    points, nearest = fixed.to_world(index[beyond]), fixed.to_world(inner[beyond])
+    before = linear.inverse().apply_to_points(transform.apply_to_points(nearest))
+    displacement[beyond] = linear.apply_to_points(points + before - nearest) - points
+    return displacement
+
+
 def _fading(share: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 1 at 0, 0 from 1 on, with slopes of zero at both ends."""
     left = 1 - np.clip(share, 0, 1)
@@ -156,26 +174,47 @@ def _fading(share: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _distance(labels: Image, label: int, grid: Geometry) -> NDArray[np.float64]:
-    """Return the distance in mm from a segment at each node of a grid, 0 inside."""
-    inside = to_sitk(labels.with_array((labels.array == label).astype(np.uint8)))
-    distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(inside, squaredDistance=False, useImageSpacing=True))
-    far = float(np.linalg.norm(labels.geometry.extent))
-    image = labels.with_array(np.maximum(distance, 0).astype(np.float32))
-    return resample(image, grid, background=far).array.astype(np.float64)
+    """Return the distance in mm from a segment at each node of a grid, 0 in its voxels and on their faces."""
+    # Nodes on the outer faces of the scan lie beyond the centres of its voxels.
+    padded = labels.geometry.padded((1, 1, 1), (1, 1, 1))
+    inside = np.pad(labels.array == label, 1)
+    mask = to_sitk(Image(inside.astype(np.uint8), padded))
+    distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(mask, squaredDistance=False, useImageSpacing=True))
+    far = float(np.linalg.norm(padded.extent))
+    outside = resample(Image(np.maximum(distance, 0).astype(np.float32), padded), grid, background=far).array
+    touched = np.greater(resample(Image(inside.astype(np.float32), padded), grid).array, TOUCHED)
+    return np.where(touched, 0.0, outside.astype(np.float64))
 
 
-def _field_grid(transform: Transform, fixed: Geometry) -> Geometry:
-    """Return a grid as fine as the transform's field that has a node at each voxel of the fixed scan.
+def _field_grid(transform: Transform, labels: Image) -> Geometry:
+    """Return a grid as fine as the transform's field, with a node at each corner of the fixed scan's voxels.
 
-    Of a scan of too many voxels it has one at some of them, and segments nearer to each other than that bend there.
+    So a voxel is made of whole cells, and a segment's voxels are rigid to their faces. Voxels of two segments that
+    touch share corners: there must be nodes at their centres, too, so that they bend no further in than these. Of a
+    scan of too many voxels there is a node at some of them, and segments nearer to each other than that bend there.
     """
+    fixed = labels.geometry
     fields = [part.geometry.spacing for part in parts_of(transform) if isinstance(part, DisplacementField)]
     finer = np.ceil(np.array(fixed.spacing) / np.min(fields) - 1e-6).astype(int).clip(1)
-    size = (np.array(fixed.size) - 1) * finer + 1
+    if _touch(labels.array) and np.prod(2.0 * finer * fixed.size + 1) <= MOST_NODES:
+        finer *= 2
+    size = np.array(fixed.size) * finer + 1
     spacing = np.array(fixed.spacing) / finer
     while np.prod(size.astype(np.float64)) > MOST_NODES:
         axis = int(np.argmin(spacing))
         size[axis], spacing[axis] = (size[axis] + 1) // 2 + 1, 2 * spacing[axis]
     i, j, k = (int(n) for n in size)
     x, y, z = (float(step) for step in spacing)
-    return replace(fixed, size=(i, j, k), spacing=(x, y, z))
+    corner_x, corner_y, corner_z = fixed.to_world([-0.5, -0.5, -0.5]).tolist()
+    return replace(fixed, size=(i, j, k), spacing=(x, y, z), origin=(corner_x, corner_y, corner_z))
+
+
+def _touch(numbers: NDArray[np.generic]) -> bool:
+    """Return whether voxels of two segments share a corner."""
+    given = np.pad(numbers, 1).astype(np.int64)
+    highest, lowest = given, np.where(given == 0, np.iinfo(np.int64).max, given)
+    for axis in range(3):
+        first, last = ([slice(None)] * axis + [part] for part in (slice(None, -1), slice(1, None)))
+        highest = np.maximum(highest[tuple(first)], highest[tuple(last)])
+        lowest = np.minimum(lowest[tuple(first)], lowest[tuple(last)])
+    return bool((lowest < highest).any())

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("typer")
 pytest.importorskip("distributed", reason="the extra cohort is not installed")
 
 from DeepRegLib.cohort import watching
-from DeepRegLib.cohort.clusters import executor_of, running_cluster
+from DeepRegLib.cohort.clusters import executor_of, local_cluster, running_cluster
 from DeepRegLib.cohort.queue_options import Queue
 from DeepRegLib.cohort.queues import jobs_cluster
 from DeepRegLib.cohort.steps import Steps
@@ -83,6 +84,24 @@ def test_a_cluster_that_runs_already_has_one_case_on_each_graphics_card_and_its_
         assert (outcome.code, f"No Dask scheduler answers at {address}" in outcome.err) == (2, True)
 
 
+def listening() -> set[tuple[str, int]]:
+    """Return where this process listens to the network."""
+    return {tuple(one.laddr) for one in psutil.Process().net_connections("inet") if one.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", None])
+def test_nothing_but_the_dashboard_of_this_machine_listens(
+    monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    monkeypatch.setattr("DeepRegLib.cohort.clusters.DASHBOARD", address)
+    before = listening()
+    with local_cluster(2) as cluster:
+        opened = listening() - before
+        assert {host for host, _ in opened} == ({"127.0.0.1"} if address else set())
+        assert cluster.dashboard == "".join(f"http://127.0.0.1:{port}/status" for _, port in opened)
+    assert listening() <= before
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(
     ("kind", "directives"),
@@ -103,7 +122,14 @@ def test_each_batch_system_is_asked_in_its_own_words(kind: str, directives: tupl
     lines = script.splitlines()
     assert {*directives, f"{directives[0].split()[0]} -X own"} <= set(lines)
     # Two cards are two cases at a time, and the worker leaves a minute before its time is over.
-    for words in ("--nthreads 2", "--resources GPU=2", "--lifetime 5370s", "--no-nanny", "--protocol tls://"):
+    for words in (
+        "--nthreads 2",
+        "--resources GPU=2",
+        "--lifetime 5370s",
+        "--no-nanny",
+        "--no-dashboard",
+        "--protocol tls://",
+    ):
         assert words in lines[-1]
     (key,) = re.findall(r"--tls-key (\S+)", lines[-1])
     assert stat.S_IMODE(Path(key).stat().st_mode) == 0o600

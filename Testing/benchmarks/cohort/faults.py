@@ -17,7 +17,7 @@ import psutil
 from Testing.benchmarks.cohort.made import cohort, finished, made_table, statuses
 from Testing.cohort.slurm import missing, running_slurm
 
-KILLS, CASES = 10, 20
+KILLS, KILL_CASES, CASES = 10, 60, 20
 SMALL_DISK = 12  # MB
 WALLTIME_MINUTES = 2
 
@@ -30,26 +30,22 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 def killed(folder: Path) -> Iterator[dict[str, Any]]:
-    """Kill by turns a process of a case and the coordinator at random moments, and let the run end."""
+    """Kill by turns a process of a case and the coordinator, at random moments while cases run; let the run end."""
     moments, counts = random.Random(0), {"a case's process": 0, "the coordinator": 0}
-    table, output = made_table(folder / "data", (f"sleep10-{n}" for n in range(CASES))), folder / "out"
-    for number in range(KILLS):
+    table, output = made_table(folder / "data", (f"sleep10-{n}" for n in range(KILL_CASES))), folder / "out"
+    while sum(counts.values()) < KILLS:
         process = cohort(table, output, "--local", 2, "--retries", KILLS)
-        own = psutil.Process(process.pid)
-        while process.poll() is None and not own.children():
-            time.sleep(0.05)
-        time.sleep(moments.uniform(0, 4))
-        cases = own.children(recursive=True) if process.poll() is None else []
-        victim = "a case's process" if number % 2 and cases else "the coordinator"
-        if victim == "the coordinator":
-            process.kill()
-        else:
-            for case in cases[:1]:
-                with contextlib.suppress(psutil.Error):
-                    case.kill()
-            time.sleep(moments.uniform(0, 2))
-            process.kill()
-        counts[victim] += 1
+        victim = "the coordinator" if sum(counts.values()) % 2 else "a case's process"
+        if not _cases_begun(process):
+            finished(process)
+            break
+        time.sleep(moments.uniform(0, 2))
+        if victim == "a case's process":
+            counts[victim] += _killed_a_case(process)
+            time.sleep(moments.uniform(1, 2))
+        elif process.poll() is None:
+            counts[victim] += 1
+        process.kill()  # what a case's death leads to is seen by the next call
         finished(process)
     told = finished(cohort(table, output, "--local", 2))
     found = statuses(output)
@@ -57,11 +53,32 @@ def killed(folder: Path) -> Iterator[dict[str, Any]]:
     done = sum(row["status"] == "done" for row in found.values())
     whole = sum((output / "cases" / name / "result.json").is_file() for name in found)
     counted = ", ".join(f"{name} {count} times" for name, count in counts.items())
+    complete = sum(counts.values()) == KILLS and done == whole == len(found) == KILL_CASES
     yield {
-        "what": f"killed (signal 9): {counted}",
-        "came of it": f"{done} of {CASES} done, {whole} whole, {len(left)} left over",
-        "right": done == whole == len(found) == CASES and not left and "20 done" in told,
+        "what": f"killed (signal 9) while cases ran: {counted}",
+        "came of it": f"{done} of {KILL_CASES} done, {whole} whole, {len(left)} left over",
+        "right": complete and not left and f"{KILL_CASES} done" in told,
     }
+
+
+def _cases_begun(process: subprocess.Popen[str]) -> bool:
+    """Wait until a call has begun cases; return whether it has before its end."""
+    own = psutil.Process(process.pid)
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            if own.children():
+                return True
+        time.sleep(0.02)
+    return False
+
+
+def _killed_a_case(process: subprocess.Popen[str]) -> bool:
+    """Kill one of the processes that run cases for a call; return whether there was one."""
+    with contextlib.suppress(psutil.Error):
+        for case in psutil.Process(process.pid).children(recursive=True):
+            case.kill()
+            return True
+    return False
 
 
 def wrong_cases(folder: Path) -> Iterator[dict[str, Any]]:
