@@ -57,6 +57,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "trust",
         "capture",
         "contrast",
+        "described",
         "gain",
         "scaling",
         "recipes",

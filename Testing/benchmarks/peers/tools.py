@@ -184,7 +184,7 @@ def registration_files(root: Path = ROOT) -> tuple[Path, ...]:
     code = (
         # Networks are loaded with the first model.
         "import sys, DeepRegLib.networks, DeepRegLib.planning, DeepRegLib.stages.both_ways\n"
-        "import DeepRegLib.stages.rigid_segments, DeepRegLib.stages.run_of_request\n"
+        "import DeepRegLib.stages.gain, DeepRegLib.stages.rigid_segments, DeepRegLib.stages.run_of_request\n"
         "names = sorted(name for name in sys.modules if name.partition('.')[0] == 'DeepRegLib')\n"
         "print(*(sys.modules[name].__file__ for name in names), sep='\\n')"
     )
