@@ -23,6 +23,8 @@ from DeepRegLib.transforms import DisplacementField, Transform, compose, parts_o
 AROUND = 4
 # Voxels of the inverse around what is looked at, into which smoothing fades.
 MARGIN = 4
+# What smoothing one place makes fold beside it is smoothed in the next pass.
+PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,33 @@ def unfolded(inverse: Transform, moving: Geometry, *, device: str = "cpu", poll:
         Called now and then; may raise to stop.
     """
     folded = folded_voxels(inverse, moving, poll=poll)
-    found = int(np.count_nonzero(folded))
+    found = left = int(np.count_nonzero(folded))
+    fields = [part for part in parts_of(inverse) if isinstance(part, DisplacementField)]
+    for _ in range(PASSES if len(fields) == 1 else 0):
+        if not left:
+            break
+        tried = _smoothed_where(inverse, folded, moving, device, poll)
+        folded = folded_voxels(tried, moving, poll=poll)
+        if np.count_nonzero(folded) >= left:
+            break
+        inverse, left = tried, int(np.count_nonzero(folded))
+    return Unfolded(inverse, left, found)
+
+
+def _smoothed_where(
+    inverse: Transform, folded: NDArray[np.bool_], moving: Geometry, device: str, poll: Poll
+) -> Transform:
+    """Return an inverse with one field, smoothed about folded voxels of the moving grid."""
     parts = parts_of(inverse)
-    places = [number for number, part in enumerate(parts) if isinstance(part, DisplacementField)]
-    if not found or len(places) != 1:
-        return Unfolded(inverse, found, found)
-    before, field, after = parts[: places[0]], parts[places[0]], parts[places[0] + 1 :]
-    if not isinstance(field, DisplacementField):
-        raise TypeError(type(field))
+    number, field = next((n, part) for n, part in enumerate(parts) if isinstance(part, DisplacementField))
+    before, after = parts[:number], parts[number + 1 :]
     array = field.array.copy()
     for box in _clusters(folded, poll):
         part = _part_of(moving, box)
         around = _covering(before, part, field.geometry)
         piece = DisplacementField(array[around], _part_of(field.geometry, around))
         array[around] = _smoothed(piece, before, folded[box], part, device, poll)
-    tried = compose(*before, DisplacementField(array, field.geometry), *after)
-    left = int(np.count_nonzero(folded_voxels(tried, moving, poll=poll)))
-    return Unfolded(tried, left, found) if left < found else Unfolded(inverse, found, found)
+    return compose(*before, DisplacementField(array, field.geometry), *after)
 
 
 Box = tuple[slice, slice, slice]

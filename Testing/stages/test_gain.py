@@ -9,6 +9,7 @@ import numpy as np
 from DeepRegLib.image import Image
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Recipe, load_recipe
+from DeepRegLib.stages.gain import detail_gains
 from DeepRegLib.transforms import DisplacementField, apply_to_image, displacement_on_grid, has_field
 from Testing.synthetic import blob_values, geometry_in
 
@@ -52,6 +53,16 @@ def test_a_field_that_brings_structures_together_stays() -> None:
     result = register(scan(1, 0.3), scan(2, 0.3, moved=5.0), recipe(), device="cpu")
     assert has_field(result.transform)
     assert not [text for text in result.warnings if "left out" in text]
+
+
+def test_detail_gains_by_what_lies_better_and_not_by_a_little_noise() -> None:
+    random = np.random.default_rng(0)
+    fixed, own = random.normal(size=(2, 20_000)).astype(np.float32)
+    followed = (own + 0.1 * fixed).astype(np.float32)
+    aligned, apart = fixed + own, 0.3 * fixed + own
+    assert detail_gains(fixed, apart, aligned)
+    assert not detail_gains(fixed, aligned, aligned + 0.1 * followed)
+    assert not detail_gains(fixed, aligned, apart)
 
 
 def test_in_another_contrast_too() -> None:
