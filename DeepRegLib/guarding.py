@@ -64,6 +64,14 @@ def guarded(source: Path, advice: str = COPY_AGAIN, kind: type[InputError] = Inp
         raise kind(f"{name} is damaged: {reason} ({type(error).__name__}).", advice) from error
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether something lies at a path; a text that can be none, longer than the system takes, leads nowhere."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def in_one_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
     """Return a text as one line of printable characters, cut where it is longer than a line can be."""
     line = shown(" ".join(text.split()))

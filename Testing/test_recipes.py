@@ -41,6 +41,12 @@ def test_a_shipped_recipe_says_what_it_is_for_and_survives_a_round_trip(name: st
     assert load_recipe(recipe) is recipe
 
 
+def test_a_name_too_long_for_a_path_is_an_unknown_one_told_in_a_line() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe named 'aaa.* \.\.\.'") as caught:
+        load_recipe("a" * 5000)
+    assert len(caught.value.message) < 1000
+
+
 def test_linear_recipes_do_not_deform() -> None:
     assert load_recipe("rigid").linear.model == "rigid"
     assert load_recipe("affine").linear.model == "affine"

@@ -22,7 +22,7 @@ from DeepRegLib.cohort.columns import (
     normal,
 )
 from DeepRegLib.errors import InputError
-from DeepRegLib.guarding import guarded, in_one_line
+from DeepRegLib.guarding import guarded, in_one_line, is_there
 from DeepRegLib.naming import shown
 from DeepRegLib.recipes import recipe_names
 
@@ -151,6 +151,6 @@ def _value(command: str, column: str, value: str, folder: Path) -> str:
     path = Path(value).expanduser()
     absolute = path if path.is_absolute() else folder / path
     # A name is one unless something lies there; a shipped recipe is never hidden by a file of its name.
-    if kind == NAME_OR_PATH and (value in recipe_names() or not absolute.exists()):
+    if kind == NAME_OR_PATH and (value in recipe_names() or not is_there(absolute)):
         return value
     return str(absolute)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from DeepRegLib.errors import ModelError
-from DeepRegLib.guarding import guarded, in_one_line
+from DeepRegLib.guarding import guarded, in_one_line, is_there
 from DeepRegLib.models.monai_config import MonaiConfig, monai_config
 from DeepRegLib.segments import Segment, colour_of
 
@@ -66,7 +66,7 @@ class MonaiBundle:
 def is_monai_bundle(source: str | Path) -> bool:
     """Tell whether a path is the folder or the zip file of a MONAI bundle."""
     path = Path(source)
-    return (path / INFERENCE).is_file() or (path.is_file() and zipfile.is_zipfile(path))
+    return is_there(path) and ((path / INFERENCE).is_file() or (path.is_file() and zipfile.is_zipfile(path)))
 
 
 def read_monai_bundle(source: str | Path) -> MonaiBundle:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from DeepRegLib.errors import ModelError
 from DeepRegLib.files import output_error
+from DeepRegLib.guarding import in_one_line, is_there
 from DeepRegLib.models.bundle import WEIGHTS, Build, ModelBundle, check_bundle, copy_bundle, load_bundle, one_line
 from DeepRegLib.models.manifest import MANIFEST, Manifest, check_library, read_manifest
 
@@ -94,14 +95,16 @@ def find_model(source: str | Path) -> Path:
                 raise ModelError(f"The model {model.name} cannot be used. {model.problem}")
             return model.folder
     path = Path(source)
-    if path.name == MANIFEST and path.is_file():
+    there = is_there(path)
+    if there and path.name == MANIFEST and path.is_file():
         return path.parent
-    if str(source) and path.is_dir():
+    if there and str(source) and path.is_dir():
         return path
     names = [model.name for model in models if not model.problem]
     choices = f"one of {', '.join(names)}, or the folder" if names else "the folder"
     raise ModelError(
-        f"There is no model named {str(source)!r}, nor such a folder.", f"Give {choices} of a model bundle."
+        f"There is no model named {in_one_line(str(source))!r}, nor such a folder.",
+        f"Give {choices} of a model bundle.",
     )
 
 

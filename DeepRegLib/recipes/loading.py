@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from DeepRegLib.errors import InputError, RecipeError
-from DeepRegLib.guarding import guarded
+from DeepRegLib.guarding import guarded, in_one_line, is_there
 from DeepRegLib.naming import base_name, shown
 from DeepRegLib.recipes.model import DENOISING_METHODS, Recipe
 from DeepRegLib.tables import from_table, read_toml
@@ -35,10 +35,10 @@ def load_recipe(source: str | Path | Recipe) -> Recipe:
     if str(source) in recipe_names():
         return _read(FOLDER / f"{source}.toml")
     path = Path(source)
-    if path.is_file():
+    if is_there(path) and path.is_file():
         return _read(path)
     raise RecipeError(
-        f"There is no recipe named {str(source)!r}, nor such a file.",
+        f"There is no recipe named {in_one_line(str(source))!r}, nor such a file.",
         f"Give one of {', '.join(recipe_names())}, or the path of a TOML file.",
     )
 

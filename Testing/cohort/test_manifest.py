@@ -44,6 +44,12 @@ def test_a_row_with_a_comma_quotes_and_letters_of_other_scripts_is_read(table: T
     assert check_case(case).voxels == 60
 
 
+def test_a_recipe_whose_name_is_too_long_for_a_path_is_a_name(table: Table) -> None:
+    endless = "a" * 5000
+    (case,) = read_manifest(table("a", header="case,fixed,moving,recipe", more=f",{endless}"), {}).cases
+    assert case.values["recipe"] == endless
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_table_of_any_spreadsheet_is_read(tmp_path: Path, delimiter: str) -> None:
     text = "\ufefffixed,moving,Fixed-Mask,uncertainty\r\na.nii,b.nii,m.nii,yes\r\n,,,\r\n".replace(",", delimiter)

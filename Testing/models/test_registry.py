@@ -116,6 +116,12 @@ def test_an_unknown_name_lists_the_known_ones(own_folder: Path, tmp_path: Path) 
         find_model("")
 
 
+def test_a_name_too_long_for_a_path_is_an_unknown_one_told_in_a_line(own_folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"no model named 'aaa.* \.\.\.'") as caught:
+        find_model("a" * 5000)
+    assert len(caught.value.message) < 1000
+
+
 def test_a_damaged_model_does_not_hide_the_others_and_says_what_is_wrong(own_folder: Path, tmp_path: Path) -> None:
     shipped(tmp_path, "brain")
     tiny_bundle(own_folder / "brain", name="brain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -77,7 +78,9 @@ def build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Build one of these networks, as `DeepRegLib.networks.build_network` builds others."""
     networks = {"shift": Shift, "centroid": Centroid, "remembered": Remembered}
     if architecture not in networks:
-        raise ModelError(f"The architecture {architecture!r} is unknown.", f"Choose one of {', '.join(networks)}.")
+        raise ModelError(
+            f"The architecture {reprlib.repr(architecture)} is unknown.", f"Choose one of {', '.join(networks)}."
+        )
     return networks[architecture](**arguments)
 
 
