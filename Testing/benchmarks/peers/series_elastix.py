@@ -74,6 +74,7 @@ def register(folder: Path, *, cyclic: bool) -> dict[str, object]:
     moved.SetMovingImage(whole)
     moved.SetTransformParameterObject(method.GetTransformParameterObject())
     moved.ComputeDeformationFieldOn()
+    moved.SetOutputDirectory(str(folder))  # it also writes the fields, into the current folder if not told
     moved.Update()
     fields = itk.array_from_image(moved.GetOutputDeformationField())
     paths = []
