@@ -19,6 +19,7 @@ from DeepRegLib.models.denoising import denoised_by
 from DeepRegLib.models.manifest import DENOISE, TRANSLATE
 from DeepRegLib.models.translation import DOUBTFUL_SYNTHESIS, translated_by
 from DeepRegLib.monitoring import Poll, never_cancel
+from DeepRegLib.optimization.continuing import continued
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preprocessing import (
@@ -43,6 +44,8 @@ from DeepRegLib.transforms import Transform, transform_to_sitk
 # A brain cut out of its head keeps less than this share of the head's volume.
 STRIPPED_SHARE = 0.55
 FOREGROUND_MARGIN = 0.04
+# Of a voxel of a working grid that must be known for its intensity to be.
+LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,15 +227,15 @@ def _working_image(
     chain = None if transform is None else transform_to_sitk(transform)
     weight = resample(_as_float(side.known), geometry, transform=chain, poll=poll).array
     if side.known.array.all():
-        intensity = smooth_and_resample(side.intensity, geometry, chain, poll=poll).array
+        intensity = _tensor(smooth_and_resample(side.intensity, geometry, chain, poll=poll).array, device)
     else:
         # Unknown voxels must not bleed into their neighbours.
         known = _as_float(side.known)
         masked = side.intensity.with_array(np.multiply(side.intensity.array, known.array))
-        product = smooth_and_resample(masked, geometry, chain, poll=poll).array
-        share = smooth_and_resample(known, geometry, chain, poll=poll).array.astype(np.float32)
-        intensity = np.where(share > 1e-3, np.divide(product, np.maximum(share, 1e-3)), 0.0)
-    return WorkingImage(_tensor(intensity, device), _tensor(weight, device).clamp(0, 1), geometry)
+        product = _tensor(smooth_and_resample(masked, geometry, chain, poll=poll).array, device)
+        share = _tensor(smooth_and_resample(known, geometry, chain, poll=poll).array, device)
+        intensity = continued(product / share.clamp_min(LEAST_SHARE), share > LEAST_SHARE)
+    return WorkingImage(intensity, _tensor(weight, device).clamp(0, 1), geometry)
 
 
 def foreground_weight(
