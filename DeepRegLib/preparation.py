@@ -46,6 +46,8 @@ STRIPPED_SHARE = 0.55
 FOREGROUND_MARGIN = 0.04
 # Of a voxel of a working grid that must be known for its intensity to be.
 LEAST_SHARE = 1e-3
+# The weight of a voxel that nothing from beyond the field of view has bled into.
+WHOLE = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,17 +227,18 @@ def _working_image(
     side: Prepared, geometry: Geometry, device: torch.device, transform: Transform | None, poll: Poll
 ) -> WorkingImage:
     chain = None if transform is None else transform_to_sitk(transform)
-    weight = resample(_as_float(side.known), geometry, transform=chain, poll=poll).array
+    weight = _tensor(resample(_as_float(side.known), geometry, transform=chain, poll=poll).array, device).clamp(0, 1)
     if side.known.array.all():
         intensity = _tensor(smooth_and_resample(side.intensity, geometry, chain, poll=poll).array, device)
+        known = weight > WHOLE
     else:
         # Unknown voxels must not bleed into their neighbours.
-        known = _as_float(side.known)
-        masked = side.intensity.with_array(np.multiply(side.intensity.array, known.array))
+        scanned = _as_float(side.known)
+        masked = side.intensity.with_array(np.multiply(side.intensity.array, scanned.array))
         product = _tensor(smooth_and_resample(masked, geometry, chain, poll=poll).array, device)
-        share = _tensor(smooth_and_resample(known, geometry, chain, poll=poll).array, device)
-        intensity = continued(product / share.clamp_min(LEAST_SHARE), share > LEAST_SHARE)
-    return WorkingImage(intensity, _tensor(weight, device).clamp(0, 1), geometry)
+        share = _tensor(smooth_and_resample(scanned, geometry, chain, poll=poll).array, device)
+        intensity, known = product / share.clamp_min(LEAST_SHARE), share > LEAST_SHARE
+    return WorkingImage(continued(intensity, known), weight, geometry)
 
 
 def foreground_weight(
