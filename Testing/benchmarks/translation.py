@@ -149,16 +149,20 @@ def registered(case: Case, models: Mapping[str, tuple[ModelBundle, float | None]
     recipes = {"multimodal": load_recipe("multimodal"), "auto": auto} | {
         name: replace(auto, translate=Translate(str(bundle.folder), side)) for name, (bundle, _) in models.items()
     }
-    results = {name: align(Request(fixed, moving, recipe, device="cpu")) for name, recipe in recipes.items()}
-    rows = [_row(case, name, found) for name, found in results.items()]
-    best = results["multimodal"]
-    rows[0]["SSIM"] = _ssim(fixed, moving, best)
-    for row in rows[2:]:
-        bundle, seconds = models[row["recipe"]]
-        made = translate_with(bundle.folder, fixed if side == "fixed" else moving, device="cpu")
-        sides = (made.synthetic, moving) if side == "fixed" else (fixed, made.synthetic)
-        row |= {"SSIM": _ssim(*sides, best), "structure": made.structure, "training": seconds}
-    for row in rows:
+    rows: list[dict[str, Any]] = []
+    best = None
+    for name, recipe in recipes.items():
+        found = align(Request(fixed, moving, recipe, device="cpu"))
+        row = _row(case, name, found)
+        if best is None:  # multimodal, by which what the scans show is compared
+            best = found
+            row["SSIM"] = _ssim(fixed, moving, best)
+        if name in models:
+            bundle, seconds = models[name]
+            made = translate_with(bundle.folder, fixed if side == "fixed" else moving, device="cpu")
+            sides = (made.synthetic, moving) if side == "fixed" else (fixed, made.synthetic)
+            row |= {"SSIM": _ssim(*sides, best), "structure": made.structure, "training": seconds}
+        rows.append(row)
         print(row, flush=True)
     return rows
 
