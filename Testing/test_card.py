@@ -34,7 +34,6 @@ from Testing.small import shortest_recipe, small_pair, small_recipe, small_regis
 GRID = cube(12, 9.0)
 NETWORKS: dict[str, dict[str, Any]] = {
     "pyramid": {"channels": [4, 8, 8], "radius": 1, "integrate": True},
-    "features": {"channels": [4, 8, 8], "out": 4},
     "segmentation-unet": {"channels": [4, 8], "out": 3},
     "segmentation-cnn": {"channels": 4, "out": 3},
     "autoencoder": {"channels": [4, 8]},

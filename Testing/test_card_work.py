@@ -194,7 +194,7 @@ def with_registration_model(folder: Path) -> None:
 
 
 def with_features(folder: Path) -> None:
-    made = bundle(folder, "features", "features", {"channels": [4, 8, 8], "out": 4})
+    made = bundle(folder, "features", "anatomix", {"channels": 2, "out": 4, "levels": 2})
     deformable = replace(shortest_recipe().deformable, similarity=FEATURES, features=str(made.folder))
     run_on_the_card(replace(shortest_recipe(), deformable=deformable))
 
@@ -336,7 +336,6 @@ def test_a_template_of_a_group_keeps_to_its_device() -> None:
 
 PLAIN = dict.fromkeys(("noise", "thick", "artefacts", "cropped", "bias", "remap", "blur", "gamma"), 0.0)
 PYRAMID = {"architecture": "pyramid", "arguments": {"channels": [4, 8, 8]}}
-FEATURE_NET = {"architecture": "features", "arguments": {"channels": [4, 8, 8], "out": 4}}
 TRANSLATOR = {"architecture": "translator", "arguments": {"channels": [4, 8]}}
 SHAPES, IMAGES = {"shapes": 1.0}, {"shapes": 0.0, "images": 1.0}
 EVERY_LOSS = dict.fromkeys(("labels", "endpoint", "smoothness", "inverse", "lncc", "mind", "adversarial"), 0.1)
@@ -344,7 +343,6 @@ EVERY_LOSS = dict.fromkeys(("labels", "endpoint", "smoothness", "inverse", "lncc
 TRAINED: dict[str, dict[str, Any]] = {
     "pairs of random shapes": {"task": "pairs", "network": PYRAMID, "sources": SHAPES},
     "pairs of bent scans, every loss": {"task": "pairs", "network": PYRAMID, "sources": IMAGES, "losses": EVERY_LOSS},
-    "features": {"task": "pairs", "network": FEATURE_NET, "sources": SHAPES, "losses": {"contrast": 1.0}},
     "segmentation": {
         "task": "segmentation",
         "network": {"architecture": "segmentation-unet", "arguments": {"channels": [4, 8]}},

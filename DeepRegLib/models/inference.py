@@ -23,8 +23,7 @@ from DeepRegLib.models.manifest import ModelInput
 from DeepRegLib.models.orientation import turn_to
 from DeepRegLib.models.precision import laid_out, precisions
 from DeepRegLib.monitoring import Poll, never_cancel
-from DeepRegLib.networks.anatomix import Anatomix
-from DeepRegLib.networks.features import FeatureNet, describe
+from DeepRegLib.networks.anatomix import Anatomix, describe
 from DeepRegLib.optimization.cost_volume import made_consistent
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.field_grid import RATIO, field_grid
@@ -136,7 +135,7 @@ def predict(
 
 
 @torch.no_grad()
-def described(network: FeatureNet | Anatomix, image: WorkingImage, *, poll: Poll = never_cancel) -> WorkingImage:
+def described(network: Anatomix, image: WorkingImage, *, poll: Poll = never_cancel) -> WorkingImage:
     """Return an image with the features that a network gives its voxels.
 
     Parameters

@@ -12,7 +12,6 @@ from torch import nn
 from DeepRegLib.errors import ModelError
 from DeepRegLib.networks.anatomix import Anatomix
 from DeepRegLib.networks.autoencoder import DenoisingAutoencoder
-from DeepRegLib.networks.features import FeatureNet
 from DeepRegLib.networks.lapirn import LapIRN
 from DeepRegLib.networks.motion import MotionNet
 from DeepRegLib.networks.pyramid import PyramidNet
@@ -29,7 +28,6 @@ __all__ = [
     "TRANSLATES",
     "Anatomix",
     "DenoisingAutoencoder",
-    "FeatureNet",
     "LapIRN",
     "MotionNet",
     "PyramidNet",
@@ -42,7 +40,6 @@ __all__ = [
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "pyramid": PyramidNet,
-    "features": FeatureNet,
     "segmentation-unet": SegmentationUNet,
     "segmentation-cnn": SegmentationCNN,
     "autoencoder": DenoisingAutoencoder,

@@ -65,5 +65,17 @@ class Anatomix(nn.Module):
         return functional.normalize(self.last(features), dim=1)
 
 
+def describe(network: Anatomix, image: Tensor) -> Tensor:
+    """Return the features ``(B, C, D, H, W)`` of images ``(B, D, H, W)`` of any size.
+
+    They are padded with zeros to what the network takes.
+    """
+    depth, height, width = image.shape[1:]
+    missing = [-n % network.multiple for n in (width, height, depth)]
+    padded = functional.pad(image[:, None], (0, missing[0], 0, missing[1], 0, missing[2]))
+    features: Tensor = network(padded)
+    return features[:, :, :depth, :height, :width]
+
+
 def _convolved(incoming: int, outgoing: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv3d(incoming, outgoing, 3, padding=1, padding_mode="reflect"), nn.ReLU())

@@ -8,7 +8,7 @@ from DeepRegLib.errors import ModelError
 from DeepRegLib.keeping import made_once
 from DeepRegLib.models import ModelBundle, load_network, usable_bundle
 from DeepRegLib.models.inference import described
-from DeepRegLib.networks import Anatomix, FeatureNet
+from DeepRegLib.networks import Anatomix
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.recipes import FEATURES, Recipe
 from DeepRegLib.stages.run import Run
@@ -36,7 +36,7 @@ def with_features(run: Run, bundle: ModelBundle) -> Run:
         If it is of another architecture than its task needs.
     """
     network, manifest = load_network(bundle, run.device), bundle.manifest
-    if not isinstance(network, FeatureNet | Anatomix):
+    if not isinstance(network, Anatomix):
         raise ModelError(
             f"The model {manifest.name} has the architecture {manifest.architecture}, which describes no voxels.",
             "Choose another; deepreg models list shows them.",

@@ -13,7 +13,7 @@ from torch import Tensor
 from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image, box_around
 from DeepRegLib.monitoring import Monitor
-from DeepRegLib.networks import Anatomix, FeatureNet
+from DeepRegLib.networks import Anatomix
 from DeepRegLib.optimization.deformable import Level
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import PreparedPair, working_image
@@ -67,7 +67,7 @@ class Run:
     labels: tuple[Image, Image] | None = None
     rigid_labels: Image | None = None
     sliding_mask: Image | None = None
-    describing: FeatureNet | Anatomix | None = None
+    describing: Anatomix | None = None
     searched: tuple[NDArray[np.float64], ...] = ()
 
     def with_recipe(self, recipe: Recipe) -> Run:

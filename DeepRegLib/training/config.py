@@ -63,11 +63,6 @@ class Network:
     start: str = ""
     teacher: str = ""
 
-    @property
-    def describes(self) -> bool:
-        """Whether it describes the voxels of one image, instead of registering two."""
-        return self.architecture == "features"
-
 
 @dataclass(frozen=True)
 class Images:
@@ -282,9 +277,9 @@ class TrainingConfig:
     purpose
         One line on what it is for.
     task
-        What it learns: ``"pairs"`` to register two images or to describe their voxels, ``"segmentation"`` to label the
-        voxels of one, ``"denoise"`` to take noise out of one, ``"translate"`` to show one as another modality would,
-        ``"motion"`` to predict where a motion goes.
+        What it learns: ``"pairs"`` to register two images, ``"segmentation"`` to label the voxels of one, ``"denoise"``
+        to take noise out of one, ``"translate"`` to show one as another modality would, ``"motion"`` to predict where a
+        motion goes.
     network, images, sources, shapes, deformation, appearance, losses, segmentation, denoise, translate, motion,
     optimisation, validation, record, bundle
         The sections; `losses` is for pairs, `segmentation`, `denoise`, `translate` and `motion` are for their tasks
@@ -325,16 +320,8 @@ class TrainingConfig:
             self._check_segmentation()
 
     def _check_pairs(self) -> None:
-        contrast, describes = self.losses.contrast, self.network.describes
-        wanted = "above 0 for the architecture features, which it alone teaches" if describes else "0 but for features"
-        require((contrast > 0) == describes, "losses.contrast", contrast, wanted)
         taught, teacher = self.losses.teacher > 0, self.network.teacher
-        right = taught == bool(teacher) and not (taught and describes)
-        require(right, "network.teacher", teacher, "a model if losses.teacher is above 0, which is not for features")
-        known = not describes or self.sources.pairs == 0
-        require(known, "sources.pairs", self.sources.pairs, "0 for features: who belongs together must be known")
-        measurable = not describes or not self.validation.folder
-        require(measurable, "validation.folder", self.validation.folder, '"" for features, for the same reason')
+        require(taught == bool(teacher), "network.teacher", teacher, "a model if losses.teacher is above 0")
 
     def _check_segmentation(self) -> None:
         names = self.segmentation.names

@@ -11,9 +11,6 @@ from DeepRegLib.training.config import MOTION, PAIRS, SEGMENTATION, TrainingConf
 from DeepRegLib.training.loop import Build
 from DeepRegLib.training.state import STATE, checkpoints, part, read_config, read_tensors
 
-# Of architectures that do not predict a field.
-TASKS_OF = {"features": "features"}
-
 
 def export(checkpoint: str | Path, folder: str | Path, *, build: Build = build_network) -> ModelBundle:
     """Write the averaged weights of a checkpoint as a bundle, in float16.
@@ -69,8 +66,8 @@ def _manifest(config: TrainingConfig, iteration: int) -> Manifest:
 
 
 def _task(config: TrainingConfig) -> str:
-    """Return what the manifest calls the task: that of the configuration, but for pairs that of the architecture."""
-    return config.task if config.task != PAIRS else TASKS_OF.get(config.network.architecture, "registration")
+    """Return what the manifest calls the task: that of the configuration, but for pairs."""
+    return config.task if config.task != PAIRS else "registration"
 
 
 def _input(config: TrainingConfig) -> ModelInput:

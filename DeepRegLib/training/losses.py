@@ -47,11 +47,6 @@ class Losses:
         distillation (Hinton et al. 2015).
     adversarial
         What a second network holds against the warped image; see `training/judge.py`.
-    contrast
-        How badly the features of a place single it out in the other image; see `training/descriptions.py`. The one loss
-        of the architecture ``features``, which predicts no field for the others to judge; 0 for all others.
-    places
-        Places that are told apart at a time.
     compared
         Labels compared at a time, drawn anew for each pair.
     """
@@ -64,8 +59,6 @@ class Losses:
     mind: float = 0.0
     teacher: float = 0.0
     adversarial: float = 0.0
-    contrast: float = 0.0
-    places: int = 512
     compared: int = 16
 
     def __post_init__(self) -> None:
@@ -78,12 +71,10 @@ class Losses:
             "mind",
             "teacher",
             "adversarial",
-            "contrast",
         ):
             require(getattr(self, name) >= 0, f"losses.{name}", getattr(self, name), "0 or more")
-        teaches = self.labels + self.endpoint + self.lncc + self.mind + self.teacher + self.contrast > 0
+        teaches = self.labels + self.endpoint + self.lncc + self.mind + self.teacher > 0
         require(teaches, "losses.labels", self.labels, "a weight to labels, endpoint, lncc, mind or teacher")
-        require(2 <= self.places <= 4096, "losses.places", self.places, "2 to 4096")
         require(1 <= self.compared <= 256, "losses.compared", self.compared, "1 to 256")
 
 

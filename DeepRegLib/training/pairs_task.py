@@ -1,4 +1,4 @@
-"""The task ``pairs``: a network that registers two images, or describes their voxels."""
+"""The task ``pairs``: a network that registers two images."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from torch import Tensor, nn
 
 from DeepRegLib.models import load_network, usable_bundle
 from DeepRegLib.training.config import TrainingConfig
-from DeepRegLib.training.descriptions import contrast_loss, place_cosines
 from DeepRegLib.training.judge import objection, own_judge, shown_images, verdict_loss
 from DeepRegLib.training.learner import Learner
 from DeepRegLib.training.losses import endpoint_error, field_losses, seen_in_both
 from DeepRegLib.training.processes import Processes
-from DeepRegLib.training.randomness import Randomness
 from DeepRegLib.training.sources import PairSource
 from DeepRegLib.training.synthesis import Pairs
 from DeepRegLib.training.task import TRAINING
-from DeepRegLib.training.validation import read_real_pairs, validate, validate_features
+from DeepRegLib.training.validation import read_real_pairs, validate
 
 
 class PairsTask:
@@ -44,9 +42,6 @@ class PairsTask:
         """Add the gradient of a batch's losses."""
         pairs, random = self._source.draw(TRAINING, step, numbers, size)
         weights = self._config.losses
-        if self._config.network.describes:
-            learner.descend({"contrast": self._contrast(learner, pairs, random)}, weights)
-            return
         forward, backward = self._predict(learner, pairs)
         found = field_losses(pairs, forward, backward, random, weights)
         if self._teacher is not None:
@@ -68,15 +63,7 @@ class PairsTask:
         count, images = self._config.validation.pairs, self._config.images
         if count == 0 and not self._real:
             return {}
-        if self._config.network.describes:
-            return validate_features(network, self._source, count, self._config.losses.places, images)
         return validate(network, self._source, count, self._real, images)
-
-    def _contrast(self, learner: Learner, pairs: Pairs, random: Randomness) -> Tensor:
-        with learner.precision():
-            described = learner.network(torch.cat([pairs.fixed, pairs.moving]))
-        fixed, moving = described.float().chunk(2)
-        return contrast_loss(place_cosines(pairs, fixed, moving, random, self._config.losses.places))
 
     def _distance_from_teacher(self, teacher: nn.Module, pairs: Pairs, field: Tensor) -> Tensor:
         """Return the mean distance from what the teacher says, ``(B,)``, where both images are known."""

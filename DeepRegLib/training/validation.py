@@ -16,7 +16,6 @@ from DeepRegLib.optimization.regularity import corner_determinants
 from DeepRegLib.preprocessing import finite, foreground_mask
 from DeepRegLib.preprocessing.network_input import on_grid
 from DeepRegLib.training.config import Images
-from DeepRegLib.training.descriptions import place_cosines, singled_out
 from DeepRegLib.training.losses import endpoint_error, label_dice, seen_in_both, soft_labels
 from DeepRegLib.training.sources import PairSource
 from DeepRegLib.training.synthesis import Pairs, known_nodes
@@ -54,24 +53,6 @@ def validate(network: nn.Module, source: PairSource, count: int, real: Sequence[
     drawn = (source.draw(STREAM, number, [number], images.size)[0] for number in range(count))
     synthetic, found = ([measure(network, pairs, images.spacing) for pairs in batch] for batch in (drawn, real))
     return _means(synthetic) | {f"real_{name}": value for name, value in _means(found).items()}
-
-
-@torch.no_grad()
-def validate_features(network: nn.Module, source: PairSource, count: int, places: int, images: Images) -> Measures:
-    """Measure a network that describes voxels: how many places of each pair it tells apart; see `validate`.
-
-    Returns
-    -------
-    dict
-        Mean over the pairs of the share of places whose features are nearest to those of their own partner in the
-        other image; ``found_by_chance`` is what guessing gives.
-    """
-    found = []
-    for number in range(count):
-        pairs, random = source.draw(STREAM, number, [number], images.size)
-        cosines = place_cosines(pairs, network(pairs.fixed), network(pairs.moving), random, places)
-        found.append({"found": float(singled_out(cosines)), "found_by_chance": 1 / cosines.shape[1]})
-    return _means(found)
 
 
 @torch.no_grad()

@@ -39,7 +39,17 @@ from Testing.benchmarks import (
     wrong,
 )
 from Testing.benchmarks.cohort import measure as cohort
-from Testing.benchmarks.learned import adapted, adversarial, candidates, capture, contrast, described, forward, gain
+from Testing.benchmarks.learned import (
+    adapted,
+    adversarial,
+    candidates,
+    capture,
+    contrast,
+    described,
+    explained,
+    forward,
+    gain,
+)
 from Testing.benchmarks.options import Options, PeerOptions
 from Testing.benchmarks.peers import measure as peers
 from Testing.benchmarks.peers import recipes
@@ -93,6 +103,7 @@ PARTS: dict[str, Callable[[Options], Result]] = {
     "gain": gain.measure,
     "forward": forward.measure,
     "described": described.measure,
+    "explained": explained.measure,
     "candidates": candidates.measure,
     "adapted": adapted.measure,
     "adversarial": adversarial.measure,
@@ -125,6 +136,7 @@ ONLY_IF_NAMED = (
     "gain",
     "candidates",
     "described",
+    "explained",
     "adapted",
     "adversarial",
     "scaling",
@@ -233,7 +245,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default=Options.model,
-        help="model of capture, contrast, gain, forward, described and candidates, which takes several: A,B",
+        help="model of capture, contrast, gain, forward, described, explained; several of candidates, translation: A,B",
     )
     parser.add_argument(
         "--limit",

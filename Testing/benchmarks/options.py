@@ -60,7 +60,8 @@ class Options:
     recipe
         Recipe of all parts but `poses`.
     model
-        Name or folder of the model of `capture`, `contrast`, `gain` and `forward`; names of `candidates`, with commas.
+        Name or folder of the model of `capture`, `contrast`, `gain`, `forward`, `described` and `explained`; names of
+        `candidates` and `translation`, with commas.
     limit
         Longest time of one run in seconds.
     sizes

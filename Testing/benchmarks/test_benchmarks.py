@@ -58,6 +58,7 @@ def test_what_takes_long_runs_only_if_it_is_named():
         "capture",
         "contrast",
         "described",
+        "explained",
         "gain",
         "scaling",
         "recipes",

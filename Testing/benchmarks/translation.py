@@ -1,10 +1,14 @@
-"""Networks that show T2 and PD as T1, trained here and now on others: pairs registered through what they make."""
+"""Networks that show T2 and PD as T1: pairs registered through what they make.
+
+They are trained here and now on others, or `--model A,B` names some that were trained for longer, and on which scans is
+up to whoever trained them.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,8 @@ import torch
 
 from DeepRegLib.evaluation import target_registration_error
 from DeepRegLib.image import Image, write_image
-from DeepRegLib.models import ModelBundle
+from DeepRegLib.models import ModelBundle, usable_bundle
+from DeepRegLib.models.manifest import TRANSLATE
 from DeepRegLib.pipeline import align
 from DeepRegLib.preprocessing import foreground_mask, normalise
 from DeepRegLib.recipes import Translate, load_recipe
@@ -50,6 +55,8 @@ def measure(options: Options) -> Table:
 
     A network that has seen T1 alone, in random contrasts, is measured on both pairs and on a third one with a PD.
     """
+    if options.model != Options.model:
+        return measure_trained(options)
     cases = {case.name: case for case in find_cases(options.data)}
     heads = [case for name, case in cases.items() if name.startswith(HEADS)]
     if not all(name in cases for name in PAIRS) or not heads:
@@ -71,6 +78,16 @@ def measure(options: Options) -> Table:
     }
     summary = [f"Mean TRE, T1 and T2: {', '.join(f'{recipe} {tre:.2f} mm' for recipe, tre in means.items())}."]
     return Table(TITLE, COLUMNS, rows, summary, min(means[PAIRED], means[ANY]) <= means["auto"])
+
+
+def measure_trained(options: Options) -> Table:
+    """Register each pair directly and through each model that is named."""
+    cases = [case for case in find_cases(options.data, options.only) if case.name in (*PAIRS, PD)]
+    if not cases:
+        return nothing(TITLE, f"There is no case of {', '.join((*PAIRS, PD))} in {options.data}.")
+    named = [usable_bundle(model, TRANSLATE) for model in options.model.split(",")]
+    models = {f"auto, through {bundle.manifest.name}": (bundle, None) for bundle in named}
+    return Table(TITLE, COLUMNS, [row for case in cases for row in registered(case, models)])
 
 
 def write_in_random_contrasts(heads: Sequence[Case], folder: Path) -> Path:
@@ -124,7 +141,7 @@ def trained(data: Path, folder: Path, *, paired: bool) -> tuple[ModelBundle, flo
     return export(folder / "run", folder / "t2-as-t1"), time.process_time() - begun
 
 
-def registered(case: Case, models: dict[str, tuple[ModelBundle, float]]) -> list[dict[str, Any]]:
+def registered(case: Case, models: Mapping[str, tuple[ModelBundle, float | None]]) -> list[dict[str, Any]]:
     """Register a case directly and through each model, and compare what they make of the scan that is no T1."""
     fixed, moving = case.images()
     side = "fixed" if case.name == PD else "moving"
@@ -132,16 +149,20 @@ def registered(case: Case, models: dict[str, tuple[ModelBundle, float]]) -> list
     recipes = {"multimodal": load_recipe("multimodal"), "auto": auto} | {
         name: replace(auto, translate=Translate(str(bundle.folder), side)) for name, (bundle, _) in models.items()
     }
-    results = {name: align(Request(fixed, moving, recipe, device="cpu")) for name, recipe in recipes.items()}
-    rows = [_row(case, name, found) for name, found in results.items()]
-    best = results["multimodal"]
-    rows[0]["SSIM"] = _ssim(fixed, moving, best)
-    for row in rows[2:]:
-        bundle, seconds = models[row["recipe"]]
-        made = translate_with(bundle.folder, fixed if side == "fixed" else moving, device="cpu")
-        sides = (made.synthetic, moving) if side == "fixed" else (fixed, made.synthetic)
-        row |= {"SSIM": _ssim(*sides, best), "structure": made.structure, "training": seconds}
-    for row in rows:
+    rows: list[dict[str, Any]] = []
+    best = None
+    for name, recipe in recipes.items():
+        found = align(Request(fixed, moving, recipe, device="cpu"))
+        row = _row(case, name, found)
+        if best is None:  # multimodal, by which what the scans show is compared
+            best = found
+            row["SSIM"] = _ssim(fixed, moving, best)
+        if name in models:
+            bundle, seconds = models[name]
+            made = translate_with(bundle.folder, fixed if side == "fixed" else moving, device="cpu")
+            sides = (made.synthetic, moving) if side == "fixed" else (fixed, made.synthetic)
+            row |= {"SSIM": _ssim(*sides, best), "structure": made.structure, "training": seconds}
+        rows.append(row)
         print(row, flush=True)
     return rows
 

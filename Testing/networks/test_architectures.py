@@ -13,7 +13,6 @@ from torch import nn
 
 from DeepRegLib.errors import InputError, ModelError
 from DeepRegLib.networks import ARCHITECTURES, build_network
-from DeepRegLib.networks.blocks import InstanceNorm
 from Testing.networks.pairs import pair, train
 
 # The smallest of each kind, and every way it can be built.
@@ -22,9 +21,7 @@ NETWORKS = {
     "pyramid, interpolated": ("pyramid", {"channels": [8, 12, 16, 16], "interpolated": 1}),
     "pyramid, intensities": ("pyramid", {"channels": [8, 12, 16], "self_similarity": False}),
     "pyramid, integrated": ("pyramid", {"channels": [8, 12, 16], "radius": 2, "integrate": True}),
-    "features": ("features", {"channels": [4, 8, 8], "out": 4}),
 }
-REGISTRATION = [name for name, (kind, _) in NETWORKS.items() if kind != "features"]
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
@@ -46,15 +43,14 @@ def images(network: nn.Module, sides: tuple[int, int, int] = (1, 2, 3), batch: i
 def test_any_multiple_gives_a_result_of_its_shape(name, sides):
     network = build(name)
     depth, height, width = (side * network.multiple for side in sides)
-    shapes = {"features": (2, 4, depth, height, width)}
     with torch.no_grad():
         result = network(*images(network, sides, batch=2))
-    assert result.shape == shapes.get(name, (2, 3, depth // 2, height // 2, width // 2))
+    assert result.shape == (2, 3, depth // 2, height // 2, width // 2)
     assert result.dtype == torch.float32
     assert torch.isfinite(result).all()
 
 
-@pytest.mark.parametrize("name", REGISTRATION)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_an_untrained_network_moves_almost_nothing(name):
     network = build(name)
     with torch.no_grad():
@@ -102,8 +98,7 @@ def test_half_precision_gives_about_the_same(name, halved):
             network, arguments = network.bfloat16(), [image.bfloat16() for image in arguments]
         with torch.autocast("cpu", torch.bfloat16) if halved == "autocast" else nullcontext():
             rough = network(*arguments)
-    if name != "features":
-        assert rough.dtype == torch.float32
+    assert rough.dtype == torch.float32
     assert (rough.float() - exact).norm() < 0.1 * exact.norm()
 
 
@@ -118,7 +113,7 @@ def test_images_of_another_size_are_refused(name):
             network(first, other[..., : network.multiple])
 
 
-@pytest.mark.parametrize("name", REGISTRATION)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_it_learns_one_pair(name):
     assert train(build(name), pair(), steps=15, rate=1e-3) < 0.3
 
@@ -131,32 +126,6 @@ def test_the_documentation_counts_the_parameters_and_they_fit_a_small_file(archi
     assert 2 * count < 5_000_000
 
 
-@pytest.mark.parametrize(
-    ("architecture", "arguments"),
-    [("features", {"channels": [2, 2, 2, 2, 2], "out": 2, "self_similarity": False})],
-)
-def test_the_documentation_knows_how_far_a_node_sees(architecture, arguments, monkeypatch):
-    # Statistics of the whole image would hide where the convolutions end; a slope of one, that no path is closed.
-    monkeypatch.setattr(InstanceNorm, "forward", lambda self, volume: volume)
-    torch.manual_seed(0)
-    network = build_network(architecture, arguments).double()
-    for module in network.modules():
-        if isinstance(module, nn.LeakyReLU):
-            module.negative_slope = 1.0
-    inputs = images(network, (1, 1, 12))[: 1 if architecture == "features" else 2]
-    inputs = [image.double().requires_grad_() for image in inputs]
-    result = network(*inputs)
-    length = inputs[0].shape[-1]
-    seen = []
-    for node in range(network.multiple * result.shape[-1] // length):
-        column = result[..., result.shape[-1] // 2 + node].sum()
-        gradients = torch.autograd.grad(column, inputs, retain_graph=True)
-        touched = torch.stack([gradient.abs().amax((0, 1, 2, 3)) for gradient in gradients]).amax(0).nonzero()
-        seen.append(int(touched.max() - touched.min()) + 1)
-    assert max(seen) < length
-    assert f"up to {max(seen)} voxels" in " ".join(type(network).__doc__.split())
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_arguments_survive_a_json_file(name):
     architecture, arguments = NETWORKS[name]
@@ -167,7 +136,7 @@ def test_arguments_survive_a_json_file(name):
 @pytest.mark.parametrize(
     ("architecture", "arguments", "words"),
     [
-        ("transformer", {}, "pyramid, features"),
+        ("transformer", {}, "pyramid, segmentation-unet"),
         ("pyramid", {"depth": 3}, "depth.*channels, radius"),
         ("pyramid", {"channels": 16}, "list of whole numbers"),
         ("pyramid", {"channels": [16.5, 8]}, "list of whole numbers"),
@@ -177,8 +146,8 @@ def test_arguments_survive_a_json_file(name):
         ("pyramid", {"radius": True}, "whole number"),
         ("pyramid", {"interpolated": 5}, "0 to 4"),
         ("pyramid", {"integrate": 7}, "true or false"),
-        ("features", {"channels": [8]}, "channels"),
-        ("features", {"out": 0}, "out"),
+        ("anatomix", {"channels": 0}, "channels"),
+        ("anatomix", {"out": 0}, "out"),
     ],
 )
 def test_what_cannot_be_built_is_named(architecture, arguments, words):

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from DeepRegLib.devices import available_devices
 from DeepRegLib.evaluation import folded_voxels
 from DeepRegLib.geometry import Geometry
-from DeepRegLib.networks.features import FeatureNet, describe
+from DeepRegLib.networks.blocks import self_similarities
 from DeepRegLib.optimization.contrast_mapping import map_contrasts
 from DeepRegLib.optimization.deformable import DeformableFit, Level, register_deformable, transfer_field
 from DeepRegLib.optimization.field_grid import field_grid, to_field_grid, to_image_grid
@@ -67,9 +68,8 @@ def run(
 
 
 def described(image: WorkingImage) -> WorkingImage:
-    """Return an image with the features of a network that was never trained; neighbours matter to it all the same."""
-    torch.manual_seed(0)
-    return replace(image, features=describe(FeatureNet((6, 8), 6).eval(), image.intensity[None])[0].detach())
+    """Return an image with unit features: how alike each voxel and its neighbours are, and its own brightness."""
+    return replace(image, features=functional.normalize(self_similarities(image.intensity[None, None])[0], dim=0))
 
 
 def shrunk(image: WorkingImage, factor: int) -> WorkingImage:

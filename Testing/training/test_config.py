@@ -62,17 +62,7 @@ def test_a_file_needs_only_what_differs_and_its_paths_are_beside_it(tmp_path: Pa
         ("[optimisation]\nbatch = 0", "optimisation.batch"),
         ("[optimisation]\naverage = 1", "optimisation.average"),
         ("[record]\nkeep = 0", "record.keep"),
-        ("[network]\narchitecture = 'features'", "losses.contrast"),
-        ("[losses]\ncontrast = 1", "losses.contrast"),
-        ("[losses]\nplaces = 1", "losses.places"),
-        (
-            "[network]\narchitecture = 'features'\n[losses]\ncontrast = 1\n[sources]\npairs = 1\nfolder = 'x'",
-            "sources.pairs",
-        ),
-        (
-            "[network]\narchitecture = 'features'\n[losses]\ncontrast = 1\n[validation]\nfolder = 'x'",
-            "validation.folder",
-        ),
+        ("[losses]\nplaces = 512", "losses.places"),
         ("[network]\narguments = 3", "network.arguments"),
     ],
 )

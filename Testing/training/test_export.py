@@ -134,7 +134,7 @@ def test_a_network_that_leaves_out_the_finest_level_begins_with_the_weights_of_o
 
 @pytest.mark.parametrize(
     "architecture",
-    [n for n in ARCHITECTURES if n not in ("features", *SEGMENTS, *DENOISES, *TRANSLATES, *PREDICTS)],
+    [n for n in ARCHITECTURES if n not in (*SEGMENTS, *DENOISES, *TRANSLATES, *PREDICTS)],
 )
 def test_every_network_that_registers_can_be_trained(
     architecture: str, tiny_config: TinyConfig, tmp_path: Path

@@ -6,17 +6,21 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from DeepRegLib.image import Image
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import FEATURES, LNCC_NGF, Recipe, load_recipe
 from DeepRegLib.transforms import linear_part
-from Testing.benchmarks.cases import find_cases
+from Testing.benchmarks.cases import Case, find_cases
+from Testing.benchmarks.learned.contrast import CURVES, with_curve
 from Testing.benchmarks.options import Options
 from Testing.benchmarks.pairs import truth_of
 from Testing.benchmarks.tables import Table, nothing
 
 TITLE = "Learned features as similarity"
 COLUMNS = ("pair", "similarity", "Dice linear", "Dice", "TRE linear (mm)", "TRE (mm)", "folds", "CPU seconds")
-PAIRS = ("spine_mr_sct_t1_t2", "brain_ct_mr_templates", "brain_multimodal_stroke_t1_t2warp")
+# Of one contrast: the moving scan is given another.
+TURNED = "hippocampus_mr_msd_004_006"
+PAIRS = ("spine_mr_sct_t1_t2", "brain_ct_mr_templates", "brain_multimodal_stroke_t1_t2warp", TURNED)
 WITHOUT_TRAINING = ("mind", LNCC_NGF, "ngf")
 
 
@@ -29,12 +33,18 @@ def measure(options: Options) -> Table:
     for case in cases:
         for similarity in (*WITHOUT_TRAINING, FEATURES):
             begun = time.process_time()
-            found = register(*case.images(), by(similarity, load_recipe(options.recipe), options.model), device="cpu")
+            found = register(*unlike(case), by(similarity, load_recipe(options.recipe), options.model), device="cpu")
             seconds = time.process_time() - begun
             truth = truth_of(case, found.transform, "end") | truth_of(case, linear_part(found.transform), "start")
             rows.append(row_of(case.name, similarity, truth, found.measures.folds, seconds))
             print(f"  {rows[-1]}", flush=True)
     return Table(f"{TITLE} ({options.model})", COLUMNS, rows, summed_up(rows))
+
+
+def unlike(case: Case) -> tuple[Image, Image]:
+    """Return the images of a case, the moving one with bright and dark turned if both are of one contrast."""
+    fixed, moving = case.images()
+    return fixed, with_curve(moving, CURVES["turned"]) if case.name == TURNED else moving
 
 
 def by(similarity: str, recipe: Recipe, features: str) -> Recipe:

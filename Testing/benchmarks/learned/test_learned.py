@@ -13,7 +13,7 @@ from DeepRegLib.image import Image
 from DeepRegLib.recipes import load_recipe
 from DeepRegLib.transforms import LinearTransform
 from Testing.benchmarks.cases import Case
-from Testing.benchmarks.learned import candidates, capture, contrast, described, forward
+from Testing.benchmarks.learned import candidates, capture, contrast, described, explained, forward
 from Testing.benchmarks.learned.variants import HALF_WITH, WITH, WITHOUT, variants
 from Testing.synthetic import blobs, geometry_in, trilinear
 
@@ -101,6 +101,27 @@ def test_learned_features_are_set_beside_the_best_that_needs_no_training():
     recipe = described.by("features", load_recipe("auto"), "any-contrast")
     assert (recipe.deformable.similarity, recipe.deformable.features) == ("features", "any-contrast")
     assert described.by("mind", load_recipe("auto"), "any-contrast").deformable.features == ""
+
+
+def test_only_the_pair_of_one_contrast_is_given_another():
+    scan = blobs(geometry_in("LPS", (12, 12, 12), 2.0))
+
+    def named(name):
+        return SimpleNamespace(name=name, images=lambda: (scan, scan))
+
+    np.testing.assert_array_equal(described.unlike(named("spine"))[1].array, scan.array)
+    fixed, moving = described.unlike(named(described.TURNED))
+    inside = scan.array > np.percentile(scan.array, 60)
+    assert explained.rank_correlation(fixed.array[inside], moving.array[inside]) < -0.9
+
+
+def test_maps_are_read_at_points_and_compared_by_rank():
+    image = Image(np.arange(24.0, dtype=np.float32).reshape(2, 3, 4), geometry_in("RAS", (4, 3, 2), 2.0), "map")
+    points = image.geometry.to_world(np.array([[3, 2, 1], [0, 1, 0]])) + 0.4
+    np.testing.assert_array_equal(explained.at_points(image, points), [23.0, 4.0])
+    first = np.array([1.0, 5.0, 2.0, 2.0])
+    assert explained.rank_correlation(first, np.exp(first)) == pytest.approx(1.0)
+    assert explained.rank_correlation(first, -(first**3)) == pytest.approx(-1.0)
 
 
 def test_a_scan_too_small_for_a_motion_is_left_out_of_the_means():
