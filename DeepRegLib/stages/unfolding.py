@@ -80,17 +80,17 @@ def _smoothed_where(
     inverse: Transform, folded: NDArray[np.bool_], moving: Geometry, device: str, poll: Poll
 ) -> tuple[Transform, list[Box]]:
     """Return an inverse with one field, smoothed about folded voxels of the moving grid, and the boxes that sees it."""
-    parts = parts_of(inverse)
-    number, field = next((n, part) for n, part in enumerate(parts) if isinstance(part, DisplacementField))
-    after = parts[number + 1 :]
-    before = [part for part in parts[:number] if isinstance(part, LinearTransform)]
+    before, field, after = _around_its_field(inverse)
     array, touched = field.array.copy(), []
     for box in _clusters(folded, poll):
         part = _part_of(moving, box)
         around = _covering(before, part, field.geometry)
         piece = DisplacementField(array[around], _part_of(field.geometry, around))
-        array[around] = _smoothed(piece, before, folded[box], part, device, poll)
-        touched.append(_seeing(before, around, field.geometry, moving))
+        smoothed = _smoothed(piece, before, folded[box], part, device, poll)
+        changed = np.argwhere((smoothed != array[around]).any(axis=-1))
+        array[around] = smoothed
+        if len(changed):
+            touched.append(_seeing(before, _about(changed, around), field.geometry, moving))
     return compose(*before, DisplacementField(array, field.geometry), *after), touched
 
 
@@ -105,10 +105,30 @@ def _counted_again(
         # A voxel more on either side, so that the differences are those of the whole grid.
         ends = zip(box, folded.shape, strict=True)
         k, j, i = (slice(max(part.start - 1, 0), min(part.stop + 1, size)) for part, size in ends)
-        again = folded_voxels(inverse, _part_of(moving, (k, j, i)), poll=poll)
+        again = _folded_in(inverse, _part_of(moving, (k, j, i)), poll)
         starts = zip(box, (k, j, i), strict=True)
         folded[box] = again[tuple(slice(part.start - outer.start, part.stop - outer.start) for part, outer in starts)]
     return folded
+
+
+def _folded_in(inverse: Transform, part: Geometry, poll: Poll) -> NDArray[np.bool_]:
+    """Return where an inverse with one field folds in a part of the moving grid; looks at a part of the field only."""
+    before, field, after = _around_its_field(inverse)
+    around = _covering(before, part, field.geometry)
+    piece = DisplacementField(field.array[around], _part_of(field.geometry, around))
+    return folded_voxels(compose(*before, piece, *after), part, poll=poll)
+
+
+def _around_its_field(
+    inverse: Transform,
+) -> tuple[list[LinearTransform], DisplacementField, list[LinearTransform]]:
+    """Return what comes before the one field of an inverse, the field, and what comes after it."""
+    parts = parts_of(inverse)
+    number, field = next((n, part) for n, part in enumerate(parts) if isinstance(part, DisplacementField))
+    before, after = (
+        [part for part in some if isinstance(part, LinearTransform)] for some in (parts[:number], parts[number + 1 :])
+    )
+    return before, field, after
 
 
 def _seeing(before: Sequence[LinearTransform], box: Box, grid: Geometry, moving: Geometry) -> Box:
@@ -122,6 +142,14 @@ def _seeing(before: Sequence[LinearTransform], box: Box, grid: Geometry, moving:
     low = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, np.array(moving.size))
     high = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, low, np.array(moving.size))
     i, j, k = (slice(int(first), int(end)) for first, end in zip(low, high, strict=True))
+    return k, j, i
+
+
+def _about(nodes: NDArray[np.intp], box: Box) -> Box:
+    """Return the smallest box about nodes k, j, i, ``(n, 3)``, which are counted from the corner of a box."""
+    starts = [part.start for part in box]
+    ends = zip((nodes.min(axis=0) + starts).tolist(), (nodes.max(axis=0) + starts).tolist(), strict=True)
+    k, j, i = (slice(first, last + 1) for first, last in ends)
     return k, j, i
 
 
