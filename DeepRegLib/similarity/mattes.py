@@ -48,7 +48,8 @@ class MattesMI:
         self._low, self._high = moving_range
         self._bins_per_unit = (bins - 3) / (self._high - self._low)
         self._share = weight * reciprocal(volume_sum(weight))
-        self._row = _fixed_bins(fixed, weight, bins) * bins
+        row = _fixed_bins(fixed, weight, bins).mul_(bins)
+        self._row = row.add_(_first_cells(len(row), bins, row))
         self._cubic = fixed.new_tensor(_CUBIC, dtype=torch.float32 if fixed.device.type == "mps" else torch.float64)
 
     @torch.no_grad()
@@ -61,19 +62,32 @@ class MattesMI:
         """Similarity ``(B,)`` and its derivative ``(B, D, H, W)`` with respect to each voxel of ``warped``."""
         cell, fraction = self._locate(warped)
         joint = self._joint(cell, fraction)
-        linear, quadratic, cubic = self._slopes(joint).to(warped.dtype)
-        gradient = cubic.take(cell).mul_(fraction).add_(quadratic.take(cell)).mul_(fraction).add_(linear.take(cell))
-        inside = (warped >= self._low) & (warped <= self._high)
-        gradient.mul_(self._share).mul_(inside).mul_(self._bins_per_unit)
+        linear, quadratic, cubic = (self._slopes(joint) * self._bins_per_unit).to(warped.dtype).flatten(1)
+        places = cell.flatten()
+        slope = cubic.index_select(0, places).mul_(fraction.flatten()).add_(quadratic.index_select(0, places))
+        slope.mul_(fraction.flatten()).add_(linear.index_select(0, places))
+        gradient = slope.view_as(warped).mul_(self._share)
+        if self._may_leave_range(warped):
+            gradient.mul_((warped >= self._low) & (warped <= self._high))
         return _mutual_information(joint).to(warped.dtype), gradient
+
+    def _may_leave_range(self, warped: Tensor) -> bool:
+        """Tell whether intensities may lie beyond the bins; looked up on the CPU alone, where that makes none wait."""
+        if warped.device.type != "cpu":
+            return True
+        lowest, highest = warped.aminmax()
+        return bool(lowest < self._low or highest > self._high)
 
     def _locate(self, warped: Tensor) -> tuple[Tensor, Tensor]:
         """Histogram cell of each voxel, counted through the batch, and the place in it (0 to 1); ``(B, D, H, W)``."""
-        position = (warped.clamp(self._low, self._high) - self._low).mul_(self._bins_per_unit).add_(1)
-        column = position.floor().clamp_(1, self._bins - 3)
+        position = (warped - self._low).mul_(self._bins_per_unit).add_(1).clamp_(1, self._bins - 2)
+        column = position.floor().clamp_(max=self._bins - 3)
         fraction = position.sub_(column)
-        item = torch.arange(warped.shape[0], device=warped.device).view(-1, 1, 1, 1) * self._bins**2
-        return column.long().add_(self._row).add_(item), fraction
+        # Whole numbers as floats, which add in a fraction of the time, and exactly up to 2^24.
+        cell = column.add_(self._row)
+        if len(warped) > len(self._row):
+            cell.add_(_first_cells(len(warped), self._bins, cell))
+        return cell.long(), fraction
 
     def _joint(self, cell: Tensor, fraction: Tensor) -> Tensor:
         """Joint probabilities ``(B, fixed bin, warped bin)``."""
@@ -101,7 +115,12 @@ def _fixed_bins(fixed: Tensor, weight: Tensor, bins: int) -> Tensor:
     low = fixed.masked_fill(outside, torch.inf).amin(VOLUME_AXES, keepdim=True)
     high = fixed.masked_fill(outside, -torch.inf).amax(VOLUME_AXES, keepdim=True)
     low = low.masked_fill(high <= low, 0)
-    return ((fixed - low) * (bins * reciprocal(high - low))).floor().clamp_(0, bins - 1).long()
+    return ((fixed - low) * (bins * reciprocal(high - low))).floor().clamp_(0, bins - 1)
+
+
+def _first_cells(batch: int, bins: int, like: Tensor) -> Tensor:
+    """Return the number of each item's first histogram cell, ``(B, 1, 1, 1)``."""
+    return (torch.arange(batch, dtype=like.dtype, device=like.device) * bins**2).view(-1, 1, 1, 1)
 
 
 def _cell_moments(cell: Tensor, fraction: Tensor, share: Tensor, bins: int) -> Tensor:
@@ -116,14 +135,14 @@ def _cell_moments(cell: Tensor, fraction: Tensor, share: Tensor, bins: int) -> T
 
 
 def _moments_by_counting(cell: Tensor, fraction: Tensor, share: Tensor, bins: int) -> Tensor:
-    batch, flat = cell.shape[0], cell.flatten()
-    place = fraction.double().flatten()
-    term = share.double().expand(cell.shape).flatten()
-    moments = []
+    batch, flat, place = len(cell), cell.flatten(), fraction.flatten()
+    term = share.expand(cell.shape).flatten()
+    moments = torch.zeros(4, batch * bins**2, dtype=torch.float64)
     for power in range(4):
         term = term * place if power else term
-        moments.append(torch.bincount(flat, term, minlength=batch * bins**2))
-    return torch.stack(moments).view(4, batch, bins, bins)
+        # In double precision: what is added to a full cell is small beside it.
+        moments[power].scatter_add_(0, flat, term.double())
+    return moments.view(4, batch, bins, bins)
 
 
 def _moments_by_product(cell: Tensor, fraction: Tensor, share: Tensor, bins: int) -> Tensor:

@@ -17,7 +17,7 @@ from DeepRegLib.monitoring import Poll, never_cancel
 from DeepRegLib.optimization.regularity import smooth_locally
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.stages.deformable import FOLD_ROUNDS, cells_at, to_displacement_field
-from DeepRegLib.transforms import DisplacementField, Transform, compose, parts_of
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose, parts_of
 
 # Folds so many voxels apart are looked at together, and so much around them; smoothing reaches less far.
 AROUND = 4
@@ -25,6 +25,8 @@ AROUND = 4
 MARGIN = 4
 # What smoothing one place makes fold beside it is smoothed in the next pass.
 PASSES = 3
+
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ def unfolded(inverse: Transform, moving: Geometry, *, device: str = "cpu", poll:
     for _ in range(PASSES if len(fields) == 1 else 0):
         if not left:
             break
-        tried = _smoothed_where(inverse, folded, moving, device, poll)
-        folded = folded_voxels(tried, moving, poll=poll)
+        tried, touched = _smoothed_where(inverse, folded, moving, device, poll)
+        folded = _counted_again(tried, folded, touched, moving, poll)
         if np.count_nonzero(folded) >= left:
             break
         inverse, left = tried, int(np.count_nonzero(folded))
@@ -76,21 +78,84 @@ def unfolded(inverse: Transform, moving: Geometry, *, device: str = "cpu", poll:
 
 def _smoothed_where(
     inverse: Transform, folded: NDArray[np.bool_], moving: Geometry, device: str, poll: Poll
-) -> Transform:
-    """Return an inverse with one field, smoothed about folded voxels of the moving grid."""
-    parts = parts_of(inverse)
-    number, field = next((n, part) for n, part in enumerate(parts) if isinstance(part, DisplacementField))
-    before, after = parts[:number], parts[number + 1 :]
-    array = field.array.copy()
+) -> tuple[Transform, list[Box]]:
+    """Return an inverse with one field, smoothed about folded voxels of the moving grid, and the boxes that sees it."""
+    before, field, after = _around_its_field(inverse)
+    array, touched = field.array.copy(), []
     for box in _clusters(folded, poll):
         part = _part_of(moving, box)
         around = _covering(before, part, field.geometry)
         piece = DisplacementField(array[around], _part_of(field.geometry, around))
-        array[around] = _smoothed(piece, before, folded[box], part, device, poll)
-    return compose(*before, DisplacementField(array, field.geometry), *after)
+        smoothed = _smoothed(piece, before, folded[box], part, device, poll)
+        changed = np.argwhere((smoothed != array[around]).any(axis=-1))
+        array[around] = smoothed
+        if len(changed):
+            touched.append(_seeing(before, _about(changed, around), field.geometry, moving))
+    return compose(*before, DisplacementField(array, field.geometry), *after), touched
 
 
-Box = tuple[slice, slice, slice]
+def _counted_again(
+    inverse: Transform, folded: NDArray[np.bool_], touched: Sequence[Box], moving: Geometry, poll: Poll
+) -> NDArray[np.bool_]:
+    """Return where an inverse folds that folded at some voxels and has changed in some boxes of the moving grid."""
+    if sum(int(np.prod(_lengths(box))) for box in touched) > folded.size:
+        return folded_voxels(inverse, moving, poll=poll)
+    folded = folded.copy()
+    for box in touched:
+        # A voxel more on either side, so that the differences are those of the whole grid.
+        ends = zip(box, folded.shape, strict=True)
+        k, j, i = (slice(max(part.start - 1, 0), min(part.stop + 1, size)) for part, size in ends)
+        again = _folded_in(inverse, _part_of(moving, (k, j, i)), poll)
+        starts = zip(box, (k, j, i), strict=True)
+        folded[box] = again[tuple(slice(part.start - outer.start, part.stop - outer.start) for part, outer in starts)]
+    return folded
+
+
+def _folded_in(inverse: Transform, part: Geometry, poll: Poll) -> NDArray[np.bool_]:
+    """Return where an inverse with one field folds in a part of the moving grid; looks at a part of the field only."""
+    before, field, after = _around_its_field(inverse)
+    around = _covering(before, part, field.geometry)
+    piece = DisplacementField(field.array[around], _part_of(field.geometry, around))
+    return folded_voxels(compose(*before, piece, *after), part, poll=poll)
+
+
+def _around_its_field(
+    inverse: Transform,
+) -> tuple[list[LinearTransform], DisplacementField, list[LinearTransform]]:
+    """Return what comes before the one field of an inverse, the field, and what comes after it."""
+    parts = parts_of(inverse)
+    number, field = next((n, part) for n, part in enumerate(parts) if isinstance(part, DisplacementField))
+    before, after = (
+        [part for part in some if isinstance(part, LinearTransform)] for some in (parts[:number], parts[number + 1 :])
+    )
+    return before, field, after
+
+
+def _seeing(before: Sequence[LinearTransform], box: Box, grid: Geometry, moving: Geometry) -> Box:
+    """Return the box of the moving grid's voxels whose folds depend on a box of the inverse's voxels."""
+    # A voxel holds as far as its neighbours, and a fold is seen from one voxel away.
+    k, j, i = (slice(part.start - 1, part.stop + 1) for part in box)
+    points = _part_of(grid, (k, j, i)).corners()
+    for transform in reversed(before):
+        points = transform.inverse().apply_to_points(points)
+    index = moving.to_index(points)
+    low = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, np.array(moving.size))
+    high = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, low, np.array(moving.size))
+    i, j, k = (slice(int(first), int(end)) for first, end in zip(low, high, strict=True))
+    return k, j, i
+
+
+def _about(nodes: NDArray[np.intp], box: Box) -> Box:
+    """Return the smallest box about nodes k, j, i, ``(n, 3)``, which are counted from the corner of a box."""
+    starts = [part.start for part in box]
+    ends = zip((nodes.min(axis=0) + starts).tolist(), (nodes.max(axis=0) + starts).tolist(), strict=True)
+    k, j, i = (slice(first, last + 1) for first, last in ends)
+    return k, j, i
+
+
+def _lengths(box: Box) -> tuple[int, int, int]:
+    k, j, i = (part.stop - part.start for part in box)
+    return k, j, i
 
 
 def _smoothed(

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 # About what fits a cache, with all that is computed of it.
 POSITIONS_AT_ONCE = 1 << 18
+# So many for each voxel of a volume are many.
+MANY_POSITIONS = 2
 
 
 @torch.no_grad()
@@ -39,17 +41,22 @@ def sample_on_cpu(volume: Tensor, index: Tensor, padding: str) -> Tensor:
     >>> round(sample_on_cpu(volume, torch.tensor([[[[2.5, 0.0, 0.0]]]]), "border").item(), 2)
     25.0
     """
+    many = index[..., 0].numel() >= MANY_POSITIONS * volume[0].numel()
+    # Zeros about a volume are quicker than a weight for each of many positions.
+    beside = int(many and padding == "zeros" and min(volume.shape[1:3]) > 1)
+    if beside:
+        volume = functional.pad(volume, (0, 0, beside, beside, beside, beside))
     channels, *shape = volume.shape
     # A single plane is looked up between itself and its copy.
     planes = volume if shape[0] > 1 else volume.expand(-1, 2, -1, -1)
     tall = planes.reshape(channels, -1, shape[2])
     thickness = max(1, POSITIONS_AT_ONCE // max(1, index.shape[1] * index.shape[2]))
     if len(index) <= thickness:
-        return _sample_part(tall, shape, index, padding)
+        return _sample_part(tall, shape, index, padding, beside)
     sampled = volume.new_empty(channels, *index.shape[:3])
-    for first in range(0, len(index), thickness):
-        part = slice(first, first + thickness)
-        sampled[:, part] = _sample_part(tall, shape, index[part], padding)
+    for start in range(0, len(index), thickness):
+        part = slice(start, start + thickness)
+        sampled[:, part] = _sample_part(tall, shape, index[part], padding, beside)
     return sampled
 
 
@@ -75,7 +82,7 @@ def shared_out(places: Tensor, threads: int) -> Tensor:
     """
     axes, count = places.shape
     each = -(-count // threads)
-    filled = functional.pad(places, (0, threads * each - count))
+    filled = functional.pad(places, (0, threads * each - count)) if threads * each > count else places
     return filled.reshape(axes, threads, *[1] * (axes - 1), each).movedim(0, -1)
 
 
@@ -104,12 +111,16 @@ def look_up(volumes: Tensor, places: Tensor, padding: str) -> Tensor:
     return functional.grid_sample(volumes, places, mode="bilinear", padding_mode=padding, align_corners=True)
 
 
-def _sample_part(tall: Tensor, shape: list[int], index: Tensor, padding: str) -> Tensor:
-    """Look up positions in planes below each other, ``(C, D H, W)``."""
+def _sample_part(tall: Tensor, shape: list[int], index: Tensor, padding: str, beside: int) -> Tensor:
+    """Look up positions in planes below each other, ``(C, D H, W)``; `beside` is how many zeros lie about them."""
     depth, height, width = shape
     i, j, k = (component.flatten() for component in index.unbind(-1))
-    j, j_weight = _inside(j, height, padding)
-    k, k_weight = _inside(k, depth, padding)
+    if beside:
+        j, k = ((n + beside).clamp_(0, size - 1) for n, size in ((j, height), (k, depth)))
+        j_weight = k_weight = None
+    else:
+        j, j_weight = _inside(j, height, padding)
+        k, k_weight = _inside(k, depth, padding)
     below = k.floor().clamp_(max=max(depth - 2, 0))
     share = k - below
     # Only the planes needed: the fewer rows, the finer float32 can tell positions among them apart.
@@ -117,7 +128,9 @@ def _sample_part(tall: Tensor, shape: list[int], index: Tensor, padding: str) ->
     rows = (last - first + 1) * height
     row = below.sub_(first).mul_(height).add_(j)
 
-    places = torch.stack([i * (2 / max(width - 1, 1)), row * (2 / max(rows - 1, 1))]).sub_(1)
+    places = i.new_empty(2, len(i))
+    for place, at, size in zip(places, (i, row), (width, rows), strict=True):
+        torch.mul(at, 2 / max(size - 1, 1), out=place).sub_(1)
     shares = shared_out(places, torch.get_num_threads())
 
     def looked_up(plane: int) -> Tensor:

@@ -12,6 +12,7 @@ from DeepRegLib.geometry import Geometry
 from DeepRegLib.image import Image
 from DeepRegLib.optimization.regularity import log_jacobian_sd
 from DeepRegLib.optimization.smoothing import smooth
+from DeepRegLib.stages import candidates
 from DeepRegLib.stages.candidates import Outcome, better_of, is_too_rough, is_within_reach, outcome_of
 from DeepRegLib.stages.levels import finest_level, pyramid
 from DeepRegLib.transforms import LinearTransform
@@ -97,3 +98,19 @@ def test_nothing_is_beyond_reach_only_where_all_matches_and_nothing_is_strained(
     assert not is_within_reach(run, levels, 0, shifted(2.0, rough=6.0))
     other = run.with_recipe(replace(RECIPE, deformable=replace(RECIPE.deformable, similarity="ngf")))
     assert not is_within_reach(other, levels, 0, shifted(2.0)), "no value of it is known to be good"
+
+
+@pytest.mark.parametrize(
+    ("found", "within"),
+    [
+        (Outcome(0.669, 0.160), True),  # brains: the search is never better
+        (Outcome(0.956, 0.092), True),  # hearts
+        (Outcome(0.620, 0.220), False),  # livers: it is needed
+        (Outcome(0.580, 0.240), False),
+        (Outcome(0.300, 0.050), False),  # what does not strain at all may match nothing
+    ],
+)
+def test_what_coarse_levels_leave_tells_whether_to_search(found, within, monkeypatch):
+    run, levels = started(2)
+    monkeypatch.setattr(candidates, "outcome_of", lambda *_, **__: found)
+    assert is_within_reach(run, levels, 0, None) == within

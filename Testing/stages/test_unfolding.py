@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from DeepRegLib.evaluation import digital_folds
+from DeepRegLib.evaluation.regularity import folded_voxels
 from DeepRegLib.geometry import Geometry
+from DeepRegLib.monitoring import never_cancel
+from DeepRegLib.stages import unfolding
 from DeepRegLib.stages.unfolding import unfolded
 from DeepRegLib.transforms import DisplacementField, compose, parts_of
 from Testing.synthetic import geometry_in, random_linear, smooth_field
@@ -51,3 +54,19 @@ def test_of_several_fields_the_folds_are_counted() -> None:
     done = unfolded(given, GRID)
     assert done.inverse is given
     assert done.folds == done.found == digital_folds(given, GRID) > 0
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 12])
+def test_what_is_counted_about_changes_is_what_counting_all_finds(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unfolding, "FOLD_ROUNDS", rounds)
+    turned = random_linear(seed=2)
+    given, back = compose(turned, folded_field()), turned.inverse()
+    corner, direction = back.apply_to_points(GRID.to_world([-4.0, -4.0, -4.0])), back.matrix[:3, :3] @ GRID.axes
+    moving = Geometry((44, 44, 44), (1.5,) * 3, tuple(corner), tuple(direction.ravel()))
+    folded = folded_voxels(given, moving)
+    tried, touched = unfolding._smoothed_where(given, folded, moving, "cpu", never_cancel)
+    assert sum(int(np.prod(unfolding._lengths(box))) for box in touched) < folded.size
+    assert bool(touched) == (rounds > 0)
+    again = unfolding._counted_again(tried, folded, touched, moving, never_cancel)
+    assert np.array_equal(again, folded_voxels(tried, moving))
+    assert again.any() == (rounds == 0)
