@@ -55,6 +55,7 @@ def test_the_reference_stays_and_nothing_folds() -> None:
     series = breathing()
     np.testing.assert_array_equal(series.transforms[0].apply_to_points(inner_points()), inner_points())
     assert [digital_folds(each, GRID) for each in series.transforms] == [0] * COUNT
+    assert [digital_folds(each, GRID) for each in series.inverses] == [row.inverse_folds for row in series.rows]
     assert max(row.inverse_error for row in series.rows) < 0.1
     # The inverse that is delivered is judged, not the rough one of each registration.
     assert not [reason for row in series.rows for reason in row.verdict.reasons if "inverse" in reason]
