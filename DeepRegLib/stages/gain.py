@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from DeepRegLib.evaluation.evidence import FEWEST_PLACES, information
+from DeepRegLib.evaluation.evidence import FEWEST_PLACES, information, unexplained
 from DeepRegLib.optimization.smoothing import smooth
 from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import foreground_weight, working_image
@@ -21,6 +21,10 @@ SIGMA = 3.0
 # What a field that follows noise makes of the information of what is not smoothed: 1.09 times on those phantoms, 1.26
 # on blobs. Where little anatomy is in both scans, larger structures tell little, but detail gains more (a brain: 2.2).
 MOST_BY_NOISE = 1.5
+# Where much lies still and some has moved (breathing), information counts how exactly the still lies and hardly how far
+# the rest is off. What the intensities, smoothed by so many voxels, do not explain of each other counts that: a right
+# field leaves at most .78 of it, one that follows noise 1.05 and more.
+STILL_SIGMA, MOST_LEFT = 1.0, 0.85
 
 
 def without_unfounded_field(run: Run, start: Transform, found: Deformed) -> Deformed:
@@ -56,6 +60,8 @@ def without_unfounded_field(run: Run, start: Transform, found: Deformed) -> Defo
     before, after = (information(here, _smoothed(image, inside)) for image in (first, last))
     if after >= before or detail_gains(*(image.intensity[inside].cpu().numpy() for image in (fixed, first, last))):
         return found
+    if differ_less(*(_smoothed(image, inside, STILL_SIGMA) for image in (fixed, first, last))):
+        return found
     run.log.add_warning(
         f"The deformable stage made larger structures agree no better (information {before:.3f} before it, {after:.3f} "
         "after), so its field was left out: the result is linear. Where something small has moved, give it as a mask."
@@ -68,8 +74,13 @@ def detail_gains(fixed: NDArray[np.float32], first: NDArray[np.float32], last: N
     return information(fixed, last) > MOST_BY_NOISE * information(fixed, first)
 
 
-def _smoothed(image: WorkingImage, inside: Tensor) -> NDArray[np.float32]:
+def differ_less(fixed: NDArray[np.float32], first: NDArray[np.float32], last: NDArray[np.float32]) -> bool:
+    """Tell whether clearly less of the intensities is left unexplained after than before."""
+    return unexplained(fixed, last) < MOST_LEFT * unexplained(fixed, first)
+
+
+def _smoothed(image: WorkingImage, inside: Tensor, sigma: float = SIGMA) -> NDArray[np.float32]:
     """Return the smoothed intensities at some voxels; what is unknown does not bleed in."""
-    share = smooth(image.weight, SIGMA).clamp_min(1e-3)
-    smoothed = smooth(image.intensity * image.weight, SIGMA) / share
+    share = smooth(image.weight, sigma).clamp_min(1e-3)
+    smoothed = smooth(image.intensity * image.weight, sigma) / share
     return np.asarray(smoothed[inside].cpu().numpy(), dtype=np.float32)
