@@ -173,6 +173,22 @@ def test_a_cancelled_run_keeps_its_frames_and_a_second_one_goes_on_from_them() -
     assert len(resumed.rows) == 3
 
 
+def test_a_run_cancelled_half_way_goes_on_from_its_folder(tmp_path: Path) -> None:
+    store, frames = FolderStore(tmp_path), list(breath(COUNT)[:4])
+    first, second = (tmp_path / f"frame_000{n}" / "found.json" for n in (1, 2))
+    with pytest.raises(CancelledError):
+        register_series(
+            frames, rigid_recipe(), reference=0, cyclic=False, device="cpu", store=store, cancel=second.is_file
+        )
+    kept = [path.stat().st_mtime_ns for path in (first, second)]
+    assert not (tmp_path / "frame_0003").exists()
+    series = register_series(frames, rigid_recipe(), reference=0, cyclic=False, device="cpu", store=store)
+    assert [path.stat().st_mtime_ns for path in (first, second)] == kept
+    whole = register_series(frames, rigid_recipe(), reference=0, cyclic=False, device="cpu")
+    points = inner_points()
+    np.testing.assert_allclose(trajectories(series, points), trajectories(whole, points), atol=1e-3)
+
+
 def test_what_was_found_with_another_recipe_or_damaged_is_found_again(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     frames = list(breath(COUNT)[:2])
