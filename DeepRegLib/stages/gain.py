@@ -12,7 +12,7 @@ from DeepRegLib.optimization.working import WorkingImage
 from DeepRegLib.preparation import foreground_weight, working_image
 from DeepRegLib.stages.deformable import Deformed
 from DeepRegLib.stages.run import Run, working_grid
-from DeepRegLib.transforms import Transform, has_field
+from DeepRegLib.transforms import DisplacementField, Transform, has_field, parts_of
 
 VOXELS = 200_000
 # A field that follows noise makes fine detail agree and moves what is larger: at this Gaussian sigma, in voxels of the
@@ -44,7 +44,7 @@ def without_unfounded_field(run: Run, start: Transform, found: Deformed) -> Defo
     """
     recipe, poll = run.recipe.prepare, run.monitor.poll
     driven = run.landmarks is not None or run.labels is not None
-    if driven or has_field(start) or not has_field(found.transform) or recipe.labels_only or recipe.ultrasound:
+    if driven or _deforms(start) or not has_field(found.transform) or recipe.labels_only or recipe.ultrasound:
         return found
     pair = run.pair.as_measured()
     grid = working_grid(pair.fixed.original.geometry, VOXELS)
@@ -77,6 +77,11 @@ def detail_gains(fixed: NDArray[np.float32], first: NDArray[np.float32], last: N
 def differ_less(fixed: NDArray[np.float32], first: NDArray[np.float32], last: NDArray[np.float32]) -> bool:
     """Tell whether clearly less of the intensities is left unexplained after than before."""
     return unexplained(fixed, last) < MOST_LEFT * unexplained(fixed, first)
+
+
+def _deforms(transform: Transform) -> bool:
+    """Tell whether a transform has a field that moves anything."""
+    return any(isinstance(part, DisplacementField) and bool(part.array.any()) for part in parts_of(transform))
 
 
 def _smoothed(image: WorkingImage, inside: Tensor, sigma: float = SIGMA) -> NDArray[np.float32]:

@@ -92,3 +92,10 @@ def test_what_landmarks_draw_stays() -> None:
         scan(1, 0.3), scan(2, 0.3), recipe(), fixed_landmarks=points, moving_landmarks=points + 2.0, device="cpu"
     )
     assert has_field(result.transform)
+
+
+def test_a_given_field_that_moves_nothing_is_no_field_of_the_users() -> None:
+    still = DisplacementField(np.zeros((*GEOMETRY.shape, 3), np.float32), GEOMETRY)
+    result = register(scan(1, 0.3), scan(2, 0.3), recipe(), initial_transform=still, device="cpu")
+    assert np.abs(displacement_on_grid(result.transform, GEOMETRY)).max() < 1e-6
+    assert [text for text in result.warnings if "field was left out" in text]
