@@ -39,8 +39,8 @@ def finish(
 ) -> Registration:
     """Warp and judge.
 
-    `mapped` asks for the trust map too, `at_start` is what an earlier result measured; where the inverse folds is
-    counted if it is not given.
+    `mapped` asks for the trust map too; without it the inverse is taken for one that nobody gets. `at_start` is what an
+    earlier result measured; where the inverse folds is counted if it is not given.
     """
     transform, poll = found.transform, run.monitor.poll
     scan, background = _finite_original(run.pair.moving), request.drivers.background
@@ -56,6 +56,7 @@ def finish(
         at_start=at_start or _compared(run, start, working),
         jacobian=found.jacobian,
         inverse_folds=inverse_folds,
+        delivered=mapped,
         seed=request.seed,
         poll=poll,
     )

@@ -85,6 +85,7 @@ def measure(
     at_start: PoseComparison | StartMeasures | Inherited,
     jacobian: JacobianStatistics | None = None,
     inverse_folds: int | None = None,
+    delivered: bool = True,
     seed: int,
     poll: Poll,
 ) -> tuple[Measures, Aligned]:
@@ -111,6 +112,8 @@ def measure(
         Of the transform on the fixed grid, where it is known.
     inverse_folds
         Of the inverse on the moving grid, where they are known.
+    delivered
+        Whether the inverse is; folds of one that only helps to judge are not counted.
     seed
         Of the points the inverse is tried at.
     poll
@@ -135,7 +138,7 @@ def measure(
     jacobian = jacobian or jacobian_statistics(transform, geometry, foreground, poll=poll)
     poll()
     consistency = inverse_consistency(transform, inverse, foreground, seed=seed, poll=poll)
-    if inverse_folds is None:
+    if inverse_folds is None and delivered:
         inverse_folds = int(np.count_nonzero(folded_voxels(inverse, pair.moving.original.geometry, poll=poll)))
     poll()
     apart = _apart(sides, aligned, transform, poll)

@@ -157,8 +157,8 @@ def align(
 ) -> Registration:
     """Register for the transform, the warped image and the verdict alone, as the members of a group are.
 
-    The transform is that of `run_request`. The inverse is solved once, no finer than the field; there is no trust map,
-    no driving labels and no extras.
+    The transform is that of `run_request`. The inverse is solved once, no finer than the field; its folds are not
+    counted; there is no trust map, no driving labels and no extras.
 
     Parameters
     ----------

@@ -19,8 +19,8 @@ RECORD, LOG, THUMBNAIL = "case.json", "log.txt", "thumbnail.jpg"
 # What is measured of a series: of the whole, and of each frame.
 SMOOTHNESS = ("roughness_before_mm", "roughness_after_mm")
 OF_FRAMES = (
-    *("ncc_before", "ncc_after", "motion_mean", "motion_p95", "motion_max", "strain", "folds", "inverse_error"),
-    *("jacobian_min", "jacobian_mean", "jacobian_max"),
+    *("ncc_before", "ncc_after", "motion_mean", "motion_p95", "motion_max", "strain", "folds", "inverse_folds"),
+    *("inverse_error", "jacobian_min", "jacobian_mean", "jacobian_max"),
 )
 SERIES_NAMES = frozenset(SERIES_FILES.values())
 LARGEST_RECORD = 100_000_000

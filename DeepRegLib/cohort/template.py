@@ -198,6 +198,7 @@ class _Workers:
                 "recipe": recipe_to_dict(self.recipe),
                 "template": space.path,
                 "transform": members[n].path,
+                "image": str(self._job.members[n]),
                 "name": self._folders[n],
             }
             for n in used
@@ -206,7 +207,8 @@ class _Workers:
         measured = {}
         for n in used:
             answer = found[self._folders[n]]
-            measured[n] = float(answer["displacement"]), int(answer["folds"]), float(answer["inverse_error"])
+            folds, inverse_folds = int(answer["folds"]), int(answer["inverse_folds"])
+            measured[n] = float(answer["displacement"]), folds, inverse_folds, float(answer["inverse_error"])
         nowhere = [None] * len(members)
         return Ends(nowhere, nowhere, measured)
 

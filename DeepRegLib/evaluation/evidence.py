@@ -186,6 +186,14 @@ def information(first: NDArray[np.float32], second: NDArray[np.float32]) -> floa
     return max((_shared(*levels) - chance) / max(1 - chance, 1e-6), 0.0)
 
 
+def unexplained(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Return the share of the variance of either of two lists of values that the other does not explain, the larger.
+
+    That is what the correlation ratio (Roche et al., MICCAI 1998) leaves of 1, whatever the contrasts; 1 by chance.
+    """
+    return max(_left_by(first, second), _left_by(second, first))
+
+
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """Return the normalised cross correlation of two lists of values; 0 if one is constant."""
     a, b = (values - values.mean(dtype=np.float64) for values in (first, second))
@@ -239,6 +247,14 @@ def _shared(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     joint = np.bincount(first * BINS + second, minlength=BINS * BINS).reshape(BINS, BINS) / len(first)
     both = entropy(joint)
     return (entropy(joint.sum(0)) + entropy(joint.sum(1))) / both - 1 if both > 0 else 0.0
+
+
+def _left_by(known: NDArray[np.float32], values: NDArray[np.float32]) -> float:
+    levels, numbers = _levels(known), values.astype(np.float64)
+    count = np.maximum(np.bincount(levels, minlength=BINS), 1)
+    total, squares = (np.bincount(levels, weights, BINS) for weights in (numbers, numbers**2))
+    whole = float(((numbers - numbers.mean()) ** 2).sum())
+    return float((squares - total**2 / count).sum()) / whole if whole > 0 else 1.0
 
 
 def _levels(values: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ from DeepRegLib.series.stores import Found, MemoryStore, Store
 from DeepRegLib.series.template import Template
 from DeepRegLib.series.voting import elected, votes_of
 from DeepRegLib.series.walk import LEAST_MEMBERS, LINEAR_PASS, Ends, linear_only, made_by, member_folder
-from DeepRegLib.stages.inverse import solved_well
+from DeepRegLib.stages.inverse import delivered_inverse
 from DeepRegLib.transforms import LinearTransform, Transform
 
 GROUP_MEAN = "mean"
@@ -231,7 +231,9 @@ class _Here:
         for done, n in enumerate(used):
             self._running.tell("inverse", 1 - FINISHING * (1 - done / len(used)))
             transform = transforms[n] = members[n].transform
-            inverse, measured[n] = finished_member(transform, space.reference, self._running, self._device, points)
+            inverse, measured[n] = finished_member(
+                transform, space.reference, self._group.images[n].geometry, self._running, self._device, points
+            )
             inverses[n] = inverse
             self._running.store.finish(member_folder(n), transform, inverse)
         return Ends(transforms, inverses, measured)
@@ -268,10 +270,17 @@ def shape_of(total: NDArray[np.float64], squares: NDArray[np.float64], grid: Geo
 
 
 def finished_member(
-    transform: Transform, anchor: Reference, running: Running, device: str, points: NDArray[np.float64]
-) -> tuple[Transform, tuple[float, int, float]]:
-    """Return the inverse of a member's transform, and displacement, folds and inverse error as of a `MemberRow`."""
-    inverse, reached = solved_well(transform, anchor.foreground, running.seed, device=device, poll=running.poll)
+    transform: Transform,
+    anchor: Reference,
+    member: Geometry,
+    running: Running,
+    device: str,
+    points: NDArray[np.float64],
+) -> tuple[Transform, tuple[float, int, int, float]]:
+    """Return the inverse of a member's transform, and what a `MemberRow` says of both: `Ends.measured`."""
+    done, reached = delivered_inverse(
+        transform, anchor.foreground, member, running.seed, device=device, poll=running.poll
+    )
     moved = np.linalg.norm(transform.apply_to_points(points) - points, axis=-1)
     folds = 0 if isinstance(transform, LinearTransform) else digital_folds(transform, anchor.image.geometry)
-    return inverse, (float(moved.mean()), folds, reached.mean)
+    return done.inverse, (float(moved.mean()), folds, done.folds, reached.mean)

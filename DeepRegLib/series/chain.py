@@ -12,7 +12,7 @@ from DeepRegLib.series.fields import mean_image
 from DeepRegLib.series.frames import Frames
 from DeepRegLib.series.members import Reference, Running, prepared_reference, register_member, without_their_mean
 from DeepRegLib.series.stores import Found
-from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform
+from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose, has_field
 
 MEAN_PASSES = 2
 STILL_SPACING = 4.0  # voxels
@@ -55,13 +55,13 @@ def registered_outward(
         starts = [found[other].transform for other in neighbours if other != index and found[other].registered]
         if not starts and first is not None:
             # The other side's first frame: it lies near the reference, or, in a cycle, near the frame that is done.
-            starts = [_zero_motion(running, anchor), first.transform]
+            starts = [LinearTransform.identity(), first.transform]
         found[n] = register_member(
             running,
             anchor,
             frames[n].read(),
             frame_folder(n),
-            starts or [LinearTransform.identity()],
+            [_as_solved(each, running, anchor) for each in starts] or [LinearTransform.identity()],
             near=bool(starts),
             known=first,
             progress=running.part(stage, begin, share),
@@ -71,13 +71,13 @@ def registered_outward(
     return [found[n] for n in range(len(frames))]
 
 
-def _zero_motion(running: Running, anchor: Reference) -> Transform:
-    """Return a transform that moves nothing, of the kind that the recipe solves for."""
-    if not running.recipe.deformable.enabled:
-        return LinearTransform.identity()
+def _as_solved(start: Transform, running: Running, anchor: Reference) -> Transform:
+    """Return a start as one of the kind that the recipe solves for: from one without a field all stages would run."""
+    if not running.recipe.deformable.enabled or has_field(start):
+        return start
     geometry = anchor.image.geometry
     grid = geometry.resized(STILL_SPACING * np.array(geometry.spacing))
-    return DisplacementField(np.zeros((*grid.shape, 3), np.float32), grid)
+    return compose(DisplacementField(np.zeros((*grid.shape, 3), np.float32), grid), start)
 
 
 def registered_to_the_mean(

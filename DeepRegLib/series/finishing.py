@@ -15,12 +15,12 @@ from DeepRegLib.result import FAILED
 from DeepRegLib.series.chain import frame_folder, require_some
 from DeepRegLib.series.fields import weighted_sum
 from DeepRegLib.series.frames import PERCENT, Frames
-from DeepRegLib.series.measures import frame_row, points_inside
+from DeepRegLib.series.measures import Delivered, frame_row, points_inside
 from DeepRegLib.series.members import Reference, Running
 from DeepRegLib.series.result import FrameRow
 from DeepRegLib.series.stores import Found
 from DeepRegLib.series.temporal import Clock, roughness, smoothing_weights
-from DeepRegLib.stages.inverse import solved_well
+from DeepRegLib.stages.inverse import delivered_inverse
 from DeepRegLib.transforms import LinearTransform, Transform
 
 KEPT_FIELDS = 16
@@ -79,17 +79,17 @@ def finished(running: Running, work: Work) -> Finished:
     for n, each in enumerate(work.found):
         running.tell("inverse", 1 - FINISHING * (1 - n / len(work.found)))
         transform = smoothed(n)
-        inverse, reached = solved_well(
-            transform, work.anchor.foreground, running.seed, device=device, poll=running.poll
-        )
         frame = work.frames[n]
-        rows.append(
-            frame_row(n, frame, each, work.anchor, transform, reached, not known[n], paths.points, running.poll)
+        image = frame.read()
+        inverse, reached = delivered_inverse(
+            transform, work.anchor.foreground, image.geometry, running.seed, device=device, poll=running.poll
         )
+        delivered = Delivered(transform, inverse.folds, reached, bridged=not known[n])
+        rows.append(frame_row(n, frame, image, each, work.anchor, delivered, paths.points, running.poll))
         paths.before.append((each.transform if each.registered else transform).apply_to_points(paths.points))
         paths.after.append(transform.apply_to_points(paths.points))
         names.append(frame_folder(n))
-        running.store.finish(names[-1], transform, inverse)
+        running.store.finish(names[-1], transform, inverse.inverse)
     transforms, inverses = running.store.finished(names)
     rough = [roughness(np.stack(each), cyclic=work.cyclic) for each in (paths.before, paths.after)]
     return Finished(transforms, inverses, tuple(rows), *rough)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,14 +60,35 @@ def foreground_on(foreground: Image, grid: Geometry) -> NDArray[np.bool_]:
     return inside if inside.any() else np.ones_like(inside)
 
 
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """What a frame is delivered with.
+
+    Parameters
+    ----------
+    transform
+        Reference points to its points.
+    inverse_folds
+        Voxels of its grid where the inverse folds.
+    consistency
+        How exact the inverse is.
+    bridged
+        Whether they are those of its neighbours in time.
+    """
+
+    transform: Transform
+    inverse_folds: int
+    consistency: InverseConsistency
+    bridged: bool
+
+
 def frame_row(
     index: int,
     frame: Frame,
+    image: Image,
     found: Found,
     anchor: Reference,
-    transform: Transform,
-    consistency: InverseConsistency,
-    bridged: bool,
+    delivered: Delivered,
     points: NDArray[np.float64],
     poll: Poll,
 ) -> FrameRow:
@@ -73,21 +96,19 @@ def frame_row(
 
     Parameters
     ----------
-    index, frame, found
-        Which, and what its registration found.
+    index, frame, image, found
+        Which, what it shows, and what its registration found.
     anchor
         The reference.
-    transform, consistency
-        As delivered, and how exact its inverse is.
-    bridged
-        Whether they are those of its neighbours in time.
+    delivered
+        Its transforms.
     points
         Of the foreground, ``(n, 3)``.
     poll
         May raise to stop.
     """
     original, foreground = anchor.scan.side.original, anchor.foreground
-    image = frame.read()
+    transform = delivered.transform
     still = LinearTransform.identity()
     likeness = [
         ncc(original, apply_to_image(each, image, original.geometry, poll=poll), foreground)
@@ -102,8 +123,8 @@ def frame_row(
         index=index,
         name=frame.name,
         time=frame.time,
-        verdict=_judged(found, folds, consistency.p99),
-        bridged=bridged,
+        verdict=_judged(found, folds, delivered),
+        bridged=delivered.bridged,
         ncc_before=likeness[0],
         ncc_after=likeness[1],
         motion_mean=float(moved.mean()),
@@ -114,14 +135,17 @@ def frame_row(
         jacobian_max=float(determinant[inside].max()),
         strain=float(strain[inside].mean()),
         folds=folds,
-        inverse_error=consistency.mean,
+        inverse_folds=delivered.inverse_folds,
+        inverse_error=delivered.consistency.mean,
         seconds=found.seconds,
     )
 
 
-def _judged(found: Found, folds: int, inverse_p99: float) -> Verdict:
+def _judged(found: Found, folds: int, delivered: Delivered) -> Verdict:
     """Judge a frame: what its registration found, and what is delivered."""
     verdict = found.verdict
-    if inverse_p99 > COARSE_INVERSE_MM:
-        verdict = with_doubt(verdict, inexact_inverse(inverse_p99))
+    if delivered.consistency.p99 > COARSE_INVERSE_MM:
+        verdict = with_doubt(verdict, inexact_inverse(delivered.consistency.p99))
+    if delivered.inverse_folds:
+        verdict = with_doubt(verdict, f"The inverse folds at {delivered.inverse_folds} voxels of the frame.")
     return with_doubt(verdict, f"The field folds at {folds} voxels.") if folds else verdict

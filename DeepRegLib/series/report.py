@@ -125,7 +125,7 @@ def _list(texts: Sequence[str]) -> str:
 def _table(series: SeriesRegistration) -> str:
     heading = [
         *("frame", f"time ({series.frames.unit})", "verdict", "motion (mm)", "95 %", "NCC before", "NCC after"),
-        *("volume", "strain", "folds", "inverse (mm)"),
+        *("volume", "strain", "folds", "folds of the inverse", "inverse (mm)"),
     ]
     lines = ["<table><tr>" + "".join(f"<th>{escape(each)}</th>" for each in heading) + "</tr>"]
     for row in series.rows:
@@ -140,6 +140,7 @@ def _table(series: SeriesRegistration) -> str:
             f"{row.jacobian_mean:.3f}",
             f"{row.strain:.3f}",
             str(row.folds),
+            str(row.inverse_folds),
             f"{row.inverse_error:.3f}",
         )
         lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

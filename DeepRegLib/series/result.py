@@ -38,6 +38,8 @@ class FrameRow:
         Mean of the largest principal Green-Lagrange strain in the same region.
     folds
         Voxels of the reference's grid where the transform folds.
+    inverse_folds
+        Voxels of the frame's own grid where the inverse folds.
     inverse_error
         Mean distance in mm of foreground points from their way there and back.
     seconds
@@ -59,6 +61,7 @@ class FrameRow:
     jacobian_max: float
     strain: float
     folds: int
+    inverse_folds: int
     inverse_error: float
     seconds: float
 

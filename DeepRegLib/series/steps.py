@@ -163,9 +163,10 @@ def finish(given: Arguments) -> Answer:
     anchor = _reference(given["template"], os.stat(given["template"]).st_mtime_ns, _settings(given))  # noqa: PTH116
     points = points_inside(anchor.foreground, running.seed)
     device = str(choose_device(running.device))
-    inverse, (displacement, folds, error) = finished_member(transform, anchor, running, device, points)
+    member = read_image(given["image"]).geometry
+    inverse, measured = finished_member(transform, anchor, member, running, device, points)
     running.store.finish(given["name"], transform, inverse)
-    return {"displacement": displacement, "folds": folds, "inverse_error": error}
+    return dict(zip(("displacement", "folds", "inverse_folds", "inverse_error"), measured, strict=True))
 
 
 STEPS: Mapping[str, Callable[[Arguments], Answer]] = {

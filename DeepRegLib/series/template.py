@@ -36,6 +36,8 @@ class MemberRow:
         Mean length of the displacement from the template in its anatomy, mm; None of one that was left out.
     folds
         Voxels of the template where the transform folds.
+    inverse_folds
+        Voxels of the member where the inverse folds.
     inverse_error
         Mean distance in mm of points of the template from their way there and back.
     """
@@ -47,6 +49,7 @@ class MemberRow:
     weight: float
     displacement: float | None = None
     folds: int | None = None
+    inverse_folds: int | None = None
     inverse_error: float | None = None
 
 

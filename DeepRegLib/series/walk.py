@@ -41,12 +41,13 @@ class Ends:
     transforms, inverses
         One a member; None of those left out, and of those that lie in files.
     measured
-        Displacement (mm), folds and inverse error (mm) as of a `MemberRow`, of those that are used.
+        Displacement (mm), folds of the transform and of the inverse, and inverse error (mm) as of a `MemberRow`, of
+        those that are used.
     """
 
     transforms: Sequence[Transform | None]
     inverses: Sequence[Transform | None]
-    measured: Mapping[int, tuple[float, int, float]]
+    measured: Mapping[int, tuple[float, int, int, float]]
 
 
 M = TypeVar("M", bound=Member)

@@ -67,16 +67,72 @@ def inverted_again(
 def mended(run: Run, transform: Transform, inverse: Transform, seed: int) -> Unfolded:
     """Smooth an inverse where it folds on the moving scan's grid and note that, if it stays as exact as promised."""
     moving = run.pair.moving.original.geometry
-    done = unfolded(inverse, moving, device=str(run.device), poll=run.monitor.poll)
+    foreground, poll = run.pair.fixed.foreground, run.monitor.poll
+    done = unfolded_well(transform, inverse, foreground, moving, seed, device=str(run.device), poll=poll)
     if done.folds == done.found:
         return done
-    before, after = (consistency(run, transform, each, seed) for each in (inverse, done.inverse))
-    if not is_exact(after) and (after.mean > MOST_LOST * before.mean or after.p99 > MOST_LOST * before.p99):
-        return Unfolded(inverse, done.found, done.found)
     run.log.add_decision(
         f"Inverse: it folded at {done.found} voxels of the moving scan, and was smoothed there; {done.folds} are left."
     )
     return done
+
+
+def unfolded_well(
+    transform: Transform,
+    inverse: Transform,
+    foreground: Image,
+    moving: Geometry,
+    seed: int,
+    *,
+    device: str = "cpu",
+    poll: Poll = never_cancel,
+) -> Unfolded:
+    """Smooth an inverse where it folds on the moving scan's grid, if it stays as exact as promised.
+
+    Parameters
+    ----------
+    transform, inverse
+        Fixed points to moving points, and back.
+    foreground, seed
+        Where on the fixed grid the inverse is tried, and of the points there.
+    moving
+        The moving scan's grid.
+    device, poll
+        As in `DeepRegLib.transforms.invert`.
+    """
+    done = unfolded(inverse, moving, device=device, poll=poll)
+    if done.folds == done.found:
+        return done
+    before, after = (
+        inverse_consistency(transform, each, foreground, INVERSE_SAMPLES, seed, poll=poll)
+        for each in (inverse, done.inverse)
+    )
+    if not is_exact(after) and (after.mean > MOST_LOST * before.mean or after.p99 > MOST_LOST * before.p99):
+        return Unfolded(inverse, done.found, done.found)
+    return done
+
+
+def delivered_inverse(
+    transform: Transform, foreground: Image, moving: Geometry, seed: int, *, device: str, poll: Poll
+) -> tuple[Unfolded, InverseConsistency]:
+    """Return the inverse that a frame or member is delivered with, smoothed where it folds, and how exact it is.
+
+    Parameters
+    ----------
+    transform
+        Reference points to its points.
+    foreground, seed
+        Where on the reference's grid the inverse is tried, and of the points there.
+    moving
+        The grid of the frame or member.
+    device, poll
+        As in `DeepRegLib.transforms.invert`.
+    """
+    inverse, reached = solved_well(transform, foreground, seed, moving=moving, device=device, poll=poll)
+    done = unfolded_well(transform, inverse, foreground, moving, seed, device=device, poll=poll)
+    if done.folds < done.found:
+        reached = inverse_consistency(transform, done.inverse, foreground, INVERSE_SAMPLES, seed, poll=poll)
+    return done, reached
 
 
 def solved_well(

@@ -121,7 +121,7 @@ class _File:
         """Write the superblock of a file whose root group is at an address."""
         head = SIGNATURE + struct.pack("<BBBBQ", 2, 8, 8, 0, 0) + UNDEFINED + struct.pack("<QQ", self._end, root)
         self._stream.seek(0)
-        self._stream.write(_with_checksum(head))
+        self._stream.write(with_checksum(head))
 
     def strings(self, texts: Sequence[str]) -> dict[str, bytes]:
         """Write texts into a global heap, and return what refers to each."""
@@ -153,7 +153,7 @@ class _File:
         """Write numbers as they are, and return the address of their dataset."""
         data = values.tobytes()
         return self.dataset(
-            _dataspace(len(values)), _float(values.itemsize), _plain_layout(self.append(data), len(data))
+            _dataspace(len(values)), datatype_of_float(values.itemsize), _plain_layout(self.append(data), len(data))
         )
 
     def compressed(self, values: NDArray[np.floating]) -> int:
@@ -169,9 +169,7 @@ class _File:
             keys.append((len(data), first, self.append(data)))
         tree = self.append(_chunk_tree(keys, length, len(values)))
         layout = struct.pack("<BBBQII", 3, 2, 2, tree, length, width)
-        shuffle = struct.pack("<HHHI", SHUFFLE, 1, 1, width)
-        deflate = struct.pack("<HHHI", DEFLATE, 1, 1, LEVEL)
-        return self.dataset(_dataspace(len(values)), _float(width), layout, bytes([2, 2]) + shuffle + deflate)
+        return self.dataset(_dataspace(len(values)), datatype_of_float(width), layout, filters_of_float(width))
 
 
 def _chunk_tree(keys: Sequence[tuple[int, int, int]], length: int, count: int) -> bytes:
@@ -185,24 +183,32 @@ def _chunk_tree(keys: Sequence[tuple[int, int, int]], length: int, count: int) -
 
 def _header(messages: Sequence[tuple[int, bytes]]) -> bytes:
     body = b"".join(struct.pack("<BHB", kind, len(data), 0) + data for kind, data in messages)
-    return _with_checksum(b"OHDR" + struct.pack("<BBI", 2, 2, len(body)) + body)
+    return with_checksum(b"OHDR" + struct.pack("<BBI", 2, 2, len(body)) + body)
 
 
 def _dataspace(count: int) -> bytes:
     return struct.pack("<BBBBQ", 2, 1, 0, 1, count)
 
 
-def _float(width: int) -> bytes:
+def datatype_of_float(width: int) -> bytes:
+    """Return the message that says how numbers of 4 or 8 bytes are stored."""
     precision, exponent, exponent_size, mantissa, mantissa_size, bias = FLOATS[width]
     kind = struct.pack("<BBBBI", 0x11, 0x20, precision - 1, 0, width)
     return kind + struct.pack("<HHBBBBI", 0, precision, exponent, exponent_size, mantissa, mantissa_size, bias)
+
+
+def filters_of_float(width: int) -> bytes:
+    """Return the message that says how chunks of numbers are shuffled and deflated."""
+    shuffle = struct.pack("<HHHI", SHUFFLE, 1, 1, width)
+    return bytes([2, 2]) + shuffle + struct.pack("<HHHI", DEFLATE, 1, 1, LEVEL)
 
 
 def _plain_layout(address: int, size: int) -> bytes:
     return struct.pack("<BBQQ", 3, 1, address, size)
 
 
-def _with_checksum(block: bytes) -> bytes:
+def with_checksum(block: bytes) -> bytes:
+    """Return a block with its checksum behind it."""
     return block + struct.pack("<I", lookup3(block))
 
 

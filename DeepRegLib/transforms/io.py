@@ -31,6 +31,7 @@ from DeepRegLib.transforms.foreign import read_foreign
 from DeepRegLib.transforms.hdf5 import StoredTransform, write_hdf5
 from DeepRegLib.transforms.itk import displacement_on_grid, transform_to_sitk
 from DeepRegLib.transforms.linear import LinearTransform, from_matrix_and_centre
+from DeepRegLib.transforms.own_hdf5 import read_own_hdf5
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def _read_list(source: Path, name: str) -> Transform:
 
 def _read_hdf5(source: Path) -> Transform:
     name = shown(source)
-    table, arrays = read_elsewhere("transform", source)
+    table, arrays = read_own_hdf5(source) or read_elsewhere("transform", source)
     remaining = iter(arrays)
     parts: list[Transform] = []
     for entry in table["parts"]:

@@ -36,7 +36,7 @@ def result_for(request: SeriesRequest) -> SeriesResult:
     rows = tuple(
         FrameRow(
             n, f"frame {n + 1}", time, Verdict("check" if n == 1 else "ok", ()), False, 0.7, 0.9,
-            shift_of(n), shift_of(n), shift_of(n), 0.9, 1.0, 1.1, 0.05, 0, 0.01, 1.0,
+            shift_of(n), shift_of(n), shift_of(n), 0.9, 1.0, 1.1, 0.05, 0, 0, 0.01, 1.0,
         )
         for n, time in enumerate(request.times)
     )  # fmt: skip

@@ -55,6 +55,7 @@ def test_the_reference_stays_and_nothing_folds() -> None:
     series = breathing()
     np.testing.assert_array_equal(series.transforms[0].apply_to_points(inner_points()), inner_points())
     assert [digital_folds(each, GRID) for each in series.transforms] == [0] * COUNT
+    assert [digital_folds(each, GRID) for each in series.inverses] == [row.inverse_folds for row in series.rows]
     assert max(row.inverse_error for row in series.rows) < 0.1
     # The inverse that is delivered is judged, not the rough one of each registration.
     assert not [reason for row in series.rows for reason in row.verdict.reasons if "inverse" in reason]
@@ -170,6 +171,22 @@ def test_a_cancelled_run_keeps_its_frames_and_a_second_one_goes_on_from_them() -
     resumed = register_series(frames, quick_recipe(), reference=0, device="cpu", store=store)
     assert store.saved == ["frame_0001", "frame_0002"]
     assert len(resumed.rows) == 3
+
+
+def test_a_run_cancelled_half_way_goes_on_from_its_folder(tmp_path: Path) -> None:
+    store, frames = FolderStore(tmp_path), list(breath(COUNT)[:4])
+    first, second = (tmp_path / f"frame_000{n}" / "found.json" for n in (1, 2))
+    with pytest.raises(CancelledError):
+        register_series(
+            frames, rigid_recipe(), reference=0, cyclic=False, device="cpu", store=store, cancel=second.is_file
+        )
+    kept = [path.stat().st_mtime_ns for path in (first, second)]
+    assert not (tmp_path / "frame_0003").exists()
+    series = register_series(frames, rigid_recipe(), reference=0, cyclic=False, device="cpu", store=store)
+    assert [path.stat().st_mtime_ns for path in (first, second)] == kept
+    whole = register_series(frames, rigid_recipe(), reference=0, cyclic=False, device="cpu")
+    points = inner_points()
+    np.testing.assert_allclose(trajectories(series, points), trajectories(whole, points), atol=1e-3)
 
 
 def test_what_was_found_with_another_recipe_or_damaged_is_found_again(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from DeepRegLib.evaluation.evidence import information
 from DeepRegLib.image import Image
 from DeepRegLib.pipeline import register
 from DeepRegLib.recipes import Recipe, load_recipe
-from DeepRegLib.stages.gain import detail_gains
+from DeepRegLib.stages.gain import detail_gains, differ_less
 from DeepRegLib.transforms import DisplacementField, apply_to_image, displacement_on_grid, has_field
 from Testing.synthetic import blob_values, geometry_in
 
@@ -65,6 +66,20 @@ def test_detail_gains_by_what_lies_better_and_not_by_a_little_noise() -> None:
     assert not detail_gains(fixed, aligned, apart)
 
 
+def test_less_is_left_where_a_tenth_lies_better_though_information_falls() -> None:
+    random = np.random.default_rng(0)
+    fixed = random.normal(size=40_000).astype(np.float32)
+    moved = np.arange(40_000) % 10 == 0
+    first = np.where(moved, random.normal(size=40_000), fixed + 0.02 * random.normal(size=40_000)).astype(np.float32)
+    last = (fixed + 0.2 * random.normal(size=40_000)).astype(np.float32)
+    assert information(fixed, last) < information(fixed, first)
+    assert differ_less(fixed, first, last)
+    assert differ_less(fixed, -first, -last)
+    assert not differ_less(fixed, last, first)
+    followed = (last + 0.01 * random.normal(size=40_000)).astype(np.float32)
+    assert not differ_less(fixed, last, followed)
+
+
 def test_in_another_contrast_too() -> None:
     still = register(scan(1, 0.3), scan(2, 0.3, brightness=-1.0), recipe("mind"), device="cpu")
     moved = register(scan(1, 0.3), scan(2, 0.3, brightness=-1.0, moved=5.0), recipe("mind"), device="cpu")
@@ -77,3 +92,10 @@ def test_what_landmarks_draw_stays() -> None:
         scan(1, 0.3), scan(2, 0.3), recipe(), fixed_landmarks=points, moving_landmarks=points + 2.0, device="cpu"
     )
     assert has_field(result.transform)
+
+
+def test_a_given_field_that_moves_nothing_is_no_field_of_the_users() -> None:
+    still = DisplacementField(np.zeros((*GEOMETRY.shape, 3), np.float32), GEOMETRY)
+    result = register(scan(1, 0.3), scan(2, 0.3), recipe(), initial_transform=still, device="cpu")
+    assert np.abs(displacement_on_grid(result.transform, GEOMETRY)).max() < 1e-6
+    assert [text for text in result.warnings if "field was left out" in text]
