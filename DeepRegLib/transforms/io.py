@@ -29,6 +29,7 @@ from DeepRegLib.transforms.foreign import read_foreign
 from DeepRegLib.transforms.hdf5 import StoredTransform, write_hdf5
 from DeepRegLib.transforms.itk import displacement_on_grid, transform_to_sitk
 from DeepRegLib.transforms.linear import LinearTransform, from_matrix_and_centre
+from DeepRegLib.transforms.plausibility import require_plausible
 from DeepRegLib.transforms.rounding import power_of_two, rounded
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def read_transform(
     Raises
     ------
     InputError
-        If the file does not exist, cannot be read, or holds something else.
+        If the file does not exist, cannot be read, holds something else, or leads beyond all scans.
 
     Examples
     --------
@@ -91,8 +92,11 @@ def read_transform(
             raise InputError(f"{shown(source)} does not exist.", "Check the path.")
         try:
             if is_dicom_file(source):
-                return read_dicom_registration(source, fixed_series, moving_series)
-            return _read(source, fixed, moving)
+                found = read_dicom_registration(source, fixed_series, moving_series)
+            else:
+                found = _read(source, fixed, moving)
+            require_plausible(found)
+            return found
         except InputError as error:
             if shown(source) in error.message:
                 raise
