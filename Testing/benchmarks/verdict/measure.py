@@ -42,7 +42,7 @@ RECIPES = ("rigid", "affine")
 COARSE = 4.0
 # Few, since they take long, and chosen to be small: whether finer voxels change anything.
 AT_TWO = (
-    "stroke",
+    "brain_multimodal_stroke",
     "head_t1_freesurfer_sub01",
     "brain_preop",
     "liver_mr_breathing_eth19_cyc_1_6",
