@@ -14,6 +14,9 @@ from DeepRegLib.errors import InputError
 ORTHONORMALITY_TOLERANCE = 1e-3
 # Between directions; over a thousand voxels an axis that is off by so little ends a thousandth of one away.
 SAME_AXES = 1e-6
+# In mm; numbers beyond these are damage. Stages of microscopes count from far off, and see nanometres.
+FARTHEST = 1e6
+SMALLEST_SPACING, LARGEST_SPACING = 1e-6, 1e4
 IDENTITY_DIRECTION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -35,7 +38,8 @@ class Geometry:
     Raises
     ------
     InputError
-        If a size is below 1, a number is not finite, a spacing is not positive, or the direction is not orthonormal.
+        If a size is below 1, a number is not finite or beyond any scan, a spacing is not positive, or the direction is
+        not orthonormal.
 
     Examples
     --------
@@ -60,6 +64,17 @@ class Geometry:
             )
         if min(self.spacing) <= 0:
             raise InputError(f"The voxel spacing {self.spacing} is not positive.", "Repair the image header.")
+        if min(self.spacing) < SMALLEST_SPACING or max(self.spacing) > LARGEST_SPACING:
+            raise InputError(
+                f"A voxel spacing of {_listed(self.spacing)} mm is no scan's: it must lie between {SMALLEST_SPACING:g} "
+                f"and {LARGEST_SPACING:g} mm.",
+                "Repair the image header.",
+            )
+        if np.abs(self.origin).max() > FARTHEST:
+            raise InputError(
+                f"An origin of {_listed(self.origin)} mm is farther away than any scan lies.",
+                "Repair the image header.",
+            )
         axes = self.axes
         if np.abs(axes.T @ axes - np.eye(3)).max() > ORTHONORMALITY_TOLERANCE:
             raise InputError(
@@ -320,3 +335,7 @@ def apply_matrix(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.f
     [[1.0, 2.0, 3.0], [6.0, 7.0, 8.0]]
     """
     return np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return " x ".join(f"{number:g}" for number in numbers)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import FARTHEST
 
 # Fixed and moving points ``(n, 3)``, LPS mm; row n of one belongs to row n of the other.
 Landmarks = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -61,4 +62,6 @@ def check_landmarks(fixed: NDArray[np.floating] | None, moving: NDArray[np.float
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise InputError("A landmark position is NaN or infinite.", "Remove or place that landmark.")
+    if max(np.abs(a).max(), np.abs(b).max()) > FARTHEST:
+        raise InputError("A landmark lies farther away than any scan.", "Remove or place that landmark.")
     return a, b

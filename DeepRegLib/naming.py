@@ -49,6 +49,8 @@ def without_folders(texts: Iterable[str], names: Iterable[str]) -> list[str]:
 def without_paths(text: str, files: Mapping[str, str]) -> str:
     """Return a text in which no input stands with its folders, and a DICOM folder as what it is given for.
 
+    So does what is not there and has no ending, which may have been meant for such a folder.
+
     Parameters
     ----------
     text
@@ -57,5 +59,12 @@ def without_paths(text: str, files: Mapping[str, str]) -> str:
         Their paths, by what they are: ``"fixed"``, ``"moving_labels"``.
     """
     for what, path in sorted(files.items(), key=lambda item: len(item[1]), reverse=True):
-        text = text.replace(path, f"the folder of {what}" if Path(path).is_dir() else base_name(path))
+        text = text.replace(path, _named_for(what, Path(path)) or base_name(path))
     return text
+
+
+def _named_for(what: str, path: Path) -> str:
+    """Return what a folder is called in place of its name, "" for a file."""
+    if path.is_dir():
+        return f"the folder of {what}"
+    return "" if path.suffix or path.is_file() else "a path without an ending"

@@ -19,6 +19,7 @@ from DeepRegLib.landmark_alignment import Landmarks, check_landmarks
 from DeepRegLib.masks import check_mask_grid
 from DeepRegLib.recipes import Recipe
 from DeepRegLib.transforms import Transform
+from DeepRegLib.transforms.plausibility import require_plausible
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,8 @@ class Drivers:
     background: float | None = None
 
     def __post_init__(self) -> None:
+        if self.initial_transform is not None:
+            require_plausible(self.initial_transform)
         landmarks = check_landmarks(self.fixed_landmarks, self.moving_landmarks)
         if landmarks is not None:
             object.__setattr__(self, "fixed_landmarks", landmarks[0])

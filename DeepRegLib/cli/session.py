@@ -19,6 +19,8 @@ from rich.text import Text
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError, TrainingError
 
 # Control and format characters (those that turn the direction of writing among them), halves of characters.
+# What the system says where a library finds no room in memory.
+NOT_LOADED = ("failed to map segment", "annot allocate memory")
 COMMANDS = ("Cc", "Cf", "Cs")
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -168,7 +170,7 @@ def _exit_code(error: Exception) -> int:
 def _explanation(error: Exception, verbose: bool) -> str:
     if isinstance(error, DeepRegError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NOT_LOADED):
         return "Out of memory. Close other programs, or resample the images to larger voxels."
     advice = "" if verbose else " Run again with --verbose and report it."
     reason = one_line(str(error))[:300]

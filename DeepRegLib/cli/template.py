@@ -15,6 +15,7 @@ from DeepRegLib.cli.progress import interruptible, reporter, undisturbed
 from DeepRegLib.cli.session import FAILED, Json, Session, Verbose, one_line, reading, session
 from DeepRegLib.cli.summary import say_verdict
 from DeepRegLib.errors import CancelledError, InputError
+from DeepRegLib.guarding import is_there
 
 if TYPE_CHECKING:
     from DeepRegLib.cohort.coordinating import Event
@@ -63,7 +64,7 @@ def template(
     with session(json_output, verbose) as screen:
         from DeepRegLib.series.template_saving import member_files, reserved_template, write_template
 
-        inputs = [each for each in (members, labels) if each is not None]
+        inputs = _inputs(members, labels, initial)
         with reporter(screen) as report, reserved_template(output, overwrite=overwrite, inputs=inputs) as place:
             report("read", 0.0)
             if cohort is not None and longitudinal:
@@ -87,6 +88,13 @@ def template(
         _summarise(screen, result, output, names)
         if result.verdict.level == "failed":
             raise typer.Exit(FAILED)
+
+
+def _inputs(members: Path, labels: Path | None, initial: str) -> list[Path]:
+    """Return what is read: both folders, what lies in them (links lead elsewhere), and the volume to begin with."""
+    folders = [each for each in (members, labels) if each is not None]
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    return [*folders, *found, *([Path(initial)] if is_there(Path(initial)) else [])]
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from DeepRegLib.cohort.files import content_hash
 from DeepRegLib.errors import OutputError
 from DeepRegLib.files import make_folder, write_text
 from DeepRegLib.files.json_tables import json_table
-from DeepRegLib.files.output_folder import RESULT
+from DeepRegLib.files.output_folder import RESULT, files_called_so
 from DeepRegLib.saving import is_output, json_text
 from DeepRegLib.segmentation.saving import is_segmentation_file
 from DeepRegLib.series.names import FRAME, SERIES_FILES, SERIES_JSON
@@ -49,6 +50,21 @@ def record_of(folder: Path) -> dict[str, Any] | None:
     if not any((folder / name).is_file() for name in (RESULT, SERIES_JSON)):
         return None
     return json_table(folder / RECORD, LARGEST_RECORD)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return which files in a case's folder a run would replace, although they are not as its record lists them.
+
+    They were put there, or changed, by somebody; a record from before files were listed vouches for all.
+    """
+    present = [name for name in files_called_so(folder, is_case_file) if name != RECORD] if folder.is_dir() else []
+    if not present:
+        return []
+    record = json_table(folder / RECORD, LARGEST_RECORD)
+    if record is None:
+        return present
+    listed = _table(record.get("files", dict.fromkeys(present)))
+    return [name for name in present if name not in listed or listed[name] not in (None, content_hash(folder / name))]
 
 
 def write_failure(output: str | Path, name: str, table: Mapping[str, Any]) -> None:

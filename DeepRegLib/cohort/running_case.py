@@ -21,7 +21,16 @@ from DeepRegLib.cohort.cases import Case, words_of
 from DeepRegLib.cohort.columns import COMMANDS
 from DeepRegLib.cohort.files import content_hash, stamp_of
 from DeepRegLib.cohort.fingerprint import SCHEMA, Fingerprint, difference, fingerprint_of
-from DeepRegLib.cohort.record import LARGEST_RECORD, LOG, RECORD, THUMBNAIL, is_case_file, record_of, summary_of
+from DeepRegLib.cohort.record import (
+    LARGEST_RECORD,
+    LOG,
+    RECORD,
+    THUMBNAIL,
+    foreign_files,
+    is_case_file,
+    record_of,
+    summary_of,
+)
 from DeepRegLib.cohort.thumbnails import write_thumbnail
 from DeepRegLib.cohort.work import BUSY, DISK, DONE, INPUT, RUN, VERSIONS, Outcome, Work
 from DeepRegLib.errors import DeepRegError, InputError, OutputError
@@ -108,6 +117,7 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
     made = record_of(folder)
     if made is not None and not difference(made, Fingerprint(**work.wanted), case.files):
         return _done(folder)  # another worker, taken for lost, has made it meanwhile
+    _require_own(folder)
     begun, clock = datetime.now(timezone.utc), time.perf_counter()
     reset_peak_memory()
     result = COMMANDS[case.command].result
@@ -127,6 +137,7 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
             write_thumbnail(case, new, new / THUMBNAIL)
             written = files_called_so(new, is_case_file)
             record = {
+                "files": {name: content_hash(new / name) for name in written},
                 "schema": SCHEMA,
                 "case": case.name,
                 "row": case.row,
@@ -147,6 +158,17 @@ def _run(work: Work, deepreg: Deepreg, log: Path) -> Outcome:
 
         place.commit(place.write(write))
     return _done(folder)
+
+
+def _require_own(folder: Path) -> None:
+    """Make sure that what the case's folder holds was written by a cohort: what somebody has put there must not go."""
+    foreign = foreign_files(folder)
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise InputError(
+            f"{folder.name} holds {foreign[0]}{more}, which no cohort has written so: it would be replaced.",
+            "Move the files elsewhere, or give the case another name.",
+        )
 
 
 def _done(folder: Path) -> Outcome:

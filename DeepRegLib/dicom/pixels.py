@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from DeepRegLib.dicom.frames import Frame
 from DeepRegLib.errors import InputError
 from DeepRegLib.formats.isolated import read_elsewhere
-from DeepRegLib.formats.raster import DamagedFileError
+from DeepRegLib.formats.raster import DamagedFileError, overflown
 from DeepRegLib.naming import shown
 
 # What numpy and pydicom unpack by themselves; the rest goes to GDCM, in a process of its own.
@@ -54,9 +54,19 @@ def values_of(frames: Sequence[Frame], datasets: dict[Path, Any]) -> NDArray[Any
         if (slope, intercept) == (1.0, 0.0):
             values[number] = pixels
         elif dtype.kind == "f":
-            values[number] = pixels * slope + intercept
+            values[number] = _scaled(pixels, slope, intercept, frames[number])
         else:
             values[number] = pixels.astype(np.int64) * int(slope) + int(intercept)
+    return values
+
+
+def _scaled(pixels: NDArray[Any], slope: float, intercept: float, frame: Frame) -> NDArray[Any]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = pixels * slope + intercept
+    if overflown(pixels, values):
+        raise DamagedFileError(
+            f"{shown(frame.file)} is damaged: scaled by {slope:g} its values are beyond all numbers."
+        )
     return values
 
 

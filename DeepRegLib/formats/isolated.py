@@ -34,6 +34,10 @@ GIGABYTE = 1 << 30
 # Python, numpy and SimpleITK reserve about one gigabyte of addresses before anything is read.
 LEAST_MEMORY = 3 * GIGABYTE
 MEMORY_PER_BYTE = 40
+# What they write to is far less: this, and what can be unpacked from the file's bytes, as often as it is copied. So a
+# file of kilobytes takes no gigabyte, whatever it claims.
+LEAST_WRITTEN = GIGABYTE // 4
+UNPACKED_PER_BYTE, COPIES = 1032, 4
 # Of its own computing time; on a busy machine it is waited for longer.
 SECONDS = 20.0
 WAITED = 3.0
@@ -75,7 +79,8 @@ def read_elsewhere(kind: str, path: Path) -> tuple[dict[str, Any], list[NDArray[
     memory = LEAST_MEMORY + MEMORY_PER_BYTE * size
     seconds = SECONDS + SECONDS_PER_GIGABYTE * size / GIGABYTE
     with _name_for_itk(path) as name:
-        command = [this_python(), str(CHILD), kind, name, str(memory), str(math.ceil(seconds))]
+        limits = str(memory), str(_written(size, memory)), str(math.ceil(seconds))
+        command = [this_python(), str(CHILD), kind, name, *limits]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -103,6 +108,11 @@ def read_elsewhere(kind: str, path: Path) -> tuple[dict[str, Any], list[NDArray[
             timer.cancel()
             process.kill()
             process.wait()
+
+
+def _written(size: int, memory: int) -> int:
+    """Return how many bytes of its memory a process may write to for a file of so many."""
+    return min(LEAST_WRITTEN + COPIES * UNPACKED_PER_BYTE * size, memory)
 
 
 class _NoAnswerError(Exception):

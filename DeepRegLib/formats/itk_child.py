@@ -1,9 +1,10 @@
 """The program that reads with ITK what cannot be checked beforehand; see `isolated`.
 
-    python itk_child.py image|transform|series|files FILE BYTES SECONDS
+    python itk_child.py image|transform|series|files FILE BYTES WRITTEN SECONDS
 
 It writes a line of JSON and the numbers it speaks of to standard output, and imports nothing of DeepReg's. A file that
-makes ITK crash, or ask for more than BYTES of memory or SECONDS of time, ends this process and no other.
+makes ITK crash, or ask for more than BYTES of addresses, WRITTEN bytes of memory or SECONDS of time, ends this process
+and no other.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import os
 import sys
 from pathlib import Path
 
+WINDOWS_NEEDS = 1 << 29  # there Python and SimpleITK count as well
 JOB_MEMORY, EXTENDED_LIMITS = 0x100, 9  # of Windows: JOB_OBJECT_LIMIT_PROCESS_MEMORY, JobObjectExtendedLimitInformation
 
 
-def limit_memory(count: int) -> None:
-    """Let this process have `count` bytes of memory at most, where the system can."""
+def limit_memory(addresses: int, written: int) -> None:
+    """Let this process have so many addresses and so many bytes of its own at most, where the system can."""
     if sys.platform == "win32":
-        _limit_memory_on_windows(count)
+        _limit_memory_on_windows(written + WINDOWS_NEEDS)
         return
     import resource
 
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+    for kind, count in ((resource.RLIMIT_AS, addresses), (resource.RLIMIT_DATA, written)):
         with contextlib.suppress(OSError, ValueError):  # macOS has no such limit, or a lower one is set
             resource.setrlimit(kind, (count, resource.getrlimit(kind)[1]))
     with contextlib.suppress(OSError, ValueError):
@@ -167,13 +169,13 @@ READERS = {"image": read_image, "transform": read_transform, "series": read_seri
 
 def main(words: list[str]) -> int:
     """Read, and answer on standard output."""
-    kind, name, count, seconds = words
+    kind, name, addresses, written, seconds = words
     sys.path.pop(0)  # this script's folder, whose modules are DeepReg's
     output = os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("wb") as nowhere:  # what C libraries print
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    limit_memory(int(count))
+    limit_memory(int(addresses), int(written))
     limit_time(int(seconds))
     try:
         table, arrays = READERS[kind](name)

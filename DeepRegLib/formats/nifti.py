@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
-from DeepRegLib.formats.raster import DamagedFileError, Raster, Spooled, checked_sizes, frame, native
+from DeepRegLib.formats.raster import DamagedFileError, Raster, Spooled, checked_sizes, frame, native, overflown
 from DeepRegLib.formats.streams import first_bytes, is_gzip, read_array, surplus
 from DeepRegLib.naming import shown
 
@@ -95,13 +95,13 @@ def read_nifti(path: Path) -> Raster:
         If the header contradicts itself or the file's length, or the voxels are of a kind that is not known.
     """
     header, raster = _read(path, on_disk=False)
-    return replace(raster, array=_scaled(native(raster.array), header))
+    return replace(raster, array=_scaled(native(raster.array), header, shown(path)))
 
 
 def spool_nifti(path: Path) -> Spooled:
     """Read the header of a file, and its voxels when they are needed; raises as `read_nifti` does."""
     header, raster = _read(path, on_disk=True)
-    return Spooled(raster, lambda part: _scaled(native(part), header))
+    return Spooled(raster, lambda part: _scaled(native(part), header, shown(path)))
 
 
 def _read(path: Path, *, on_disk: bool) -> tuple[Header, Raster]:
@@ -273,7 +273,7 @@ def _with_components(header: Header, array: NDArray[Any], per_voxel: int) -> tup
     return 1, array
 
 
-def _scaled(array: NDArray[Any], header: Header) -> NDArray[Any]:
+def _scaled(array: NDArray[Any], header: Header, name: str) -> NDArray[Any]:
     slope, intercept = header.slope, header.intercept
     if slope == 0 or not (math.isfinite(slope) and math.isfinite(intercept)) or (slope, intercept) == (1, 0):
         return array
@@ -284,7 +284,10 @@ def _scaled(array: NDArray[Any], header: Header) -> NDArray[Any]:
         scaled = array.astype(np.float64)
         scaled *= slope
         scaled += intercept
-        return scaled if wide else scaled.astype(np.float32)
+        found = scaled if wide else scaled.astype(np.float32)
+    if overflown(array, found):
+        raise DamagedFileError(f"{name} is damaged: scaled by {slope:g} its values are beyond all numbers.")
+    return found
 
 
 def _frame(

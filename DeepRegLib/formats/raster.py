@@ -15,6 +15,7 @@ from DeepRegLib.errors import InputError
 ORTHONORMALITY_TOLERANCE = 1e-3
 LARGEST_HEADER = 1 << 20
 MOST_VOXELS = 1 << 40
+LARGEST_VALUE = float(np.finfo(np.float32).max)  # what computes with images does it in single precision
 
 
 class DamagedFileError(InputError):
@@ -124,6 +125,24 @@ def frame(columns: NDArray[np.float64]) -> tuple[tuple[float, float, float], NDA
         return spacing, None
     left, _, right = np.linalg.svd(axes)  # the nearest rotation: headers hold few digits
     return spacing, np.asarray(left @ right, dtype=np.float64)
+
+
+def overflown(stored: NDArray[Any], scaled: NDArray[Any]) -> bool:
+    """Tell whether scaling has made of finite numbers some that single precision cannot hold.
+
+    Examples
+    --------
+    >>> unknown = np.array([np.nan, 1.0])
+    >>> overflown(unknown, 1e300 * unknown), overflown(unknown, unknown)
+    (True, False)
+    """
+    if scaled.dtype.kind != "f":
+        return False
+    with np.errstate(invalid="ignore"):
+        if scaled.min(initial=0) >= -LARGEST_VALUE and scaled.max(initial=0) <= LARGEST_VALUE:  # false if one is NaN
+            return False
+        lost = ~(np.abs(scaled) <= LARGEST_VALUE)
+    return bool((lost & np.isfinite(stored)).any())
 
 
 def native(array: NDArray[np.generic]) -> NDArray[Any]:

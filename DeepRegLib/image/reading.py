@@ -22,7 +22,7 @@ from DeepRegLib.formats.nifti import is_nifti, nifti_sizes, read_nifti, spool_ni
 from DeepRegLib.formats.nrrd import MAGIC as NRRD_MAGIC
 from DeepRegLib.formats.nrrd import SUFFIXES as NRRD_SUFFIXES
 from DeepRegLib.formats.nrrd import nrrd_sizes, read_nrrd, spool_nrrd
-from DeepRegLib.formats.raster import Raster, Spooled, native
+from DeepRegLib.formats.raster import LARGEST_VALUE, Raster, Spooled, native, overflown
 from DeepRegLib.formats.streams import first_bytes
 from DeepRegLib.formats.vtk import SUFFIXES as VTK_SUFFIXES
 from DeepRegLib.formats.vtk import read_vtk
@@ -199,7 +199,7 @@ def from_raster(raster: Raster, name: str) -> Image:
     Raises
     ------
     InputError
-        If it is not a scalar 3-D volume (further axes of one voxel are accepted).
+        If it is not a scalar 3-D volume (further axes of one voxel are accepted), or single precision cannot hold it.
 
     Examples
     --------
@@ -208,6 +208,8 @@ def from_raster(raster: Raster, name: str) -> Image:
     (2, 3, 4)
     """
     array = _one_volume(raster, name)
+    if array.dtype.itemsize > 4 and overflown(array, array):
+        raise InputError(f"{name} has values beyond {LARGEST_VALUE:.1g}.", "Scale them, or export the file again.")
     for remark in raster.remarks:
         logger.warning("%s", remark)
     return Image(array, grid_of(raster, name), name)

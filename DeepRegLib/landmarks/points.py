@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DeepRegLib.errors import InputError
+from DeepRegLib.geometry import FARTHEST
 from DeepRegLib.naming import shown
 
 SUFFIXES = (".csv", ".fcsv", ".mrk.json")
@@ -131,6 +132,11 @@ def _coordinate(where: str, axis: str, value: object) -> float:
     if not math.isfinite(number):
         raise InputError(
             f"{where}: {axis} is {repr(value)[:40]}, not a finite number.", "Correct the line or remove the point."
+        )
+    if abs(number) > FARTHEST:
+        raise InputError(
+            f"{where}: {axis} is {number:g} mm, farther away than any scan lies.",
+            "Correct the line or remove the point.",
         )
     return number
 

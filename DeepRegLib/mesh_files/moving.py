@@ -13,6 +13,7 @@ import numpy as np
 
 from DeepRegLib.errors import InputError
 from DeepRegLib.files import write_atomically
+from DeepRegLib.geometry import FARTHEST
 from DeepRegLib.guarding import guarded
 from DeepRegLib.mesh_files import legacy_vtk, obj, ply, stl, xml_vtk
 from DeepRegLib.mesh_files.parts import EXPORT_AGAIN, HEADER, RAS, Move, Points
@@ -92,6 +93,8 @@ def move_surface(path: Path, move: Move, *, ras: bool = False) -> tuple[bytes, i
     def checked(points: Points) -> Points:
         if len(points) == 0 or not np.isfinite(points).all():
             raise InputError(f"{shown(path)} holds no points, or some that are not finite.", EXPORT_AGAIN)
+        if np.abs(points).max() > FARTHEST:
+            raise InputError(f"{shown(path)} holds points farther away than any scan lies.", EXPORT_AGAIN)
         return move(points * TO_LPS) * TO_LPS if in_ras else move(points)
 
     with guarded(path, EXPORT_AGAIN):

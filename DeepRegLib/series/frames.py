@@ -144,7 +144,9 @@ def _listed(source: Source, number: int) -> Frame:
     if isinstance(source, Image):
         return Frame(base_name(source.name), float(number), lambda: source)
     path = Path(source)
-    return Frame(base_name(shown(path)), float(number), lambda: read_image(path))
+    # A DICOM folder often bears the patient's name.
+    name = f"DICOM series {number + 1}" if path.is_dir() else base_name(shown(path))
+    return Frame(name, float(number), lambda: read_image(path))
 
 
 def _of_path(path: Path) -> Frames:

@@ -12,6 +12,7 @@ from DeepRegLib.optimization.field_grid import RATIO
 from DeepRegLib.stages.run import Run
 from DeepRegLib.stages.unfolding import Unfolded, unfolded
 from DeepRegLib.transforms import Transform, has_field, invert
+from DeepRegLib.transforms.rounding import rounded_inverse
 
 INVERSE_MEAN_MM, INVERSE_P99_MM = 0.09, 0.45
 INVERSE_SAMPLES = 20_000
@@ -34,7 +35,7 @@ def invert_well(run: Run, transform: Transform, seed: int, known: Transform | No
     if known is not None:
         reached = consistency(run, transform, known, seed)
         if is_exact(reached):
-            return mended(run, transform, known, seed)
+            return mended(run, transform, rounded_inverse(known), seed)
         run.log.add_decision(
             f"Inverse: solved numerically, because the flow backwards misses by {reached.mean:.2g} mm on average and "
             f"{reached.p99:.2g} mm at the 99th percentile."
@@ -179,7 +180,7 @@ def solved_well(
         reached = inverse_consistency(transform, inverse, foreground, INVERSE_SAMPLES, seed, poll=poll)
         step = MARGIN * missing_refinement(reached)
         if is_exact(reached) or refinement == finest or not np.isfinite(step):
-            return inverse, reached
+            return rounded_inverse(inverse), reached
         refinement = min(refinement * max(step, SMALLEST_STEP), finest)
 
 

@@ -18,6 +18,7 @@ from DeepRegLib.optimization.regularity import smooth_locally
 from DeepRegLib.similarity.box import box_sum
 from DeepRegLib.stages.deformable import FOLD_ROUNDS, cells_at, to_displacement_field
 from DeepRegLib.transforms import DisplacementField, LinearTransform, Transform, compose, parts_of
+from DeepRegLib.transforms.rounding import inverse_step, rounded
 
 # Folds so many voxels apart are looked at together, and so much around them; smoothing reaches less far.
 AROUND = 4
@@ -179,7 +180,8 @@ def _smoothed(
         cells = _cells(before, folded, part, grid).to(field.device)
         field = smooth_locally(field, cells, reach=1 + attempt)
         changed = (field != original).any(0).cpu().numpy()[..., None]
-        piece = DisplacementField(np.where(changed, to_displacement_field(field, grid).array, given), grid)
+        smoothed = rounded(to_displacement_field(field, grid).array, inverse_step(grid))
+        piece = DisplacementField(np.where(changed, smoothed, given), grid)
         folded = folded_voxels(compose(*before, piece), part, poll=poll)
     return piece.array
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from DeepRegLib.dicom.reading import is_dicom
 from DeepRegLib.dicom.series import START_BYTES, Series
@@ -32,6 +30,8 @@ from DeepRegLib.transforms.hdf5 import StoredTransform, write_hdf5
 from DeepRegLib.transforms.itk import displacement_on_grid, transform_to_sitk
 from DeepRegLib.transforms.linear import LinearTransform, from_matrix_and_centre
 from DeepRegLib.transforms.own_hdf5 import read_own_hdf5
+from DeepRegLib.transforms.plausibility import require_plausible
+from DeepRegLib.transforms.rounding import power_of_two, rounded
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def read_transform(
     Raises
     ------
     InputError
-        If the file does not exist, cannot be read, or holds something else.
+        If the file does not exist, cannot be read, holds something else, or leads beyond all scans.
 
     Examples
     --------
@@ -93,8 +93,11 @@ def read_transform(
             raise InputError(f"{shown(source)} does not exist.", "Check the path.")
         try:
             if is_dicom_file(source):
-                return read_dicom_registration(source, fixed_series, moving_series)
-            return _read(source, fixed, moving)
+                found = read_dicom_registration(source, fixed_series, moving_series)
+            else:
+                found = _read(source, fixed, moving)
+            require_plausible(found)
+            return found
         except InputError as error:
             if shown(source) in error.message:
                 raise
@@ -239,7 +242,7 @@ def _stored_part(part: LinearTransform | DisplacementField) -> StoredTransform:
     grid = part.geometry
     fixed = np.array([*grid.size, *grid.origin, *grid.spacing, *grid.direction], dtype=np.float64)
     step = file_precision(grid)
-    return StoredTransform("DisplacementFieldTransform_double_3_3", fixed, _rounded(part.array, step))
+    return StoredTransform("DisplacementFieldTransform_double_3_3", fixed, rounded(part.array, step).reshape(-1))
 
 
 def file_precision(geometry: Geometry) -> float:
@@ -250,15 +253,7 @@ def file_precision(geometry: Geometry) -> float:
     >>> file_precision(Geometry((8, 8, 8), spacing=(2.0, 2.0, 2.0))) < 0.01  # mm
     True
     """
-    finest = min(FILE_PRECISION, FILE_PRECISION_VOXELS * min(geometry.spacing))
-    return float(2.0 ** math.floor(math.log2(finest)))
-
-
-def _rounded(array: NDArray[np.floating], step: float) -> NDArray[np.float32]:
-    values = np.multiply(array, 1 / step, dtype=np.float64 if array.dtype == np.float64 else np.float32).reshape(-1)
-    np.rint(values, out=values)
-    values *= step
-    return values.astype(np.float32, copy=False)
+    return power_of_two(min(FILE_PRECISION, FILE_PRECISION_VOXELS * min(geometry.spacing)))
 
 
 def _field_picture(transform: Transform, geometry: Geometry | None) -> sitk.Image:

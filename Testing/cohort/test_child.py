@@ -92,6 +92,38 @@ def test_a_result_that_another_worker_has_made_meanwhile_is_kept(child: Child, t
     assert (Path(work.folder) / "case.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("what", ["put there", "changed", "added", "a record that is none"])
+def test_what_somebody_has_put_into_a_case_by_hand_is_not_replaced(
+    what: str, child: Child, table: Table, tmp_path: Path
+) -> None:
+    path, output = table("a"), tmp_path / "out"
+    (work,) = works(path, output).values()
+    folder = Path(work.folder)
+    if what == "put there":
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}", encoding="utf-8")
+    else:
+        assert child.run(work, lambda: False).kind == DONE
+        (path.parent / "a.nii.gz").write_bytes((path.parent / "a.nii.gz").read_bytes() + b"\0")
+        (work,) = works(path, output).values()
+        name = {"changed": "result.json", "added": "inverse.h5"}.get(what, "case.json")
+        (folder / name).write_text("mine", encoding="utf-8")
+    mine = {each.name: each.read_bytes() for each in folder.iterdir()}
+    outcome = child.run(work, lambda: False)
+    assert (outcome.kind, "Move the files elsewhere" in outcome.reason) == (INPUT, True)
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == mine
+
+
+def test_what_a_cohort_has_written_itself_is_replaced_when_the_scan_changes(
+    child: Child, table: Table, tmp_path: Path
+) -> None:
+    path, output = table("a"), tmp_path / "out"
+    for more in (b"", b"\0"):
+        (path.parent / "a.nii.gz").write_bytes((path.parent / "a.nii.gz").read_bytes() + more)
+        (work,) = works(path, output).values()
+        assert child.run(work, lambda: False).kind == DONE
+
+
 def test_a_process_that_cannot_serve_is_told_with_what_it_said(tmp_path: Path) -> None:
     broken = Child({}, [sys.executable, "-c", "import sys; sys.exit('no torch here')"])
     work = Work({"name": "a", "row": 2}, os.fspath(tmp_path), {})

@@ -254,3 +254,8 @@ def test_damaged_compressed_pixels_are_told_by_their_folder_and_without_a_traceb
     dataset["PixelData"].is_undefined_length = True
     assert tmp_path.name in refusal(saved(dataset, tmp_path / "j.dcm"))
     assert not caplog.records
+
+
+@pytest.mark.parametrize("scale", [("1e38", "0.5"), ("1e38", "0"), ("-1.5e37", "0")])
+def test_a_slope_that_makes_values_infinite_is_refused(scale: tuple[str, str], tmp_path: Path) -> None:
+    assert "beyond" in refusal(series(tmp_path, scales=[scale] * 6))

@@ -176,3 +176,13 @@ def test_frames_that_do_not_fit_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not 3"):
         write_nifti_series(tmp_path / "s.nii.gz", VOLUMES[:2], 3, GRID)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_that_is_a_dicom_folder_is_not_called_as_the_folder_which_often_bears_the_patients_name(
+    tmp_path: Path,
+) -> None:
+    for name in ("Doe_Jane_1", "Doe_Jane_2"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "c.nii.gz").write_bytes(b"")
+    frames = read_frames([tmp_path / "Doe_Jane_1", tmp_path / "Doe_Jane_2", tmp_path / "c.nii.gz"])
+    assert [frame.name for frame in frames] == ["DICOM series 1", "DICOM series 2", "c.nii.gz"]

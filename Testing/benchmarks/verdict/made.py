@@ -19,6 +19,7 @@ TURNED, SHIFTED, MIRRORED = "turned", "shifted by a vertebra", "wrong side (mirr
 ORDER, FRAME, GIVEN = "landmarks in the wrong order", "landmarks in another frame", "right landmarks"
 MASK, CUBE = "too small a mask", "a part of the scan"
 OTHER, NOISE = "other body part", "noise"
+PERSON = "another person's scan"
 LOCAL, FOLDING = "a local error", "a field that folds"
 ANGLES = (10, 20, 30, 45, 60, 90, 120, 180)
 VERTEBRA_MM, VERTEBRA_SHARE = 30.0, 0.5

@@ -27,6 +27,7 @@ from Testing.benchmarks.verdict.deformed import BY_LABELS, BY_MASK, error_of, ju
 from Testing.benchmarks.verdict.made import Start
 from Testing.benchmarks.verdict.page import Verdicts
 from Testing.benchmarks.verdict.scans import (
+    WITHOUT_REFERENCE,
     Pair,
     Workbench,
     anatomy_points,
@@ -41,7 +42,7 @@ RECIPES = ("rigid", "affine")
 COARSE = 4.0
 # Few, since they take long, and chosen to be small: whether finer voxels change anything.
 AT_TWO = (
-    "stroke",
+    "brain_multimodal_stroke",
     "head_t1_freesurfer_sub01",
     "brain_preop",
     "liver_mr_breathing_eth19_cyc_1_6",
@@ -51,7 +52,6 @@ AT_ONE = (
     "hippocampus_mr_msd_001",
     "hippocampus_mr_msd_004",
     "brain_multimodal_stroke",
-    "spine",
     "cardiac_cine_acdc_patient102",
 )
 FINER = {1.0: AT_ONE, 2.0: AT_TWO}
@@ -82,6 +82,17 @@ STRANGERS = (
     ("cardiac_cine_acdc_patient110_ED_ES", "lung_proton_mr_0004_0006"),
     ("lung_proton_mr_0004_0006", "spine_mr_sct_t1_t2"),
 )
+# The same anatomy of two people who are no pair of the data: aligned it is right, as with an atlas.
+PERSONS = (
+    ("hippocampus_mr_msd_001_003", "hippocampus_mr_msd_007_008"),
+    ("cardiac_cine_acdc_patient102_ED_ES", "cardiac_cine_acdc_patient117_ED_ES"),
+    ("brain_t1_nirep_na02_na03", "brain_t1_nirep_na07_na09"),
+    ("head_t1_freesurfer_sub01_sub02", "brain_t1_nirep_na02_na03"),
+    ("brain_t1_nirep_na04_na06", "brain_multimodal_stroke_t1_t2warp"),
+    ("brain_multimodal_stroke_t1_t2warp", "brain_multimodal_brainweb_t1tps_t2"),
+    ("head_t1_freesurfer_sub04_sub06", "brain_t1_nirep_na04_na06"),
+    ("brain_multimodal_brainweb_t1tps_t2", "head_t1_freesurfer_sub04_sub06"),
+)
 FULL_RUN = "fast"
 FAR = 1e3  # mm: what a pair that does not belong together is off
 
@@ -100,7 +111,7 @@ def measure(options: Options) -> Verdicts:
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(to_plain({"group": group, **row})) + "\n" for row in rows)
         known = read_rows(path)
-    return Verdicts(known)
+    return Verdicts([row for row in known if row["pair"] not in WITHOUT_REFERENCE])
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -118,23 +129,31 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def groups_of(options: Options) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
     """Yield what can be made at one go, by name; what has shown most a minute first."""
     known = names_of(options.data, "")
-    names = [name for name in known if options.only in name]
+    names = [name for name in known if options.only in name and name not in WITHOUT_REFERENCE]
+    yield from groups_of_two(options, {*known, NOISE})
     for name in names:
-        if name.startswith(BY_EVERY_RECIPE):
-            for recipe in recipe_names():
+        if name.startswith(DEFORMED):
+            yield f"{name} {FULL_RUN}", of_whole_runs(options.data, name, FULL_RUN)
+    for name in names:
+        yield f"{name} {COARSE:g}", of_pair(options.data, name, COARSE, RECIPES)
+    for recipe in recipe_names():
+        for name in names:
+            if name.startswith(BY_EVERY_RECIPE):
                 yield f"{name} {recipe}", of_whole_runs(options.data, name, recipe)
     for spacing, chosen in FINER.items():
         for name in names:
             if name.startswith(chosen):
                 yield f"{name} {spacing:g}", of_pair(options.data, name, spacing, RECIPES[:1], extras=False)
-    for name in names:
-        if name.startswith(DEFORMED):
-            yield f"{name} {FULL_RUN}", of_whole_runs(options.data, name, FULL_RUN)
+
+
+def groups_of_two(options: Options, known: set[str]) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """Yield what is made of the scans of two pairs, or of one and noise, by name."""
     for first, second in STRANGERS:
-        if options.only in f"{first} {second}" and {first, second} <= {*known, NOISE}:
+        if options.only in f"{first} {second}" and {first, second} <= known:
             yield f"{first} and {second}", of_strangers(options.data, first, second)
-    for name in names:
-        yield f"{name} {COARSE:g}", of_pair(options.data, name, COARSE, RECIPES)
+    for first, second in PERSONS:
+        if options.only in f"{first} {second}" and {first, second} <= known:
+            yield f"{first} and the person of {second}", of_persons(options.data, first, second)
 
 
 def of_pair(
@@ -177,6 +196,17 @@ def of_strangers(data: Path, first: str, second: str) -> Iterator[dict[str, Any]
     with suppress(RegistrationError):
         result = whole_run(data, pair, FULL_RUN, start)
         yield _row(pair, one.half, kind, FULL_RUN, FAR, result.measures, deformed=True)
+
+
+def of_persons(data: Path, first: str, second: str) -> Iterator[dict[str, Any]]:
+    """Yield results of one person's scan and another's, from poses that are right and wrong."""
+    one, other = pair_of(data, first, COARSE), pair_of(data, second, COARSE)
+    pair = Pair(f"{first} and {second}", one.fixed, other.fixed, None, COARSE)
+    rng, recipe = np.random.default_rng(sum(pair.name.encode())), RECIPES[0]
+    bench = workbench(pair, recipe)
+    right = bench.right_pose(None)
+    poses = [replace(start, kind=made.PERSON) for start in made.starts(pair, right, rng)]
+    yield from _judged(pair, bench, right, recipe, poses)
 
 
 def of_whole_runs(data: Path, name: str, recipe: str) -> Iterator[dict[str, Any]]:
