@@ -12,8 +12,7 @@ def continued(intensity: Tensor, known: Tensor) -> Tensor:
 
     Each is looked up on the finest of ever coarser grids on which something is known where it lies (pull-push: Gortler
     et al., The Lumigraph, SIGGRAPH 1996). Black there would be an edge, across which the field is drawn wherever the
-    fixed image gets darker: it left the vertex of a stripped brain, and at the borders of fields of view it cost
-    hippocampi .008 Dice and livers .04 mm.
+    fixed image gets darker: it left the vertex of a stripped brain.
 
     Parameters
     ----------
