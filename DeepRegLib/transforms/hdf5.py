@@ -191,14 +191,26 @@ def _dataspace(count: int) -> bytes:
 
 
 def datatype_of_float(width: int) -> bytes:
-    """Return the message that says how numbers of 4 or 8 bytes are stored."""
+    """Return the message that says how numbers of 4 or 8 bytes are stored.
+
+    Examples
+    --------
+    >>> len(datatype_of_float(4))
+    20
+    """
     precision, exponent, exponent_size, mantissa, mantissa_size, bias = FLOATS[width]
     kind = struct.pack("<BBBBI", 0x11, 0x20, precision - 1, 0, width)
     return kind + struct.pack("<HHBBBBI", 0, precision, exponent, exponent_size, mantissa, mantissa_size, bias)
 
 
 def filters_of_float(width: int) -> bytes:
-    """Return the message that says how chunks of numbers are shuffled and deflated."""
+    """Return the message that says how chunks of numbers are shuffled and deflated.
+
+    Examples
+    --------
+    >>> len(filters_of_float(4))
+    22
+    """
     shuffle = struct.pack("<HHHI", SHUFFLE, 1, 1, width)
     return bytes([2, 2]) + shuffle + struct.pack("<HHHI", DEFLATE, 1, 1, LEVEL)
 
@@ -208,7 +220,13 @@ def _plain_layout(address: int, size: int) -> bytes:
 
 
 def with_checksum(block: bytes) -> bytes:
-    """Return a block with its checksum behind it."""
+    """Return a block with its checksum behind it.
+
+    Examples
+    --------
+    >>> with_checksum(b"block")[:5]
+    b'block'
+    """
     return block + struct.pack("<I", lookup3(block))
 
 
