@@ -160,11 +160,12 @@ def _as_text(text: str | Text) -> Text:
 
 
 def _exit_code(error: Exception) -> int:
+    # Where no memory is left nothing can be imported.
+    if not isinstance(error, DeepRegError) or isinstance(error, RegistrationError | TrainingError):
+        return FAILED
     from DeepRegLib.engine.protocol import EngineError
 
-    if isinstance(error, DeepRegError) and not isinstance(error, RegistrationError | TrainingError | EngineError):
-        return BAD_INPUT
-    return FAILED
+    return FAILED if isinstance(error, EngineError) else BAD_INPUT
 
 
 def _explanation(error: Exception, verbose: bool) -> str:

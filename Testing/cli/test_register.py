@@ -144,6 +144,11 @@ def test_a_verdict_is_said_and_decides_the_exit_code(
         (RegistrationError("No pose was found.", "Give landmarks."), 1, "error: No pose was found. Give landmarks.\n"),
         (MemoryShortageError("Out of memory on cpu.", "Use fast."), 1, "error: Out of memory on cpu. Use fast.\n"),
         (MemoryError(), 1, "error: Out of memory. Close other programs, or resample the images to larger voxels.\n"),
+        (
+            ImportError("libx.so: failed to map segment from shared object"),
+            1,
+            "error: Out of memory. Close other programs, or resample the images to larger voxels.\n",
+        ),
         (CancelledError(), 130, "error: Interrupted; nothing was written.\n"),
         (KeyboardInterrupt(), 130, "error: Interrupted; nothing was written.\n"),
         (ValueError("bad\nthing"), 1, "error: Unexpected ValueError: bad thing. Run again with --verbose"),
@@ -173,6 +178,18 @@ def test_an_error_is_one_line(
         verbose = deepreg(*words, "--json", "--verbose")
         assert verbose.code == 1
         assert "Traceback" in verbose.err
+
+
+def test_where_no_memory_is_left_nothing_is_imported_to_say_so(
+    deepreg: Deepreg, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*images: object, **settings: object) -> None:
+        monkeypatch.setitem(sys.modules, "DeepRegLib.engine.protocol", None)  # an import of it raises from now on
+        raise MemoryError
+
+    monkeypatch.setattr("DeepRegLib.pipeline.run_request", fail)
+    outcome = deepreg("register", files.fixed, files.moving, "-o", tmp_path / "out")
+    assert (outcome.code, outcome.err.count("Out of memory")) == (1, 1)
 
 
 def test_a_wrong_call_is_one_line(deepreg: Deepreg) -> None:
