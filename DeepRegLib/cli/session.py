@@ -18,9 +18,9 @@ from rich.text import Text
 
 from DeepRegLib.errors import CancelledError, DeepRegError, InputError, OutputError, RegistrationError, TrainingError
 
-# Control and format characters (those that turn the direction of writing among them), halves of characters.
 # What the system says where a library finds no room in memory.
 NOT_LOADED = ("failed to map segment", "annot allocate memory")
+# Control and format characters (those that turn the direction of writing among them), halves of characters.
 COMMANDS = ("Cc", "Cf", "Cs")
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
